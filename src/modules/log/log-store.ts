@@ -1,0 +1,151 @@
+import type { Epoch, EpochStart } from '../../kernel/epoch.js';
+
+/**
+ * The log of every shard of a node, in one database (replication 2.1). It knows entries, offsets and chains,
+ * and opaque rows; never documents. One batch is in flight at a time: what all shards ask for meanwhile goes
+ * into the next one, so that one sync covers every shard (group commit).
+ *
+ * Implementations: LevelLogStore (disk), MemoryLogStore (simulator and tests). test/contract holds both to this.
+ */
+export interface LogStore {
+  /** Shards that have a log here, META_SHARD included, ascending. */
+  shards(): readonly number[];
+
+  /** The end, start and history of one shard's log; a shard without a log has an empty one. Synchronous: kept in memory. */
+  state(shard: number): LogState;
+
+  /**
+   * Appends entries and writes rows, all or nothing, and resolves when they are durable as the fsync policy has it.
+   * Entries must continue the shard's log (asserted): the caller, replication, assigned their offsets and chains.
+   * A write or sync error rejects with StorageFailedError, and every later append too: the node must stop (2.6).
+   */
+  append(batch: AppendBatch): Promise<void>;
+
+  /** The encoded entry at `offset`; verified (crc, shard, offset). Rejects with LogDamagedError when missing or damaged, OffsetCompactedError when compaction took it. */
+  read(shard: number, offset: number): Promise<Uint8Array>;
+
+  /** As `read`, synchronously, for the few winners of a search (about 4 µs each from the cache). */
+  readSync(shard: number, offset: number): Uint8Array;
+
+  /**
+   * Encoded entries from offset `from` on, in order, at most `limit` and about `bytesMax` (at least one), read in bulk.
+   * Verified: crc, and chain wherever the entry before is at hand. Inside the compacted part gaps are normal and are
+   * skipped; above `start` a gap is LogDamagedError. Empty when `from` is past the tail.
+   */
+  scan(shard: number, from: number, limit: number, bytesMax: number): Promise<readonly Uint8Array[]>;
+
+  /** A row's value, or undefined. Synchronous so that a decision sees exactly what is stored. */
+  row(key: Uint8Array): Uint8Array | undefined;
+
+  /** Rows with the prefix and a key greater than `after` (exclusive), in key order, at most `limit`. */
+  rows(prefix: Uint8Array, after: Uint8Array | undefined, limit: number): Promise<readonly Row[]>;
+
+  /** Syncs now, whatever the policy; resolves when everything appended before is on disk. */
+  sync(): Promise<void>;
+
+  /**
+   * Reads the whole log of a shard at a bounded rate, checking contiguity, crc and chain, and reports what is wrong.
+   * @param signal ends it early
+   * @param bytesPerSecond 0 for as fast as it can
+   */
+  scrub(shard: number, signal: AbortSignal, bytesPerSecond: number): Promise<ScrubReport>;
+
+  /**
+   * Deletes superseded entries up to `upTo` (inclusive), at a bounded rate: never a live one, never moves one (2.5).
+   * `isLive` says, for decoded (offset, encoded entry), whether the document table still points at it.
+   * `start` moves to `upTo` first, so that a crash between leaves only entries nobody misses.
+   */
+  compact(shard: number, upTo: number, isLive: LivenessTest, signal: AbortSignal, bytesPerSecond: number): Promise<CompactReport>;
+
+  close(): Promise<void>;
+}
+
+export type LivenessTest = (offset: number, entry: Uint8Array) => boolean;
+
+export interface LogState {
+  /** Offset of the last entry; 0 when empty. */
+  readonly tail: number;
+  /** Chain of the last entry; CHAIN_ZERO when empty. */
+  readonly chain: Uint8Array;
+  /** Epoch of the last entry; NO_EPOCH when empty. */
+  readonly epoch: Epoch;
+  /** Gaps end here: every entry above `start.offset` is present (2.5). Zero offset: nothing was compacted. */
+  readonly start: { readonly offset: number; readonly chain: Uint8Array };
+  /** All epochs of this log with their first offsets, ascending (6.3). */
+  readonly history: readonly EpochStart[];
+  /** Bytes of the entries appended and not compacted. */
+  readonly bytes: number;
+}
+
+export interface AppendBatch {
+  readonly shard: number;
+  /** Encoded entries, dense and continuing the tail; may be empty (a batch of rows alone). */
+  readonly entries: readonly AppendEntry[];
+  /** Rows to write (value) or delete (undefined); opaque keys, see log/core/keys.ts for their namespaces. */
+  readonly rows: readonly RowChange[];
+}
+
+export interface AppendEntry {
+  readonly offset: number;
+  readonly epoch: Epoch;
+  readonly chain: Uint8Array;
+  readonly bytes: Uint8Array;
+}
+
+export interface Row {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+export interface RowChange {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array | undefined;
+}
+
+/** One thing wrong with a log. */
+export interface Damage {
+  readonly shard: number;
+  readonly offset: number;
+  readonly problem: 'missing' | 'crc' | 'chain' | 'format' | 'misplaced' | 'unreadable';
+}
+
+export interface ScrubReport {
+  readonly entries: number;
+  readonly bytes: number;
+  /** The first 100; a log with more is lost anyway. */
+  readonly damages: readonly Damage[];
+}
+
+export interface CompactReport {
+  readonly deleted: number;
+  readonly bytes: number;
+}
+
+/** An entry is missing or damaged. Fails its shard only (2.6); named with shard and offset, never served. */
+export class LogDamagedError extends Error {
+  override readonly name = 'LogDamagedError';
+  constructor(
+    readonly damage: Damage,
+    cause?: unknown,
+  ) {
+    super(`log entry ${damage.offset} of shard ${damage.shard} is damaged (${damage.problem})`, cause === undefined ? undefined : { cause });
+  }
+}
+
+/** The entry was superseded and compacted away. */
+export class OffsetCompactedError extends Error {
+  override readonly name = 'OffsetCompactedError';
+  constructor(
+    readonly shard: number,
+    readonly offset: number,
+    /** Everything above is still there. */
+    readonly start: number,
+  ) {
+    super(`offset ${offset} of shard ${shard} was compacted; the log is whole above ${start}`);
+  }
+}
+
+/** A write or sync failed, or the database cannot be opened: the node must end with exit code 74 (2.6). */
+export class StorageFailedError extends Error {
+  override readonly name = 'StorageFailedError';
+}
