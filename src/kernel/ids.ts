@@ -15,7 +15,8 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 /** What is wrong with a document id, or undefined when nothing is (api.md: 1–512 bytes, well-formed, no controls). */
 export function documentIdProblem(id: string): string | undefined {
   if (id.length === 0) return 'must not be empty';
-  if (id.length > LIMITS.idBytesMax || utf8Length(id) > LIMITS.idBytesMax) return `must be at most ${LIMITS.idBytesMax} bytes in UTF-8`;
+  if (id.length > LIMITS.idBytesMax || utf8Length(id) > LIMITS.idBytesMax)
+    return `must be at most ${LIMITS.idBytesMax} bytes in UTF-8`;
   if (!id.isWellFormed()) return 'must be well-formed Unicode: it holds a lone surrogate';
   if (CONTROL.test(id)) return 'must not hold control characters';
   return undefined;

@@ -26,7 +26,8 @@ export function compareHlc(a: Hlc, b: Hlc): number {
 
 /** The reading right after `hlc`. */
 export function nextHlc(hlc: Hlc): Hlc {
-  const next = hlc.counter < HLC_COUNTER_MAX ? { ms: hlc.ms, counter: hlc.counter + 1 } : { ms: hlc.ms + 1, counter: 0 };
+  const next =
+    hlc.counter < HLC_COUNTER_MAX ? { ms: hlc.ms, counter: hlc.counter + 1 } : { ms: hlc.ms + 1, counter: 0 };
   assert(next.ms <= HLC_MS_MAX, 'the version clock left its 48 bits');
   return next;
 }

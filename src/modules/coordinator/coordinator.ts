@@ -29,14 +29,35 @@ import type { Filter } from '../shard/core/filter.js';
 
 /** Documents: routed to their shards by id. */
 export interface DocumentsPort {
-  ingest(document: DocumentInput, condition: WriteCondition | undefined, options: WriteOptions, call: CallContext): Promise<WriteAnswer>;
-  patch(id: string, patch: DocumentPatch, condition: WriteCondition | undefined, options: WriteOptions, call: CallContext): Promise<WriteAnswer>;
-  delete(id: string, condition: WriteCondition | undefined, options: WriteOptions, call: CallContext): Promise<DeleteAnswer>;
+  ingest(
+    document: DocumentInput,
+    condition: WriteCondition | undefined,
+    options: WriteOptions,
+    call: CallContext,
+  ): Promise<WriteAnswer>;
+  patch(
+    id: string,
+    patch: DocumentPatch,
+    condition: WriteCondition | undefined,
+    options: WriteOptions,
+    call: CallContext,
+  ): Promise<WriteAnswer>;
+  delete(
+    id: string,
+    condition: WriteCondition | undefined,
+    options: WriteOptions,
+    call: CallContext,
+  ): Promise<DeleteAnswer>;
   /** Pulls items as fast as they can be stored and no faster; `progress` is told now and then. */
   bulk(items: AsyncIterable<BulkItem>, options: WriteOptions, call: CallContext): Promise<BulkAnswer>;
   deleteMany(ids: readonly string[], options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer>;
   deleteByFilter(filter: Filter, options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer>;
-  get(id: string, withVector: boolean, options: ReadOptions, call: CallContext): Promise<DocumentView & { readonly session: string }>;
+  get(
+    id: string,
+    withVector: boolean,
+    options: ReadOptions,
+    call: CallContext,
+  ): Promise<DocumentView & { readonly session: string }>;
   getMany(ids: readonly string[], withVector: boolean, options: ReadOptions, call: CallContext): Promise<GetManyAnswer>;
   scroll(request: ScrollRequest, call: CallContext): Promise<ScrollAnswer>;
   count(filter: Filter | undefined, options: ReadOptions, call: CallContext): Promise<CountAnswer>;
@@ -61,7 +82,10 @@ export interface SearchPort {
 
 /** Collections, aliases and cluster settings: changes to the map. */
 export interface CatalogPort {
-  putCollection(name: string, settings: CollectionSettings): Promise<{ readonly created: boolean; readonly collection: CollectionView }>;
+  putCollection(
+    name: string,
+    settings: CollectionSettings,
+  ): Promise<{ readonly created: boolean; readonly collection: CollectionView }>;
   getCollection(name: string): Promise<CollectionView>;
   listCollections(): Promise<readonly CollectionView[]>;
   deleteCollection(name: string): Promise<void>;
@@ -89,7 +113,12 @@ export interface ClusterPort {
 
 /** Streams of what was written; each ends when `signal` aborts. */
 export interface StreamsPort {
-  changes(cursor: string | undefined, collection: string | undefined, follow: boolean, signal: AbortSignal): AsyncIterable<ChangeView>;
+  changes(
+    cursor: string | undefined,
+    collection: string | undefined,
+    follow: boolean,
+    signal: AbortSignal,
+  ): AsyncIterable<ChangeView>;
   log(shard: number, from: number, limit: number, follow: boolean, signal: AbortSignal): AsyncIterable<LogLineView>;
 }
 

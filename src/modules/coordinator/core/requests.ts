@@ -131,7 +131,11 @@ export interface CountAnswer {
 }
 
 export type Fusion =
-  | { readonly method: 'rrf'; readonly k: number; readonly weights: { readonly vector: number; readonly keyword: number } }
+  | {
+      readonly method: 'rrf';
+      readonly k: number;
+      readonly weights: { readonly vector: number; readonly keyword: number };
+    }
   | { readonly method: 'relative'; readonly alpha: number };
 
 export interface SearchRequest {
@@ -174,7 +178,12 @@ export interface HitExplanation {
     readonly contribution: number;
     readonly length: number;
     readonly averageLength: number;
-    readonly terms: readonly { readonly term: string; readonly frequency: number; readonly idf: number; readonly score: number }[];
+    readonly terms: readonly {
+      readonly term: string;
+      readonly frequency: number;
+      readonly idf: number;
+      readonly score: number;
+    }[];
   };
 }
 
@@ -208,7 +217,12 @@ export interface SearchExplanation {
   readonly ef?: number;
   readonly rounds: number;
   readonly statistics?: { readonly documents: number; readonly averageLength: number };
-  readonly timings: { readonly planMs: number; readonly shardsMs: number; readonly fuseMs: number; readonly fetchMs: number };
+  readonly timings: {
+    readonly planMs: number;
+    readonly shardsMs: number;
+    readonly fuseMs: number;
+    readonly fetchMs: number;
+  };
 }
 
 export interface CollectionSettings {
@@ -257,7 +271,12 @@ export interface DigestView {
   readonly offset: number;
   readonly chain: string;
   readonly live: string;
-  readonly replicas: readonly { readonly node: string; readonly offset: number; readonly chain: string; readonly live: string }[];
+  readonly replicas: readonly {
+    readonly node: string;
+    readonly offset: number;
+    readonly chain: string;
+    readonly live: string;
+  }[];
 }
 
 /** The published status shape (api.md, Status answer). */
@@ -267,7 +286,9 @@ export interface StatusView {
   readonly activeNodes: number;
   readonly shardCount: number;
   readonly replicaCount: number;
-  readonly topology: Readonly<Record<string, { readonly status: string; readonly shards: readonly (number | string)[] }>>;
+  readonly topology: Readonly<
+    Record<string, { readonly status: string; readonly shards: readonly (number | string)[] }>
+  >;
   readonly nodeId: string;
   readonly clusterId: string;
   readonly version: string;

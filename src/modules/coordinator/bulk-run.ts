@@ -1,0 +1,155 @@
+import { NodeError } from '../../kernel/errors.js';
+import { LIMITS } from '../../kernel/limits.js';
+import type { BulkAnswer, BulkError, BulkItem, WriteOptions } from './core/requests.js';
+import { laterPosition, type Position } from './core/positions.js';
+import type { WriteCall, Writer, Written } from './writer.js';
+
+/** Operations and bytes of one bulk request under way at once: enough to fill batches, few enough to stay in memory. */
+export const BULK_OPS_MAX = 2_048;
+export const BULK_BYTES_MAX = 8 * 1024 * 1024;
+/** An overloaded shard is asked again for this long before a line fails. */
+const OVERLOAD_TRIES = 600;
+const OVERLOAD_PAUSE_MS = 50;
+const PROGRESS_MS = 1_000;
+
+/** How far a bulk request is. */
+export interface BulkProgress {
+  readonly total: number;
+  readonly success: number;
+  readonly failed: number;
+}
+
+/**
+ * One bulk request: pulls items no faster than they are stored. Operations on different ids run side by side;
+ * operations on one id keep the order of their lines.
+ */
+export class BulkRun {
+  readonly #positions = new Map<number, Position>();
+  readonly #lastOfId = new Map<string, Promise<void>>();
+  #errors: BulkError[] = [];
+  #total = 0;
+  #success = 0;
+  #failed = 0;
+  #ops = 0;
+  #bytes = 0;
+  #wake: (() => void) | undefined;
+  #progressAtMs = 0;
+
+  constructor(
+    private readonly writer: Writer,
+    private readonly options: WriteOptions,
+    private readonly signal: AbortSignal,
+    private readonly onProgress: (progress: BulkProgress) => void,
+  ) {}
+
+  /** Stores everything; resolves when each item is stored or listed as failed. */
+  async run(items: AsyncIterable<BulkItem>): Promise<Omit<BulkAnswer, 'session'>> {
+    try {
+      for await (const item of items) {
+        const index = this.#total++;
+        if (item.kind === 'invalid') this.#fail(index, item.id ?? null, item.code, item.detail);
+        else {
+          await this.#room(item.bytes);
+          this.#start(index, item);
+        }
+        if (this.signal.aborted) break;
+        this.#tell();
+      }
+    } finally {
+      // Also when the client went away in the middle: what it sent is stored before the request ends.
+      while (this.#ops > 0) await this.#change();
+    }
+    this.#errors.sort((a, b) => a.index - b.index);
+    return { total: this.#total, success: this.#success, failed: this.#failed, errors: this.#errors.slice(0, LIMITS.bulkErrorsMax) };
+  }
+
+  /** Where the written entries are, for the session. */
+  get positions(): ReadonlyMap<number, Position> {
+    return this.#positions;
+  }
+
+  #start(index: number, item: Exclude<BulkItem, { kind: 'invalid' }>): void {
+    this.#ops++;
+    this.#bytes += item.bytes;
+    const before = this.#lastOfId.get(item.id);
+    const done = this.#store(index, item, before).finally(() => {
+      this.#ops--;
+      this.#bytes -= item.bytes;
+      if (this.#lastOfId.get(item.id) === done) this.#lastOfId.delete(item.id);
+      this.#wake?.();
+    });
+    this.#lastOfId.set(item.id, done);
+  }
+
+  async #store(index: number, item: Exclude<BulkItem, { kind: 'invalid' }>, before: Promise<void> | undefined): Promise<void> {
+    if (before !== undefined) await before;
+    try {
+      const written = await this.#whenAdmitted(index, item);
+      this.#success++;
+      this.#positions.set(written.shard, laterPosition(this.#positions.get(written.shard), { epoch: written.epoch, offset: written.offset }));
+    } catch (error) {
+      if (error instanceof NodeError) this.#fail(index, item.id, error.code, error.message);
+      else this.#fail(index, item.id, 'INTERNAL', 'an internal error; see the log of the node');
+    }
+  }
+
+  async #whenAdmitted(index: number, item: Exclude<BulkItem, { kind: 'invalid' }>): Promise<Written> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#write(index, item);
+      } catch (error) {
+        const overloaded = error instanceof NodeError && error.code === 'OVERLOADED';
+        if (!overloaded || attempt === OVERLOAD_TRIES || this.signal.aborted) throw error;
+        await new Promise((resolve) => setTimeout(resolve, OVERLOAD_PAUSE_MS));
+      }
+    }
+  }
+
+  #write(index: number, item: Exclude<BulkItem, { kind: 'invalid' }>): Promise<Written> {
+    const { collection, consistency, idempotencyKey } = this.options;
+    const call: WriteCall = {
+      collection,
+      consistency,
+      key: idempotencyKey === undefined ? undefined : `${idempotencyKey}\n${index}`,
+      condition: undefined,
+    };
+    switch (item.kind) {
+      case 'upsert':
+        return this.writer.upsert(item.id, item.fields, call);
+      case 'patch':
+        return this.writer.patch(item.id, item.patch, call);
+      case 'delete':
+        return this.writer.delete(item.id, call);
+    }
+  }
+
+  #fail(index: number, id: string | null, code: BulkError['code'], detail: string): void {
+    this.#failed++;
+    this.#errors.push({ index, id, code, detail });
+    // Completions are nearly in line order: keep twice what is told, cut to the first ones now and then.
+    if (this.#errors.length >= 2 * LIMITS.bulkErrorsMax) {
+      this.#errors.sort((a, b) => a.index - b.index);
+      this.#errors = this.#errors.slice(0, LIMITS.bulkErrorsMax);
+    }
+  }
+
+  async #room(bytes: number): Promise<void> {
+    while (this.#ops > 0 && (this.#ops >= BULK_OPS_MAX || this.#bytes + bytes > BULK_BYTES_MAX)) await this.#change();
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = () => {
+        this.#wake = undefined;
+        resolve();
+      };
+    });
+  }
+
+  #tell(): void {
+    const now = performance.now();
+    if (now - this.#progressAtMs < PROGRESS_MS) return;
+    this.#progressAtMs = now;
+    this.onProgress({ total: this.#total, success: this.#success, failed: this.#failed });
+  }
+}

@@ -1,0 +1,55 @@
+import { NodeError } from '../../kernel/errors.js';
+import type { CallContext } from './core/requests.js';
+
+/** The time a call has: the smallest of QUERY_TIMEOUT, the caller's and a gRPC deadline wins (api.md, Configuration). */
+export class Deadline {
+  readonly #controller = new AbortController();
+  readonly #timer: NodeJS.Timeout;
+  readonly #stop: () => void;
+  #expired = false;
+
+  constructor(call: CallContext, defaultMs: number) {
+    const ms = Math.min(defaultMs, call.timeoutMs ?? defaultMs);
+    this.#timer = setTimeout(() => {
+      this.#expired = true;
+      this.#controller.abort();
+    }, ms);
+    const follow = (): void => this.#controller.abort();
+    if (call.signal.aborted) follow();
+    call.signal.addEventListener('abort', follow, { once: true });
+    this.#stop = () => call.signal.removeEventListener('abort', follow);
+  }
+
+  /** Aborted when time is up or the client is gone. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Whether time ran out, as opposed to the client leaving. */
+  get expired(): boolean {
+    return this.#expired;
+  }
+
+  /** `work`, or `late` once time is up or the client is gone. */
+  race<T, L>(work: Promise<T>, late: () => L): Promise<T | L> {
+    if (this.signal.aborted) return Promise.resolve(late());
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => resolve(late());
+      this.signal.addEventListener('abort', onAbort, { once: true });
+      work.then(resolve, reject).finally(() => this.signal.removeEventListener('abort', onAbort));
+    });
+  }
+
+  /** As `race`, with the error of api.md. @throws NodeError QUERY_TIMEOUT */
+  async before<T>(work: Promise<T>): Promise<T> {
+    const late = Symbol('late');
+    const result = await this.race<T, typeof late>(work, () => late);
+    if (result === late) throw new NodeError('QUERY_TIMEOUT', 'the deadline passed; narrow the request or give it more time with `timeoutMs`');
+    return result as T;
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#stop();
+  }
+}

@@ -1,0 +1,63 @@
+import { NodeError } from '../../kernel/errors.js';
+import { versionText } from '../../kernel/version.js';
+import { entryPayload, entryVersion } from '../log/core/entry-codec.js';
+import { LogDamagedError, OffsetCompactedError, type LogStore } from '../log/log-store.js';
+import type { ReplicationService } from '../replication/replication.service.js';
+import { decodeDocument } from '../shard/core/document-codec.js';
+import type { DocumentFields } from '../shard/core/document.js';
+
+/** A live document as stored. */
+export interface StoredDocument {
+  readonly id: string;
+  readonly version: string;
+  readonly offset: number;
+  readonly fields: DocumentFields;
+}
+
+/** How often a row may move on while its entry is fetched, before that is an error. */
+const MOVES_MAX = 1_000;
+
+/** Reads documents of this node's shards through their rows: the log is the document store (replication 2.5). */
+export class DocumentReader {
+  constructor(
+    private readonly replication: ReplicationService,
+    private readonly log: LogStore,
+  ) {}
+
+  /** The live document, or undefined. @throws NodeError LOG_CORRUPT when its entry is damaged; the shard is faulted then */
+  async read(shard: number, collectionId: number, id: string): Promise<StoredDocument | undefined> {
+    for (let moves = 0; moves < MOVES_MAX; moves++) {
+      const row = this.replication.row(shard, collectionId, id);
+      if (row === undefined || row.tombstone) return undefined;
+      const entry = await this.entry(shard, row.offset);
+      if (entry !== undefined) {
+        return { id, version: versionText(row.version), offset: row.offset, fields: decodeDocument(entryPayload(entry)) };
+      }
+    }
+    throw new NodeError('OVERLOADED', `the document "${id}" changes faster than it can be read`, { retryAfterMs: 100 });
+  }
+
+  /** The document as the entry at `offset` holds it, or undefined when that was compacted away. @throws NodeError LOG_CORRUPT */
+  async stored(shard: number, id: string, offset: number): Promise<StoredDocument | undefined> {
+    const entry = await this.entry(shard, offset);
+    if (entry === undefined) return undefined;
+    return { id, version: versionText(entryVersion(entry)), offset, fields: decodeDocument(entryPayload(entry)) };
+  }
+
+  /** The encoded entry, or undefined when it was superseded and compacted away. @throws NodeError LOG_CORRUPT */
+  async entry(shard: number, offset: number): Promise<Uint8Array | undefined> {
+    try {
+      return await this.log.read(shard, offset);
+    } catch (error) {
+      if (error instanceof OffsetCompactedError) return undefined;
+      throw this.damaged(shard, error);
+    }
+  }
+
+  /** The error for a client; a damaged entry faults its shard (replication 2.6). */
+  damaged(shard: number, error: unknown): unknown {
+    if (!(error instanceof LogDamagedError)) return error;
+    this.replication.faultShard(shard, error);
+    return new NodeError('LOG_CORRUPT', error.message, { cause: error });
+  }
+}

@@ -1,0 +1,42 @@
+import { NodeError } from '../../kernel/errors.js';
+import type { MapService } from '../replication/map.service.js';
+import { clusterTag, decodePositions, encodePositions, foldPositions, laterPosition, type Position, type Positions } from './core/positions.js';
+
+const NONE: Positions = new Map();
+
+/**
+ * Session tokens (replication 7.2): what a client has seen, as positions in the logs. Every answer folds in the token it
+ * was given, so a client keeps only the newest.
+ */
+export class Sessions {
+  readonly #map: MapService;
+
+  constructor(map: MapService) {
+    this.#map = map;
+  }
+
+  /** The positions of a client's token; none without one. @throws NodeError INVALID_REQUEST */
+  read(token: string | undefined): Positions {
+    if (token === undefined || token === '') return NONE;
+    const decoded = decodePositions(token, this.#tag());
+    if (decoded === undefined) throw new NodeError('INVALID_REQUEST', '`session` is not a token of this service; send the one of the last answer, or none');
+    if (decoded.foreign) throw new NodeError('INVALID_REQUEST', '`session` is a token of another cluster; start without one');
+    return decoded.positions;
+  }
+
+  /** The token for a client that saw `before` and now a write at `position`. */
+  withWrite(before: Positions, shard: number, position: Position): string {
+    const after = new Map(before);
+    after.set(shard, laterPosition(after.get(shard), position));
+    return encodePositions(after, this.#tag());
+  }
+
+  /** The token for a client that saw `before` and `seen`. */
+  fold(before: Positions, seen: Positions): string {
+    return encodePositions(foldPositions(before, seen), this.#tag());
+  }
+
+  #tag(): number {
+    return clusterTag(this.#map.current().clusterId);
+  }
+}

@@ -1,0 +1,217 @@
+import { describe, expect, it } from '@jest/globals';
+import { utf8 } from '../../../kernel/bytes.js';
+import { HLC_ZERO, versionText } from '../../../kernel/version.js';
+import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
+import { decodeEntry, verifyEntry } from '../../log/core/entry-codec.js';
+import { CHAIN_ZERO } from '../../log/core/entry.js';
+import { liveDocuments, shardDigest, ZERO_COUNTERS } from '../../shard/core/rows.js';
+import { INDEX_WAIT_MS, Leader, LEADER_OPS_MAX, type LeaderEffect, type LeaderOptions } from './leader.js';
+import type { Proposal, Reply, WriteOutcome } from './write.js';
+
+const uuid = new Uint8Array(16).fill(7);
+let ticket = 0;
+
+function leader(options: Partial<LeaderOptions> = {}): Leader {
+  const made = new Leader({
+    shard: 3,
+    epoch: { num: 1, uuid },
+    hasher: nodeHasher,
+    tail: 0,
+    chain: CHAIN_ZERO,
+    lastHlc: HLC_ZERO,
+    generation: 1,
+    counters: ZERO_COUNTERS,
+    setSize: 1,
+    ...options,
+  });
+  made.step({ kind: 'begin', wallMs: 1_000, opId: new Uint8Array(16) });
+  made.step({ kind: 'persisted', offset: made.tail, monotonicMs: 0 });
+  made.step({ kind: 'applied', offset: made.tail });
+  return made;
+}
+
+function proposal(id: string, change: Partial<Proposal> = {}): Proposal {
+  return {
+    ticket: ++ticket,
+    op: 'UPSERT',
+    collectionId: 1,
+    id,
+    payload: utf8('payload'),
+    level: 'one',
+    opId: new Uint8Array(16).fill(ticket),
+    keyed: false,
+    fingerprint: new Uint8Array(16),
+    storedRow: undefined,
+    storedOperation: undefined,
+    ...change,
+  };
+}
+
+const propose = (machine: Leader, proposals: readonly Proposal[], wallMs = 2_000): readonly LeaderEffect[] =>
+  machine.step({ kind: 'propose', wallMs, monotonicMs: 0, proposals });
+
+/** Durable and applied up to the tail; the replies that came out. */
+function settle(machine: Leader): Reply[] {
+  const effects = [...machine.step({ kind: 'persisted', offset: machine.tail, monotonicMs: 0 }), ...machine.step({ kind: 'applied', offset: machine.tail })];
+  return repliesOf(effects);
+}
+
+const repliesOf = (effects: readonly LeaderEffect[]): Reply[] => effects.flatMap((effect) => (effect.kind === 'reply' ? [effect.reply] : []));
+
+function write(machine: Leader, asked: Proposal, wallMs?: number): WriteOutcome {
+  const refused = repliesOf(propose(machine, [asked], wallMs))[0] as Reply | undefined;
+  return (refused ?? settle(machine)[0]).outcome;
+}
+
+function written(outcome: WriteOutcome): Extract<WriteOutcome, { kind: 'written' }> {
+  if (outcome.kind === 'refused') throw new Error(`${outcome.code}: ${outcome.detail}`);
+  return outcome;
+}
+
+function appendOf(effects: readonly LeaderEffect[]): Extract<LeaderEffect, { kind: 'append' }> {
+  const append = effects.find((effect) => effect.kind === 'append');
+  if (append === undefined) throw new Error('nothing was appended');
+  return append;
+}
+
+describe('Leader', () => {
+  it('opens its reign with a BARRIER of its epoch, and chains every entry to the one before', () => {
+    const machine = new Leader({ ...defaults(), epoch: { num: 4, uuid } });
+    const barrier = appendOf(machine.step({ kind: 'begin', wallMs: 1, opId: new Uint8Array(16) })).batch.entries[0];
+    expect(decodeEntry(barrier.bytes)).toMatchObject({ op: 'BARRIER', offset: 1, shard: 3, epoch: { num: 4 } });
+    machine.step({ kind: 'persisted', offset: 1, monotonicMs: 0 });
+    const [first, second] = appendOf(propose(machine, [proposal('a'), proposal('b')])).batch.entries;
+    expect(verifyEntry(first.bytes, nodeHasher, { shard: 3, offset: 2, prevChain: barrier.chain })).toBeUndefined();
+    expect(verifyEntry(second.bytes, nodeHasher, { shard: 3, offset: 3, prevChain: first.chain })).toBeUndefined();
+  });
+
+  it('answers only when the entry is durable and applied', () => {
+    const machine = leader();
+    expect(repliesOf(propose(machine, [proposal('a')]))).toEqual([]);
+    expect(repliesOf(machine.step({ kind: 'persisted', offset: 2, monotonicMs: 0 }))).toEqual([]);
+    const [reply] = repliesOf(machine.step({ kind: 'applied', offset: 2 }));
+    expect(reply.outcome).toMatchObject({ kind: 'written', offset: 2, epoch: 1, created: true, durable: 1, indexed: true });
+  });
+
+  it('acknowledges a durable write as not indexed once the index is late', () => {
+    const machine = leader();
+    propose(machine, [proposal('a')]);
+    machine.step({ kind: 'persisted', offset: 2, monotonicMs: 100 });
+    expect(repliesOf(machine.step({ kind: 'tick', monotonicMs: 100 + INDEX_WAIT_MS - 1 }))).toEqual([]);
+    const [reply] = repliesOf(machine.step({ kind: 'tick', monotonicMs: 100 + INDEX_WAIT_MS }));
+    expect(reply.outcome).toMatchObject({ kind: 'written', indexed: false });
+  });
+
+  it('versions supersede what they could have seen, also when the clock went backwards', () => {
+    const before = leader();
+    const { rows, entries } = appendOf(propose(before, [proposal('a')], 5_000)).batch;
+    // Another reign, whose clock is behind the one that wrote the row.
+    const second = written(write(leader(), proposal('a', { storedRow: rows[0].value }), 1_001));
+    expect(second.version.hlc).toEqual({ ms: 5_000, counter: 1 });
+    expect(versionText(second.version) > versionText(decodeEntry(entries[0].bytes).version)).toBe(true);
+    expect(second.created).toBe(false);
+    // Of one reign, also across ids.
+    const machine = leader();
+    propose(machine, [proposal('a')], 5_000);
+    propose(machine, [proposal('b')], 4_000);
+    const [one, two] = settle(machine).map(({ outcome }) => versionText(written(outcome).version));
+    expect(two > one).toBe(true);
+  });
+
+  it('sees its own unpersisted rows: conditions of one batch build on each other', () => {
+    const machine = leader();
+    const batch = [
+      proposal('a', { condition: { kind: 'absent' } }),
+      proposal('a', { condition: { kind: 'absent' } }),
+      proposal('a', { op: 'DELETE', condition: { kind: 'present' } }),
+      proposal('a', { op: 'DELETE', condition: { kind: 'present' } }),
+      proposal('a', { condition: { kind: 'absent' } }),
+    ];
+    const refused = repliesOf(propose(machine, batch)).map(({ ticket: at, outcome }) => [at, outcome.kind === 'refused' ? outcome.code : 'written']);
+    expect(refused).toEqual([
+      [batch[1].ticket, 'VERSION_CONFLICT'],
+      [batch[3].ticket, 'DOCUMENT_NOT_FOUND'],
+    ]);
+    expect(settle(machine).map(({ outcome }) => written(outcome).offset)).toEqual([2, 3, 4]);
+  });
+
+  it('writes under a version only when it is the live one', () => {
+    const machine = leader();
+    const refused = write(machine, proposal('a', { condition: { kind: 'version', version: '0'.repeat(48) } }));
+    expect(refused).toMatchObject({ kind: 'refused', code: 'VERSION_CONFLICT' });
+    const { rows, entries } = appendOf(propose(leader(), [proposal('b')])).batch;
+    const storedRow = rows[0].value;
+    const version = versionText(decodeEntry(entries[0].bytes).version);
+    const fresh = leader();
+    expect(write(fresh, proposal('b', { storedRow, condition: { kind: 'absent' } }))).toMatchObject({ code: 'VERSION_CONFLICT' });
+    expect(write(fresh, proposal('b', { storedRow, condition: { kind: 'version', version } }))).toMatchObject({ kind: 'written', created: false });
+    expect(write(leader(), proposal('b', { storedRow, condition: { kind: 'present' } }))).toMatchObject({ kind: 'written', created: false });
+  });
+
+  it('answers a repeated key with the stored result, in flight and from the store, and refuses another payload', () => {
+    const machine = leader();
+    const opId = new Uint8Array(16).fill(200);
+    const key = { opId, keyed: true, fingerprint: new Uint8Array(16).fill(1) };
+    const batch = appendOf(propose(machine, [proposal('a', key), proposal('a', key)])).batch;
+    expect(batch.entries.length).toBe(1);
+    expect(settle(machine).map(({ outcome }) => written(outcome).offset)).toEqual([2, 2]);
+    const storedOperation = batch.rows[1].value;
+    const again = repliesOf(propose(machine, [proposal('a', { ...key, storedOperation, condition: { kind: 'absent' } })]));
+    expect(written(again[0].outcome)).toMatchObject({ offset: 2, created: true });
+    const other = write(machine, proposal('a', { ...key, storedOperation, fingerprint: new Uint8Array(16).fill(2) }));
+    expect(other).toMatchObject({ kind: 'refused', code: 'IDEMPOTENCY_CONFLICT' });
+    expect(machine.tail).toBe(2);
+  });
+
+  it('counts live documents and their digest as the rows have them, whatever the order', () => {
+    const one = leader();
+    const two = leader();
+    propose(one, [proposal('a', { opId: uuid }), proposal('b', { opId: uuid })]);
+    propose(one, [proposal('b', { op: 'DELETE' })]);
+    expect(liveDocuments(one.counters())).toBe(1);
+    propose(two, [proposal('a', { opId: uuid })]);
+    expect(shardDigest(one.counters())).toEqual(shardDigest(two.counters()));
+  });
+
+  it('drops a collection at once and refuses writes to it', () => {
+    const machine = leader();
+    propose(machine, [proposal('a'), proposal('b', { collectionId: 2 })]);
+    const effects = propose(machine, [proposal('', { op: 'COLLECTION_PURGE', payload: new Uint8Array(0) })]);
+    expect(liveDocuments(machine.counters())).toBe(1);
+    expect(appendOf(effects).batch.entries.map(({ bytes }) => decodeEntry(bytes).op)).toEqual(['COLLECTION_PURGE']);
+    expect(machine.step({ kind: 'persisted', offset: machine.tail, monotonicMs: 0 })).toContainEqual({ kind: 'sweep', collectionId: 1 });
+    expect(repliesOf(propose(machine, [proposal('c')]))[0].outcome).toMatchObject({ code: 'COLLECTION_NOT_FOUND' });
+  });
+
+  it('refuses what it has no room for, and what its set cannot acknowledge, before anything is appended', () => {
+    const machine = leader({ setSize: 3 });
+    expect(repliesOf(propose(machine, [proposal('a', { level: 'quorum' })]))[0].outcome).toMatchObject({ code: 'NO_QUORUM' });
+    expect(repliesOf(propose(machine, [proposal('a', { level: 'all' })]))[0].outcome).toMatchObject({ code: 'NO_QUORUM' });
+    expect(machine.tail).toBe(1);
+    const many = Array.from({ length: LEADER_OPS_MAX + 1 }, (_, i) => proposal(`d${i}`));
+    const refused = repliesOf(propose(machine, many));
+    expect(refused.map(({ outcome }) => outcome)).toEqual([expect.objectContaining({ code: 'OVERLOADED', retryAfterMs: 100 })]);
+    expect(machine.tail).toBe(1 + LEADER_OPS_MAX);
+  });
+
+  it('after a failure the outcome of what was under way is unknown, and nothing more is admitted', () => {
+    const machine = leader();
+    propose(machine, [proposal('a')]);
+    expect(repliesOf(machine.step({ kind: 'fail', detail: 'the disk' }))[0].outcome).toMatchObject({ code: 'WRITE_OUTCOME_UNKNOWN' });
+    expect(repliesOf(propose(machine, [proposal('b')]))[0].outcome).toMatchObject({ code: 'LOG_CORRUPT' });
+  });
+});
+
+function defaults(): LeaderOptions {
+  return {
+    shard: 3,
+    epoch: { num: 1, uuid },
+    hasher: nodeHasher,
+    tail: 0,
+    chain: CHAIN_ZERO,
+    lastHlc: HLC_ZERO,
+    generation: 1,
+    counters: ZERO_COUNTERS,
+    setSize: 1,
+  };
+}

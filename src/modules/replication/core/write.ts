@@ -1,0 +1,51 @@
+import type { ErrorCode } from '../../../kernel/errors.js';
+import type { MapOperation } from '../../ring/core/map-operations.js';
+import type { Version } from '../../../kernel/version.js';
+
+/** Copies that must be durable before a write is acknowledged (replication 2.8), after `auto` was resolved. */
+export type AckLevel = 'one' | 'quorum' | 'all';
+
+/** What must be true of the live row for the write to happen. */
+export type RowCondition = { readonly kind: 'version'; readonly version: string } | { readonly kind: 'absent' } | { readonly kind: 'present' };
+
+/** A write that its shard's primary is asked to make; already expanded to a full image or a tombstone (replication 2.3). */
+export interface Proposal {
+  /** Names the answer; unique in this process. */
+  readonly ticket: number;
+  readonly op: 'UPSERT' | 'DELETE' | 'COLLECTION_PURGE' | 'MAP';
+  readonly collectionId: number;
+  readonly id: string;
+  readonly payload: Uint8Array;
+  readonly condition?: RowCondition;
+  readonly level: AckLevel;
+  /** 16 bytes: from the idempotency key when `keyed`, random otherwise. */
+  readonly opId: Uint8Array;
+  readonly keyed: boolean;
+  /** 16 bytes: what the client asked for; a keyed retry must ask for the same. */
+  readonly fingerprint: Uint8Array;
+  /** The stored live row and idempotency row, as they are now. */
+  readonly storedRow: Uint8Array | undefined;
+  readonly storedOperation: Uint8Array | undefined;
+  /** Only with MAP: what is evaluated against the map before it is logged. */
+  readonly mapOperation?: MapOperation;
+}
+
+export type WriteOutcome =
+  | {
+      readonly kind: 'written';
+      readonly version: Version;
+      /** Number of the epoch the entry belongs to. */
+      readonly epoch: number;
+      readonly offset: number;
+      /** Whether the id had no live document before. */
+      readonly created: boolean;
+      readonly durable: number;
+      readonly indexed: boolean;
+    }
+  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string; readonly retryAfterMs?: number };
+
+/** Answer to a proposal. */
+export interface Reply {
+  readonly ticket: number;
+  readonly outcome: WriteOutcome;
+}

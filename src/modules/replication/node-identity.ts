@@ -1,0 +1,42 @@
+import { fromHex, fromUtf8, toHex, utf8 } from '../../kernel/bytes.js';
+import { UUID_BYTES } from '../../kernel/epoch.js';
+import { META_SHARD } from '../../kernel/ids.js';
+import type { Random } from '../../kernel/random.js';
+import { nodeKey } from '../log/core/keys.js';
+import { StorageFailedError, type LogStore } from '../log/log-store.js';
+
+/** Who this disk is (replication 1.1). */
+export interface NodeIdentity {
+  /** 16 bytes, made with the data directory: a wiped disk is another replica. */
+  readonly nodeUuid: Uint8Array;
+  /** Starts of this data directory, this one included. */
+  readonly bootCount: number;
+}
+
+interface StoredIdentity {
+  readonly nodeUuid: string;
+  readonly bootCount: number;
+}
+
+const IDENTITY = nodeKey('identity');
+
+/** Reads or makes the identity and counts this boot, synced before anything else happens (replication 1.1). */
+export async function openIdentity(log: LogStore, random: Random): Promise<NodeIdentity> {
+  const stored = readIdentity(log);
+  const nodeUuid = stored?.nodeUuid ?? random.bytes(UUID_BYTES);
+  const bootCount = (stored?.bootCount ?? 0) + 1;
+  const value: StoredIdentity = { nodeUuid: toHex(nodeUuid), bootCount };
+  await log.append({ shard: META_SHARD, entries: [], rows: [{ key: IDENTITY, value: utf8(JSON.stringify(value)) }] });
+  await log.sync();
+  return { nodeUuid, bootCount };
+}
+
+/** The identity a data directory holds, or undefined when it is new. */
+export function readIdentity(log: LogStore): NodeIdentity | undefined {
+  const bytes = log.row(IDENTITY);
+  if (bytes === undefined) return undefined;
+  const value = JSON.parse(fromUtf8(bytes)) as StoredIdentity;
+  const nodeUuid = fromHex(value.nodeUuid);
+  if (nodeUuid?.length !== UUID_BYTES) throw new StorageFailedError('the identity of this data directory cannot be read; restore a backup');
+  return { nodeUuid, bootCount: value.bootCount };
+}

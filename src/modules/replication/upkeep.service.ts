@@ -1,0 +1,173 @@
+import type { Clock } from '../../kernel/clock.js';
+import { META_SHARD } from '../../kernel/ids.js';
+import { utf8, fromUtf8 } from '../../kernel/bytes.js';
+import type { NodeConfig } from '../../platform/config/node-config.js';
+import { entryCollectionId, entryId, entryOp, entryVersion } from '../log/core/entry-codec.js';
+import { documentKey, documentPrefix, idempotencyPrefix, shardKey } from '../log/core/keys.js';
+import { LogDamagedError, type LogStore, type Row, type RowChange } from '../log/log-store.js';
+import { decodeRow } from '../shard/core/rows.js';
+import type { ShardService } from '../shard/shard.service.js';
+import { decodeOperation } from './core/operation-row.js';
+import type { ReplicationLogger, ReplicationService } from './replication.service.js';
+import { GENERATION } from './shard-replica.js';
+
+/** How often the upkeep looks for work. */
+const ROUND_MS = 5_000;
+/** A shard is compacted when more than this share of its log is superseded, and at least this many bytes (replication 2.5). */
+const SUPERSEDED_SHARE = 0.5;
+const SUPERSEDED_BYTES_MIN = 1024 * 1024;
+const COMPACT_BYTES_PER_SECOND = 8 * 1024 * 1024;
+/** The whole log is read and checked this often (replication 2.12). */
+const SCRUB_EVERY_MS = 24 * 3_600_000;
+const SCRUB_BYTES_PER_SECOND = 16 * 1024 * 1024;
+const SCRUB_ROW = 'scrubbed';
+/** Results of idempotency keys are kept this long, and so many per shard (replication 2.10). */
+export const OPERATIONS_KEPT_MS = 24 * 3_600_000;
+export const OPERATIONS_KEPT_MAX = 1_000_000;
+const OPERATIONS_EVERY_MS = 600_000;
+const PAGE = 1_000;
+
+/** The slow work behind a shard: compaction, scrub, old idempotency rows, rows of dropped collections. One thing at a time. */
+export class UpkeepService {
+  readonly #stop = new AbortController();
+  readonly #sweeps: { readonly shard: number; readonly collectionId: number }[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #round: Promise<void> | undefined;
+  #operationsAtMs: number;
+
+  constructor(
+    private readonly config: NodeConfig,
+    private readonly replication: ReplicationService,
+    private readonly shards: ShardService,
+    private readonly log: LogStore,
+    private readonly clock: Clock,
+    private readonly logger: ReplicationLogger,
+  ) {
+    this.#operationsAtMs = clock.monotonicMs();
+    replication.onSweep((shard, collectionId) => this.#sweeps.push({ shard, collectionId }));
+  }
+
+  start(): void {
+    this.#findLeftovers();
+    this.#timer = setInterval(() => {
+      this.#round ??= this.round()
+        .catch((error: unknown) => this.logger.error({ err: error }, 'upkeep failed; it is tried again'))
+        .finally(() => {
+          this.#round = undefined;
+        });
+    }, ROUND_MS);
+    this.#timer.unref();
+  }
+
+  /** Ends what runs; resolves when it has. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#stop.abort();
+    await this.#round;
+  }
+
+  /** Looks for work once and does it. */
+  async round(): Promise<void> {
+    for (let sweep = this.#sweeps.shift(); sweep !== undefined && !this.#stop.signal.aborted; sweep = this.#sweeps.shift()) {
+      await this.#sweepRows(sweep.shard, sweep.collectionId);
+    }
+    for (const shard of this.replication.localShards()) {
+      if (this.#stop.signal.aborted || this.replication.fault(shard) !== undefined) continue;
+      await this.#compact(shard);
+      await this.#scrub(shard);
+    }
+    if (this.clock.monotonicMs() - this.#operationsAtMs >= OPERATIONS_EVERY_MS) {
+      this.#operationsAtMs = this.clock.monotonicMs();
+      for (const shard of [META_SHARD, ...this.replication.localShards()]) await this.forgetOperations(shard);
+    }
+  }
+
+  /** Drops results of idempotency keys that are too old or too many. */
+  async forgetOperations(shard: number): Promise<void> {
+    const written: number[] = [];
+    await this.#eachRow(idempotencyPrefix(shard), (row) => {
+      written.push(decodeOperation(row.value).writtenMs);
+      return false;
+    }, shard);
+    const oldest = this.clock.wallMs() - OPERATIONS_KEPT_MS;
+    const surplus = written.length - OPERATIONS_KEPT_MAX;
+    const cutoff = surplus > 0 ? Math.max(oldest, written.sort((a, b) => a - b)[surplus]) : oldest;
+    await this.#eachRow(idempotencyPrefix(shard), (row) => decodeOperation(row.value).writtenMs < cutoff, shard);
+  }
+
+  /** Collections that were dropped while their rows could not all be deleted. */
+  #findLeftovers(): void {
+    const map = this.replication.map.current();
+    const known = new Set(map.collections.map((collection) => collection.id));
+    for (const shard of this.replication.localShards()) {
+      for (let id = 1; id < map.nextCollectionId; id++) if (!known.has(id)) this.#sweeps.push({ shard, collectionId: id });
+    }
+  }
+
+  async #sweepRows(shard: number, collectionId: number): Promise<void> {
+    await this.#eachRow(documentPrefix(GENERATION, shard, collectionId), () => true, shard);
+  }
+
+  /** Visits rows in pages and deletes those it is told to. */
+  async #eachRow(prefix: Uint8Array, drop: (row: Row) => boolean, shard: number): Promise<void> {
+    let after: Uint8Array | undefined;
+    for (;;) {
+      if (this.#stop.signal.aborted) return;
+      const page = await this.log.rows(prefix, after, PAGE);
+      const changes: RowChange[] = page.filter(drop).map((row) => ({ key: row.key, value: undefined }));
+      if (changes.length > 0) await this.log.append({ shard, entries: [], rows: changes });
+      if (page.length < PAGE) return;
+      after = page[page.length - 1].key;
+    }
+  }
+
+  async #compact(shard: number): Promise<void> {
+    const { bytes, start } = this.log.state(shard);
+    const { supersededBytes } = this.replication.counters(shard);
+    const overBudget = bytes > this.config.logRetentionBytes / Math.max(1, this.replication.localShards().length);
+    if (supersededBytes < SUPERSEDED_BYTES_MIN) return;
+    if (supersededBytes <= SUPERSEDED_SHARE * bytes && !overBudget) return;
+    const checkpoint = this.shards.oldestLoadableCheckpoint(shard);
+    const upTo = overBudget ? checkpoint : Math.min(checkpoint, await this.#offsetBefore(shard, this.clock.wallMs() - this.config.logRetentionMs, checkpoint));
+    if (upTo <= start.offset) return;
+    const report = await this.log.compact(shard, upTo, (offset, entry) => this.#isLive(shard, offset, entry), this.#stop.signal, COMPACT_BYTES_PER_SECOND);
+    this.replication.replica(shard)?.compacted(report.bytes);
+    this.logger.info({ shard, upTo, ...report }, 'superseded entries compacted');
+  }
+
+  /** The document table still points at it (replication 2.5). */
+  #isLive(shard: number, offset: number, entry: Uint8Array): boolean {
+    const op = entryOp(entry);
+    if (op !== 'UPSERT' && op !== 'DELETE') return false;
+    const row = this.log.row(documentKey(GENERATION, shard, entryCollectionId(entry), entryId(entry)));
+    return row !== undefined && decodeRow(row).offset === offset;
+  }
+
+  /** The last offset written before `wallMs`, by bisection; entries of a shard are in the order of their clocks, but for merged ones. */
+  async #offsetBefore(shard: number, wallMs: number, tail: number): Promise<number> {
+    let low = this.log.state(shard).start.offset;
+    let high = tail;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      const [entry] = await this.log.scan(shard, middle, 1, 1);
+      if (entry === undefined || entryVersion(entry).hlc.ms >= wallMs) high = middle - 1;
+      else low = middle;
+    }
+    return low;
+  }
+
+  async #scrub(shard: number): Promise<void> {
+    const key = shardKey(shard, SCRUB_ROW);
+    const stored = this.log.row(key);
+    const now = this.clock.wallMs();
+    const lastMs = stored === undefined ? undefined : Number(fromUtf8(stored));
+    if (lastMs !== undefined && now - lastMs < SCRUB_EVERY_MS) return;
+    if (lastMs !== undefined) {
+      const report = await this.log.scrub(shard, this.#stop.signal, SCRUB_BYTES_PER_SECOND);
+      if (this.#stop.signal.aborted) return;
+      this.logger.info({ shard, entries: report.entries, bytes: report.bytes, damages: report.damages.length }, 'log scrubbed');
+      if (report.damages.length > 0) this.replication.faultShard(shard, new LogDamagedError(report.damages[0]));
+    }
+    await this.log.append({ shard, entries: [], rows: [{ key, value: utf8(String(now)) }] });
+  }
+}

@@ -1,0 +1,188 @@
+import { assert } from '../../../kernel/assert.js';
+import type { Hasher } from '../../../kernel/hasher.js';
+import { compareVersions, OP_ID_BYTES, type Version } from '../../../kernel/version.js';
+import type { Entry } from '../../log/core/entry.js';
+import { LiveDigest, liveTerm } from './digest.js';
+
+/**
+ * The document table: a last-writer-wins map id → highest version (replication 2.4, 2.5). A row points at the log entry
+ * that holds the payload; a tombstone's row keeps the version of the delete.
+ */
+export interface DocumentRow {
+  readonly version: Version;
+  readonly offset: number;
+  readonly tombstone: boolean;
+  /** Bytes of the entry it points at: what becomes superseded when it is replaced. */
+  readonly bytes: number;
+}
+
+const ROW_BYTES = 1 + 8 + OP_ID_BYTES + 8 + 4;
+
+export function encodeRow(row: DocumentRow): Uint8Array {
+  const bytes = new Uint8Array(ROW_BYTES);
+  const view = new DataView(bytes.buffer);
+  bytes[0] = row.tombstone ? 1 : 0;
+  view.setUint16(1, Math.floor(row.version.hlc.ms / 2 ** 32));
+  view.setUint32(3, row.version.hlc.ms >>> 0);
+  view.setUint16(7, row.version.hlc.counter);
+  bytes.set(row.version.opId, 9);
+  view.setUint32(25, Math.floor(row.offset / 2 ** 32));
+  view.setUint32(29, row.offset >>> 0);
+  view.setUint32(33, row.bytes);
+  return bytes;
+}
+
+export function decodeRow(bytes: Uint8Array): DocumentRow {
+  assert(bytes.length === ROW_BYTES, `a document row has ${ROW_BYTES} bytes`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return {
+    tombstone: bytes[0] === 1,
+    version: {
+      hlc: { ms: view.getUint16(1) * 2 ** 32 + view.getUint32(3), counter: view.getUint16(7) },
+      opId: bytes.slice(9, 9 + OP_ID_BYTES),
+    },
+    offset: view.getUint32(25) * 2 ** 32 + view.getUint32(29),
+    bytes: view.getUint32(33),
+  };
+}
+
+/** What is counted of one collection's live rows in one shard. */
+export interface CollectionCounters {
+  readonly live: number;
+  /** Sum of the live rows' terms; 16 bytes (replication 6.5). */
+  readonly digest: Uint8Array;
+  /** Bytes of the entries its rows, tombstones included, point at. */
+  readonly bytes: number;
+}
+
+/**
+ * What is counted of a shard's rows; kept in the same batch as the rows, so that it can never disagree with them. By
+ * collection, so that dropping a collection drops its share at once.
+ */
+export interface ShardCounters {
+  /** By collectionId. */
+  readonly collections: ReadonlyMap<number, CollectionCounters>;
+  /** Bytes of entries that no row points at: what compaction can win. */
+  readonly supersededBytes: number;
+}
+
+export const ZERO_COUNTERS: ShardCounters = { collections: new Map(), supersededBytes: 0 };
+
+/** The live digest of a whole shard: the sum over its collections. */
+export function shardDigest(counters: ShardCounters): Uint8Array {
+  const digest = new LiveDigest();
+  for (const collection of counters.collections.values()) digest.add(collection.digest);
+  return digest.bytes();
+}
+
+/** Live documents of a shard, all collections. */
+export function liveDocuments(counters: ShardCounters): number {
+  let live = 0;
+  for (const collection of counters.collections.values()) live += collection.live;
+  return live;
+}
+
+/**
+ * What an entry makes of the live row (replication 2.4): greater version replaces, equal re-points to this offset,
+ * lower is ignored. Undefined: the row stays as it is.
+ */
+export function nextRow(entry: Entry, bytes: number, row: DocumentRow | undefined): DocumentRow | undefined {
+  assert(entry.op === 'UPSERT' || entry.op === 'DELETE', 'only documents have rows');
+  if (row !== undefined && compareVersions(entry.version, row.version) < 0) return undefined;
+  return { version: entry.version, offset: entry.offset, tombstone: entry.op === 'DELETE', bytes };
+}
+
+/** Counters on their way through a batch: `change` row by row, then `value()` for the row that is written with them. */
+export class CounterTally {
+  readonly #hasher: Hasher;
+  readonly #collections = new Map<number, { live: number; digest: LiveDigest; bytes: number }>();
+  #supersededBytes: number;
+
+  constructor(hasher: Hasher, from: ShardCounters) {
+    this.#hasher = hasher;
+    for (const [id, { live, digest, bytes }] of from.collections) {
+      this.#collections.set(id, { live, digest: new LiveDigest(digest), bytes });
+    }
+    this.#supersededBytes = from.supersededBytes;
+  }
+
+  /** A row went from `before` to `after`. */
+  change(collectionId: number, id: string, before: DocumentRow | undefined, after: DocumentRow): void {
+    let collection = this.#collections.get(collectionId);
+    if (collection === undefined) {
+      collection = { live: 0, digest: new LiveDigest(), bytes: 0 };
+      this.#collections.set(collectionId, collection);
+    }
+    if (before !== undefined) {
+      collection.bytes -= before.bytes;
+      this.#supersededBytes += before.bytes;
+      if (!before.tombstone) {
+        collection.live -= 1;
+        collection.digest.subtract(liveTerm(this.#hasher, collectionId, id, before.version));
+      }
+    }
+    collection.bytes += after.bytes;
+    if (!after.tombstone) {
+      collection.live += 1;
+      collection.digest.add(liveTerm(this.#hasher, collectionId, id, after.version));
+    }
+    assert(collection.live >= 0, 'a collection cannot have fewer than no documents');
+  }
+
+  /** An entry no row points at (BARRIER and the like, an ignored lower version) is superseded from the start. */
+  supersede(bytes: number): void {
+    this.#supersededBytes += bytes;
+  }
+
+  /** Superseded entries were deleted from the log. */
+  reclaim(bytes: number): void {
+    this.#supersededBytes = Math.max(0, this.#supersededBytes - bytes);
+  }
+
+  /** A collection was dropped: its entries are superseded, its rows count no more. */
+  drop(collectionId: number): void {
+    const collection = this.#collections.get(collectionId);
+    if (collection === undefined) return;
+    this.#supersededBytes += collection.bytes;
+    this.#collections.delete(collectionId);
+  }
+
+  value(): ShardCounters {
+    const collections = new Map<number, CollectionCounters>();
+    for (const [id, { live, digest, bytes }] of this.#collections) collections.set(id, { live, digest: digest.bytes(), bytes });
+    return { collections, supersededBytes: this.#supersededBytes };
+  }
+}
+
+const COUNTER_BYTES = 4 + 8 + 16 + 8;
+
+export function encodeCounters(counters: ShardCounters): Uint8Array {
+  const bytes = new Uint8Array(8 + 4 + COUNTER_BYTES * counters.collections.size);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(0, BigInt(counters.supersededBytes));
+  view.setUint32(8, counters.collections.size);
+  let at = 12;
+  for (const [id, { live, digest, bytes: entryBytes }] of counters.collections) {
+    view.setUint32(at, id);
+    view.setBigUint64(at + 4, BigInt(live));
+    bytes.set(digest, at + 12);
+    view.setBigUint64(at + 28, BigInt(entryBytes));
+    at += COUNTER_BYTES;
+  }
+  return bytes;
+}
+
+export function decodeCounters(bytes: Uint8Array): ShardCounters {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const size = view.getUint32(8);
+  assert(bytes.length === 12 + COUNTER_BYTES * size, 'the lengths of the counters do not add up');
+  const collections = new Map<number, CollectionCounters>();
+  for (let i = 0, at = 12; i < size; i++, at += COUNTER_BYTES) {
+    collections.set(view.getUint32(at), {
+      live: Number(view.getBigUint64(at + 4)),
+      digest: bytes.slice(at + 12, at + 28),
+      bytes: Number(view.getBigUint64(at + 28)),
+    });
+  }
+  return { collections, supersededBytes: Number(view.getBigUint64(0)) };
+}
