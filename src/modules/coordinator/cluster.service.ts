@@ -6,17 +6,7 @@ import type { ReplicationService } from '../replication/replication.service.js';
 import { liveDocuments, shardDigest } from '../shard/core/rows.js';
 import type { ClusterPort } from './coordinator.js';
 import type { ClusterView, DigestView, StatusView } from './core/requests.js';
-
-/** Facts about this process that only the platform knows. */
-export interface NodeFacts {
-  /** Of the package. */
-  readonly version: string;
-  uptimeMs(): number;
-  draining(): boolean;
-  disk(): { readonly freeBytes: number; readonly totalBytes: number };
-  /** Addresses it really listens on, once it does. */
-  addresses(): { readonly http: string; readonly grpc: string };
-}
+import type { NodeFacts } from './node-facts.js';
 
 /** What operators see and do; true for a cluster of one. */
 export class ClusterService implements ClusterPort {
@@ -33,19 +23,19 @@ export class ClusterService implements ClusterPort {
     const shards = Array.from({ length: map.shardCount }, (_, shard) => this.#shardStatus(shard));
     const degraded = shards.some((shard) => shard.primary === null);
     return Promise.resolve({
-      status: this.facts.draining() ? 'DRAINING' : degraded ? 'DEGRADED' : 'RUNNING',
+      status: this.facts.draining ? 'DRAINING' : !this.facts.ready ? 'STARTING' : degraded ? 'DEGRADED' : 'RUNNING',
       clusterMode: this.config.clusterMode,
       activeNodes: 1,
       shardCount: map.shardCount,
       replicaCount: map.settings.replicaCount,
-      topology: { [nodeId]: { status: this.facts.draining() ? 'LEAVING' : 'ACTIVE', shards: shards.filter((shard) => shard.primary !== null).map(({ shard }) => shard) } },
+      topology: { [nodeId]: { status: this.facts.draining ? 'LEAVING' : 'ACTIVE', shards: shards.filter((shard) => shard.primary !== null).map(({ shard }) => shard) } },
       nodeId,
       clusterId: map.clusterId,
       version: this.facts.version,
       mapEpoch: map.epoch,
       viewDigest: this.#viewDigest(),
       insecure: this.config.grpcTls === undefined && this.config.clusterSecret === undefined,
-      uptimeMs: Math.round(this.facts.uptimeMs()),
+      uptimeMs: Math.round(this.facts.uptimeMs),
       documents: shards.reduce((sum, shard) => sum + shard.documents, 0),
       shards,
     });
@@ -64,10 +54,10 @@ export class ClusterService implements ClusterPort {
           nodeId: this.config.nodeId,
           nodeUuid: toHex(this.replication.identity.nodeUuid),
           incarnation: this.replication.identity.bootCount,
-          status: this.facts.draining() ? 'LEAVING' : 'ACTIVE',
-          addresses: this.facts.addresses(),
+          status: this.facts.draining ? 'LEAVING' : 'ACTIVE',
+          addresses: this.facts.addresses,
           lagMs: 0,
-          disk: this.facts.disk(),
+          disk: this.facts.disk,
           version: this.facts.version,
         },
       ],

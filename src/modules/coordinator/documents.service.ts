@@ -4,6 +4,8 @@ import type { ReplicationService } from '../replication/replication.service.js';
 import { findCollection } from '../ring/core/map-operations.js';
 import type { Collection } from '../ring/core/map.js';
 import type { Filter } from '../shard/core/filter.js';
+import type { ScrollPage } from '../shard/core/index-host.js';
+import { ShardUnavailableError, type ShardFailure } from '../shard/shard-ports.js';
 import type { ShardService } from '../shard/shard.service.js';
 import { BulkRun } from './bulk-run.js';
 import type { DeleteManyAnswer, DocumentsPort, EventsPort, GetManyAnswer } from './coordinator.js';
@@ -102,8 +104,8 @@ export class DocumentsService implements DocumentsPort {
       for (let shard = 0; shard < this.replication.map.current().shardCount; shard++) {
         let after: string | undefined;
         for (let more = true; more && !call.signal.aborted; ) {
-          const page = await this.shards.scroll(shard, collection.id, filter, after, DELETE_PAGE);
-          if (page === undefined) throw new NodeError('SHARD_UNAVAILABLE', `shard ${shard} cannot be searched now; deleted so far: ${deleted}`);
+          const page = await this.#page(shard, collection.id, filter, after, DELETE_PAGE);
+          if (typeof page === 'string') throw new NodeError('SHARD_UNAVAILABLE', `shard ${shard} cannot be searched now; deleted so far: ${deleted}`);
           const current = page.ids.filter((id, i) => this.replication.row(shard, collection.id, id)?.offset === page.offsets[i]);
           changed += page.ids.length - current.length;
           const answer = await this.deleteMany(current, options, session === undefined ? call : { ...call, session });
@@ -160,8 +162,8 @@ export class DocumentsService implements DocumentsPort {
       const failed = new Map<number, ShardFailureReason>();
       let { shard, after } = start;
       while (shard < shardCount && documents.length < request.limit) {
-        const page = await deadline.before(this.shards.scroll(shard, collection.id, request.filter, after, request.limit - documents.length));
-        if (page === undefined) failed.set(shard, this.replication.fault(shard) === undefined ? 'UNREACHABLE' : 'FAULTED');
+        const page = await deadline.before(this.#page(shard, collection.id, request.filter, after, request.limit - documents.length));
+        if (typeof page === 'string') failed.set(shard, page);
         else {
           for (const document of await this.#documents(shard, page.ids, page.offsets)) documents.push(view(document, request.fields));
           if (page.more) {
@@ -186,14 +188,22 @@ export class DocumentsService implements DocumentsPort {
       await this.gate.wait(session, all, deadline.signal);
       const failed = new Map<number, ShardFailureReason>();
       let count = 0;
-      const counts = await deadline.before(this.shards.count(all, collection.id, filter));
-      for (const shard of all) {
-        const matches = counts.get(shard);
-        if (matches === undefined) failed.set(shard, this.replication.fault(shard) === undefined ? 'UNREACHABLE' : 'FAULTED');
-        else count += matches;
+      for (const answer of await deadline.before(this.shards.count(all, collection.id, filter))) {
+        if (answer.failed === undefined) count += answer.count;
+        else failed.set(answer.shard, reasonOf(answer.failed));
       }
       return { count, shards: report(shardCount, failed) };
     });
+  }
+
+  /** A page of matching ids, or why the shard cannot say. */
+  async #page(shard: number, collectionId: number, filter: Filter | undefined, after: string | undefined, limit: number): Promise<ScrollPage | ShardFailureReason> {
+    try {
+      return await this.shards.scroll(shard, collectionId, filter, after, limit);
+    } catch (error) {
+      if (error instanceof ShardUnavailableError) return reasonOf(error.reason);
+      throw error;
+    }
   }
 
   #collection(name: string): Collection {
@@ -257,6 +267,10 @@ function view(document: StoredDocument, fields: FieldSelection): DocumentView {
     ...(fields.vector && vector !== undefined ? { vector } : {}),
     version: document.version,
   };
+}
+
+function reasonOf(failure: ShardFailure): ShardFailureReason {
+  return failure === 'FAULTED' ? 'FAULTED' : 'UNREACHABLE';
 }
 
 function report(total: number, failures: ReadonlyMap<number, ShardFailureReason>): ShardsReport {

@@ -1,5 +1,6 @@
 import { NodeError } from '../../kernel/errors.js';
 import { versionText } from '../../kernel/version.js';
+import type { Metrics } from '../../platform/metrics/metrics.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
 import { entryPayload, entryVersion } from '../log/core/entry-codec.js';
 import { LogDamagedError, OffsetCompactedError, type LogStore } from '../log/log-store.js';
@@ -15,7 +16,7 @@ import { fuse, type Fused, type Leg } from './core/fusion.js';
 import { couldStillWin, keywordScorer, mergeLeg, sumStatistics, type Candidate } from './core/merge.js';
 import { planQuery, type Plan } from './core/plan.js';
 import type { CallContext, HitExplanation, SearchAnswer, SearchHit, SearchRequest, ShardFailureReason } from './core/requests.js';
-import type { SearchPort } from './coordinator.js';
+import type { EventsPort, SearchPort } from './coordinator.js';
 import { Deadline } from './deadline.js';
 import { checkVector } from './vector-check.js';
 import type { ReadGate } from './read-gate.js';
@@ -23,6 +24,8 @@ import type { Sessions } from './session.js';
 
 /** Searches under way at once; the next one is refused rather than queued without bound. */
 export const SEARCHES_MAX = 2_048;
+/** Of the searches of this many milliseconds one is told to listeners. */
+const SAMPLE_MS = 1_000;
 const LATE = Symbol('late');
 
 /** One query across all shards: plan, merge each leg globally, fuse once, fetch only the winners (replication 7.4). */
@@ -33,15 +36,29 @@ export class SearchService implements SearchPort {
   readonly #log: LogStore;
   readonly #gate: ReadGate;
   readonly #sessions: Sessions;
+  readonly #events: EventsPort;
+  readonly #metrics: Metrics;
   #underWay = 0;
+  #sampledAtMs = 0;
 
-  constructor(config: NodeConfig, replication: ReplicationService, shards: ShardService, log: LogStore, gate: ReadGate, sessions: Sessions) {
+  constructor(
+    config: NodeConfig,
+    replication: ReplicationService,
+    shards: ShardService,
+    log: LogStore,
+    gate: ReadGate,
+    sessions: Sessions,
+    events: EventsPort,
+    metrics: Metrics,
+  ) {
     this.#config = config;
     this.#replication = replication;
     this.#shards = shards;
     this.#log = log;
     this.#gate = gate;
     this.#sessions = sessions;
+    this.#events = events;
+    this.#metrics = metrics;
   }
 
   /** Searches under way, for the metrics. */
@@ -55,12 +72,27 @@ export class SearchService implements SearchPort {
     }
     this.#underWay++;
     const deadline = new Deadline(call, this.#config.queryTimeoutMs);
+    const startedMs = performance.now();
+    let outcome: 'ok' | 'partial' | 'failed' = 'failed';
     try {
-      return await new Query(request, call, deadline, this.#replication, this.#shards, this.#log, this.#gate, this.#sessions).run();
+      const query = new Query(request, call, deadline, this.#replication, this.#shards, this.#log, this.#gate, this.#sessions);
+      const answer = await query.run();
+      outcome = answer.partial ? 'partial' : 'ok';
+      this.#sample(answer);
+      return answer;
     } finally {
       deadline.end();
       this.#underWay--;
+      this.#metrics.search({ mode: request.mode, outcome, ms: performance.now() - startedMs });
     }
+  }
+
+  /** Tells listeners of about one search a second. */
+  #sample({ mode, totalHits, queryTimeMs, partial }: SearchAnswer): void {
+    const now = performance.now();
+    if (now - this.#sampledAtMs < SAMPLE_MS) return;
+    this.#sampledAtMs = now;
+    this.#events.publish({ type: 'search.completed', data: { mode, totalHits, queryTimeMs, partial } });
   }
 }
 
@@ -162,7 +194,8 @@ class Query {
   async #exactStatistics(): Promise<KeywordStatistics> {
     const all = await this.deadline.before(this.shards.keywordStatistics(this.#shardNumbers, this.#collection.id, this.#terms));
     this.#rounds++;
-    return sumStatistics(all, this.#terms.length);
+    const answered = all.flatMap(({ failed, statistics }) => (failed === undefined ? [statistics] : []));
+    return sumStatistics(answered, this.#terms.length);
   }
 
   /** Rescores with the sums over all shards, and asks a shard again only when it could still hold a winner. */

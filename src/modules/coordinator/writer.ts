@@ -7,6 +7,7 @@ import { OP_ID_BYTES } from '../../kernel/version.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import type { WriteOutcome } from '../replication/core/write.js';
 import type { WriteRequest } from '../replication/shard-replica.js';
+import type { Metrics } from '../../platform/metrics/metrics.js';
 import { findCollection } from '../ring/core/map-operations.js';
 import type { Collection } from '../ring/core/map.js';
 import { encodeDocument } from '../shard/core/document-codec.js';
@@ -44,6 +45,7 @@ export class Writer {
     private readonly hasher: Hasher,
     private readonly admission: WriteAdmission,
     private readonly keys: AttributeKeys,
+    private readonly metrics: Metrics,
   ) {}
 
   /** Stores a document. @throws NodeError */
@@ -157,6 +159,7 @@ export class Writer {
       throw new NodeError('IDEMPOTENCY_CONFLICT', 'this idempotency key was used for another request; take a new key');
     }
     const outcome = await this.#inTime(this.replication.write(shard, request));
+    this.metrics.write({ op: request.op === 'DELETE' ? 'delete' : 'upsert', outcome: outcomeName(outcome) });
     if (outcome.kind === 'refused') {
       throw new NodeError(outcome.code, outcome.detail, outcome.retryAfterMs === undefined ? {} : { retryAfterMs: outcome.retryAfterMs });
     }
@@ -178,4 +181,9 @@ export class Writer {
       });
     });
   }
+}
+
+function outcomeName(outcome: WriteOutcome): 'stored' | 'refused' | 'unknown' {
+  if (outcome.kind === 'written') return 'stored';
+  return outcome.code === 'WRITE_OUTCOME_UNKNOWN' ? 'unknown' : 'refused';
 }

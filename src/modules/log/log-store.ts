@@ -15,6 +15,12 @@ export interface LogStore {
   state(shard: number): LogState;
 
   /**
+   * What was wrong with the ends and records of the logs when this store was opened; fails those shards only (2.6).
+   * Offset 0 names the shard's own records: nothing can be appended to such a shard.
+   */
+  openDamages(): readonly Damage[];
+
+  /**
    * Appends entries and writes rows, all or nothing, and resolves when they are durable as the fsync policy has it.
    * Entries must continue the shard's log (asserted): the caller, replication, assigned their offsets and chains.
    * A write or sync error rejects with StorageFailedError, and every later append too: the node must stop (2.6).
@@ -55,7 +61,13 @@ export interface LogStore {
    * `isLive` says, for decoded (offset, encoded entry), whether the document table still points at it.
    * `start` moves to `upTo` first, so that a crash between leaves only entries nobody misses.
    */
-  compact(shard: number, upTo: number, isLive: LivenessTest, signal: AbortSignal, bytesPerSecond: number): Promise<CompactReport>;
+  compact(
+    shard: number,
+    upTo: number,
+    isLive: LivenessTest,
+    signal: AbortSignal,
+    bytesPerSecond: number,
+  ): Promise<CompactReport>;
 
   close(): Promise<void>;
 }
@@ -128,7 +140,10 @@ export class LogDamagedError extends Error {
     readonly damage: Damage,
     cause?: unknown,
   ) {
-    super(`log entry ${damage.offset} of shard ${damage.shard} is damaged (${damage.problem})`, cause === undefined ? undefined : { cause });
+    super(
+      `log entry ${damage.offset} of shard ${damage.shard} is damaged (${damage.problem})`,
+      cause === undefined ? undefined : { cause },
+    );
   }
 }
 

@@ -7,7 +7,7 @@ import { META_SHARD } from '../../kernel/ids.js';
 import type { Random } from '../../kernel/random.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
 import { idempotencyKey } from '../log/core/keys.js';
-import { LogDamagedError, type LogStore } from '../log/log-store.js';
+import { LogDamagedError, StorageFailedError, type LogStore } from '../log/log-store.js';
 import type { ClusterMap, Collection } from '../ring/core/map.js';
 import type { CollectionSpec } from '../shard/core/search.js';
 import type { DocumentRow, ShardCounters } from '../shard/core/rows.js';
@@ -61,7 +61,7 @@ export class ReplicationService {
 
   /** Opens everything; resolves when every local shard serves or is known to be faulted. */
   async start(): Promise<void> {
-    const { log, shards, logger } = this.#ports;
+    const { log, logger } = this.#ports;
     const identity = await openIdentity(log, this.#ports.random);
     this.#identity = identity;
     await this.#openMap(identity);
@@ -69,7 +69,6 @@ export class ReplicationService {
     if (map.shardCount !== this.#config.shardCount) {
       logger.info({ configured: this.#config.shardCount, actual: map.shardCount }, 'the shard count was fixed when the cluster was made; the configured one is not used');
     }
-    shards.defineCollections(map.collections.map(toSpec));
     this.map.onChange((next) => this.#followMap(next));
     const waiting = Array.from({ length: map.shardCount }, (_, shard) => shard);
     await Promise.all(
@@ -162,6 +161,8 @@ export class ReplicationService {
   }
 
   async #openMap(identity: NodeIdentity): Promise<void> {
+    const damage = this.#ports.log.openDamages().find((found) => found.shard === META_SHARD);
+    if (damage !== undefined) throw new StorageFailedError(`the log of the map is damaged at offset ${damage.offset} (${damage.problem}); restore a backup`);
     const stored = MapService.stored(this.#ports.log);
     if (stored !== undefined) this.map.accept(stored);
     const replica = await this.#reign(META_SHARD, identity, stored);
@@ -188,9 +189,11 @@ export class ReplicationService {
   }
 
   async #openShard(shard: number, identity: NodeIdentity): Promise<void> {
-    const { shards, logger } = this.#ports;
+    const { log, shards, logger } = this.#ports;
     try {
-      const report = await shards.open(shard);
+      const damage = log.openDamages().find((found) => found.shard === shard);
+      if (damage !== undefined) throw new LogDamagedError(damage);
+      const report = await shards.open(shard, this.map.current().collections.map(toSpec));
       logger.info({ shard, ...report }, 'shard opened');
       await this.#reign(shard, identity, this.map.current());
     } catch (error) {
@@ -223,7 +226,10 @@ export class ReplicationService {
   }
 
   #followMap(map: ClusterMap): void {
-    this.#ports.shards.defineCollections(map.collections.map(toSpec));
+    this.#ports.shards.defineCollections(map.collections.map(toSpec)).catch((error: unknown) => {
+      // A thread that died meanwhile is told again when its successor starts.
+      this.#ports.logger.warn({ err: error }, 'the index threads could not be told of the collections');
+    });
   }
 
   /** A crash may have come between dropping a collection from the map and purging it from the shards: go on with it. */

@@ -29,7 +29,9 @@ export interface NodeConfig {
   readonly hnswEfSearch: number;
   /** Undefined: from the first vector. */
   readonly dimensions: number | undefined;
+  /** Paths of readable PEM files that fit each other; read again on SIGHUP. */
   readonly grpcTls: { readonly cert: string; readonly key: string; readonly ca: string } | undefined;
+  /** Paths of readable PEM files that fit each other. */
   readonly httpTls: { readonly cert: string; readonly key: string } | undefined;
   readonly clusterSecret: string | undefined;
   readonly apiKeys: readonly ApiKey[];
@@ -40,7 +42,8 @@ export interface NodeConfig {
   readonly portsFile: string | undefined;
 }
 
-export type FsyncPolicy = { readonly kind: 'always' } | { readonly kind: 'interval'; readonly ms: number } | { readonly kind: 'os' };
+export type FsyncPolicy =
+  { readonly kind: 'always' } | { readonly kind: 'interval'; readonly ms: number } | { readonly kind: 'os' };
 
 export interface ApiKey {
   readonly name: string;

@@ -11,18 +11,31 @@ import { utf8, fromUtf8 } from '../../../kernel/bytes.js';
  * | `m!` shard u32, name | the shard's own records: tail, history, promise, start, counters |
  * | `n!` name | the node's own records: identity, boot count |
  */
-function key(tag: 'e' | 'd' | 'i' | 'm' | 'n', length: number): { bytes: Uint8Array; view: DataView } {
+function key(tag: 'd' | 'i' | 'm' | 'n', length: number): { bytes: Uint8Array; view: DataView } {
   const bytes = new Uint8Array(2 + length);
   bytes[0] = tag.charCodeAt(0);
   bytes[1] = 0x21;
   return { bytes, view: new DataView(bytes.buffer) };
 }
 
+/** Written byte by byte: every append and read makes one. */
 export function entryKey(shard: number, offset: number): Uint8Array {
-  const { bytes, view } = key('e', 12);
-  view.setUint32(2, shard);
-  view.setUint32(6, Math.floor(offset / 2 ** 32));
-  view.setUint32(10, offset >>> 0);
+  const high = Math.floor(offset / 2 ** 32);
+  const bytes = new Uint8Array(14);
+  bytes[0] = 0x65;
+  bytes[1] = 0x21;
+  bytes[2] = shard >>> 24;
+  bytes[3] = shard >>> 16;
+  bytes[4] = shard >>> 8;
+  bytes[5] = shard;
+  bytes[6] = high >>> 24;
+  bytes[7] = high >>> 16;
+  bytes[8] = high >>> 8;
+  bytes[9] = high;
+  bytes[10] = offset >>> 24;
+  bytes[11] = offset >>> 16;
+  bytes[12] = offset >>> 8;
+  bytes[13] = offset;
   return bytes;
 }
 

@@ -1,31 +1,35 @@
-import type { CollectionSpec, KeywordStatistics, ShardSearch, ShardSearchAnswer } from './search.js';
 import type { Filter } from './filter.js';
+import type { CollectionSpec, KeywordStatistics, ShardSearch, ShardSearchAnswer } from './search.js';
 
 /**
  * The indexes of some shards, in one thread: for each (shard, collection) one vector index, one keyword index, one
- * attribute index and the table of labels. Synchronous and single-threaded; the worker shell (or, with
- * INDEX_THREADS=0, the main thread) calls it. It applies by its own stored versions, never by the document table's,
- * because that is already ahead during a replay.
+ * attribute index and the table of labels. Single-threaded and, but for writing a checkpoint, synchronous; the worker
+ * shell (or, with INDEX_THREADS=0, the main thread) calls it. It applies by its own stored versions, never by the
+ * document table's, because that is already ahead during a replay.
  *
  * Invariants: the state after `apply` of offsets 1…n depends on those entries alone; an id has at most one live label
  * in its collection; a label of a dead document is never returned.
  */
 export interface IndexHost {
-  /** Tells of collections to index; may come again with a dimension that was unknown. Entries of unknown ids wait in `apply`'s error. */
-  defineCollections(collections: readonly CollectionSpec[]): void;
+  /**
+   * Tells of collections to index; may come again with a dimension that was unknown. Returns the shards that passed
+   * over entries of one of them before it was known: they must be opened again, without a checkpoint.
+   */
+  defineCollections(collections: readonly CollectionSpec[]): readonly number[];
 
-  /** Forgets a dropped collection: entries of it are ignored from now on. */
+  /** Forgets a dropped collection: entries of it are passed over from now on. */
   dropCollection(collectionId: number): void;
 
-  /** Starts a shard: from a checkpoint directory, or empty. A checkpoint that is damaged or does not match throws CheckpointDamagedError. */
+  /** Starts a shard: from a checkpoint, or empty. A checkpoint that is damaged or does not match throws CheckpointDamagedError. */
   openShard(shard: number, checkpoint: CheckpointRef | undefined): void;
 
   closeShard(shard: number): void;
 
   /**
-   * Applies encoded log entries in offset order; entries at or below the applied offset are ignored. `entries` are
+   * Applies encoded log entries in offset order; entries at or below the applied offset are ignored. `frames` are
    * frames: u32 big-endian length, then the entry, repeated. Crc is checked again. Returns false when the time slice
-   * ended first: call `continueApply` until it returns true.
+   * ended first: call `continueApply` until it returns true. Both do nothing while a checkpoint is written.
+   * @throws EntryRefusedError; the shard answers FAULTED from then on
    */
   apply(shard: number, frames: Uint8Array, sliceMs: number): boolean;
   continueApply(shard: number, sliceMs: number): boolean;
@@ -42,16 +46,41 @@ export interface IndexHost {
   /** Live documents, total text length and documents per term: the sums `exact` needs first. */
   keywordStatistics(shard: number, collectionId: number, terms: readonly string[]): KeywordStatistics;
 
+  /** The dotted metadata keys of the collection's documents in the shard (LIMITS.attributeKeysMax is over all of them). */
+  attributeKeys(shard: number, collectionId: number): readonly string[];
+
   /** Ids greater than `after` that match, ascending, at most `limit`, with their offsets. */
-  scroll(shard: number, collectionId: number, filter: Filter | undefined, after: string | undefined, limit: number): ScrollPage;
+  scroll(
+    shard: number,
+    collectionId: number,
+    filter: Filter | undefined,
+    after: string | undefined,
+    limit: number,
+  ): ScrollPage;
 
-  /** Writes a whole checkpoint into `directory` (made by the caller, empty) and returns its manifest; nothing is applied meanwhile. */
-  checkpoint(shard: number, directory: string, previous: CheckpointRef | undefined): CheckpointManifest;
+  /**
+   * Writes a whole checkpoint into `directory` (made by the caller, empty) and returns its manifest; every file is
+   * synced. Nothing is applied meanwhile, searches go on. Files of collections that did not change since `previous`
+   * are linked.
+   */
+  checkpoint(shard: number, directory: string, previous: CheckpointRef | undefined): Promise<CheckpointManifest>;
 
-  /** Sum mod 2^128 over live rows, recomputed from the labels (replication 6.5), per shard; 16 bytes. */
-  digest(shard: number): Uint8Array;
+  /** Bytes a checkpoint of the shard would take now, about. */
+  checkpointBytes(shard: number): number;
+
+  /** Whether a background rebuild of some graph is due or under way. */
+  readonly needsWork: boolean;
+
+  /** Goes on with background rebuilds for about `sliceMs`. */
+  work(sliceMs: number): void;
+
+  /** Sum mod 2^128 over live rows (replication 6.5); 16 bytes. Kept with every entry, or recomputed from the labels. */
+  digest(shard: number, recompute: boolean): Uint8Array;
 
   statistics(): IndexStatistics;
+
+  /** Gives all memory back. */
+  close(): void;
 }
 
 export interface ScrollPage {
@@ -62,6 +91,7 @@ export interface ScrollPage {
 
 export interface CheckpointRef {
   readonly directory: string;
+  readonly manifest: CheckpointManifest;
 }
 
 /** Format 1. Files are relative to the checkpoint's directory. */
@@ -73,19 +103,56 @@ export interface CheckpointManifest {
   readonly chain: string;
   /** Hex of the live digest at `offset`. */
   readonly digest: string;
-  readonly collections: readonly {
-    readonly id: number;
-    readonly documents: number;
-    /** Offset of the last entry that changed this collection: equal means the files can be linked, not written. */
-    readonly offset: number;
-    readonly files: readonly { readonly name: string; readonly bytes: number; readonly crc32: number }[];
-  }[];
+  readonly collections: readonly CheckpointCollection[];
+  /** Unknown collections whose entries up to `offset` were passed over. */
+  readonly passedOver: readonly number[];
+}
+
+export interface CheckpointCollection {
+  readonly id: number;
+  readonly documents: number;
+  /** Offset of the last entry that changed this collection: equal means the files can be linked, not written. */
+  readonly offset: number;
+  /** Hex of its live digest. */
+  readonly digest: string;
+  readonly files: readonly CheckpointFile[];
+}
+
+export interface CheckpointFile {
+  readonly name: string;
+  readonly bytes: number;
+  readonly crc32: number;
+}
+
+/** A checkpoint cannot be used: a file is missing or damaged, or it is not of this shard's present. Another one, or the log, serves. */
+export class CheckpointDamagedError extends Error {
+  override readonly name = 'CheckpointDamagedError';
+}
+
+/** The shard is not open in this host. */
+export class ShardNotOpenError extends Error {
+  override readonly name = 'ShardNotOpenError';
+  constructor(readonly shard: number) {
+    super(`shard ${shard} is not open`);
+  }
 }
 
 export interface IndexStatistics {
-  readonly shards: readonly {
-    readonly shard: number;
-    readonly applied: number;
-    readonly collections: readonly { readonly id: number; readonly documents: number; readonly vectors: number; readonly texts: number; readonly deadLabels: number }[];
+  readonly shards: readonly ShardStatistics[];
+}
+
+export interface ShardStatistics {
+  readonly shard: number;
+  readonly applied: number;
+  /** Why it answers FAULTED. */
+  readonly fault?: string;
+  readonly collections: readonly {
+    readonly id: number;
+    readonly documents: number;
+    readonly vectors: number;
+    readonly texts: number;
+    /** Labels of dead documents that wait for the graph to be rebuilt. */
+    readonly deadLabels: number;
+    readonly tombstones: number;
   }[];
 }

@@ -1,0 +1,132 @@
+import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
+import { fork } from 'node:child_process';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import hnswlib from 'hnswlib-node';
+import { clusteredCorpus } from '../lib/corpus.mjs';
+import { load } from '../lib/load.mjs';
+import { freshDirectory, removeDirectory } from '../lib/node.mjs';
+import { bodiesOf, KINDS } from '../lib/queries.mjs';
+import { LEG, TOP, truthOf } from '../lib/truth.mjs';
+
+const M = 16;
+const EF_CONSTRUCTION = 200;
+const EF_SEARCH = 100;
+const SYNCS = 300;
+const SERVER = 'SPECTOR_BENCH_SERVER';
+/** About as long as ten hits with title and metadata. */
+const ANSWER_BYTES = 1_600;
+
+/**
+ * The limits of the machine in this very run, without the node: the vector index alone in one thread, a bare HTTP
+ * server under the same load, a synced write.
+ * @param {import('../run.mjs').Context} context
+ */
+export async function micro({ options, progress }) {
+  const corpus = clusteredCorpus(options);
+  const truth = truthOf(corpus, progress);
+  const rows = [];
+  progress(`building one HNSW of ${corpus.documents} vectors`);
+  const index = new hnswlib.HierarchicalNSW('cosine', corpus.dimensions);
+  index.initIndex({ maxElements: corpus.documents, m: M, efConstruction: EF_CONSTRUCTION });
+  const point = new Array(corpus.dimensions).fill(0.5);
+  let startedMs = performance.now();
+  for (let row = 0; row < corpus.documents; row++) {
+    copy(corpus.vectors, row * corpus.dimensions, point);
+    index.addPoint(point, row);
+  }
+  rows.push({ limit: `HNSW insert, M ${M}, efConstruction ${EF_CONSTRUCTION}, one thread`, '/s': perSecond(corpus.documents, startedMs) });
+  for (const [k, ef] of [
+    [TOP, EF_SEARCH],
+    [LEG, EF_SEARCH],
+  ]) {
+    progress(`searching it, k ${k}`);
+    index.setEf(ef);
+    let found = 0;
+    let searches = 0;
+    startedMs = performance.now();
+    const until = startedMs + options.seconds * 500;
+    while (performance.now() < until) {
+      const query = searches % corpus.queries.length;
+      copy(corpus.queries[query].vector, 0, point);
+      const { neighbors } = index.searchKnn(point, k);
+      if (searches < corpus.queries.length) {
+        const right = new Set(truth.vector(undefined, query).subarray(0, k));
+        found += neighbors.filter((label) => right.has(label)).length;
+      }
+      searches++;
+    }
+    rows.push({
+      limit: `HNSW search, k ${k}, ef ${ef}, one thread`,
+      '/s': perSecond(searches, startedMs),
+      [`recall`]: (found / (k * Math.min(searches, corpus.queries.length))).toFixed(4),
+    });
+  }
+
+  progress('a bare HTTP server under the same load');
+  const server = fork(fileURLToPath(import.meta.url), { env: { ...process.env, [SERVER]: '1' } });
+  try {
+    const port = await new Promise((resolve, reject) => {
+      server.once('message', resolve);
+      server.once('exit', (code) => reject(new Error(`the bare server ended with ${code}`)));
+    });
+    const seen = await load({
+      host: '127.0.0.1',
+      port: Number(port),
+      path: '/api/v1/search',
+      bodies: bodiesOf(corpus, KINDS[0]),
+      clients: options.clients,
+      seconds: Math.min(5, options.seconds),
+      warmup: options.warmup,
+      keepEvery: 0,
+    });
+    rows.push({
+      limit: `bare node:http that parses the body as JSON, ${options.clients} clients`,
+      '/s': seen.perSecond,
+      errors: seen.errors,
+      'load CPU µs': seen.generatorUs,
+      'p99 ms': seen.p99Ms,
+    });
+  } finally {
+    server.kill();
+  }
+
+  const directory = freshDirectory(options.dataRoot);
+  const file = openSync(join(directory, 'sync'), 'w');
+  const block = Buffer.alloc(4096, 1);
+  startedMs = performance.now();
+  for (let i = 0; i < SYNCS; i++) {
+    writeSync(file, block);
+    fdatasyncSync(file);
+  }
+  rows.push({ limit: 'append of 4 KiB and fdatasync', '/s': perSecond(SYNCS, startedMs) });
+  closeSync(file);
+  removeDirectory(directory);
+  return rows;
+}
+
+/** @param {Float32Array} from @param {number} at @param {number[]} to */
+function copy(from, at, to) {
+  for (let i = 0; i < to.length; i++) to[i] = from[at + i];
+}
+
+/** @param {number} count @param {number} startedMs */
+function perSecond(count, startedMs) {
+  return (count / (performance.now() - startedMs)) * 1000;
+}
+
+if (process.env[SERVER] !== undefined) {
+  const answer = JSON.stringify({ partial: false, results: [], padding: 'x'.repeat(ANSWER_BYTES) });
+  const server = createServer((request, response) => {
+    /** @type {Buffer[]} */
+    const chunks = [];
+    request.on('data', (chunk) => chunks.push(chunk));
+    request.on('end', () => {
+      const { vector } = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+      response.writeHead(vector === undefined ? 400 : 200, { 'content-type': 'application/json', 'content-length': answer.length });
+      response.end(answer);
+    });
+  });
+  server.listen(0, '127.0.0.1', () => process.send?.(/** @type {import('node:net').AddressInfo} */ (server.address()).port));
+}

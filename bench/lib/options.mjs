@@ -1,0 +1,92 @@
+import { availableParallelism } from 'node:os';
+import { parseArgs } from 'node:util';
+
+/**
+ * @typedef {object} Options
+ * @property {number} documents documents of the clustered corpus
+ * @property {number} dimensions
+ * @property {number} queries distinct queries
+ * @property {number[]} shards shard counts to measure; most benches take the first
+ * @property {number[]} threads INDEX_THREADS to measure; most benches take the first
+ * @property {number} clients connections of the load
+ * @property {number} seconds length of each measurement
+ * @property {number} warmup seconds before each measurement
+ * @property {boolean} profile write CPU profiles of the node and print their summaries
+ * @property {string | undefined} only rows of the search bench to run: a part of their names
+ * @property {string | undefined} dataRoot where the nodes keep their data; the temp directory by default
+ * @property {boolean} quiet no progress on stderr
+ */
+
+const FLAGS = /** @type {const} */ ({
+  documents: { type: 'string' },
+  dimensions: { type: 'string' },
+  queries: { type: 'string' },
+  shards: { type: 'string' },
+  threads: { type: 'string' },
+  clients: { type: 'string' },
+  seconds: { type: 'string' },
+  warmup: { type: 'string' },
+  profile: { type: 'boolean' },
+  only: { type: 'string' },
+  'data-root': { type: 'string' },
+  quiet: { type: 'boolean' },
+  help: { type: 'boolean' },
+});
+
+export const USAGE = `npm run bench -- <name> [options]
+
+  --documents N     documents of the clustered corpus (100000)
+  --dimensions N    (128)
+  --queries N       distinct queries (1000)
+  --shards N[,N]    SHARD_COUNT (2; the recall bench: 1,2,4,9)
+  --threads N[,N]   INDEX_THREADS (the node's default; the ingest bench: 1,2)
+  --clients N       connections of the load (64)
+  --seconds N       of each measurement (10)
+  --warmup N        seconds before each (2)
+  --only TEXT       search: only the rows whose name holds TEXT
+  --profile         CPU profiles of the node's threads, summarised; they cost a few per cent of speed
+  --data-root DIR   where the nodes keep their data; its disk decides what a sync costs (the temp directory)
+  --quiet           no progress
+`;
+
+/**
+ * @param {string[]} args
+ * @returns {{ name: string | undefined, options: Options, given: Set<string> }}
+ * @throws {TypeError} on an unknown flag or a value that is no positive integer
+ */
+export function parseOptions(args) {
+  const { values, positionals } = parseArgs({ args, options: FLAGS, allowPositionals: true });
+  const cores = Math.max(1, availableParallelism() - 1);
+  const name = values.help ? undefined : positionals[0];
+  return {
+    name,
+    given: new Set(Object.keys(values)),
+    options: {
+      documents: integer('documents', values.documents, 100_000),
+      dimensions: integer('dimensions', values.dimensions, 128),
+      queries: integer('queries', values.queries, 1_000),
+      shards: integers('shards', values.shards, [2]),
+      threads: integers('threads', values.threads, [cores], 0),
+      clients: integer('clients', values.clients, 64),
+      seconds: integer('seconds', values.seconds, 10),
+      warmup: integer('warmup', values.warmup, 2, 0),
+      profile: values.profile ?? false,
+      only: values.only,
+      dataRoot: values['data-root'],
+      quiet: values.quiet ?? false,
+    },
+  };
+}
+
+/** @param {string} name @param {string | undefined} text @param {number} fallback @param {number} min */
+function integer(name, text, fallback, min = 1) {
+  if (text === undefined) return fallback;
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < min) throw new TypeError(`--${name} must be an integer from ${min}, not "${text}"`);
+  return value;
+}
+
+/** @param {string} name @param {string | undefined} text @param {number[]} fallback @param {number} min */
+function integers(name, text, fallback, min = 1) {
+  return text === undefined ? fallback : text.split(',').map((part) => integer(name, part.trim(), 0, min));
+}

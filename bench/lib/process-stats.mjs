@@ -1,0 +1,72 @@
+import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Linux counts CPU in hundredths of a second, whatever the kernel's own clock. */
+const TICK_MS = 10;
+
+/**
+ * @typedef {object} CpuOf
+ * @property {number} totalMs of all threads
+ * @property {number} mainMs
+ * @property {number[]} othersMs of every other thread, most first
+ */
+
+/** CPU each thread of a process used so far. @param {number} pid @returns {Map<number, number>} thread → ms */
+export function threadCpu(pid) {
+  const threads = new Map();
+  for (const name of readdirSync(`/proc/${pid}/task`)) {
+    const text = read(`/proc/${pid}/task/${name}/stat`);
+    if (text === undefined) continue;
+    // The second field is a name in parentheses that may hold anything; user and system time are fields 14 and 15.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    threads.set(Number(name), (Number(fields[11]) + Number(fields[12])) * TICK_MS);
+  }
+  return threads;
+}
+
+/** @param {number} pid @param {Map<number, number>} before @returns {CpuOf} CPU used since `before` */
+export function cpuSince(pid, before) {
+  const now = [...threadCpu(pid)].map(([thread, ms]) => /** @type {const} */ ([thread, ms - (before.get(thread) ?? 0)]));
+  return {
+    totalMs: now.reduce((sum, [, ms]) => sum + ms, 0),
+    mainMs: now.find(([thread]) => thread === pid)?.[1] ?? 0,
+    othersMs: now
+      .filter(([thread, ms]) => thread !== pid && ms > 0)
+      .map(([, ms]) => ms)
+      .sort((a, b) => b - a),
+  };
+}
+
+/** Memory of a process now and at most so far. @param {number} pid @returns {{ rssBytes: number, peakBytes: number }} */
+export function memoryOf(pid) {
+  const text = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const field = (/** @type {string} */ name) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? Number.NaN) * 1024;
+  return { rssBytes: field('VmRSS'), peakBytes: field('VmHWM') };
+}
+
+/** Bytes of all files below a directory; hard links count once. @param {string} directory @param {Set<number>} [seen] */
+export function directoryBytes(directory, seen = new Set()) {
+  let bytes = 0;
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) bytes += directoryBytes(path, seen);
+    else {
+      const stat = statSync(path, { throwIfNoEntry: false });
+      if (stat === undefined || seen.has(stat.ino)) continue;
+      seen.add(stat.ino);
+      bytes += stat.blocks * 512;
+    }
+  }
+  return bytes;
+}
+
+/** The text of a file of /proc, or undefined when the thread is gone by now. @param {string} path */
+function read(path) {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code } = /** @type {NodeJS.ErrnoException} */ (error);
+    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
+    throw error;
+  }
+}

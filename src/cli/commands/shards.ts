@@ -1,0 +1,60 @@
+import type { Command } from 'commander';
+import type { ShardDigest } from '../../client/index.js';
+import { wholeNumber, type Context } from '../connection.js';
+import { EXIT } from '../failure.js';
+import type { RunCommand } from '../program.js';
+import { table } from '../table.js';
+import { shardTable } from './status.js';
+
+/** `spector shards`, `reshard` and `drain` */
+export function shardCommands(program: Command, run: RunCommand): void {
+  program
+    .command('shards')
+    .description('show shards and their copies')
+    .option('--digest', 'compare position and content digest of all copies; exit code 1 when they differ at one offset')
+    .action(run((context, flags: { digest?: boolean }) => shards(context, flags.digest === true)));
+  program
+    .command('reshard')
+    .argument('<count>', 'the new number of shards, 1-256')
+    .description('change the shard count while the cluster works')
+    .action(run((context, _flags: object, count: string) => reshard(context, wholeNumber('<count>', count, 1, 256))));
+  program
+    .command('drain')
+    .argument('<node>', 'id of the node')
+    .description('move everything off a node, so that it can be taken away')
+    .action(run((context, _flags: object, node: string) => drain(context, node)));
+}
+
+async function shards(context: Context, digest: boolean): Promise<number> {
+  const status = await context.client.status({ signal: context.host.signal });
+  if (!digest) {
+    await context.output.result(status.shards, () => shardTable(status));
+    return EXIT.ok;
+  }
+  const digests: (ShardDigest & { shard: number })[] = [];
+  for (const { shard } of status.shards) digests.push({ ...(await context.client.digest(shard, { signal: context.host.signal })), shard });
+  await context.output.result(digests, () => digestTable(digests));
+  return digests.every(agree) ? EXIT.ok : EXIT.failed;
+}
+
+function digestTable(digests: readonly (ShardDigest & { shard: number })[]): string {
+  const rows = digests.flatMap((digest) => digest.replicas.map((replica) => [digest.shard, replica.node, replica.offset, replica.live, replica.chain, agree(digest) ? 'ok' : 'DIFFERS']));
+  return table([{ head: 'shard', align: 'right' }, { head: 'node' }, { head: 'offset', align: 'right' }, { head: 'live digest' }, { head: 'chain' }, { head: '' }], rows);
+}
+
+/** Copies at different offsets cannot be compared; at one offset they must be equal. */
+function agree(digest: ShardDigest): boolean {
+  return digest.replicas.every((a) => digest.replicas.every((b) => a.offset !== b.offset || (a.live === b.live && a.chain === b.chain)));
+}
+
+async function reshard(context: Context, count: number): Promise<number> {
+  const accepted = await context.client.shards.reshard(count, { signal: context.host.signal });
+  await context.output.result(accepted, () => `accepted as operation ${accepted.operation}`);
+  return EXIT.ok;
+}
+
+async function drain(context: Context, node: string): Promise<number> {
+  const accepted = await context.client.drain(node, { signal: context.host.signal });
+  await context.output.result(accepted, () => `accepted as operation ${accepted.operation}`);
+  return EXIT.ok;
+}

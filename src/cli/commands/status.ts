@@ -1,0 +1,55 @@
+import type { Command } from 'commander';
+import type { Status } from '../../client/index.js';
+import type { Context } from '../connection.js';
+import { EXIT } from '../failure.js';
+import type { RunCommand } from '../program.js';
+import { table } from '../table.js';
+import { duration, grouped } from '../units.js';
+
+/** `spector status`; exit code 1 while the cluster is not RUNNING */
+export function statusCommand(program: Command, run: RunCommand): void {
+  program
+    .command('status')
+    .description('show nodes, shards and their copies; exit code 1 while not RUNNING')
+    .action(run(status));
+}
+
+async function status(context: Context): Promise<number> {
+  const answer = await context.client.status({ signal: context.host.signal });
+  await context.output.result(answer, () => statusText(answer));
+  return answer.status === 'RUNNING' ? EXIT.ok : EXIT.failed;
+}
+
+/** The topology for people. */
+export function statusText(status: Status): string {
+  const head = [
+    `${status.status}: ${grouped(status.documents)} documents, ${status.shardCount} shards, ${status.replicaCount} replicas each, ${status.activeNodes} active ${status.activeNodes === 1 ? 'node' : 'nodes'}`,
+    `asked ${status.nodeId} (version ${status.version}, up ${duration(status.uptimeMs)}), cluster ${status.clusterId}, map epoch ${status.mapEpoch}`,
+  ];
+  if (status.insecure) head.push('insecure: neither certificates nor a secret protect the ports between nodes');
+  const nodes = table(
+    [{ head: 'node' }, { head: 'status' }, { head: 'shards' }],
+    Object.entries(status.topology).map(([node, { status: state, shards }]) => [node, state, shards.join(', ')]),
+  );
+  return [...head, '', nodes, '', shardTable(status)].join('\n');
+}
+
+/** One row a shard, with all its copies. */
+export function shardTable(status: Status): string {
+  return table(
+    [{ head: 'shard', align: 'right' }, { head: 'epoch', align: 'right' }, { head: 'primary' }, { head: 'documents', align: 'right' }, { head: 'offset', align: 'right' }, { head: 'copies' }],
+    status.shards.map((shard) => [
+      shard.shard,
+      shard.epoch,
+      shard.primary ?? 'NONE',
+      grouped(shard.documents),
+      grouped(shard.offset),
+      shard.replicas.map(copyText).join(', '),
+    ]),
+  );
+}
+
+function copyText(replica: Status['shards'][number]['replicas'][number]): string {
+  const lag = replica.role === 'primary' ? '' : ` ${replica.lagMs} ms`;
+  return `${replica.node} ${replica.role}${replica.inSync ? '' : ' NOT IN SYNC'}${lag}`;
+}

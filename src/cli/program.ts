@@ -1,0 +1,88 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { backupCommand } from './commands/backup.js';
+import { collectionsCommand } from './commands/collections.js';
+import { demoCommand } from './commands/demo.js';
+import { documentCommands } from './commands/documents.js';
+import { exportCommand } from './commands/export.js';
+import { ingestCommand } from './commands/ingest.js';
+import { restoreCommand } from './commands/restore.js';
+import { searchCommand } from './commands/search.js';
+import { serveCommand } from './commands/serve.js';
+import { shardCommands } from './commands/shards.js';
+import { statusCommand } from './commands/status.js';
+import { verifyCommand } from './commands/verify.js';
+import { connect, type Context, type GlobalOptions } from './connection.js';
+import { EXIT, reportFailure } from './failure.js';
+import type { Host } from './host.js';
+import { Output } from './output.js';
+
+/**
+ * Makes an action of commander out of what a command does. The command's arguments come after its flags; it resolves to
+ * the exit code, and what it throws is reported.
+ */
+export type RunCommand = <F, A extends readonly unknown[]>(
+  command: (context: Context, flags: F, ...args: A) => Promise<number>,
+) => (...args: unknown[]) => Promise<void>;
+
+/** Runs one command line (without `node` and the script) and resolves to its exit code: 0, 1, or 2 for a wrong call. */
+export async function runCli(argv: readonly string[], host: Host): Promise<number> {
+  let exitCode: number = EXIT.ok;
+  const run: RunCommand = (command) => async (...all) => {
+    const self = all.at(-1) as Command;
+    const flags = self.optsWithGlobals<GlobalOptions>();
+    try {
+      const context = connect(host, flags);
+      exitCode = await command(context, flags as never, ...(all.slice(0, -2) as never));
+    } catch (error) {
+      exitCode = reportFailure(error, new Output(host, flags.json === true));
+    }
+  };
+  try {
+    await buildProgram(host, run).parseAsync([...argv], { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  }
+  return exitCode;
+}
+
+function buildProgram(host: Host, run: RunCommand): Command {
+  const program = new Command('spector')
+    .description('the command line of a Spector node')
+    .version(packageVersion(), '--version', 'print the version')
+    .option('--url <url>', 'a node to ask; repeat it for several (SPECTOR_URL, default http://127.0.0.1:7070)', collected)
+    .option('--api-key <key>', 'key to show the node (SPECTOR_API_KEY)')
+    .option('--timeout <ms>', 'milliseconds for one request, retries included (default 30000)')
+    .option('--json', 'JSON on stdout and nothing else: one object, or one a line')
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ writeOut: (text) => host.stdout.write(text), writeErr: (text) => host.stderr.write(text) })
+    .showHelpAfterError('(spector help <command> tells more)')
+    .exitOverride();
+  for (const command of COMMANDS) command(program, run);
+  return program;
+}
+
+const COMMANDS = [
+  serveCommand,
+  ingestCommand,
+  searchCommand,
+  documentCommands,
+  statusCommand,
+  collectionsCommand,
+  exportCommand,
+  backupCommand,
+  restoreCommand,
+  verifyCommand,
+  shardCommands,
+  demoCommand,
+];
+
+function collected(value: string, earlier: readonly string[] | undefined): readonly string[] {
+  return [...(earlier ?? []), value];
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}

@@ -1,0 +1,58 @@
+import type { Transport } from './transport.js';
+import type { CallOptions } from './types/calls.js';
+import type { OperationAccepted } from './types/cluster.js';
+
+/** `client.operations`: the long-running changes of the cluster. */
+export class OperationCalls {
+  readonly #transport: Transport;
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  /** How far an operation is, as the node tells it. */
+  async get(id: string, options: CallOptions = {}): Promise<unknown> {
+    return (await this.#transport.request({ ...options, method: 'GET', path: path(id), repeatable: true })).json;
+  }
+
+  /** Asks for an operation to be undone; what it moved goes back. */
+  async abort(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#transport.request({ ...options, method: 'DELETE', path: path(id), repeatable: true });
+  }
+}
+
+function path(id: string): string {
+  return `/api/v1/cluster/operations/${encodeURIComponent(id)}`;
+}
+
+/** `client.shards`: how many shards there are, and who leads them. */
+export class ShardCalls {
+  readonly #transport: Transport;
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  /** Changes the shard count while the cluster works. */
+  async reshard(shardCount: number, options: CallOptions = {}): Promise<OperationAccepted> {
+    return accepted(this.#transport, 'POST', '/api/v1/cluster/shards', { shardCount }, options);
+  }
+
+  /** Makes `node` the primary of a shard it has a copy of. */
+  async movePrimary(shard: number, node: string, options: CallOptions = {}): Promise<OperationAccepted> {
+    return accepted(this.#transport, 'POST', `/api/v1/cluster/shards/${shard}/primary`, { node }, options);
+  }
+}
+
+/** Asks for an operation. Not repeated when a connection broke midway: it may have begun. */
+export async function accepted(
+  transport: Transport,
+  method: 'POST' | 'DELETE',
+  operationPath: string,
+  body: object | undefined,
+  options: CallOptions,
+): Promise<OperationAccepted> {
+  const content = body === undefined ? {} : { body: { type: 'application/json', content: JSON.stringify(body) } };
+  return (await transport.request({ ...options, method, path: operationPath, ...content, repeatable: false }))
+    .json as OperationAccepted;
+}

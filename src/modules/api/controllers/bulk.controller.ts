@@ -1,0 +1,106 @@
+import type { IncomingMessage } from 'node:http';
+import { Controller, Inject, Post, Req, Res } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { NodeError } from '../../../kernel/errors.js';
+import { PROBLEM_CONTENT_TYPE, problemOf } from '../../../platform/http/problem.js';
+import type { CatalogPort, DocumentsPort } from '../../coordinator/coordinator.js';
+import { CATALOG, DOCUMENTS } from '../../coordinator/coordinator.js';
+import type { BulkAnswer, BulkItem } from '../../coordinator/core/requests.js';
+import { envelopeItems, parseBulkEnvelope } from '../bulk-envelope.js';
+import type { BulkSchemas } from '../core/bulk-item.js';
+import { bulkOutcome } from '../core/bulk-status.js';
+import { Endpoint } from '../http/endpoint.js';
+import { chunksOf, decoded, discardBody } from '../http/read-body.js';
+import { instanceOf } from '../http/send-problem.js';
+import { ndjsonItems } from '../ndjson.js';
+import { callOf, sendJson, sessionOf, writeOptionsOf } from '../rest.mapper.js';
+import { BulkAnswerShape } from '../schemas/answers.js';
+import { BulkBody, BulkEnvelope, DeleteLine, PatchLine, UpsertLine } from '../schemas/documents.js';
+import { WriteQuery } from '../schemas/fields.js';
+import { queryReader } from '../schemas/query.js';
+import { validator } from '../schemas/validator.js';
+
+const writeQuery = queryReader(WriteQuery);
+const bulkEnvelope = validator(BulkEnvelope);
+/** The shapes of bulk items, compiled. */
+export const BULK_SCHEMAS: BulkSchemas = {
+  upsert: validator(UpsertLine, 'the document'),
+  patch: validator(PatchLine, 'the patch'),
+  delete: validator(DeleteLine, 'the deletion'),
+};
+
+/** Bulks: JSON or NDJSON, good items stored and bad ones listed (api.md, bulk). */
+@Controller('api/v1/ingest')
+export class BulkController {
+  constructor(
+    @Inject(DOCUMENTS) private readonly documents: DocumentsPort,
+    @Inject(CATALOG) private readonly catalog: CatalogPort,
+  ) {}
+
+  @Post('bulk')
+  @Endpoint({
+    scope: 'write',
+    tag: 'Documents',
+    summary: 'Store, patch and delete many documents; NDJSON of any length is streamed',
+    query: WriteQuery,
+    body: BulkBody,
+    input: 'bulk',
+    headers: ['Idempotency-Key', 'Spector-Session'],
+    answers: { 200: BulkAnswerShape, 201: BulkAnswerShape, 400: 'Nothing was stored; each item is listed.' },
+  })
+  async bulk(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const { body } = request;
+    if (body === request.raw) await this.stream(request, reply, request.raw);
+    else await this.whole(request, reply, Buffer.isBuffer(body) ? body : Buffer.alloc(0));
+  }
+
+  /** `{"documents": […]}`. */
+  private async whole(request: FastifyRequest, reply: FastifyReply, bytes: Buffer): Promise<void> {
+    const query = writeQuery(request.query);
+    const envelope = await parseBulkEnvelope(bytes);
+    const body = bulkEnvelope(envelope.options);
+    await this.store(request, reply, envelopeItems(envelope, BULK_SCHEMAS), [query, body]);
+  }
+
+  /** NDJSON; when it fails before its end, the rest is read away so that the client sees the answer. */
+  private async stream(request: FastifyRequest, reply: FastifyReply, raw: IncomingMessage): Promise<void> {
+    try {
+      const source = decoded(raw);
+      if (source instanceof NodeError) throw source;
+      await this.store(request, reply, ndjsonItems(chunksOf(source), BULK_SCHEMAS), [writeQuery(request.query)]);
+    } catch (error) {
+      raw.unpipe();
+      await new Promise<void>((resolve) => {
+        discardBody(raw, resolve);
+      });
+      throw error;
+    }
+  }
+
+  private async store(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    items: AsyncIterable<BulkItem>,
+    sources: readonly (ReturnType<typeof writeQuery> | ReturnType<typeof bulkEnvelope>)[],
+  ): Promise<void> {
+    const options = writeOptionsOf(request, this.catalog.settings().writeConsistency, ...sources);
+    const call = callOf(reply, sessionOf(request, ...sources));
+    const answer = await this.documents.bulk(items, options, call);
+    sendBulk(request, reply, answer);
+  }
+}
+
+/** The answer; a problem document that carries it when nothing was stored. */
+function sendBulk(request: FastifyRequest, reply: FastifyReply, answer: BulkAnswer): void {
+  const outcome = bulkOutcome(answer);
+  if (!('code' in outcome)) {
+    sendJson(reply, outcome.status, answer, { session: answer.session });
+    return;
+  }
+  const first = answer.errors[0];
+  const detail =
+    first === undefined ? 'the bulk holds no documents' : `none of ${answer.total} items was stored; the first: ${first.detail}`;
+  const { problem } = problemOf(new NodeError(outcome.code, detail, { extra: { ...answer } }), instanceOf(request.id));
+  void reply.code(outcome.status).header('content-type', PROBLEM_CONTENT_TYPE).header('spector-session', answer.session);
+  void reply.send(JSON.stringify(problem));
+}

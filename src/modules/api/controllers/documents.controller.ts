@@ -1,0 +1,204 @@
+import { Controller, Delete, Get, Inject, Param, Patch, Post, Put, Req, Res } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { NodeError } from '../../../kernel/errors.js';
+import type { CatalogPort, DocumentsPort } from '../../coordinator/coordinator.js';
+import { CATALOG, DOCUMENTS } from '../../coordinator/coordinator.js';
+import type { WriteAnswer } from '../../coordinator/core/requests.js';
+import { documentJson } from '../core/answers.js';
+import { checkedId, documentFieldsOf, documentPatchOf } from '../core/document-fields.js';
+import { filterOf, idsOf } from '../core/filter.js';
+import { Endpoint } from '../http/endpoint.js';
+import { callOf, conditionOf, readOptionsOf, sendJson, sessionOf, writeOptionsOf } from '../rest.mapper.js';
+import { CountAnswerShape, DeleteAnswerShape, DeleteManyAnswerShape, DocumentShape, GetManyAnswerShape, ScrollAnswerShape, WriteAnswerShape } from '../schemas/answers.js';
+import { CountBody, DeleteManyBody, GetManyBody, GetQuery, IngestBody, PatchBody, PutBody, ScrollBody } from '../schemas/documents.js';
+import { ReadQuery, WriteQuery } from '../schemas/fields.js';
+import { queryReader } from '../schemas/query.js';
+import { validator } from '../schemas/validator.js';
+
+const ingestBody = validator(IngestBody);
+const putBody = validator(PutBody);
+const patchBody = validator(PatchBody);
+const getManyBody = validator(GetManyBody);
+const deleteManyBody = validator(DeleteManyBody);
+const scrollBody = validator(ScrollBody);
+const countBody = validator(CountBody);
+const writeQuery = queryReader(WriteQuery);
+const readQuery = queryReader(ReadQuery);
+const getQuery = queryReader(GetQuery);
+
+const WRITE = { scope: 'write', tag: 'Documents', query: WriteQuery } as const;
+const READ = { scope: 'read', tag: 'Documents', query: ReadQuery } as const;
+const WRITE_HEADERS = ['Idempotency-Key', 'Spector-Session', 'If-Match', 'If-None-Match'] as const;
+const SESSION_HEADER = ['Spector-Session'] as const;
+
+/** Documents by id and by filter (api.md, REST). */
+@Controller('api/v1')
+export class DocumentsController {
+  constructor(
+    @Inject(DOCUMENTS) private readonly documents: DocumentsPort,
+    @Inject(CATALOG) private readonly catalog: CatalogPort,
+  ) {}
+
+  @Post('ingest')
+  @Endpoint({
+    ...WRITE,
+    summary: 'Store one document: create it, or replace the one with its id',
+    body: IngestBody,
+    headers: WRITE_HEADERS,
+    answers: { 201: WriteAnswerShape, 409: 'The condition or the idempotency key does not hold.' },
+  })
+  async ingest(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const body = ingestBody(request.body);
+    const query = writeQuery(request.query);
+    const document = { id: checkedId(body.id), fields: documentFieldsOf(body) };
+    const options = writeOptionsOf(request, this.standard(), query, body);
+    const call = callOf(reply, sessionOf(request, query, body));
+    const answer = await this.documents.ingest(document, conditionOf(request), options, call);
+    sendWrite(reply, 201, answer, documentPath(answer.id, options.collection));
+  }
+
+  @Get('documents/:id')
+  @Endpoint({ ...READ, summary: 'Read one document', query: GetQuery, headers: SESSION_HEADER, answers: { 200: DocumentShape, 404: 'No such document.' } })
+  async get(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const query = getQuery(request.query);
+    const session = sessionOf(request, query);
+    const found = await this.documents.get(checkedId(id), query.withVector ?? false, readOptionsOf(query, session), callOf(reply, session));
+    sendJson(reply, 200, { ...documentJson(found), session: found.session }, { session: found.session, version: found.version });
+  }
+
+  @Put('documents/:id')
+  @Endpoint({
+    ...WRITE,
+    summary: 'Create or replace one document',
+    body: PutBody,
+    headers: WRITE_HEADERS,
+    answers: { 200: WriteAnswerShape, 201: WriteAnswerShape, 409: 'The condition or the idempotency key does not hold.' },
+  })
+  async put(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const document = { id: checkedId(id), fields: documentFieldsOf(putBody(request.body)) };
+    const query = writeQuery(request.query);
+    const options = writeOptionsOf(request, this.standard(), query);
+    const answer = await this.documents.ingest(document, conditionOf(request), options, callOf(reply, sessionOf(request, query)));
+    sendWrite(reply, answer.created ? 201 : 200, answer, documentPath(answer.id, options.collection));
+  }
+
+  @Patch('documents/:id')
+  @Endpoint({
+    ...WRITE,
+    summary: 'Merge into one document (RFC 7386)',
+    body: PatchBody,
+    headers: WRITE_HEADERS,
+    answers: { 200: WriteAnswerShape, 404: 'No such document.', 409: 'The condition or the idempotency key does not hold.' },
+  })
+  async patch(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const patch = documentPatchOf(patchBody(request.body));
+    const query = writeQuery(request.query);
+    const options = writeOptionsOf(request, this.standard(), query);
+    const answer = await this.documents.patch(checkedId(id), patch, existing(request), options, callOf(reply, sessionOf(request, query)));
+    sendWrite(reply, 200, answer);
+  }
+
+  @Delete('documents/:id')
+  @Endpoint({
+    ...WRITE,
+    summary: 'Delete one document',
+    headers: WRITE_HEADERS,
+    answers: { 200: DeleteAnswerShape, 404: 'No such document.', 409: 'The condition or the idempotency key does not hold.' },
+  })
+  async delete(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const query = writeQuery(request.query);
+    const options = writeOptionsOf(request, this.standard(), query);
+    const answer = await this.documents.delete(checkedId(id), existing(request), options, callOf(reply, sessionOf(request, query)));
+    sendJson(reply, 200, answer, { session: answer.session, version: answer.version });
+  }
+
+  @Post('documents/get')
+  @Endpoint({ ...READ, summary: 'Read several documents', body: GetManyBody, headers: SESSION_HEADER, answers: { 200: GetManyAnswerShape } })
+  async getMany(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const body = getManyBody(request.body);
+    const query = readQuery(request.query);
+    const session = sessionOf(request, query, body);
+    const ids = idsOf(body.ids, 'ids');
+    const answer = await this.documents.getMany(ids, body.withVector ?? false, readOptionsOf(query, session), callOf(reply, session));
+    sendJson(reply, 200, { ...answer, documents: answer.documents.map(documentJson) }, { session: answer.session });
+  }
+
+  @Post('documents/delete')
+  @Endpoint({
+    ...WRITE,
+    summary: 'Delete several documents, by ids or by filter',
+    body: DeleteManyBody,
+    headers: ['Idempotency-Key', 'Spector-Session'],
+    answers: { 200: DeleteManyAnswerShape },
+  })
+  async deleteMany(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const body = deleteManyBody(request.body);
+    const query = writeQuery(request.query);
+    const options = writeOptionsOf(request, this.standard(), query);
+    if ((body.ids === undefined) === (body.filter === undefined)) throw new NodeError('INVALID_REQUEST', 'give either `ids` or `filter`');
+    const call = callOf(reply, sessionOf(request, query, body));
+    const answer =
+      body.ids === undefined
+        ? await this.documents.deleteByFilter(filterOf(body.filter), options, call)
+        : await this.documents.deleteMany(idsOf(body.ids, 'ids'), options, call);
+    sendJson(reply, 200, answer, { session: answer.session });
+  }
+
+  @Post('documents/scroll')
+  @Endpoint({ ...READ, summary: 'Read matching documents page by page', body: ScrollBody, headers: SESSION_HEADER, answers: { 200: ScrollAnswerShape } })
+  async scroll(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const body = scrollBody(request.body ?? {});
+    const query = readQuery(request.query);
+    const session = sessionOf(request, query, body);
+    const answer = await this.documents.scroll(
+      {
+        ...readOptionsOf(query, session),
+        ...(body.filter === undefined ? {} : { filter: filterOf(body.filter) }),
+        limit: body.limit ?? 100,
+        ...(body.cursor === undefined || body.cursor === null ? {} : { cursor: body.cursor }),
+        fields: {
+          title: body.withTitle ?? true,
+          content: body.withContent ?? false,
+          metadata: body.withMetadata ?? true,
+          vector: body.withVector ?? false,
+        },
+      },
+      callOf(reply, session),
+    );
+    sendJson(reply, 200, { ...answer, documents: answer.documents.map(documentJson) }, { session: answer.session });
+  }
+
+  @Post('documents/count')
+  @Endpoint({ ...READ, summary: 'Count matching documents', body: CountBody, headers: SESSION_HEADER, answers: { 200: CountAnswerShape } })
+  async count(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const body = countBody(request.body ?? {});
+    const query = readQuery(request.query);
+    const session = sessionOf(request, query, body);
+    const filter = body.filter === undefined ? undefined : filterOf(body.filter);
+    sendJson(reply, 200, await this.documents.count(filter, readOptionsOf(query, session), callOf(reply, session)));
+  }
+
+  private standard() {
+    return this.catalog.settings().writeConsistency;
+  }
+}
+
+function sendWrite(reply: FastifyReply, status: number, answer: WriteAnswer, location?: string): void {
+  sendJson(reply, status, answer, {
+    session: answer.session,
+    version: answer.version,
+    ...(status === 201 && location !== undefined ? { location } : {}),
+  });
+}
+
+function documentPath(id: string, collection: string): string {
+  const query = collection === 'default' ? '' : `?collection=${encodeURIComponent(collection)}`;
+  return `/api/v1/documents/${encodeURIComponent(id)}${query}`;
+}
+
+/** The condition of a call that needs the document to exist. */
+function existing(request: FastifyRequest) {
+  const condition = conditionOf(request);
+  if (condition?.kind === 'absent') throw new NodeError('INVALID_REQUEST', 'If-None-Match: * contradicts a call that needs the document to exist');
+  return condition;
+}

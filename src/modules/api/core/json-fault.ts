@@ -1,0 +1,133 @@
+/** Where a text stops being JSON, and what was expected there. */
+export interface JsonFault {
+  /** Index into the text, from 0. */
+  readonly position: number;
+  readonly expected: string;
+}
+
+/**
+ * Finds where `text`, which a parser refused, stops being JSON (RFC 8259). Engines word and place this differently from
+ * version to version; clients get one form. Nesting must have been bounded before: it recurses. No regular expression
+ * walks the text: megabytes of one token would exhaust its stack.
+ */
+export function jsonFault(text: string): JsonFault {
+  return new FaultFinder(text).find();
+}
+
+const LITERALS = ['true', 'false', 'null'] as const;
+
+class FaultFinder {
+  private at = 0;
+  private fault: JsonFault | undefined;
+
+  constructor(private readonly text: string) {}
+
+  find(): JsonFault {
+    if (this.value()) {
+      this.space();
+      if (this.at < this.text.length) this.fail('the end of the text');
+    }
+    return this.fault ?? { position: this.text.length, expected: 'JSON' };
+  }
+
+  private value(): boolean {
+    this.space();
+    const start = this.text[this.at];
+    if (start === '{') return this.list('}', () => this.member());
+    if (start === '[') return this.list(']', () => this.value());
+    if (start === '"') return this.string();
+    if (start === '-' || isDigit(start)) return this.number();
+    for (const literal of LITERALS) {
+      if (!this.text.startsWith(literal, this.at)) continue;
+      this.at += literal.length;
+      return true;
+    }
+    return this.fail('a value');
+  }
+
+  private list(close: string, item: () => boolean): boolean {
+    this.at++;
+    this.space();
+    if (this.take(close)) return true;
+    for (;;) {
+      if (!item()) return false;
+      this.space();
+      if (this.take(close)) return true;
+      if (!this.take(',')) return this.fail(`, or ${close}`);
+    }
+  }
+
+  private member(): boolean {
+    this.space();
+    if (this.text[this.at] !== '"') return this.fail('a field name in double quotes');
+    if (!this.string()) return false;
+    this.space();
+    return this.take(':') ? this.value() : this.fail(':');
+  }
+
+  private string(): boolean {
+    this.at++;
+    for (; this.at < this.text.length; this.at++) {
+      const character = this.text[this.at];
+      if (character === '"') {
+        this.at++;
+        return true;
+      }
+      if (character === '\\') {
+        const length = escapeLength(this.text, this.at + 1);
+        if (length === 0) return this.fail('an escape sequence');
+        this.at += length;
+      } else if (this.text.charCodeAt(this.at) < 0x20) {
+        return this.fail('an escaped control character');
+      }
+    }
+    return this.fail('the end of a string');
+  }
+
+  private number(): boolean {
+    this.take('-');
+    if (!this.take('0') && !this.digits()) return false;
+    if (this.take('.') && !this.digits()) return false;
+    if (this.take('e') || this.take('E')) {
+      if (!this.take('+')) this.take('-');
+      return this.digits();
+    }
+    return true;
+  }
+
+  private digits(): boolean {
+    if (!isDigit(this.text[this.at])) return this.fail('a digit');
+    while (isDigit(this.text[this.at])) this.at++;
+    return true;
+  }
+
+  private space(): void {
+    for (;;) {
+      const character = this.text[this.at];
+      if (character !== ' ' && character !== '\n' && character !== '\r' && character !== '\t') return;
+      this.at++;
+    }
+  }
+
+  private take(character: string): boolean {
+    if (this.text[this.at] !== character) return false;
+    this.at++;
+    return true;
+  }
+
+  private fail(expected: string): false {
+    this.fault = { position: this.at, expected };
+    return false;
+  }
+}
+
+function isDigit(character: string | undefined): boolean {
+  return character !== undefined && character >= '0' && character <= '9';
+}
+
+/** Characters after the backslash of a valid escape; 0 when there is none. */
+function escapeLength(text: string, at: number): number {
+  const kind = text[at];
+  if (kind === 'u') return /^[0-9a-fA-F]{4}$/.test(text.slice(at + 1, at + 5)) ? 5 : 0;
+  return kind !== undefined && '"\\/bfnrt'.includes(kind) ? 1 : 0;
+}

@@ -1,0 +1,167 @@
+import type { TSchema } from 'typebox';
+import { ERRORS } from '../../../kernel/errors.js';
+import { LIMITS } from '../../../kernel/limits.js';
+import type { EndpointSpec } from '../http/endpoint.js';
+import type { RegisteredRoute } from '../http/route-table.js';
+
+/** A JSON value under construction. */
+type Json = Readonly<Record<string, unknown>>;
+
+/** What the document says of itself. */
+export interface OpenApiOptions {
+  readonly version: string;
+  /** Whether API keys are set. */
+  readonly secured: boolean;
+}
+
+/** Parts of schemas that code checks instead of the validator. */
+const CHECKED_BY_CODE: Json = {
+  Vector: { type: 'array', items: { type: 'number', format: 'float' }, minItems: 1, maxItems: LIMITS.dimensionsMax },
+  Metadata: { type: 'object', additionalProperties: true },
+  Ids: { type: 'array', items: { type: 'string' }, maxItems: LIMITS.idsMax },
+  Filter: {
+    type: 'object',
+    additionalProperties: false,
+    description: 'All of must, none of must_not; should alone needs one. At most 64 clauses and 8 levels.',
+    properties: Object.fromEntries(
+      ['must', 'should', 'must_not'].map((group) => [group, { type: 'array', items: { $ref: '#/components/schemas/FilterClause' } }]),
+    ),
+  },
+  FilterClause: {
+    oneOf: [
+      clause({ key: { type: 'string' }, match: { oneOf: [clause({ value: {} }), clause({ any: { type: 'array', items: {} } })] } }),
+      clause({
+        key: { type: 'string' },
+        range: {
+          type: 'object',
+          additionalProperties: false,
+          minProperties: 1,
+          properties: Object.fromEntries(['gt', 'gte', 'lt', 'lte'].map((bound) => [bound, { oneOf: [{ type: 'number' }, { type: 'string' }] }])),
+        },
+      }),
+      clause({ key: { type: 'string' }, exists: { type: 'boolean' } }),
+      clause({ ids: { type: 'array', items: { type: 'string' } } }),
+      { $ref: '#/components/schemas/Filter' },
+    ],
+  },
+  Problem: {
+    type: 'object',
+    description: 'RFC 9457.',
+    required: ['type', 'title', 'status', 'detail', 'instance', 'code', 'retryable'],
+    properties: {
+      type: { type: 'string' },
+      title: { type: 'string' },
+      status: { type: 'integer' },
+      detail: { type: 'string', description: 'What is wrong and what to do.' },
+      instance: { type: 'string', description: 'Names this occurrence in the log of the node.' },
+      code: { type: 'string', enum: Object.keys(ERRORS) },
+      retryable: { type: 'boolean' },
+      retryAfterMs: { type: 'integer' },
+    },
+  },
+};
+
+const HEADERS: Readonly<Record<string, string>> = {
+  'If-Match': 'Only over this version: `"<version>"`.',
+  'If-None-Match': '`*`: only when there is no such document.',
+  'Idempotency-Key': '1–256 visible characters: a repeated write with the same key gets the stored result.',
+  'Spector-Session': 'Session token of the newest answer.',
+};
+
+/** The OpenAPI 3.1 document of the node's routes: from the same schemas that validate them. */
+export function openApiOf(routes: readonly RegisteredRoute[], options: OpenApiOptions): Json {
+  const components: Record<string, unknown> = { ...CHECKED_BY_CODE };
+  const paths: Record<string, Record<string, unknown>> = {};
+  for (const { method, path, endpoint } of routes) {
+    if (method === 'HEAD') continue;
+    const template = path.replaceAll(/:([A-Za-z]+)/g, '{$1}');
+    (paths[template] ??= {})[method.toLowerCase()] = operation(method, path, endpoint, options, components);
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Spector Node',
+      version: options.version,
+      description: 'Hybrid (vector and keyword) search in which the log is the database. Unknown fields are refused.',
+    },
+    servers: [{ url: '/' }],
+    paths,
+    components: {
+      schemas: components,
+      securitySchemes: { apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' }, bearer: { type: 'http', scheme: 'bearer' } },
+    },
+  };
+}
+
+function operation(method: string, path: string, endpoint: EndpointSpec, options: OpenApiOptions, components: Record<string, unknown>): Json {
+  const secured = options.secured && endpoint.scope !== 'open';
+  return {
+    operationId: `${method.toLowerCase()}${path.replaceAll(/[^A-Za-z0-9]+(.)/g, (_, next: string) => next.toUpperCase())}`,
+    tags: [endpoint.tag],
+    summary: endpoint.summary,
+    ...(secured ? { description: `Needs a key of scope ${endpoint.scope}.`, security: [{ apiKey: [] }, { bearer: [] }] } : {}),
+    parameters: [...pathParameters(path), ...queryParameters(endpoint, components), ...headerParameters(endpoint)],
+    ...(endpoint.body === undefined ? {} : { requestBody: requestBody(endpoint, endpoint.body, components) }),
+    responses: {
+      ...Object.fromEntries(Object.entries(endpoint.answers).map(([status, answer]) => [status, response(Number(status), answer, endpoint, components)])),
+      default: { description: 'An error.', content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } } },
+    },
+  };
+}
+
+function requestBody(endpoint: EndpointSpec, body: TSchema, components: Record<string, unknown>): Json {
+  const schema = plain(body, components);
+  const lines = { 'application/x-ndjson': { schema: { type: 'string', description: 'One item of `documents` a line.' } } };
+  return { required: true, content: { 'application/json': { schema }, ...(endpoint.input === 'bulk' ? lines : {}) } };
+}
+
+function response(status: number, answer: string | TSchema, endpoint: EndpointSpec, components: Record<string, unknown>): Json {
+  if (status >= 400) {
+    const description = typeof answer === 'string' ? answer : 'An error.';
+    return { description, content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } } };
+  }
+  const type = endpoint.produces ?? 'application/json';
+  if (typeof answer === 'string') return { description: answer, content: { [type]: {} } };
+  return { description: 'Done.', content: { [type]: { schema: plain(answer, components) } } };
+}
+
+function pathParameters(path: string): readonly Json[] {
+  return [...path.matchAll(/:([A-Za-z]+)/g)].map(([, name]) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema: { type: name === 'n' ? 'integer' : 'string' },
+  }));
+}
+
+function queryParameters({ query }: EndpointSpec, components: Record<string, unknown>): readonly Json[] {
+  return Object.entries(query?.properties ?? {}).map(([name, schema]) => {
+    const { description, ...rest } = plain(schema, components);
+    return { name, in: 'query', required: false, schema: rest, ...(description === undefined ? {} : { description }) };
+  });
+}
+
+function headerParameters({ headers = [] }: EndpointSpec): readonly Json[] {
+  return headers.map((name) => ({ name, in: 'header', required: false, schema: { type: 'string' }, description: HEADERS[name] }));
+}
+
+/** A schema as OpenAPI has it: annotations of ours resolved, titled shapes moved to the components. */
+function plain(schema: unknown, components: Record<string, unknown>): Record<string, unknown> {
+  const result: Record<string, unknown> = {};
+  const { 'x-component': component, 'x-limit': _limit, ...rest } = schema as Record<string, unknown>;
+  if (component !== undefined) return { $ref: `#/components/schemas/${String(component)}`, ...rest };
+  for (const [key, value] of Object.entries(rest)) result[key] = plainValue(value, components);
+  if (typeof result.title !== 'string') return result;
+  const { title, ...described } = result;
+  components[title as string] = described;
+  return { $ref: `#/components/schemas/${title as string}` };
+}
+
+function plainValue(value: unknown, components: Record<string, unknown>): unknown {
+  if (Array.isArray(value)) return value.map((item) => plainValue(item, components));
+  return typeof value === 'object' && value !== null ? plain(value, components) : value;
+}
+
+function clause(properties: Json): Json {
+  return { type: 'object', additionalProperties: false, required: Object.keys(properties), properties };
+}

@@ -1,0 +1,211 @@
+import { mkdir, open, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ClassicLevel } from 'classic-level';
+import { StorageFailedError } from '../log-store.js';
+import type { Row, RowChange } from '../log-store.js';
+import { TableReadError } from './table.js';
+import type { Table, TableRange } from './table.js';
+
+/** Settings of LevelDB; sizes in bytes. The defaults are what `bench/` found best for entries of 700 bytes. */
+export interface LevelSettings {
+  readonly compression: boolean;
+  readonly cacheBytes: number;
+  readonly writeBufferBytes: number;
+  readonly fileBytesMax: number;
+  readonly openFilesMax: number;
+}
+
+export const LEVEL_SETTINGS: LevelSettings = {
+  compression: false,
+  cacheBytes: 64 * 1024 * 1024,
+  writeBufferBytes: 16 * 1024 * 1024,
+  fileBytesMax: 8 * 1024 * 1024,
+  openFilesMax: 500,
+};
+
+/** The table on disk, in LevelDB. */
+export class LevelTable implements Table {
+  private constructor(
+    private readonly db: ClassicLevel<Uint8Array, Uint8Array>,
+    private readonly directory: string,
+  ) {}
+
+  /**
+   * Opens or makes the database in `directory`.
+   * @throws StorageFailedError that says what to do
+   */
+  static async open(directory: string, settings: LevelSettings): Promise<LevelTable> {
+    await mkdir(directory, { recursive: true });
+    await refuseHalfDatabase(directory);
+    const db = new ClassicLevel<Uint8Array, Uint8Array>(directory, {
+      keyEncoding: 'view',
+      valueEncoding: 'view',
+      compression: settings.compression,
+      cacheSize: settings.cacheBytes,
+      writeBufferSize: settings.writeBufferBytes,
+      maxFileSize: settings.fileBytesMax,
+      maxOpenFiles: settings.openFilesMax,
+    });
+    try {
+      await db.open();
+    } catch (error) {
+      throw openError(directory, error);
+    }
+    return new LevelTable(db, directory);
+  }
+
+  getSync(key: Uint8Array): Uint8Array | undefined {
+    try {
+      return plain(this.db.getSync(key));
+    } catch (error) {
+      throw readError(error);
+    }
+  }
+
+  async get(key: Uint8Array): Promise<Uint8Array | undefined> {
+    try {
+      return plain(await this.db.get(key));
+    } catch (error) {
+      throw readError(error);
+    }
+  }
+
+  async range({ from, to, limit, bytesMax, reverse = false }: TableRange): Promise<readonly Row[]> {
+    const rows: Row[] = [];
+    let bytes = 0;
+    try {
+      // One sweep must not push what searches read out of the cache.
+      const iterator = this.db.iterator({
+        gte: from,
+        lt: to,
+        reverse,
+        fillCache: false,
+        highWaterMarkBytes: Math.min(bytesMax, U32_MAX),
+      });
+      try {
+        while (rows.length < limit && bytes < bytesMax) {
+          const more = await iterator.nextv(Math.min(limit - rows.length, ROWS_PER_CALL));
+          if (more.length === 0) break;
+          for (const [key, value] of more) {
+            rows.push({ key: view(key), value: view(value) });
+            bytes += key.length + value.length;
+          }
+        }
+      } finally {
+        await iterator.close();
+      }
+    } catch (error) {
+      throw readError(error);
+    }
+    return rows;
+  }
+
+  async check(from: Uint8Array, last: Uint8Array): Promise<void> {
+    try {
+      const keys = this.db.keys({ gte: from, lte: last, fillCache: false, highWaterMarkBytes: CHECK_BYTES });
+      try {
+        // LevelDB tells of what it skipped when it reaches the end of the range.
+        while ((await keys.nextv(ROWS_PER_CALL)).length > 0);
+      } finally {
+        await keys.close();
+      }
+    } catch (error) {
+      throw readError(error);
+    }
+  }
+
+  async write(changes: readonly RowChange[], sync: boolean): Promise<void> {
+    const batch = this.db.batch();
+    for (const { key, value } of changes) {
+      if (value === undefined) batch.del(key);
+      else batch.put(key, value);
+    }
+    await batch.write({ sync });
+  }
+
+  /**
+   * LevelDB has no such call, and a synced write covers only its current log file: when it starts a new one it closes
+   * the one before without a sync. So every log file still there is synced here; one that is gone is in a table, synced.
+   */
+  async sync(): Promise<void> {
+    for (const name of await readdir(this.directory)) {
+      if (name.endsWith('.log')) await syncFile(join(this.directory, name));
+    }
+    await syncFile(this.directory);
+  }
+
+  close(): Promise<void> {
+    return this.db.close();
+  }
+}
+
+const ROWS_PER_CALL = 4_096;
+const U32_MAX = 0xffff_ffff;
+const CHECK_BYTES = 1024 * 1024;
+
+async function syncFile(path: string): Promise<void> {
+  let file;
+  try {
+    file = await open(path, 'r');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** LevelDB takes a directory without CURRENT for a new one and deletes the tables it finds there. */
+async function refuseHalfDatabase(directory: string): Promise<void> {
+  const names = await readdir(directory);
+  if (names.includes('CURRENT') || !names.some((name) => /\.(?:ldb|sst|log)$/.test(name))) return;
+  throw new StorageFailedError(
+    `the database in ${directory} lacks its file CURRENT but holds data: it is damaged. ${WHAT_TO_DO}`,
+  );
+}
+
+const WHAT_TO_DO =
+  'Restore the data directory from a backup, or start with an empty one and let another replica fill it.';
+
+function openError(directory: string, error: unknown): StorageFailedError {
+  const cause = error instanceof Error ? (error.cause ?? error) : error;
+  if (codeOf(cause) === 'LEVEL_LOCKED') {
+    return new StorageFailedError(
+      `another process uses this data directory (${directory} is locked). Stop it, or give this node a directory of its own.`,
+      { cause },
+    );
+  }
+  return new StorageFailedError(`the database in ${directory} cannot be opened: ${messageOf(cause)}. ${WHAT_TO_DO}`, {
+    cause,
+  });
+}
+
+/** A corrupt block or a failing read concerns what was asked for; anything else, such as a closed database, does not. */
+function readError(error: unknown): Error {
+  const code = codeOf(error);
+  if (code === 'LEVEL_CORRUPTION' || code === 'LEVEL_IO_ERROR')
+    return new TableReadError(messageOf(error), { cause: error });
+  return new StorageFailedError(`the database cannot be read: ${messageOf(error)}`, { cause: error });
+}
+
+// The addon's errors may come from another realm than ours, so their class says nothing.
+
+function codeOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
+}
+
+function messageOf(error: unknown): string {
+  return typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error);
+}
+
+/** LevelDB hands out Buffers, whose `slice` is a view and which compare unequal to plain bytes. */
+function view(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function plain(bytes: Uint8Array | undefined): Uint8Array | undefined {
+  return bytes === undefined ? undefined : view(bytes);
+}

@@ -1,0 +1,117 @@
+import { UUID_BYTES } from '../../../kernel/epoch.js';
+import type { Epoch, EpochStart } from '../../../kernel/epoch.js';
+import type { Hasher } from '../../../kernel/hasher.js';
+import type { LogState } from '../log-store.js';
+import { CHAIN_BYTES } from './entry.js';
+
+/**
+ * Values of the `m!` rows the log itself keeps for each shard, and the seal of every row; numbers are big-endian.
+ *
+ * | row | value |
+ * |---|---|
+ * | `tail` | offset u64, bytes u64, epoch num u64, epoch uuid 16 B, chain 16 B |
+ * | `start` | offset u64, chain 16 B |
+ * | `history` | per epoch: num u64, uuid 16 B, start u64 |
+ */
+export const RECORD_NAMES = { tail: 'tail', start: 'start', history: 'history' } as const;
+
+const TAIL_BYTES = 24 + UUID_BYTES + CHAIN_BYTES;
+const START_BYTES = 8 + CHAIN_BYTES;
+const EPOCH_BYTES = 16 + UUID_BYTES;
+const SEAL_BYTES = 4;
+
+/** A row's value with the crc32 of its key and value behind it: LevelDB's own checksums are not verified on read (replication 2.2). */
+export function sealRow(key: Uint8Array, value: Uint8Array, hasher: Hasher): Uint8Array {
+  const sealed = new Uint8Array(value.length + SEAL_BYTES);
+  sealed.set(value);
+  viewOf(sealed).setUint32(value.length, hasher.crc32(value, hasher.crc32(key)));
+  return sealed;
+}
+
+/** The value of a sealed row (a view of it), or undefined when it is damaged. */
+export function openRow(key: Uint8Array, sealed: Uint8Array, hasher: Hasher): Uint8Array | undefined {
+  if (sealed.length < SEAL_BYTES) return undefined;
+  const value = sealed.subarray(0, sealed.length - SEAL_BYTES);
+  const crc = viewOf(sealed).getUint32(value.length);
+  return crc === hasher.crc32(value, hasher.crc32(key)) ? value : undefined;
+}
+
+export function encodeTail(state: LogState): Uint8Array {
+  const bytes = new Uint8Array(TAIL_BYTES);
+  const view = viewOf(bytes);
+  setNumber(view, 0, state.tail);
+  setNumber(view, 8, state.bytes);
+  setNumber(view, 16, state.epoch.num);
+  bytes.set(state.epoch.uuid, 24);
+  bytes.set(state.chain, 24 + UUID_BYTES);
+  return bytes;
+}
+
+/** Undefined when the bytes are not a tail. */
+export function decodeTail(bytes: Uint8Array): Pick<LogState, 'tail' | 'bytes' | 'epoch' | 'chain'> | undefined {
+  if (bytes.length !== TAIL_BYTES) return undefined;
+  const view = viewOf(bytes);
+  const tail = getNumber(view, 0);
+  const size = getNumber(view, 8);
+  const epoch = getEpoch(bytes, view, 16);
+  if (tail === undefined || size === undefined || epoch === undefined) return undefined;
+  return { tail, bytes: size, epoch, chain: new Uint8Array(bytes.subarray(24 + UUID_BYTES)) };
+}
+
+export function encodeStart(start: LogState['start']): Uint8Array {
+  const bytes = new Uint8Array(START_BYTES);
+  setNumber(viewOf(bytes), 0, start.offset);
+  bytes.set(start.chain, 8);
+  return bytes;
+}
+
+/** Undefined when the bytes are not a start. */
+export function decodeStart(bytes: Uint8Array): LogState['start'] | undefined {
+  if (bytes.length !== START_BYTES) return undefined;
+  const offset = getNumber(viewOf(bytes), 0);
+  return offset === undefined ? undefined : { offset, chain: new Uint8Array(bytes.subarray(8)) };
+}
+
+export function encodeHistory(history: readonly EpochStart[]): Uint8Array {
+  const bytes = new Uint8Array(history.length * EPOCH_BYTES);
+  const view = viewOf(bytes);
+  history.forEach(({ epoch, start }, i) => {
+    setNumber(view, i * EPOCH_BYTES, epoch.num);
+    bytes.set(epoch.uuid, i * EPOCH_BYTES + 8);
+    setNumber(view, i * EPOCH_BYTES + 8 + UUID_BYTES, start);
+  });
+  return bytes;
+}
+
+/** Undefined when the bytes are not a history. */
+export function decodeHistory(bytes: Uint8Array): readonly EpochStart[] | undefined {
+  if (bytes.length % EPOCH_BYTES !== 0) return undefined;
+  const view = viewOf(bytes);
+  const history: EpochStart[] = [];
+  for (let at = 0; at < bytes.length; at += EPOCH_BYTES) {
+    const epoch = getEpoch(bytes, view, at);
+    const start = getNumber(view, at + 8 + UUID_BYTES);
+    if (epoch === undefined || start === undefined) return undefined;
+    history.push({ epoch, start });
+  }
+  return history;
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function setNumber(view: DataView, at: number, value: number): void {
+  view.setUint32(at, Math.floor(value / 2 ** 32));
+  view.setUint32(at + 4, value >>> 0);
+}
+
+function getNumber(view: DataView, at: number): number | undefined {
+  const value = view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4);
+  return Number.isSafeInteger(value) ? value : undefined;
+}
+
+function getEpoch(bytes: Uint8Array, view: DataView, at: number): Epoch | undefined {
+  const num = getNumber(view, at);
+  return num === undefined ? undefined : { num, uuid: new Uint8Array(bytes.subarray(at + 8, at + 8 + UUID_BYTES)) };
+}

@@ -1,0 +1,38 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import type { Clock } from '../../kernel/clock.js';
+import type { Hasher } from '../../kernel/hasher.js';
+import type { Random } from '../../kernel/random.js';
+import { NODE_CONFIG, type NodeConfig } from '../../platform/config/node-config.js';
+import { LOGGER, type Logger } from '../../platform/logging/logger.js';
+import { CLOCK, HASHER, RANDOM } from '../../platform/platform.module.js';
+import type { LogStore } from '../log/log-store.js';
+import { LOG_STORE } from '../log/log.module.js';
+import { ShardService } from '../shard/shard.service.js';
+import { ReplicationService } from './replication.service.js';
+import { UpkeepService } from './upkeep.service.js';
+
+/** The shards' replicas on this node: who writes, in which epoch, and the slow work behind it. */
+@Module({})
+export class ReplicationModule {
+  static of(platform: DynamicModule, log: DynamicModule, shard: DynamicModule): DynamicModule {
+    return {
+      module: ReplicationModule,
+      imports: [platform, log, shard],
+      providers: [
+        {
+          provide: ReplicationService,
+          inject: [NODE_CONFIG, LOG_STORE, ShardService, HASHER, CLOCK, RANDOM, LOGGER],
+          useFactory: (config: NodeConfig, store: LogStore, shards: ShardService, hasher: Hasher, clock: Clock, random: Random, logger: Logger) =>
+            new ReplicationService(config, { log: store, shards, hasher, clock, random, logger: logger.child({ module: 'replication' }) }),
+        },
+        {
+          provide: UpkeepService,
+          inject: [NODE_CONFIG, ReplicationService, ShardService, LOG_STORE, CLOCK, LOGGER],
+          useFactory: (config: NodeConfig, replication: ReplicationService, shards: ShardService, store: LogStore, clock: Clock, logger: Logger) =>
+            new UpkeepService(config, replication, shards, store, clock, logger.child({ module: 'upkeep' })),
+        },
+      ],
+      exports: [ReplicationService, UpkeepService],
+    };
+  }
+}

@@ -1,0 +1,121 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Hasher } from '../../../kernel/hasher.js';
+import { CheckpointDamagedError, type CheckpointFile } from '../core/index-host.js';
+
+const CHUNK_BYTES = 1 << 20;
+
+/** Writes a new file from its parts, syncs it, and says what to expect of it. */
+export async function writeFile(
+  directory: string,
+  name: string,
+  parts: Iterable<Uint8Array>,
+  hasher: Hasher,
+): Promise<CheckpointFile> {
+  const handle = await open(join(directory, name), 'wx');
+  try {
+    let bytes = 0;
+    let crc32 = 0;
+    let waiting: Uint8Array[] = [];
+    let waitingBytes = 0;
+    const flush = async (): Promise<void> => {
+      const wanted = waitingBytes;
+      const { bytesWritten } = await handle.writev(waiting);
+      if (bytesWritten !== wanted) throw new Error(`${name}: only ${bytesWritten} of ${wanted} bytes were written`);
+      waiting = [];
+      waitingBytes = 0;
+    };
+    for (const part of parts) {
+      crc32 = hasher.crc32(part, crc32);
+      bytes += part.length;
+      waiting.push(part);
+      waitingBytes += part.length;
+      if (waitingBytes >= CHUNK_BYTES) await flush();
+    }
+    if (waitingBytes > 0) await flush();
+    await handle.sync();
+    return { name, bytes, crc32 };
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Syncs a file that somebody else wrote, reads it back and says what to expect of it. */
+export async function sealFile(directory: string, name: string, hasher: Hasher): Promise<CheckpointFile> {
+  const handle = await open(join(directory, name), 'r+');
+  try {
+    await handle.sync();
+    const chunk = new Uint8Array(CHUNK_BYTES);
+    let bytes = 0;
+    let crc32 = 0;
+    for (;;) {
+      const { bytesRead } = await handle.read(chunk, 0, CHUNK_BYTES, bytes);
+      if (bytesRead === 0) break;
+      crc32 = hasher.crc32(chunk.subarray(0, bytesRead), crc32);
+      bytes += bytesRead;
+    }
+    const { size } = await handle.stat();
+    if (size !== bytes) throw new Error(`${name}: ${bytes} of ${size} bytes could be read back`);
+    return { name, bytes, crc32 };
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Reads a file of a checkpoint into buffers the caller gives one after the other, and checks its length and sum at the
+ * end: nothing read may be trusted before this returns.
+ * @param nextBuffer where the next bytes go; asked until the file is read. The last one may stay partly filled.
+ * @throws CheckpointDamagedError
+ */
+export function readFileInto(
+  directory: string,
+  file: CheckpointFile,
+  nextBuffer: (bytesLeft: number) => Uint8Array,
+  hasher: Hasher,
+): void {
+  const path = join(directory, file.name);
+  let handle: number;
+  try {
+    handle = openSync(path, 'r');
+  } catch (error) {
+    throw new CheckpointDamagedError(`${path} cannot be opened`, { cause: error });
+  }
+  try {
+    const { size } = fstatSync(handle);
+    if (size !== file.bytes) throw new CheckpointDamagedError(`${path} has ${size} bytes instead of ${file.bytes}`);
+    let at = 0;
+    let crc32 = 0;
+    while (at < size) {
+      const buffer = nextBuffer(size - at);
+      const wanted = Math.min(buffer.length, size - at);
+      for (let filled = 0; filled < wanted;) {
+        const read = readSync(handle, buffer, filled, wanted - filled, at + filled);
+        if (read === 0) throw new CheckpointDamagedError(`${path} ends early`);
+        filled += read;
+      }
+      crc32 = hasher.crc32(buffer.subarray(0, wanted), crc32);
+      at += wanted;
+    }
+    if (crc32 !== file.crc32) throw new CheckpointDamagedError(`${path} is damaged: its sum differs`);
+  } catch (error) {
+    if (error instanceof CheckpointDamagedError) throw error;
+    throw new CheckpointDamagedError(`${path} cannot be read`, { cause: error });
+  } finally {
+    closeSync(handle);
+  }
+}
+
+/** The whole file, checked. @throws CheckpointDamagedError */
+export function readFile(directory: string, file: CheckpointFile, hasher: Hasher): Uint8Array {
+  const bytes = new Uint8Array(file.bytes);
+  readFileInto(directory, file, () => bytes, hasher);
+  return bytes;
+}
+
+/** Checks a file without keeping it. @throws CheckpointDamagedError */
+export function checkFile(directory: string, file: CheckpointFile, hasher: Hasher): void {
+  const chunk = new Uint8Array(CHUNK_BYTES);
+  readFileInto(directory, file, () => chunk, hasher);
+}

@@ -1,0 +1,122 @@
+import { toHex } from '../../../kernel/bytes.js';
+import type { Clock } from '../../../kernel/clock.js';
+import type { CheckpointRef } from '../core/index-host.js';
+import type { CheckpointPolicy, CheckpointReport, ShardReport } from '../shard-ports.js';
+import { CHECKPOINTS_KEPT, type CheckpointStore } from './checkpoint-store.js';
+import type { IndexThread } from './index-thread.js';
+import { chainAt, type LogReader } from './shard-opening.js';
+
+/** After a checkpoint failed or found no room, the next try waits. */
+const RETRY_AFTER_MS = 60_000;
+
+/**
+ * The checkpoints of one shard: which there are, when another one is due, and how it is taken. `queue` lets one
+ * checkpoint of the node be written at a time.
+ */
+export class CheckpointKeeper {
+  readonly #shard: number;
+  readonly #thread: IndexThread;
+  readonly #ports: CheckpointKeeperPorts;
+  /** Newest first. */
+  #kept: CheckpointRef[] = [];
+  #bytes = 0;
+  #changedAtMs: number | undefined;
+  #notBeforeMs = -Infinity;
+
+  constructor(shard: number, thread: IndexThread, ports: CheckpointKeeperPorts) {
+    this.#shard = shard;
+    this.#thread = thread;
+    this.#ports = ports;
+  }
+
+  /** Offset of the oldest checkpoint that would be loaded; 0 when there is none. */
+  get oldest(): number {
+    return this.#kept.at(-1)?.manifest.offset ?? 0;
+  }
+
+  /** Offset of the newest; undefined when there is none. */
+  get newest(): number | undefined {
+    return this.#kept[0]?.manifest.offset;
+  }
+
+  /** The shard was opened, with these checkpoints to fall back to, newest first. */
+  opened(kept: readonly CheckpointRef[]): void {
+    this.#kept = [...kept];
+    this.#bytes = 0;
+    this.#changedAtMs = undefined;
+  }
+
+  /** Bytes of log were applied. */
+  applied(bytes: number): void {
+    this.#bytes += bytes;
+    this.#changedAtMs ??= this.#ports.clock.monotonicMs();
+  }
+
+  get isDue(): boolean {
+    const nowMs = this.#ports.clock.monotonicMs();
+    if (this.#changedAtMs === undefined || nowMs < this.#notBeforeMs) return false;
+    const { logBytes, ageMs } = this.#ports.policy;
+    return this.#bytes >= logBytes || nowMs - this.#changedAtMs >= ageMs;
+  }
+
+  /**
+   * Takes a checkpoint of what is applied now; undefined when the newest holds all of it already or there is no room.
+   * @throws Error when it cannot be written; nothing is left of it then
+   */
+  async take(applied: number): Promise<CheckpointReport | undefined> {
+    const { clock, store, spaceFor, report } = this.#ports;
+    if (applied === (this.newest ?? 0)) return undefined;
+    const startedMs = clock.monotonicMs();
+    this.#notBeforeMs = startedMs + RETRY_AFTER_MS;
+    const estimate = await this.#thread.call('size', { shard: this.#shard });
+    if (!spaceFor(estimate)) {
+      report('warn', 'no room on the disk for an index checkpoint', { shard: this.#shard, bytes: estimate });
+      return undefined;
+    }
+    const bytesBefore = this.#bytes;
+    const changedBefore = this.#changedAtMs;
+    this.#bytes = 0;
+    this.#changedAtMs = undefined;
+    const directory = await store.begin(this.#shard);
+    try {
+      const ref = await this.#write(directory);
+      await this.#prune(ref);
+      this.#notBeforeMs = -Infinity;
+      const bytes = ref.manifest.collections.reduce(
+        (sum, { files }) => sum + files.reduce((part, file) => part + file.bytes, 0),
+        0,
+      );
+      return { shard: this.#shard, offset: ref.manifest.offset, bytes, tookMs: clock.monotonicMs() - startedMs };
+    } catch (error) {
+      this.#bytes += bytesBefore;
+      this.#changedAtMs = changedBefore ?? this.#changedAtMs;
+      await store.remove(directory);
+      throw error;
+    }
+  }
+
+  async #write(directory: string): Promise<CheckpointRef> {
+    const { log, store } = this.#ports;
+    const shard = this.#shard;
+    const previous = this.#kept[0];
+    const manifest = await this.#thread.call('checkpoint', { shard, directory, previous });
+    const chain = await chainAt(log, shard, manifest.offset);
+    if (chain === undefined) throw new Error(`the log has no entry ${manifest.offset} of shard ${shard}`);
+    return store.commit(directory, { ...manifest, chain: toHex(chain) });
+  }
+
+  async #prune(newest: CheckpointRef): Promise<void> {
+    const older = this.#kept.filter(({ manifest }) => manifest.offset !== newest.manifest.offset);
+    this.#kept = [newest, ...older.slice(0, CHECKPOINTS_KEPT - 1)];
+    for (const { directory } of older.slice(CHECKPOINTS_KEPT - 1)) await this.#ports.store.remove(directory);
+  }
+}
+
+export interface CheckpointKeeperPorts {
+  readonly log: LogReader;
+  readonly store: CheckpointStore;
+  readonly clock: Clock;
+  readonly spaceFor: (bytes: number) => boolean;
+  readonly report: ShardReport;
+  readonly policy: CheckpointPolicy;
+}

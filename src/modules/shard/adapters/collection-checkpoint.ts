@@ -1,0 +1,159 @@
+import { link } from 'node:fs/promises';
+import { join } from 'node:path';
+import { toHex } from '../../../kernel/bytes.js';
+import type { Hasher } from '../../../kernel/hasher.js';
+import { AttributeIndex } from '../core/attribute-index.js';
+import { decodeLabels, encodeLabels } from '../core/collection-codec.js';
+import { CollectionIndex } from '../core/collection-index.js';
+import { IndexDamagedError } from '../core/index-damaged-error.js';
+import {
+  CheckpointDamagedError,
+  type CheckpointCollection,
+  type CheckpointFile,
+  type CheckpointRef,
+} from '../core/index-host.js';
+import { KeywordIndex } from '../core/keyword-index.js';
+import type { LabelTable } from '../core/label-table.js';
+import type { CollectionSpec } from '../core/search.js';
+import type { VectorIndexes } from '../core/vector-index.js';
+import { PAGE_VECTORS, VectorPages } from '../core/vector-pages.js';
+import { VectorTable, type LoadedVectors } from '../core/vector-table.js';
+import { checkFile, readFile, readFileInto, sealFile, writeFile } from './checkpoint-files.js';
+
+/**
+ * The files of one collection in a checkpoint, `<collectionId>.<part>`:
+ *
+ * | part | what |
+ * |---|---|
+ * | labels | the table of labels, the tombstones, who has a vector and who is in the graph |
+ * | keywords, attributes | the two indexes, as they serialize themselves |
+ * | vectors | float32 by label, as they are in memory; only with vectors |
+ * | graph | the graph, as hnswlib writes it; only with vectors |
+ */
+const PARTS = ['labels', 'keywords', 'attributes', 'vectors', 'graph'] as const;
+type Part = (typeof PARTS)[number];
+
+/** Writes a collection; nothing may be applied to it meanwhile. */
+export async function writeCollection(
+  collection: CollectionIndex,
+  directory: string,
+  hasher: Hasher,
+): Promise<CheckpointCollection> {
+  const { spec, labels, tombstones, changedAt } = collection;
+  const name = (part: Part): string => `${spec.id}.${part}`;
+  const files: CheckpointFile[] = [];
+  const table = collection.vectors;
+  const vectors = table === undefined ? undefined : table.parts(labels.high);
+  const withGraph = table !== undefined && vectors !== undefined && vectors.graph.size > 0;
+  const labelParts = encodeLabels({
+    changedAt,
+    labels,
+    tombstones,
+    vectors: withGraph
+      ? { dimensions: table.shape.dimensions, present: table.present, inGraph: vectors.inGraph }
+      : undefined,
+  });
+  files.push(await writeFile(directory, name('labels'), labelParts, hasher));
+  files.push(await writeFile(directory, name('keywords'), collection.keywords.serialize(), hasher));
+  files.push(await writeFile(directory, name('attributes'), collection.attributes.serialize(), hasher));
+  if (withGraph) {
+    files.push(await writeFile(directory, name('vectors'), bytesOfPages(vectors.pages), hasher));
+    await vectors.graph.save(join(directory, name('graph')));
+    files.push(await sealFile(directory, name('graph'), hasher));
+  }
+  return { id: spec.id, documents: collection.documents, offset: changedAt, digest: toHex(collection.digest), files };
+}
+
+/** Links the files of an unchanged collection into a new checkpoint; undefined when the file system does not let it. */
+export async function linkCollection(
+  previous: CheckpointRef,
+  collection: CheckpointCollection,
+  directory: string,
+): Promise<CheckpointCollection | undefined> {
+  const linked: string[] = [];
+  for (const { name } of collection.files) {
+    try {
+      await link(join(previous.directory, name), join(directory, name));
+    } catch (error) {
+      if (linked.length === 0 && isSystemError(error)) return undefined;
+      throw error;
+    }
+    linked.push(name);
+  }
+  return collection;
+}
+
+/** Loads a collection; every file's sum is checked before its content is used. @throws CheckpointDamagedError */
+export function loadCollection(
+  spec: CollectionSpec,
+  collection: CheckpointCollection,
+  directory: string,
+  indexes: VectorIndexes,
+  hasher: Hasher,
+): CollectionIndex {
+  const file = (part: Part): CheckpointFile => {
+    const found = collection.files.find(({ name }) => name === `${spec.id}.${part}`);
+    if (found === undefined) throw new CheckpointDamagedError(`${directory} has no ${part} of collection ${spec.id}`);
+    return found;
+  };
+  try {
+    const { changedAt, labels, tombstones, vectors } = decodeLabels(readFile(directory, file('labels'), hasher));
+    if (vectors !== undefined && spec.dimensions !== undefined && spec.dimensions !== vectors.dimensions) {
+      throw new CheckpointDamagedError(
+        `${directory} has vectors of ${vectors.dimensions} dimensions, the collection ${spec.dimensions}`,
+      );
+    }
+    const loadVectors = (): ((table: LabelTable) => VectorTable) | undefined => {
+      if (vectors === undefined) return undefined;
+      const shape = { ...spec, dimensions: vectors.dimensions };
+      const pages = loadPages(new VectorPages(shape.dimensions, shape.similarity), directory, file('vectors'), hasher);
+      checkFile(directory, file('graph'), hasher);
+      const size = vectors.inGraph.count();
+      const dead = size - vectors.present.count();
+      const graph = indexes.load(shape, join(directory, file('graph').name), size, dead);
+      const loaded: LoadedVectors = { pages, graph, present: vectors.present, inGraph: vectors.inGraph };
+      return (table) => new VectorTable(shape, indexes, table.compare, (label) => table.release(label), loaded);
+    };
+    const loaded = new CollectionIndex(spec, indexes, hasher, {
+      changedAt,
+      labels,
+      tombstones,
+      keywords: KeywordIndex.deserialize(readFile(directory, file('keywords'), hasher)),
+      attributes: AttributeIndex.deserialize(readFile(directory, file('attributes'), hasher)),
+      vectors: loadVectors(),
+    });
+    if (toHex(loaded.digest) !== collection.digest) {
+      loaded.dispose();
+      throw new CheckpointDamagedError(`collection ${spec.id} in ${directory} does not add up: its digest differs`);
+    }
+    return loaded;
+  } catch (error) {
+    if (error instanceof CheckpointDamagedError) throw error;
+    const what = error instanceof IndexDamagedError ? 'is not what was written' : 'cannot be loaded';
+    throw new CheckpointDamagedError(`collection ${spec.id} in ${directory} ${what}`, { cause: error });
+  }
+}
+
+function loadPages(pages: VectorPages, directory: string, file: CheckpointFile, hasher: Hasher): VectorPages {
+  const filled: Float32Array[] = [];
+  readFileInto(
+    directory,
+    file,
+    () => {
+      const page = new Float32Array(PAGE_VECTORS * pages.dimensions);
+      filled.push(page);
+      return new Uint8Array(page.buffer);
+    },
+    hasher,
+  );
+  for (const page of filled) pages.load(page);
+  return pages;
+}
+
+function* bytesOfPages(pages: Iterable<Float32Array>): Generator<Uint8Array> {
+  for (const page of pages) yield new Uint8Array(page.buffer, page.byteOffset, page.byteLength);
+}
+
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'code' in error;
+}

@@ -1,0 +1,233 @@
+import { unreachable } from '../../../kernel/assert.js';
+import type { Clock } from '../../../kernel/clock.js';
+import { CheckpointDamagedError, ShardNotOpenError, type IndexHost } from '../core/index-host.js';
+import type { IndexFailure, IndexReply, IndexRequest, RequestMessage } from '../core/index-messages.js';
+import { EntryRefusedError } from '../core/shard-index.js';
+
+/** Milliseconds a turn gives to reading, to applying or to rebuilding, before it looks for new messages. */
+const SLICE_MS = 2;
+
+type ReadRequest = Extract<IndexRequest, { kind: 'search' | 'statistics' | 'count' | 'scroll' | 'keys' }>;
+type ApplyRequest = Extract<IndexRequest, { kind: 'apply' }>;
+
+/**
+ * The loop of an index thread over its host. Reads go first and in order; then one slice of applying or, when graphs
+ * are to be rebuilt, of that (two of it for each of applying, so that the rebuild ends however fast new labels come).
+ * A saturating load of reads leaves half of the time to the slices. Between turns new messages come in.
+ *
+ * Order per shard is kept: frames are applied in the order they came. While a checkpoint of a shard is written its
+ * frames wait.
+ */
+export class IndexLoop {
+  readonly #host: IndexHost;
+  readonly #clock: Pick<Clock, 'monotonicMs'>;
+  readonly #reply: (replies: readonly IndexReply[]) => void;
+  readonly #reads = new Map<number, ReadRequest>();
+  readonly #applies = new Map<number, ApplyQueue>();
+  readonly #saving = new Set<number>();
+  #replies: IndexReply[] = [];
+  #scheduled: NodeJS.Immediate | undefined;
+  #slices = 0;
+  #closed = false;
+
+  constructor(host: IndexHost, clock: Pick<Clock, 'monotonicMs'>, reply: (replies: readonly IndexReply[]) => void) {
+    this.#host = host;
+    this.#clock = clock;
+    this.#reply = reply;
+  }
+
+  deliver({ requests, cancelled }: RequestMessage): void {
+    for (const request of requests) this.#accept(request);
+    for (const id of cancelled) this.#reads.delete(id);
+    this.#schedule();
+  }
+
+  /** Stops; what is queued stays unanswered. */
+  close(): void {
+    this.#closed = true;
+    if (this.#scheduled !== undefined) clearImmediate(this.#scheduled);
+    this.#scheduled = undefined;
+    this.#reads.clear();
+    this.#applies.clear();
+    this.#host.close();
+  }
+
+  #accept(request: IndexRequest): void {
+    switch (request.kind) {
+      case 'search':
+      case 'statistics':
+      case 'count':
+      case 'scroll':
+      case 'keys':
+        this.#reads.set(request.id, request);
+        return;
+      case 'apply':
+        this.#enqueue(request);
+        return;
+      case 'checkpoint':
+        void this.#checkpoint(request);
+        return;
+      case 'define':
+        this.#answer(request, () => this.#host.defineCollections(request.collections));
+        return;
+      case 'drop':
+        this.#answer(request, () => this.#host.dropCollection(request.collectionId));
+        return;
+      case 'open':
+        this.#answer(request, () => this.#host.openShard(request.shard, request.checkpoint));
+        return;
+      case 'close':
+        this.#close(request.shard);
+        this.#answer(request, () => this.#host.closeShard(request.shard));
+        return;
+      case 'size':
+        this.#answer(request, () => this.#host.checkpointBytes(request.shard));
+        return;
+      case 'digest':
+        this.#answer(request, () => ({
+          offset: this.#host.applied(request.shard),
+          digest: this.#host.digest(request.shard, request.recompute),
+        }));
+        return;
+      case 'inspect':
+        this.#answer(request, () => this.#host.statistics().shards);
+        return;
+      default:
+        unreachable(request);
+    }
+  }
+
+  #turn(): void {
+    this.#scheduled = undefined;
+    const end = this.#clock.monotonicMs() + SLICE_MS;
+    for (const [id, request] of this.#reads) {
+      this.#reads.delete(id);
+      this.#answer(request, () => this.#read(request));
+      if (this.#clock.monotonicMs() >= end) break;
+    }
+    // Answers leave before the slice, so that nobody waits for it.
+    this.#flush();
+    const applying = this.#nextApply();
+    const rebuilding = this.#host.needsWork;
+    if (applying !== undefined && (!rebuilding || this.#slices++ % 3 === 0)) this.#applySlice(applying);
+    else if (rebuilding) this.#host.work(SLICE_MS);
+    this.#flush();
+    if (this.#reads.size > 0 || this.#nextApply() !== undefined || this.#host.needsWork) this.#schedule();
+  }
+
+  #schedule(): void {
+    if (!this.#closed) this.#scheduled ??= setImmediate(() => this.#turn());
+  }
+
+  #read(request: ReadRequest): unknown {
+    const host = this.#host;
+    switch (request.kind) {
+      case 'search':
+        return host.search(request.search);
+      case 'statistics':
+        return host.keywordStatistics(request.shard, request.collectionId, request.terms);
+      case 'count':
+        return host.count(request.shard, request.collectionId, request.filter);
+      case 'scroll':
+        return host.scroll(request.shard, request.collectionId, request.filter, request.after, request.limit);
+      case 'keys':
+        return host.attributeKeys(request.shard, request.collectionId);
+      default:
+        return unreachable(request);
+    }
+  }
+
+  #enqueue(request: ApplyRequest): void {
+    let queue = this.#applies.get(request.shard);
+    if (queue === undefined) {
+      queue = { requests: [], begun: false };
+      this.#applies.set(request.shard, queue);
+    }
+    queue.requests.push(request);
+  }
+
+  /** The shard whose turn it is to apply: the first that can. A shard goes to the back after its slice. */
+  #nextApply(): number | undefined {
+    for (const shard of this.#applies.keys()) if (!this.#saving.has(shard)) return shard;
+    return undefined;
+  }
+
+  #applySlice(shard: number): void {
+    const queue = this.#applies.get(shard);
+    if (queue === undefined) return;
+    const end = this.#clock.monotonicMs() + SLICE_MS;
+    this.#applies.delete(shard);
+    for (let left = SLICE_MS; queue.requests.length > 0 && left > 0; left = end - this.#clock.monotonicMs()) {
+      const [request] = queue.requests;
+      try {
+        const done = queue.begun
+          ? this.#host.continueApply(shard, left)
+          : this.#host.apply(shard, request.frames, left);
+        queue.begun = !done;
+        if (!done) break;
+        queue.requests.shift();
+        this.#replies.push({ id: request.id, kind: 'apply', answer: this.#host.applied(shard) });
+      } catch (error) {
+        queue.begun = false;
+        queue.requests.shift();
+        this.#replies.push({ id: request.id, error: failureOf(error) });
+      }
+    }
+    if (queue.requests.length > 0) this.#applies.set(shard, queue);
+  }
+
+  async #checkpoint(request: Extract<IndexRequest, { kind: 'checkpoint' }>): Promise<void> {
+    const { id, shard, directory, previous } = request;
+    this.#saving.add(shard);
+    try {
+      const manifest = await this.#host.checkpoint(shard, directory, previous);
+      this.#replies.push({ id, kind: 'checkpoint', answer: manifest });
+    } catch (error) {
+      this.#replies.push({ id, error: failureOf(error) });
+    } finally {
+      this.#saving.delete(shard);
+      this.#schedule();
+    }
+  }
+
+  #close(shard: number): void {
+    const queue = this.#applies.get(shard);
+    this.#applies.delete(shard);
+    for (const { id } of queue?.requests ?? []) {
+      this.#replies.push({ id, error: failureOf(new ShardNotOpenError(shard)) });
+    }
+  }
+
+  #answer(request: IndexRequest, act: () => unknown): void {
+    try {
+      this.#replies.push({ id: request.id, kind: request.kind, answer: act() });
+    } catch (error) {
+      this.#replies.push({ id: request.id, error: failureOf(error) });
+    }
+  }
+
+  #flush(): void {
+    if (this.#replies.length === 0) return;
+    const replies = this.#replies;
+    this.#replies = [];
+    this.#reply(replies);
+  }
+}
+
+interface ApplyQueue {
+  readonly requests: ApplyRequest[];
+  /** Whether the host has begun the first. */
+  begun: boolean;
+}
+
+function failureOf(error: unknown): IndexFailure {
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof CheckpointDamagedError) return { reason: 'CHECKPOINT_DAMAGED', message: withCause(error) };
+  if (error instanceof EntryRefusedError) return { reason: 'ENTRY_REFUSED', message, offset: error.offset };
+  if (error instanceof ShardNotOpenError) return { reason: 'NOT_OPEN', message };
+  return { reason: 'FAILED', message: error instanceof Error ? (error.stack ?? message) : message };
+}
+
+function withCause(error: Error): string {
+  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
+}

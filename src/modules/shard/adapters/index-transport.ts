@@ -1,0 +1,68 @@
+import { Worker } from 'node:worker_threads';
+import type { IndexReply, ReplyMessage, RequestMessage } from '../core/index-messages.js';
+import { SearchUnpacker } from '../core/search-columns.js';
+import { IndexLoop } from './index-loop.js';
+import { LocalIndexHost, type LocalIndexHostPorts } from './local-index-host.js';
+
+/** The way to an index thread and back. */
+export interface IndexTransport {
+  /** Memory in `transfer` changes hands. */
+  post(message: RequestMessage, transfer: readonly ArrayBuffer[]): void;
+  /** Ends the thread; nothing is replied any more. */
+  close(): Promise<void>;
+}
+
+export interface IndexTransportEvents {
+  replies(replies: readonly IndexReply[]): void;
+  /** The thread ended by itself. */
+  died(error: Error): void;
+}
+
+export type OpenIndexTransport = (events: IndexTransportEvents) => IndexTransport;
+
+/** INDEX_THREADS=0: the loop runs in this thread. */
+export function inlineTransport(ports: LocalIndexHostPorts): OpenIndexTransport {
+  return (events) => {
+    const loop = new IndexLoop(new LocalIndexHost(ports), ports.clock, (replies) => events.replies(replies));
+    return {
+      post: (message) => loop.deliver(message),
+      close: () => {
+        loop.close();
+        return Promise.resolve();
+      },
+    };
+  };
+}
+
+/** A worker thread of its own. */
+export function workerTransport(name: string): OpenIndexTransport {
+  return (events) => {
+    const worker = new Worker(new URL('./index-worker.js', import.meta.url), { name });
+    let ended = false;
+    const die = (error: Error): void => {
+      if (ended) return;
+      ended = true;
+      events.died(error);
+    };
+    worker.on('message', (message: ReplyMessage) => events.replies(unpack(message)));
+    worker.on('messageerror', (error) => {
+      die(error);
+      void worker.terminate();
+    });
+    worker.on('error', (error) => die(error instanceof Error ? error : new Error(String(error))));
+    worker.on('exit', (code) => die(new Error(`${name} ended with code ${code}`)));
+    return {
+      post: (message, transfer) => worker.postMessage(message, transfer),
+      close: async () => {
+        ended = true;
+        await worker.terminate();
+      },
+    };
+  };
+}
+
+function unpack({ replies, searches, packed }: ReplyMessage): readonly IndexReply[] {
+  if (packed === undefined) return replies;
+  const unpacker = new SearchUnpacker(packed);
+  return [...replies, ...searches.map((id): IndexReply => ({ id, kind: 'search', answer: unpacker.next() }))];
+}

@@ -1,0 +1,279 @@
+import type { Hasher } from '../../../kernel/hasher.js';
+import type { Version } from '../../../kernel/version.js';
+import { AttributeIndex } from './attribute-index.js';
+import { Bitmap } from './bitmap.js';
+import { LiveDigest, liveTerm } from './digest.js';
+import type { DocumentFields } from './document.js';
+import type { Filter } from './filter.js';
+import { KeywordIndex } from './keyword-index.js';
+import { LabelTable, NO_LABEL } from './label-table.js';
+import type {
+  CandidateColumns,
+  CollectionSpec,
+  KeywordCandidates,
+  KeywordLeg,
+  KeywordStatistics,
+  VectorCandidates,
+  VectorLeg,
+} from './search.js';
+import { keywordText, tokenize } from './tokenizer.js';
+import type { VectorIndexes } from './vector-index.js';
+import { VectorRefusedError, VectorTable } from './vector-table.js';
+
+/** Filters whose labels are remembered until the next change. */
+const REMEMBERED_FILTERS = 16;
+
+/**
+ * One collection in one shard: the table of labels and the three indexes that speak of labels (vectors, keywords,
+ * attributes). A last-writer-wins map by its own versions (replication 2.4): a greater version replaces, an equal one
+ * re-points the offset, a lower one is ignored; the version of a delete is remembered, so that an older upsert that
+ * comes later does not bring the document back.
+ *
+ * Invariants: an id is either live, or a tombstone, or unknown; every live label is in the attribute index, in the
+ * keyword index when it has text, in the vector table when it has a vector; `digest` is the sum over live labels.
+ */
+export class CollectionIndex {
+  readonly labels: LabelTable;
+  readonly tombstones: LabelTable;
+  readonly keywords: KeywordIndex;
+  readonly attributes: AttributeIndex;
+  #spec: CollectionSpec;
+  readonly #indexes: VectorIndexes;
+  readonly #hasher: Hasher;
+  readonly #live: Bitmap;
+  readonly #digest: LiveDigest;
+  #vectors: VectorTable | undefined;
+  #changedAt: number;
+  readonly #filtered = new Map<string, Bitmap>();
+
+  constructor(spec: CollectionSpec, indexes: VectorIndexes, hasher: Hasher, loaded?: LoadedCollection) {
+    this.#spec = spec;
+    this.#indexes = indexes;
+    this.#hasher = hasher;
+    this.labels = loaded?.labels ?? new LabelTable();
+    this.tombstones = loaded?.tombstones ?? new LabelTable();
+    this.keywords = loaded?.keywords ?? new KeywordIndex();
+    this.attributes = loaded?.attributes ?? new AttributeIndex();
+    this.#live = new Bitmap(this.labels.high);
+    for (let label = 0; label < this.labels.high; label++) if (this.labels.isLive(label)) this.#live.set(label);
+    this.#vectors = loaded?.vectors?.(this.labels);
+    this.#changedAt = loaded?.changedAt ?? 0;
+    this.#digest = loaded === undefined ? new LiveDigest() : this.recomputeDigest();
+  }
+
+  get spec(): CollectionSpec {
+    return this.#spec;
+  }
+
+  /** Live documents. */
+  get documents(): number {
+    return this.labels.size;
+  }
+
+  get vectors(): VectorTable | undefined {
+    return this.#vectors;
+  }
+
+  /** Offset of the last entry that changed anything here; 0 when none did. */
+  get changedAt(): number {
+    return this.#changedAt;
+  }
+
+  /** The running live digest; 16 bytes. */
+  get digest(): Uint8Array {
+    return this.#digest.bytes();
+  }
+
+  /** The spec came again, perhaps with a dimension that was unknown. @throws VectorRefusedError when its vectors have another one */
+  redefine(spec: CollectionSpec): void {
+    const dimensions = this.#vectors?.shape.dimensions;
+    if (dimensions !== undefined && spec.dimensions !== undefined && spec.dimensions !== dimensions) {
+      throw new VectorRefusedError(
+        `collection ${spec.id} has vectors of ${dimensions} dimensions, not ${spec.dimensions}`,
+      );
+    }
+    this.#spec = spec;
+  }
+
+  /** @throws VectorRefusedError; nothing has changed then */
+  upsert(id: string, version: Version, offset: number, fields: DocumentFields): void {
+    const before = this.#supersede(id, version, offset, false);
+    if (before === 'kept') return;
+    if (fields.vector !== undefined) this.#vectorsFor(fields.vector).check(fields.vector);
+    this.#bury(id);
+    const flatId = flat(id);
+    const label = this.labels.add(flatId, version, offset);
+    this.#live.set(label);
+    this.#digest.add(liveTerm(this.#hasher, this.#spec.id, flatId, version));
+    if (fields.vector !== undefined) this.#vectorsFor(fields.vector).add(label, fields.vector);
+    const text = keywordText(fields);
+    if (text !== undefined) this.keywords.add(label, tokenize(text));
+    this.attributes.add(label, fields.metadata);
+    this.#changed(offset);
+  }
+
+  delete(id: string, version: Version, offset: number): void {
+    if (this.#supersede(id, version, offset, true) === 'kept') return;
+    this.#bury(id);
+    this.tombstones.add(flat(id), version, offset);
+    this.#changed(offset);
+  }
+
+  /** Labels of live documents that match; undefined for all of them. Not to be changed. */
+  matching(filter: Filter | undefined): Bitmap | undefined {
+    if (filter === undefined) return undefined;
+    const key = JSON.stringify(filter);
+    let labels = this.#filtered.get(key);
+    if (labels === undefined) {
+      labels = this.attributes.evaluate(filter, (ids) => this.#labelsOf(ids), this.#live);
+      const [oldest] = this.#filtered.keys();
+      if (this.#filtered.size >= REMEMBERED_FILTERS) this.#filtered.delete(oldest);
+      this.#filtered.set(key, labels);
+    }
+    return labels;
+  }
+
+  count(filter: Filter | undefined): number {
+    return this.matching(filter)?.count() ?? this.labels.size;
+  }
+
+  scroll(filter: Filter | undefined, after: string | undefined, limit: number): { labels: number[]; more: boolean } {
+    const matching = this.matching(filter);
+    return this.labels.scroll(after, limit, (label) => matching === undefined || matching.has(label));
+  }
+
+  statistics(terms: readonly string[]): KeywordStatistics {
+    return this.keywords.statisticsOf(terms);
+  }
+
+  searchVectors(leg: VectorLeg, filter: Filter | undefined, exact: boolean): VectorCandidates {
+    if (this.#vectors === undefined) return this.#candidates(new Uint32Array(0), new Float64Array(0));
+    const { items, scores } = this.#vectors.search(leg.values, leg.k, leg.ef, this.matching(filter), exact);
+    return this.#candidates(items, scores);
+  }
+
+  searchKeywords(leg: KeywordLeg, filter: Filter | undefined): KeywordCandidates {
+    const found = this.keywords.search(leg.terms, leg.k, {
+      compareLabels: this.labels.compare,
+      ...(leg.statistics === undefined ? {} : { statistics: leg.statistics }),
+      ...(filter === undefined ? {} : { allowed: this.matching(filter) }),
+    });
+    return {
+      ...this.#candidates(found.labels, found.scores),
+      frequencies: found.frequencies,
+      lengths: found.lengths,
+      statistics: found.statistics,
+      complete: found.complete,
+    };
+  }
+
+  /** The live digest from the labels alone. */
+  recomputeDigest(): LiveDigest {
+    const digest = new LiveDigest();
+    for (let label = 0; label < this.labels.high; label++) {
+      if (!this.labels.isLive(label)) continue;
+      digest.add(liveTerm(this.#hasher, this.#spec.id, this.labels.idOf(label), this.labels.versionOf(label)));
+    }
+    return digest;
+  }
+
+  dispose(): void {
+    this.#vectors?.dispose();
+  }
+
+  /**
+   * What a version does to what is there: `kept` when it changes nothing (lower, or equal and re-pointed),
+   * `superseded` when the new one takes over.
+   */
+  #supersede(id: string, version: Version, offset: number, tombstone: boolean): 'kept' | 'superseded' {
+    for (const table of [this.labels, this.tombstones]) {
+      const label = table.labelOf(id);
+      if (label === NO_LABEL) continue;
+      const order = table.compareVersion(version, label);
+      if (order < 0) return 'kept';
+      if (order === 0 && (table === this.tombstones) === tombstone) {
+        table.repoint(label, offset);
+        this.#changed(offset);
+        return 'kept';
+      }
+    }
+    return 'superseded';
+  }
+
+  /** Ends whatever the id is now, live or tombstone. */
+  #bury(id: string): void {
+    const tombstone = this.tombstones.labelOf(id);
+    if (tombstone !== NO_LABEL) {
+      this.tombstones.remove(tombstone);
+      this.tombstones.release(tombstone);
+    }
+    const label = this.labels.labelOf(id);
+    if (label === NO_LABEL) return;
+    this.#digest.subtract(liveTerm(this.#hasher, this.#spec.id, id, this.labels.versionOf(label)));
+    this.labels.remove(label);
+    this.#live.clear(label);
+    this.keywords.remove(label);
+    this.attributes.remove(label);
+    if (this.#vectors?.remove(label) ?? true) this.labels.release(label);
+  }
+
+  #vectorsFor(vector: Float32Array): VectorTable {
+    this.#vectors ??= new VectorTable(
+      // The first vector of a collection was agreed on in the map before it was logged: it fixes the dimension here too.
+      { ...this.#spec, dimensions: this.#spec.dimensions ?? vector.length },
+      this.#indexes,
+      this.labels.compare,
+      (label) => this.labels.release(label),
+    );
+    return this.#vectors;
+  }
+
+  #changed(offset: number): void {
+    this.#changedAt = offset;
+    if (this.#filtered.size > 0) this.#filtered.clear();
+  }
+
+  #labelsOf(ids: readonly string[]): number[] {
+    const labels: number[] = [];
+    for (const id of ids) {
+      const label = this.labels.labelOf(id);
+      if (label !== NO_LABEL) labels.push(label);
+    }
+    return labels;
+  }
+
+  #candidates(labels: Uint32Array, scores: Float64Array): CandidateColumns {
+    const ids: string[] = [];
+    const offsets = new Float64Array(labels.length);
+    const versionMs = new Float64Array(labels.length);
+    const versionCounter = new Float64Array(labels.length);
+    for (let i = 0; i < labels.length; i++) {
+      const label = labels[i];
+      ids.push(this.labels.idOf(label));
+      offsets[i] = this.labels.offsetOf(label);
+      versionMs[i] = this.labels.msOf(label);
+      versionCounter[i] = this.labels.counterOf(label);
+    }
+    return { ids, offsets, versionMs, versionCounter, scores };
+  }
+}
+
+/** A collection's state as a checkpoint gave it back. */
+export interface LoadedCollection {
+  readonly labels: LabelTable;
+  readonly tombstones: LabelTable;
+  readonly keywords: KeywordIndex;
+  readonly attributes: AttributeIndex;
+  /** Makes the vector table, when there is one, over the loaded labels. */
+  readonly vectors: ((labels: LabelTable) => VectorTable) | undefined;
+  readonly changedAt: number;
+}
+
+/**
+ * The same text in one piece. A decoded id may be a chain of concatenations, several times its size in memory; turning
+ * it into a number makes the engine put it together.
+ */
+function flat(id: string): string {
+  Number(id);
+  return id;
+}

@@ -1,0 +1,133 @@
+import { fromUtf8, utf8 } from '../../../kernel/bytes.js';
+import { LABELS_MAX } from './bitmap.js';
+import { IndexDamagedError } from './index-damaged-error.js';
+import { bytesOf, readSections, writeSections } from './index-sections.js';
+import type { KeywordDocuments } from './keyword-documents.js';
+import { FREQUENCY_BITS, FREQUENCY_MASK, PostingCursor } from './posting-lists.js';
+import type { PostingLists } from './posting-lists.js';
+import type { TermDictionary } from './term-dictionary.js';
+
+/** "SKW1". */
+const MAGIC = 0x534b_5731;
+const VERSION = 1;
+/** Terms of one section: at 64 characters each, far below the longest string a runtime makes. */
+const TERMS_PER_SECTION = 65_536;
+
+/** Takes what `decodeKeywordIndex` reads, in this order: all texts; then each list, followed by its postings. */
+export interface KeywordIndexSink {
+  /** @returns the document's ordinal: 0, 1, … */
+  text(label: number, length: number): number;
+  /** @returns the list's number */
+  list(term: string): number;
+  posting(list: number, ordinal: number, frequency: number, length: number): void;
+}
+
+/**
+ * Sections: per document its label; its length; per term its count of postings; all postings, term by term, as they are in
+ * memory; the frequencies of 63 and more, in order of occurrence; the terms, joined by line feeds, in parts. The lists
+ * must be settled and documents without gaps.
+ */
+export function encodeKeywordIndex(
+  terms: TermDictionary,
+  lists: PostingLists,
+  documents: KeywordDocuments,
+): Uint8Array[] {
+  const ids: number[] = [];
+  let total = 0;
+  for (let id = 0; id < terms.end; id++) {
+    if (terms.name(id) === undefined || lists.count(id) === 0) continue;
+    ids.push(id);
+    total += lists.count(id);
+  }
+  const postings = new Uint32Array(total);
+  const large: number[] = [];
+  const cursor = new PostingCursor(lists);
+  let at = 0;
+  for (const id of ids) {
+    cursor.open(id);
+    while (cursor.next()) {
+      const run = cursor.page.subarray(cursor.from, cursor.to);
+      postings.set(run, at);
+      at += run.length;
+    }
+    if (lists.frequencyMax(id) !== Infinity) continue;
+    for (const posting of postings.subarray(at - lists.count(id), at)) {
+      if ((posting & FREQUENCY_MASK) === FREQUENCY_MASK) large.push(lists.largeFrequency(id, posting >>> FREQUENCY_BITS));
+    }
+  }
+  const names: Uint8Array[] = [];
+  for (let from = 0; from < ids.length; from += TERMS_PER_SECTION) {
+    names.push(utf8(ids.slice(from, from + TERMS_PER_SECTION).map((id) => terms.name(id)).join('\n')));
+  }
+  return writeSections(MAGIC, VERSION, [
+    bytesOf(documents.labels.subarray(0, documents.used)),
+    bytesOf(documents.lengths.subarray(0, documents.used)),
+    bytesOf(Uint32Array.from(ids, (id) => lists.count(id))),
+    bytesOf(postings),
+    bytesOf(Uint32Array.from(large)),
+    ...names,
+  ]);
+}
+
+/**
+ * Hands `sink` what `bytes` hold, in full or with IndexDamagedError: labels and terms are distinct, postings ascend and
+ * name documents there are, and the frequencies of each document add up to its length.
+ */
+export function decodeKeywordIndex(bytes: Uint8Array, sink: KeywordIndexSink): void {
+  const sections = readSections(bytes, MAGIC, VERSION);
+  const labels = sections.uint32s();
+  const lengths = sections.uint32s(labels.length);
+  const counts = sections.uint32s();
+  const postings = sections.uint32s();
+  const large = sections.uint32s();
+  const names: string[] = [];
+  while (names.length < counts.length) {
+    const before = names.length;
+    for (const name of text(sections.bytes()).split('\n')) names.push(name);
+    check(names.length === Math.min(before + TERMS_PER_SECTION, counts.length), 'a section of terms has another size');
+  }
+  sections.end();
+  check(new Set(names).size === names.length, 'a term comes twice');
+  readTexts(labels, lengths, sink);
+
+  const sums = new Uint32Array(labels.length);
+  let at = 0;
+  let nextLarge = 0;
+  for (let term = 0; term < counts.length; term++) {
+    const end = at + counts[term];
+    check(counts[term] > 0 && end <= postings.length, 'a term has no or too many postings');
+    const list = sink.list(names[term]);
+    let last = -1;
+    for (; at < end; at++) {
+      const ordinal = postings[at] >>> FREQUENCY_BITS;
+      let frequency = postings[at] & FREQUENCY_MASK;
+      if (frequency === FREQUENCY_MASK) frequency = large[nextLarge++] ?? 0;
+      check(frequency > 0 && ordinal > last && ordinal < sums.length, 'a posting is out of order or range');
+      sums[ordinal] += frequency;
+      sink.posting(list, ordinal, frequency, lengths[ordinal]);
+      last = ordinal;
+    }
+  }
+  check(at === postings.length && nextLarge === large.length, 'there are postings of no term');
+  for (let i = 0; i < sums.length; i++) check(sums[i] === lengths[i], 'frequencies do not add up to the length of a text');
+}
+
+function readTexts(labels: Uint32Array, lengths: Uint32Array, sink: KeywordIndexSink): void {
+  check(new Set(labels).size === labels.length, 'a label comes twice');
+  for (let i = 0; i < labels.length; i++) {
+    check(lengths[i] > 0 && labels[i] < LABELS_MAX, 'a text has no terms, or an impossible label');
+    sink.text(labels[i], lengths[i]);
+  }
+}
+
+function text(bytes: Uint8Array): string {
+  try {
+    return fromUtf8(bytes);
+  } catch (cause) {
+    throw new IndexDamagedError('the terms are not UTF-8', { cause });
+  }
+}
+
+function check(condition: boolean, problem: string): asserts condition {
+  if (!condition) throw new IndexDamagedError(problem);
+}

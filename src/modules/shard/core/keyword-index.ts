@@ -1,0 +1,195 @@
+import type { Bitmap } from './bitmap.js';
+import { averageLength, idf } from './bm25.js';
+import { grown } from './grown.js';
+import { KeywordDocuments } from './keyword-documents.js';
+import { decodeKeywordIndex, encodeKeywordIndex } from './keyword-index-codec.js';
+import { KeywordScorer } from './keyword-scorer.js';
+import type { KeywordRanking, LabelIds } from './keyword-scorer.js';
+import { PostingLists } from './posting-lists.js';
+import { PostingUpkeep } from './posting-upkeep.js';
+import type { KeywordStatistics } from './search.js';
+import { TermDictionary } from './term-dictionary.js';
+import type { TieOrder } from './top-k.js';
+
+export interface KeywordSearchOptions {
+  /** Order of two labels' ids, for documents of equal score. */
+  readonly compareLabels: TieOrder;
+  /** The ids themselves, in whose order by UTF-16 code units `compareLabels` must be then: ties are sorted faster. */
+  readonly ids?: LabelIds;
+  /** Sums to rank by, their frequencies in the order of the terms; by default the index's own. */
+  readonly statistics?: KeywordStatistics;
+  /** Labels that may be found; by default all. */
+  readonly allowed?: Bitmap;
+}
+
+/** The candidates of one search and the index's own statistics of its terms. */
+export interface KeywordMatches extends KeywordRanking {
+  readonly statistics: KeywordStatistics;
+}
+
+export interface KeywordIndexSize {
+  readonly documents: number;
+  readonly terms: number;
+  /** Those of dead documents not yet taken out included. */
+  readonly postings: number;
+  /** An estimate of everything it holds. */
+  readonly bytes: number;
+}
+
+/**
+ * An inverted index of one collection in one shard, in typed arrays, ranking by BM25 (api.md, Scores; architecture.md,
+ * the index of a shard).
+ *
+ * Who owns what: `TermDictionary` numbers terms, and a term's number is its list in `PostingLists`; `KeywordDocuments`
+ * numbers documents by ordinal; `PostingUpkeep` takes dead documents out of lists and frees terms nobody has;
+ * `KeywordScorer` ranks. Here they are put together, by label and by term.
+ *
+ * Invariants: what is found and counted depends on the documents present alone, never on what was there before; a list is
+ * settled before it is read.
+ */
+export class KeywordIndex {
+  readonly #terms: TermDictionary;
+  readonly #lists: PostingLists;
+  readonly #texts: KeywordDocuments;
+  readonly #upkeep: PostingUpkeep;
+  readonly #scorer: KeywordScorer;
+  /** By term, within `add`: occurrences; all 0 between. */
+  #occurrences = new Uint32Array(0);
+
+  constructor() {
+    this.#terms = new TermDictionary();
+    this.#lists = new PostingLists();
+    this.#texts = new KeywordDocuments();
+    this.#upkeep = new PostingUpkeep(this.#terms, this.#lists, this.#texts);
+    this.#scorer = new KeywordScorer(this.#lists, this.#texts);
+  }
+
+  /** Reads what `serialize` wrote; throws IndexDamagedError when it is anything else. */
+  static deserialize(bytes: Uint8Array): KeywordIndex {
+    const index = new KeywordIndex();
+    decodeKeywordIndex(bytes, {
+      text: (label, length) => index.#texts.add(label, length),
+      list: (term) => index.#add(term),
+      posting: (list, ordinal, frequency, length) => index.#lists.append(list, ordinal, frequency, length),
+    });
+    return index;
+  }
+
+  /** Documents in the index. */
+  get documents(): number {
+    return this.#texts.documents;
+  }
+
+  /** Terms of all documents, repeated ones counted. */
+  get totalLength(): number {
+    return this.#texts.totalLength;
+  }
+
+  has(label: number): boolean {
+    return this.#texts.ordinalOf(label) >= 0;
+  }
+
+  /** Puts a document in, in place of what the label had. A text without terms is not in the index: nothing can find it. */
+  add(label: number, tokens: readonly string[]): void {
+    this.remove(label);
+    if (tokens.length === 0) return;
+    const ordinal = this.#texts.add(label, tokens.length);
+    const terms = this.#countTerms(tokens);
+    for (const term of terms) {
+      this.#upkeep.readyToAppend(term);
+      this.#lists.append(term, ordinal, this.#occurrences[term], tokens.length);
+      this.#occurrences[term] = 0;
+    }
+    this.#upkeep.added();
+  }
+
+  /** Takes a document out; false when the label has none. The label may be used again at once. */
+  remove(label: number): boolean {
+    if (!this.#texts.remove(label)) return false;
+    this.#upkeep.removed();
+    return true;
+  }
+
+  /** How many documents have each term. */
+  documentFrequencies(terms: readonly string[]): number[] {
+    return this.#listsOf(terms).map((list) => (list < 0 ? 0 : this.#lists.count(list)));
+  }
+
+  /** The index's own sums, with the frequencies of `terms`. */
+  statisticsOf(terms: readonly string[]): KeywordStatistics {
+    const { documents, totalLength } = this.#texts;
+    return { documents, totalLength, documentFrequencies: this.documentFrequencies(terms) };
+  }
+
+  /**
+   * The best `k` documents that have any of `terms`: exactly those a sort by (score descending, `compareLabels`) puts first.
+   * @param terms distinct, sorted; scores are summed in this order
+   * @param k ≥ 0
+   */
+  search(terms: readonly string[], k: number, options: KeywordSearchOptions): KeywordMatches {
+    const statistics = this.statisticsOf(terms);
+    const ranking = options.statistics ?? statistics;
+    return {
+      ...this.#scorer.rank({
+        lists: this.#listsOf(terms),
+        weights: ranking.documentFrequencies.map((frequency) => idf(ranking.documents, frequency)),
+        averageLength: averageLength(ranking),
+        k,
+        allowed: options.allowed,
+        compareLabels: options.compareLabels,
+        ids: options.ids,
+      }),
+      statistics,
+    };
+  }
+
+  /** The whole index as bytes to be written one after the other. Compacts first. */
+  serialize(): Uint8Array[] {
+    this.#upkeep.compact();
+    return encodeKeywordIndex(this.#terms, this.#lists, this.#texts);
+  }
+
+  /** What it holds and about how much memory that takes. */
+  statistics(): KeywordIndexSize {
+    return {
+      documents: this.#texts.documents,
+      terms: this.#terms.size,
+      postings: this.#lists.postings,
+      bytes:
+        this.#terms.bytes +
+        this.#lists.bytes +
+        this.#texts.bytes +
+        this.#upkeep.bytes +
+        this.#scorer.bytes +
+        this.#occurrences.byteLength,
+    };
+  }
+
+  /** Counts tokens into `#occurrences`. @returns the distinct terms */
+  #countTerms(tokens: readonly string[]): number[] {
+    const distinct: number[] = [];
+    for (const token of tokens) {
+      const term = this.#terms.find(token) ?? this.#add(token);
+      if (this.#occurrences[term]++ === 0) distinct.push(term);
+    }
+    return distinct;
+  }
+
+  #add(token: string): number {
+    const term = this.#terms.add(token);
+    this.#lists.create(term);
+    this.#upkeep.created(term);
+    this.#occurrences = grown(this.#occurrences, term + 1);
+    return term;
+  }
+
+  /** The terms' lists, settled; −1 for a term nobody has. */
+  #listsOf(terms: readonly string[]): number[] {
+    return terms.map((term) => {
+      const list = this.#terms.find(term);
+      if (list === undefined) return -1;
+      this.#upkeep.settle(list);
+      return list;
+    });
+  }
+}

@@ -1,0 +1,267 @@
+import { assert } from '../../../kernel/assert.js';
+import { grown } from './grown.js';
+import { NO_BLOCK, PAGE_BITS, PAGE_MASK, SlotArena } from './slot-arena.js';
+
+/** A posting is one u32: ordinal × 64 + frequency, the frequency 63 meaning "63 or more, see the side table". */
+export const FREQUENCY_BITS = 6;
+export const FREQUENCY_MASK = (1 << FREQUENCY_BITS) - 1;
+/** Ordinals fit the bits that are left: 67 million documents of one collection in one shard. */
+export const ORDINALS_MAX = 2 ** (32 - FREQUENCY_BITS);
+
+const FIRST_CHUNK = 4;
+const LAST_CHUNK = 1024;
+const LENGTH_SATURATED = 0xffff;
+
+/**
+ * Lists of postings (ordinal, frequency), each ascending by ordinal, in an arena. A list is a chain of chunks of 4, 8, …
+ * 1 024, 1 024 … slots, the first slot holding the address of the next chunk: appending never copies, a word that occurs
+ * once costs 16 bytes, and a reader skips 1 023 postings by looking at a chunk's last one.
+ *
+ * Per list also what bounds a score from above: the greatest frequency and the least text length ever appended. After
+ * `rewrite` dropped postings they may be looser than needed, never too tight.
+ */
+export class PostingLists {
+  readonly #arena = new SlotArena();
+  #heads = new Uint32Array(0);
+  #tails = new Uint32Array(0);
+  #counts = new Uint32Array(0);
+  /** Slots left in the last chunk. */
+  #rooms = new Uint16Array(0);
+  /** Slots of the last chunk. */
+  #sizes = new Uint16Array(0);
+  #frequencyMax = new Uint8Array(0);
+  #lengthMin = new Uint16Array(0);
+  /** Frequencies of 63 and more, by list × ORDINALS_MAX + ordinal. */
+  readonly #large = new Map<number, number>();
+  #postings = 0;
+  readonly #cursor = new PostingCursor(this);
+
+  /** Postings in all lists, dropped ones excluded. */
+  get postings(): number {
+    return this.#postings;
+  }
+
+  get bytes(): number {
+    return this.#arena.bytes + this.#heads.length * 19 + this.#large.size * 48;
+  }
+
+  get pages(): readonly Uint32Array[] {
+    return this.#arena.pages;
+  }
+
+  count(list: number): number {
+    return this.#counts[list];
+  }
+
+  head(list: number): number {
+    return this.#heads[list];
+  }
+
+  /** At least the greatest frequency in the list; Infinity when it may be 63 or more. */
+  frequencyMax(list: number): number {
+    return this.#frequencyMax[list] === FREQUENCY_MASK ? Infinity : this.#frequencyMax[list];
+  }
+
+  /** At most the length of the shortest text in the list. */
+  lengthMin(list: number): number {
+    return this.#lengthMin[list];
+  }
+
+  /** Frequency of a posting whose own bits say 63. */
+  largeFrequency(list: number, ordinal: number): number {
+    return this.#large.get(list * ORDINALS_MAX + ordinal) ?? FREQUENCY_MASK;
+  }
+
+  /** Makes `list` exist, empty; lists are numbered densely by the caller. */
+  create(list: number): void {
+    this.#heads = grown(this.#heads, list + 1);
+    this.#tails = grown(this.#tails, list + 1);
+    this.#counts = grown(this.#counts, list + 1);
+    this.#rooms = grown(this.#rooms, list + 1);
+    this.#sizes = grown(this.#sizes, list + 1);
+    this.#frequencyMax = grown(this.#frequencyMax, list + 1);
+    this.#lengthMin = grown(this.#lengthMin, list + 1);
+    this.#heads[list] = this.#tails[list] = NO_BLOCK;
+    this.#counts[list] = this.#rooms[list] = this.#sizes[list] = this.#frequencyMax[list] = 0;
+    this.#lengthMin[list] = LENGTH_SATURATED;
+  }
+
+  /** Appends a posting; `ordinal` is greater than all in the list, `length` that of the document's text. */
+  append(list: number, ordinal: number, frequency: number, length: number): void {
+    if (this.#rooms[list] === 0) this.#extend(list);
+    const tail = this.#tails[list];
+    const small = Math.min(frequency, FREQUENCY_MASK);
+    this.#arena.pages[tail >>> PAGE_BITS][(tail & PAGE_MASK) + this.#sizes[list] - this.#rooms[list]] =
+      ordinal * (FREQUENCY_MASK + 1) + small;
+    this.#rooms[list]--;
+    this.#counts[list]++;
+    this.#postings++;
+    if (small > this.#frequencyMax[list]) this.#frequencyMax[list] = small;
+    if (length < this.#lengthMin[list]) this.#lengthMin[list] = length;
+    if (small === FREQUENCY_MASK) this.#large.set(list * ORDINALS_MAX + ordinal, frequency);
+  }
+
+  /**
+   * Passes every ordinal of the list through `translate` and drops those it answers with a negative number. It must keep
+   * the order and never answer more than it was given.
+   */
+  rewrite(list: number, translate: (ordinal: number) => number): void {
+    const count = this.#counts[list];
+    if (count === 0) return;
+    const write = new ChunkWriter(this.#arena.pages, this.#heads[list]);
+    const cursor = this.#cursor.open(list);
+    while (cursor.next()) {
+      const { page, to } = cursor;
+      for (let i = cursor.from; i < to; i++) {
+        const posting = page[i];
+        const old = posting >>> FREQUENCY_BITS;
+        const ordinal = translate(old);
+        const frequency = posting & FREQUENCY_MASK;
+        if (frequency === FREQUENCY_MASK && ordinal !== old) this.#moveLarge(list, old, ordinal);
+        if (ordinal >= 0) write.put(ordinal * (FREQUENCY_MASK + 1) + frequency);
+      }
+    }
+    if (write.count < count) this.#truncate(list, write);
+  }
+
+  /** The frequencies of `n` ordinals (ascending) in the list, 0 where it lacks one, into `into`. */
+  frequencies(list: number, ordinals: Uint32Array, n: number, into: Uint32Array): void {
+    const cursor = this.#cursor.open(list);
+    let more = cursor.next();
+    let low = cursor.from;
+    for (let i = 0; i < n; i++) {
+      const ordinal = ordinals[i];
+      const target = ordinal * (FREQUENCY_MASK + 1);
+      while (more && cursor.page[cursor.to - 1] < target) {
+        more = cursor.next();
+        low = cursor.from;
+      }
+      if (!more) {
+        into.fill(0, i, n);
+        return;
+      }
+      const page = cursor.page;
+      let high = cursor.to - 1;
+      while (low < high) {
+        const middle = (low + high) >>> 1;
+        if (page[middle] < target) low = middle + 1;
+        else high = middle;
+      }
+      const posting = page[low];
+      const frequency = posting >>> FREQUENCY_BITS === ordinal ? posting & FREQUENCY_MASK : 0;
+      into[i] = frequency === FREQUENCY_MASK ? this.largeFrequency(list, ordinal) : frequency;
+    }
+  }
+
+  /** Adds an empty chunk to the chain. */
+  #extend(list: number): void {
+    const size = this.#heads[list] === NO_BLOCK ? FIRST_CHUNK : Math.min(this.#sizes[list] * 2, LAST_CHUNK);
+    const chunk = this.#arena.allocate(size);
+    const pages = this.#arena.pages;
+    pages[chunk >>> PAGE_BITS][chunk & PAGE_MASK] = NO_BLOCK;
+    if (this.#heads[list] === NO_BLOCK) this.#heads[list] = chunk;
+    else pages[this.#tails[list] >>> PAGE_BITS][this.#tails[list] & PAGE_MASK] = chunk;
+    this.#tails[list] = chunk;
+    this.#sizes[list] = size;
+    this.#rooms[list] = size - 1;
+  }
+
+  /** Ends the list where `write` stopped and gives back the chunks after it. */
+  #truncate(list: number, write: ChunkWriter): void {
+    const pages = this.#arena.pages;
+    this.#postings -= this.#counts[list] - write.count;
+    this.#counts[list] = write.count;
+    let chunk = this.#heads[list];
+    let size = FIRST_CHUNK;
+    if (write.count > 0) {
+      const at = write.chunk & PAGE_MASK;
+      const page = pages[write.chunk >>> PAGE_BITS];
+      chunk = page[at];
+      page[at] = NO_BLOCK;
+      this.#tails[list] = write.chunk;
+      this.#sizes[list] = write.size;
+      this.#rooms[list] = write.size - 1 - write.filled;
+      size = Math.min(write.size * 2, LAST_CHUNK);
+    } else this.create(list);
+    while (chunk !== NO_BLOCK) {
+      const next = pages[chunk >>> PAGE_BITS][chunk & PAGE_MASK];
+      this.#arena.release(chunk, size);
+      chunk = next;
+      size = Math.min(size * 2, LAST_CHUNK);
+    }
+  }
+
+  #moveLarge(list: number, from: number, to: number): void {
+    const frequency = this.largeFrequency(list, from);
+    this.#large.delete(list * ORDINALS_MAX + from);
+    if (to >= 0) this.#large.set(list * ORDINALS_MAX + to, frequency);
+  }
+}
+
+/** Reads a list chunk by chunk: after `next()` answered true, its postings are `page[from]` … `page[to − 1]`. */
+export class PostingCursor {
+  page: Uint32Array = EMPTY_PAGE;
+  from = 0;
+  to = 0;
+  readonly #lists: PostingLists;
+  #chunk = NO_BLOCK;
+  #size = FIRST_CHUNK;
+  #left = 0;
+
+  constructor(lists: PostingLists) {
+    this.#lists = lists;
+  }
+
+  /** Goes before the first chunk of `list`. */
+  open(list: number): this {
+    this.#chunk = this.#lists.head(list);
+    this.#size = FIRST_CHUNK;
+    this.#left = this.#lists.count(list);
+    this.from = this.to = 0;
+    return this;
+  }
+
+  next(): boolean {
+    if (this.#left === 0) return false;
+    assert(this.#chunk !== NO_BLOCK, 'a posting list has as many chunks as its count needs');
+    const at = this.#chunk & PAGE_MASK;
+    const taken = Math.min(this.#left, this.#size - 1);
+    this.page = this.#lists.pages[this.#chunk >>> PAGE_BITS];
+    this.from = at + 1;
+    this.to = this.from + taken;
+    this.#left -= taken;
+    this.#chunk = this.page[at];
+    this.#size = Math.min(this.#size * 2, LAST_CHUNK);
+    return true;
+  }
+}
+
+const EMPTY_PAGE = new Uint32Array(0);
+
+/** Writes postings over a chain from its head on; never past what was read. */
+class ChunkWriter {
+  readonly #pages: readonly Uint32Array[];
+  /** The chunk written last and the postings in it. */
+  chunk: number;
+  size = FIRST_CHUNK;
+  filled = 0;
+  count = 0;
+
+  constructor(pages: readonly Uint32Array[], head: number) {
+    this.#pages = pages;
+    this.chunk = head;
+  }
+
+  put(posting: number): void {
+    let page = this.#pages[this.chunk >>> PAGE_BITS];
+    if (this.filled === this.size - 1) {
+      this.chunk = page[this.chunk & PAGE_MASK];
+      page = this.#pages[this.chunk >>> PAGE_BITS];
+      this.size = Math.min(this.size * 2, LAST_CHUNK);
+      this.filled = 0;
+    }
+    this.filled++;
+    page[(this.chunk & PAGE_MASK) + this.filled] = posting;
+    this.count++;
+  }
+}

@@ -1,0 +1,175 @@
+import type { Hasher } from '../../../kernel/hasher.js';
+import {
+  entryCollectionId,
+  entryId,
+  entryOffset,
+  entryOp,
+  entryPayload,
+  entryVersion,
+  verifyEntry,
+} from '../../log/core/entry-codec.js';
+import { CollectionIndex } from './collection-index.js';
+import { LiveDigest } from './digest.js';
+import { decodeDocument } from './document-codec.js';
+import type { CollectionSpec, ShardSearch, ShardSearchAnswer } from './search.js';
+import type { VectorIndexes } from './vector-index.js';
+
+/** An entry that cannot be applied: damaged, of a newer version, or with a vector that does not fit. Faults its shard. */
+export class EntryRefusedError extends Error {
+  override readonly name = 'EntryRefusedError';
+  constructor(
+    readonly shard: number,
+    readonly offset: number,
+    problem: string,
+    cause?: unknown,
+  ) {
+    super(
+      `entry ${offset} of shard ${shard} cannot be indexed: ${problem}`,
+      cause === undefined ? undefined : { cause },
+    );
+  }
+}
+
+/**
+ * One shard's indexes, by collection. Applies entries in offset order; what is at or below the applied offset is
+ * ignored, gaps are normal (compaction leaves them). Entries of a collection that is not known are passed over and the
+ * collection remembered in `passedOver`: when it becomes known after all, the shard has to be read again.
+ */
+export class ShardIndex {
+  readonly shard: number;
+  readonly collections = new Map<number, CollectionIndex>();
+  /** Unknown collections whose entries were passed over. */
+  readonly passedOver: Set<number>;
+  /** Collections that were purged; the map forgets them, and their ids never come again. */
+  readonly #purged = new Set<number>();
+  readonly #hasher: Hasher;
+  readonly #indexes: VectorIndexes;
+  readonly #specs: ReadonlyMap<number, CollectionSpec>;
+  #applied: number;
+  #fault: string | undefined;
+
+  /** @param specs the known collections, kept up by the owner */
+  constructor(
+    shard: number,
+    specs: ReadonlyMap<number, CollectionSpec>,
+    indexes: VectorIndexes,
+    hasher: Hasher,
+    loaded?: {
+      readonly applied: number;
+      readonly collections: Iterable<CollectionIndex>;
+      readonly passedOver: Iterable<number>;
+    },
+  ) {
+    this.shard = shard;
+    this.#specs = specs;
+    this.#indexes = indexes;
+    this.#hasher = hasher;
+    this.#applied = loaded?.applied ?? 0;
+    this.passedOver = new Set(loaded?.passedOver);
+    for (const collection of loaded?.collections ?? []) this.collections.set(collection.spec.id, collection);
+  }
+
+  /** Offset applied so far. */
+  get applied(): number {
+    return this.#applied;
+  }
+
+  /** Why the shard answers no more, or undefined while it does. */
+  get fault(): string | undefined {
+    return this.#fault;
+  }
+
+  /**
+   * Applies one encoded entry.
+   * @throws EntryRefusedError; the shard is faulted then, and nothing of the entry was applied
+   */
+  apply(entry: Uint8Array): void {
+    let offset = 0;
+    try {
+      const problem = verifyEntry(entry, this.#hasher);
+      if (problem !== undefined) throw new Error(`it is damaged (${problem})`);
+      offset = entryOffset(entry);
+      if (offset <= this.#applied) return;
+      this.#perform(entry, offset);
+      this.#applied = offset;
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error);
+      this.#fault = problem;
+      throw new EntryRefusedError(this.shard, offset, problem, error);
+    }
+  }
+
+  /** A collection is known, or known better. */
+  define(spec: CollectionSpec): void {
+    try {
+      this.collections.get(spec.id)?.redefine(spec);
+    } catch (error) {
+      this.#fault = error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  drop(collectionId: number): void {
+    this.collections.get(collectionId)?.dispose();
+    this.collections.delete(collectionId);
+  }
+
+  /** Live documents of all collections. */
+  get documents(): number {
+    let documents = 0;
+    for (const collection of this.collections.values()) documents += collection.documents;
+    return documents;
+  }
+
+  /** Sum over the collections' digests: the running ones, or computed again from the labels; 16 bytes. */
+  digest(recompute: boolean): Uint8Array {
+    const digest = new LiveDigest();
+    for (const collection of this.collections.values()) {
+      digest.add(recompute ? collection.recomputeDigest().bytes() : collection.digest);
+    }
+    return digest.bytes();
+  }
+
+  search(search: ShardSearch): ShardSearchAnswer {
+    if (this.#fault !== undefined) return { shard: this.shard, documents: 0, failed: 'FAULTED' };
+    const collection = this.collections.get(search.collectionId) ?? this.#create(search.collectionId);
+    if (collection === undefined) return { shard: this.shard, documents: 0, failed: 'NOT_READY' };
+    const { vector, keyword, filter, exact } = search;
+    return {
+      shard: this.shard,
+      documents: collection.documents,
+      ...(vector === undefined ? {} : { vector: collection.searchVectors(vector, filter, exact) }),
+      ...(keyword === undefined ? {} : { keyword: collection.searchKeywords(keyword, filter) }),
+    };
+  }
+
+  dispose(): void {
+    for (const collection of this.collections.values()) collection.dispose();
+    this.collections.clear();
+  }
+
+  #perform(entry: Uint8Array, offset: number): void {
+    const op = entryOp(entry);
+    const collectionId = entryCollectionId(entry);
+    if (op === 'COLLECTION_PURGE') {
+      this.drop(collectionId);
+      this.#purged.add(collectionId);
+      return;
+    }
+    if ((op !== 'UPSERT' && op !== 'DELETE') || this.#purged.has(collectionId)) return;
+    const collection = this.collections.get(collectionId) ?? this.#create(collectionId);
+    if (collection === undefined) {
+      this.passedOver.add(collectionId);
+      return;
+    }
+    if (op === 'DELETE') collection.delete(entryId(entry), entryVersion(entry), offset);
+    else collection.upsert(entryId(entry), entryVersion(entry), offset, decodeDocument(entryPayload(entry)));
+  }
+
+  #create(collectionId: number): CollectionIndex | undefined {
+    const spec = this.#specs.get(collectionId);
+    if (spec === undefined) return undefined;
+    const collection = new CollectionIndex(spec, this.#indexes, this.#hasher);
+    this.collections.set(collectionId, collection);
+    return collection;
+  }
+}

@@ -1,0 +1,59 @@
+import type { HnswParameters, Similarity } from '../../../kernel/collection.js';
+
+/**
+ * A graph over the vectors of one collection in one shard: finds near labels, never scores. Scores come from the
+ * vectors themselves (`VectorPages`), so that a graph and a scan give the same number (api.md, Scores).
+ *
+ * Invariants: a label is added once and, once dead, never comes back into the same graph; dead labels are never found,
+ * yet stay in the graph as stepping stones until it is rebuilt.
+ *
+ * Implementations: HnswVectorIndex (hnswlib) and the contract suite's ExactVectorIndex.
+ */
+export interface VectorIndex {
+  /** Labels in the graph, dead ones included. */
+  readonly size: number;
+  /** Dead labels in the graph. */
+  readonly dead: number;
+
+  /** Adds a vector; grows by itself. `norm` is its Euclidean length in double precision. */
+  add(label: number, vector: Float32Array, norm: number): void;
+
+  markDead(label: number): void;
+
+  /**
+   * Labels near `query`, nearest first, at most `k`; may be fewer than there are.
+   * @param ef search width: candidates kept while walking; with `allowed` it counts allowed ones only
+   * @param allowed leaves every other label out
+   */
+  search(query: Float32Array, k: number, ef: number, allowed?: LabelSet): readonly number[];
+
+  /** Writes the graph into a new file, without syncing it. Nothing may be added or marked until it resolves; searches may go on. */
+  save(file: string): Promise<void>;
+
+  /** Gives the memory back at once; the graph must not be used again. */
+  dispose(): void;
+}
+
+export interface LabelSet {
+  has(label: number): boolean;
+}
+
+/** What a graph is made for. */
+export interface VectorShape {
+  readonly dimensions: number;
+  readonly similarity: Similarity;
+  readonly hnsw: HnswParameters;
+}
+
+/** Makes and loads the graphs of one technology. */
+export interface VectorIndexes {
+  /** @param expected vectors it is likely to hold soon: takes the memory in one piece */
+  create(shape: VectorShape, expected: number): VectorIndex;
+
+  /**
+   * Loads what `save` wrote; `size` and `dead` are what it must hold. The caller has checked the file's sums:
+   * a graph trusts the bytes it loads.
+   * @throws Error when the file is not such a graph
+   */
+  load(shape: VectorShape, file: string, size: number, dead: number): VectorIndex;
+}

@@ -1,0 +1,205 @@
+import { assert } from '../../../kernel/assert.js';
+import { Bitmap } from './bitmap.js';
+import { GraphRebuild } from './graph-rebuild.js';
+import { TopK, type Ranked, type TieOrder } from './top-k.js';
+import type { VectorIndex, VectorIndexes, VectorShape } from './vector-index.js';
+import { VectorPages } from './vector-pages.js';
+
+/** A set of at most this many vectors is scanned: exact, and no slower than walking a graph. */
+export const SCAN_LABELS_MIN = 1_000;
+/** The same as a share of all vectors. */
+export const SCAN_SHARE_MIN = 0.02;
+/**
+ * Vectors scanned in the time the graph takes per candidate it keeps. A walk that must keep `ef` allowed candidates
+ * meets ef / pass-rate vectors on its way, each a call of the filter: measured, both take the same time at about 10.
+ */
+export const SCAN_PER_CANDIDATE = 10;
+/** A graph is rebuilt when its dead labels pass both. */
+export const REBUILD_DEAD_SHARE = 0.2;
+export const REBUILD_DEAD_MIN = 1_000;
+
+/** A vector that cannot be in this table: of another dimension, or not finite. */
+export class VectorRefusedError extends Error {
+  override readonly name = 'VectorRefusedError';
+}
+
+/**
+ * The vector leg of one collection in one shard: the vectors in pages, a graph over them, and the choice between the
+ * two for each search.
+ *
+ * A label that leaves stays in the graph, dead, until the graph is rebuilt in the background: only then its number is
+ * `released`. Invariants: `#present` holds exactly the live labels with a vector; `#inGraph` exactly the labels in the
+ * graph, dead ones included; every present label is in the graph.
+ */
+export class VectorTable {
+  readonly shape: VectorShape;
+  readonly #indexes: VectorIndexes;
+  readonly #released: (label: number) => void;
+  readonly #pages: VectorPages;
+  readonly #best: TopK;
+  readonly #order: TieOrder;
+  #graph: VectorIndex;
+  #present = new Bitmap();
+  #inGraph = new Bitmap();
+  #size = 0;
+  #rebuild: GraphRebuild | undefined;
+
+  /**
+   * @param order of live labels with equal scores
+   * @param released is told of each label that no graph remembers any more
+   */
+  constructor(
+    shape: VectorShape,
+    indexes: VectorIndexes,
+    order: TieOrder,
+    released: (label: number) => void,
+    loaded?: LoadedVectors,
+  ) {
+    this.shape = shape;
+    this.#indexes = indexes;
+    this.#order = order;
+    this.#released = released;
+    this.#best = new TopK(0, order);
+    this.#pages = loaded?.pages ?? new VectorPages(shape.dimensions, shape.similarity);
+    this.#graph = loaded?.graph ?? indexes.create(shape, 0);
+    if (loaded !== undefined) {
+      this.#present = loaded.present;
+      this.#inGraph = loaded.inGraph;
+      this.#size = loaded.present.count();
+      assert(this.#inGraph.count() === this.#graph.size, 'a loaded graph holds the labels its checkpoint names');
+    }
+  }
+
+  /** Live vectors. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Labels that wait for the next rebuild. */
+  get deadLabels(): number {
+    return this.#graph.dead;
+  }
+
+  /** Live labels with a vector; not to be changed. */
+  get present(): Bitmap {
+    return this.#present;
+  }
+
+  /** @throws VectorRefusedError */
+  add(label: number, vector: Float32Array): void {
+    this.check(vector);
+    const norm = this.#pages.set(label, vector);
+    this.#graph.add(label, vector, norm);
+    this.#inGraph.set(label);
+    this.#present.set(label);
+    this.#size += 1;
+    this.#rebuild?.add(label);
+  }
+
+  /** @throws VectorRefusedError when `vector` cannot be added */
+  check(vector: Float32Array): void {
+    if (vector.length !== this.shape.dimensions) {
+      throw new VectorRefusedError(
+        `a vector of ${vector.length} dimensions in a collection of ${this.shape.dimensions} dimensions`,
+      );
+    }
+    for (let i = 0; i < vector.length; i++) {
+      if (!Number.isFinite(vector[i])) throw new VectorRefusedError(`a vector holds ${vector[i]} at ${i}`);
+    }
+  }
+
+  /** Takes a label out, if it is here. Returns true when its number is free at once: no graph holds it. */
+  remove(label: number): boolean {
+    if (this.#present.has(label)) {
+      this.#present.clear(label);
+      this.#size -= 1;
+      this.#graph.markDead(label);
+      this.#rebuild?.remove(label);
+    }
+    return !this.#inGraph.has(label);
+  }
+
+  /**
+   * The best labels by similarity, ties in the order of the table.
+   * @param allowed leaves every other label out
+   * @param exact scans, whatever it takes
+   */
+  search(query: Float32Array, k: number, ef: number, allowed: Bitmap | undefined, exact: boolean): Ranked {
+    const among = allowed === undefined ? this.#present : allowed.clone().and(this.#present);
+    const matches = allowed === undefined ? this.#size : among.count();
+    const wanted = Math.min(k, matches);
+    if (wanted === 0) return { items: new Uint32Array(0), scores: new Float64Array(0) };
+    if (!exact && matches > this.#scanLimit(matches, Math.max(ef, wanted))) {
+      const near = this.#graph.search(query, wanted, Math.max(ef, wanted), allowed === undefined ? undefined : among);
+      // A graph can lose its way to some vectors; what it does not find, a scan does.
+      if (near.length >= wanted) return this.#rank(query, wanted, near);
+    }
+    return this.#rank(query, wanted, among);
+  }
+
+  /** Whether dead labels have piled up so far that `work` has something to do. */
+  get needsWork(): boolean {
+    return (
+      this.#rebuild !== undefined ||
+      this.#graph.dead > Math.max(REBUILD_DEAD_MIN, REBUILD_DEAD_SHARE * this.#graph.size)
+    );
+  }
+
+  /** Rebuilds the graph a little, until `expired` says yes. Searches go on over the old graph until the new one is whole. */
+  work(expired: () => boolean): void {
+    if (!this.needsWork) return;
+    this.#rebuild ??= new GraphRebuild(
+      this.#indexes.create(this.shape, this.#size),
+      this.#pages,
+      this.#present.toArray(),
+    );
+    while (!this.#rebuild.isDone) {
+      this.#rebuild.step((label) => this.#present.has(label));
+      if (expired()) return;
+    }
+    const { graph, labels } = this.#rebuild;
+    this.#rebuild = undefined;
+    const gone = this.#inGraph.andNot(labels);
+    this.#graph.dispose();
+    this.#graph = graph;
+    this.#inGraph = labels;
+    gone.forEach(this.#released);
+  }
+
+  /** What a checkpoint keeps; views, valid until the next change. */
+  parts(high: number): {
+    readonly pages: Iterable<Float32Array>;
+    readonly inGraph: Bitmap;
+    readonly graph: VectorIndex;
+  } {
+    return { pages: this.#pages.parts(high), inGraph: this.#inGraph, graph: this.#graph };
+  }
+
+  dispose(): void {
+    this.#rebuild?.graph.dispose();
+    this.#rebuild = undefined;
+    this.#graph.dispose();
+  }
+
+  #scanLimit(matches: number, width: number): number {
+    const passRate = matches / this.#size;
+    return Math.max(SCAN_LABELS_MIN, SCAN_SHARE_MIN * this.#size, (SCAN_PER_CANDIDATE * width) / passRate);
+  }
+
+  #rank(query: Float32Array, k: number, labels: Bitmap | readonly number[]): Ranked {
+    const score = this.#pages.scorer(query);
+    const best = this.#best;
+    best.reset(k, this.#order);
+    labels.forEach((label: number) => best.push(label, score(label)));
+    return best.drain();
+  }
+}
+
+/** A table's state as a checkpoint gave it back. */
+export interface LoadedVectors {
+  readonly pages: VectorPages;
+  readonly graph: VectorIndex;
+  /** Live labels with a vector. */
+  readonly present: Bitmap;
+  readonly inGraph: Bitmap;
+}

@@ -1,0 +1,94 @@
+import type { Clock } from '../../kernel/clock.js';
+import type { Hasher } from '../../kernel/hasher.js';
+import type { LogStore } from '../log/log-store.js';
+import type { KeywordStatistics } from './core/search.js';
+import type { VectorIndexes } from './core/vector-index.js';
+
+/** What the shards of this node stand on. */
+export interface ShardPorts {
+  readonly log: Pick<LogStore, 'scan' | 'read' | 'readSync' | 'state'>;
+  readonly hasher: Hasher;
+  readonly clock: Clock;
+  /** Where checkpoints live; made when needed. */
+  readonly directory: string;
+  /** INDEX_THREADS; 0 = in the main thread. */
+  readonly threads: number;
+  /** Whether the disk has room for so many bytes and its reserve. */
+  readonly spaceFor: (bytes: number) => boolean;
+  readonly report: ShardReport;
+  /** Graphs of the main thread's own host (threads = 0, `verify`); worker threads always use hnswlib. Default hnswlib. */
+  readonly indexes?: VectorIndexes;
+  readonly checkpoints?: CheckpointPolicy;
+}
+
+export interface CheckpointPolicy {
+  /** Bytes of log since the last checkpoint that make another one due. */
+  readonly logBytes: number;
+  /** Age of the oldest change that no checkpoint holds that makes one due. */
+  readonly ageMs: number;
+}
+
+/** Architecture, index of a shard. */
+export const CHECKPOINT_POLICY: CheckpointPolicy = { logBytes: 64 * 1024 * 1024, ageMs: 5 * 60_000 };
+
+/** Something an operator should know. */
+export type ShardReport = (level: 'info' | 'warn' | 'error', message: string, details: object) => void;
+
+/** Injection token of the ShardPorts. */
+export const SHARD_PORTS = Symbol('SHARD_PORTS');
+
+/** The shard cannot answer: it is not open (yet), or it met damage and waits to be rebuilt. */
+export class ShardUnavailableError extends Error {
+  override readonly name = 'ShardUnavailableError';
+  constructor(
+    readonly shard: number,
+    readonly reason: ShardFailure,
+    detail?: string,
+  ) {
+    super(
+      `shard ${shard} is ${reason === 'FAULTED' ? 'faulted' : 'not ready'}${detail === undefined ? '' : `: ${detail}`}`,
+    );
+  }
+}
+
+export type ShardFailure = 'NOT_READY' | 'FAULTED';
+
+/** What `open` did. */
+export interface OpenReport {
+  /** Entries applied after the checkpoint. */
+  readonly replayed: number;
+  readonly fromCheckpoint: boolean;
+  /** Offset applied. */
+  readonly offset: number;
+}
+
+export interface ShardCount {
+  readonly shard: number;
+  readonly count: number;
+  readonly failed?: ShardFailure;
+}
+
+/** One shard's sums; zeros when it `failed`. */
+export interface ShardKeywordStatistics {
+  readonly shard: number;
+  readonly statistics: KeywordStatistics;
+  readonly failed?: ShardFailure;
+}
+
+export interface CheckpointReport {
+  readonly shard: number;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly tookMs: number;
+}
+
+/** A shard's index compared with one rebuilt from the log alone. */
+export interface VerifyReport {
+  readonly shard: number;
+  readonly offset: number;
+  readonly documents: number;
+  /** Searches whose answers were compared. */
+  readonly searches: number;
+  /** What differs, in words; empty when nothing does. The first 100. */
+  readonly differences: readonly string[];
+}

@@ -1,0 +1,394 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { CheckpointStore } from './adapters/checkpoint-store.js';
+import { HostedShard } from './adapters/hosted-shard.js';
+import { hnswVectorIndexes } from './adapters/hnsw-vector-index.js';
+import type { IndexThread } from './adapters/index-thread.js';
+import { IndexWorkers } from './adapters/index-workers.js';
+import { verifyShard } from './adapters/shard-verifier.js';
+import type { Filter } from './core/filter.js';
+import type { ScrollPage, ShardStatistics } from './core/index-host.js';
+import { IndexThreadError } from './core/index-messages.js';
+import type { CollectionSpec, ShardSearch, ShardSearchAnswer } from './core/search.js';
+import {
+  CHECKPOINT_POLICY,
+  SHARD_PORTS,
+  ShardUnavailableError,
+  type CheckpointReport,
+  type OpenReport,
+  type ShardCount,
+  type ShardFailure,
+  type ShardKeywordStatistics,
+  type ShardPorts,
+  type VerifyReport,
+} from './shard-ports.js';
+
+/** How often checkpoints are looked at. */
+const CHECKPOINT_ROUND_MS = 5_000;
+
+/**
+ * The indexes of this node's shards, wherever they live. Replication calls `open` and `apply`, the coordinator the
+ * reads (architecture, who owns what).
+ *
+ * Entries reach an index in the order `apply` was called for its shard; a read sees every entry whose `apply` resolved
+ * before it was called. A thread that dies is replaced, and its shards answer NOT_READY until they are read again from
+ * checkpoint and log. Checkpoints are taken in the background, one at a time, and by `close`.
+ */
+@Injectable()
+export class ShardService {
+  readonly #ports: ShardPorts;
+  readonly #store: CheckpointStore;
+  readonly #workers: IndexWorkers;
+  readonly #shards = new Map<number, HostedShard>();
+  readonly #collections = new Map<number, CollectionSpec>();
+  /** The last of the checkpoints that wait for each other; never rejects. */
+  #checkpoints: Promise<unknown> = Promise.resolve();
+  #round: NodeJS.Timeout | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(@Inject(SHARD_PORTS) ports: ShardPorts) {
+    this.#ports = ports;
+    this.#store = new CheckpointStore(ports.directory);
+    const { hasher, clock, threads, indexes = hnswVectorIndexes } = ports;
+    this.#workers = new IndexWorkers(
+      threads,
+      { hasher, clock, indexes },
+      {
+        died: (thread, error) => this.#died(thread, error),
+        restarted: (thread) => this.#restarted(thread),
+      },
+    );
+  }
+
+  /**
+   * Makes a shard answer: from the newest whole checkpoint that belongs to its log, then the log up to `upTo` (its tail
+   * when left out). Without a usable checkpoint the index is built from the log alone. Opening an open shard again
+   * starts over; that is also how a FAULTED one comes back.
+   * @param collections those that exist now; entries of others are passed over
+   * @throws LogDamagedError, and the shard is FAULTED; Error when the index cannot be built
+   */
+  async open(shard: number, collections: readonly CollectionSpec[], upTo?: number): Promise<OpenReport> {
+    const hosted = this.#shards.get(shard) ?? this.#host(shard);
+    this.#round ??= setInterval(() => this.#checkpointRound(), CHECKPOINT_ROUND_MS).unref();
+    await this.defineCollections(collections);
+    return hosted.open(upTo);
+  }
+
+  /** Ends a shard here: it answers NOT_READY. Its checkpoints stay. */
+  async closeShard(shard: number): Promise<void> {
+    const hosted = this.#shards.get(shard);
+    this.#shards.delete(shard);
+    await hosted?.close();
+  }
+
+  /**
+   * Collections to index, before the first entry of one is applied; again when a dimension became known. A shard that
+   * met entries of one before it was known is read again. Resolves when every thread knows; what is asked later sees it.
+   */
+  async defineCollections(collections: readonly CollectionSpec[]): Promise<void> {
+    for (const spec of collections) this.#collections.set(spec.id, spec);
+    await Promise.all(Array.from({ length: this.#workers.count }, (_, thread) => this.#define(thread, collections)));
+  }
+
+  /** Forgets a collection: its documents are gone from every index at once. */
+  async dropCollection(collectionId: number): Promise<void> {
+    this.#collections.delete(collectionId);
+    await this.#workers.broadcast('drop', { collectionId });
+  }
+
+  /**
+   * Applies encoded log entries, in offset order, to the index of a shard; resolves when a search would see them.
+   * Entries at or below the applied offset are ignored; entries that are not about documents move the offset.
+   * @throws ShardUnavailableError FAULTED when one cannot be applied, NOT_READY when the shard is not open
+   */
+  apply(shard: number, entries: readonly Uint8Array[]): Promise<void> {
+    return this.#shards.get(shard)?.apply(entries) ?? Promise.reject(new ShardUnavailableError(shard, 'NOT_READY'));
+  }
+
+  /** Bytes of entries given to `apply` that are not applied yet: what admission looks at. */
+  pendingBytes(shard: number): number {
+    return this.#shards.get(shard)?.pendingBytes ?? 0;
+  }
+
+  /**
+   * Answers of the asked shards, in their order; one that cannot answer says why.
+   * @param signal ends the wait with its reason; a search that was not begun is not run
+   * @throws NodeError OVERLOADED when too much waits already
+   */
+  async search(search: ShardSearch, signal?: AbortSignal): Promise<readonly ShardSearchAnswer[]> {
+    signal?.throwIfAborted();
+    const answers = await this.#perThread(search.shards, (shards, thread) =>
+      this.#workers.thread(thread).call('search', { search: { ...unshared(search), shards } }, signal),
+    );
+    const byShard = new Map<number, ShardSearchAnswer>();
+    for (const group of answers) for (const answer of group.answers) byShard.set(answer.shard, answer);
+    return search.shards.map(
+      (shard) => byShard.get(shard) ?? { shard, documents: 0, failed: this.#failureOf(shard) ?? 'NOT_READY' },
+    );
+  }
+
+  /** The sums of each asked shard, in their order: what an exact search adds up first. */
+  keywordStatistics(
+    shards: readonly number[],
+    collectionId: number,
+    terms: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<readonly ShardKeywordStatistics[]> {
+    const none = { documents: 0, totalLength: 0, documentFrequencies: terms.map(() => 0) };
+    return this.#each(
+      shards,
+      async (shard, thread) => ({
+        shard,
+        statistics: await thread.call('statistics', { shard, collectionId, terms }, signal),
+      }),
+      (shard, failed) => ({ shard, statistics: none, failed }),
+    );
+  }
+
+  /** Live documents that match, per asked shard, in their order. */
+  count(
+    shards: readonly number[],
+    collectionId: number,
+    filter: Filter | undefined,
+    signal?: AbortSignal,
+  ): Promise<readonly ShardCount[]> {
+    return this.#each(
+      shards,
+      async (shard, thread) => ({ shard, count: await thread.call('count', { shard, collectionId, filter }, signal) }),
+      (shard, failed) => ({ shard, count: 0, failed }),
+    );
+  }
+
+  /** Ids greater than `after` that match, ascending, with the offsets of their entries. @throws ShardUnavailableError */
+  scroll(
+    shard: number,
+    collectionId: number,
+    filter: Filter | undefined,
+    after: string | undefined,
+    limit: number,
+    signal?: AbortSignal,
+  ): Promise<ScrollPage> {
+    return this.#demand(shard, ({ thread }) =>
+      thread.call('scroll', { shard, collectionId, filter, after, limit }, signal),
+    );
+  }
+
+  /** The dotted metadata keys of a collection's documents in a shard. @throws ShardUnavailableError */
+  attributeKeys(shard: number, collectionId: number): Promise<readonly string[]> {
+    return this.#demand(shard, ({ thread }) => thread.call('keys', { shard, collectionId }));
+  }
+
+  /**
+   * The live digest of a shard's index and the offset it is of (replication 6.5); 16 bytes.
+   * @param recompute from the labels instead of the sum kept with every entry
+   * @throws ShardUnavailableError
+   */
+  digest(shard: number, recompute = false): Promise<{ readonly offset: number; readonly digest: Uint8Array }> {
+    return this.#demand(shard, (hosted) => hosted.thread.call('digest', { shard, recompute }));
+  }
+
+  /** Offset applied to the index, as far as is known in this thread; 0 for a shard that is not open. */
+  applied(shard: number): number {
+    return this.#shards.get(shard)?.applied ?? 0;
+  }
+
+  isReady(shard: number): boolean {
+    return this.#shards.get(shard)?.failure === undefined && this.#shards.has(shard);
+  }
+
+  /** Why a shard cannot answer; undefined when it can. */
+  failure(shard: number): { readonly reason: ShardFailure; readonly detail: string | undefined } | undefined {
+    const reason = this.#failureOf(shard);
+    return reason === undefined ? undefined : { reason, detail: this.#shards.get(shard)?.fault };
+  }
+
+  /** What the open shards hold, in shard order; shards of a thread that is down are missing. */
+  async statistics(): Promise<readonly ShardStatistics[]> {
+    const parts: ShardStatistics[] = [];
+    for (let thread = 0; thread < this.#workers.count; thread++) {
+      try {
+        parts.push(...(await this.#workers.thread(thread).call('inspect', {})));
+      } catch (error) {
+        if (!isLost(error)) throw error;
+      }
+    }
+    return parts.sort((a, b) => a.shard - b.shard);
+  }
+
+  /** The shard answers FAULTED from now on: its log is damaged. `open` brings it back. */
+  markFaulted(shard: number, problem: string): void {
+    this.#shards.get(shard)?.fail(problem);
+  }
+
+  /**
+   * Takes a checkpoint of a shard now; undefined when there is nothing new in it or no room on the disk.
+   * @throws ShardUnavailableError; Error when it cannot be written
+   */
+  checkpoint(shard: number): Promise<CheckpointReport | undefined> {
+    const taken = this.#checkpoints.then(() =>
+      this.#demand(shard, (hosted) => hosted.checkpoints.take(hosted.applied)),
+    );
+    this.#checkpoints = taken.catch(() => undefined);
+    return taken;
+  }
+
+  /** Compaction and purges must not pass this offset (replication 2.5); 0 while there is no checkpoint. */
+  oldestLoadableCheckpoint(shard: number): number {
+    return this.#shards.get(shard)?.checkpoints.oldest ?? 0;
+  }
+
+  /** Compares the index of a shard with one built from the log alone. Nothing may be written meanwhile. @throws ShardUnavailableError */
+  verify(shard: number): Promise<VerifyReport> {
+    const { log, hasher, clock, indexes = hnswVectorIndexes } = this.#ports;
+    return this.#demand(shard, () =>
+      verifyShard(this, shard, [...this.#collections.values()], { log, hasher, clock, indexes }),
+    );
+  }
+
+  /**
+   * Ends all threads, after a checkpoint of every shard that changed. What waits to be applied by then is in the log.
+   * @param checkpoint false leaves the checkpoints as they are
+   */
+  close(checkpoint = true): Promise<void> {
+    this.#closing ??= this.#close(checkpoint);
+    return this.#closing;
+  }
+
+  async #close(checkpoint: boolean): Promise<void> {
+    clearInterval(this.#round);
+    for (const { shard, failure } of this.#shards.values()) {
+      if (!checkpoint || failure !== undefined) continue;
+      try {
+        await this.checkpoint(shard);
+      } catch (error) {
+        this.#ports.report('warn', 'an index checkpoint could not be written', { shard, problem: messageOf(error) });
+      }
+    }
+    await this.#checkpoints;
+    await this.#workers.close();
+  }
+
+  #host(shard: number): HostedShard {
+    const { log, clock, spaceFor, report, checkpoints: policy = CHECKPOINT_POLICY } = this.#ports;
+    const ports = { log, clock, spaceFor, report, policy, store: this.#store };
+    const hosted = new HostedShard(shard, this.#workers.of(shard), ports);
+    this.#shards.set(shard, hosted);
+    return hosted;
+  }
+
+  #died(thread: number, error: Error): void {
+    this.#ports.report('error', 'an index thread died; its shards are read again', { thread, problem: error.message });
+    for (const hosted of this.#shards.values()) if (this.#workers.threadOf(hosted.shard) === thread) hosted.lost();
+  }
+
+  /** The new thread knows nothing: first the collections, then the shards. */
+  #restarted(thread: number): void {
+    void this.#define(thread, [...this.#collections.values()]);
+    for (const hosted of this.#shards.values()) if (this.#workers.threadOf(hosted.shard) === thread) hosted.reopen();
+  }
+
+  async #define(thread: number, collections: readonly CollectionSpec[]): Promise<void> {
+    try {
+      for (const shard of await this.#workers.thread(thread).call('define', { collections })) {
+        const message = 'a shard is read again: it met entries of a collection before it was known';
+        this.#ports.report('warn', message, { shard });
+        this.#shards.get(shard)?.lost();
+        this.#shards.get(shard)?.reopen();
+      }
+    } catch (error) {
+      // A thread that died meanwhile gets all collections when it is started again.
+      if (!isLost(error))
+        this.#ports.report('error', 'collections could not be defined', { problem: messageOf(error) });
+    }
+  }
+
+  #checkpointRound(): void {
+    for (const { shard, checkpoints, failure } of this.#shards.values()) {
+      if (failure !== undefined || !checkpoints.isDue) continue;
+      this.checkpoint(shard).then(
+        (taken) => {
+          if (taken !== undefined) this.#ports.report('info', 'index checkpoint taken', taken);
+        },
+        (error: unknown) => {
+          this.#ports.report('warn', 'an index checkpoint could not be written', { shard, problem: messageOf(error) });
+        },
+      );
+    }
+  }
+
+  #failureOf(shard: number): ShardFailure | undefined {
+    const hosted = this.#shards.get(shard);
+    return hosted === undefined ? 'NOT_READY' : hosted.failure;
+  }
+
+  /** Calls `ask` once per thread with those of the shards that can answer; a thread that is lost answers for none. */
+  #perThread<T>(
+    shards: readonly number[],
+    ask: (shards: readonly number[], thread: number) => Promise<readonly T[]>,
+  ): Promise<readonly { readonly answers: readonly T[] }[]> {
+    const groups = new Map<number, number[]>();
+    for (const shard of shards) {
+      if (this.#failureOf(shard) !== undefined) continue;
+      const thread = this.#workers.threadOf(shard);
+      const group = groups.get(thread);
+      if (group === undefined) groups.set(thread, [shard]);
+      else group.push(shard);
+    }
+    return Promise.all(
+      [...groups].map(async ([thread, group]) => {
+        try {
+          return { answers: await ask(group, thread) };
+        } catch (error) {
+          if (isLost(error)) return { answers: [] };
+          throw error;
+        }
+      }),
+    );
+  }
+
+  /** What each shard says, in order; `otherwise` for one that cannot answer. */
+  #each<T>(
+    shards: readonly number[],
+    ask: (shard: number, thread: IndexThread) => Promise<T>,
+    otherwise: (shard: number, failure: ShardFailure) => T,
+  ): Promise<readonly T[]> {
+    return Promise.all(
+      shards.map(async (shard) => {
+        try {
+          return await this.#demand(shard, ({ thread }) => ask(shard, thread));
+        } catch (error) {
+          if (error instanceof ShardUnavailableError) return otherwise(shard, error.reason);
+          throw error;
+        }
+      }),
+    );
+  }
+
+  /** @throws ShardUnavailableError */
+  async #demand<T>(shard: number, read: (hosted: HostedShard) => Promise<T>): Promise<T> {
+    const hosted = this.#shards.get(shard);
+    if (hosted === undefined) throw new ShardUnavailableError(shard, 'NOT_READY');
+    if (hosted.failure !== undefined) throw hosted.unavailable(hosted.failure);
+    try {
+      return await read(hosted);
+    } catch (error) {
+      if (isLost(error)) throw hosted.unavailable('NOT_READY');
+      throw error;
+    }
+  }
+}
+
+/** The thread, or the shard in it, went away while it was asked. */
+function isLost(error: unknown): boolean {
+  return error instanceof IndexThreadError && (error.reason === 'DIED' || error.reason === 'NOT_OPEN');
+}
+
+/** The query vector in memory of its own: a message between threads would carry the whole buffer under a view. */
+function unshared(search: ShardSearch): ShardSearch {
+  const { vector } = search;
+  if (vector === undefined || vector.values.byteLength === vector.values.buffer.byteLength) return search;
+  return { ...search, vector: { ...vector, values: vector.values.slice() } };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,43 @@
+import type { Metadata } from '@grpc/grpc-js';
+
+/** What every kind of server call of grpc-js offers, as far as it is needed here. */
+export interface ServerCall {
+  readonly metadata: Metadata;
+  readonly cancelled: boolean;
+  getPath(): string;
+  getPeer(): string;
+  getDeadline(): Date | number;
+  on(event: 'cancelled', listener: () => void): unknown;
+}
+
+/** What a handler may want to know of its call. */
+export interface GrpcCallContext {
+  /** Aborted when the client cancels, its deadline passes or its connection ends; for streams also when the server stops. */
+  readonly signal: AbortSignal;
+  /** Milliseconds until the client's deadline, at least 0; undefined without one. */
+  readonly timeoutMs: number | undefined;
+}
+
+const controllers = new WeakMap<ServerCall, AbortController>();
+
+/** The controller behind a call's signal; made once per call, when first asked for. */
+export function callController(call: ServerCall): AbortController {
+  let controller = controllers.get(call);
+  if (controller === undefined) {
+    controller = new AbortController();
+    controllers.set(call, controller);
+    const made = controller;
+    if (call.cancelled) made.abort();
+    else call.on('cancelled', () => made.abort());
+  }
+  return controller;
+}
+
+/** Signal and remaining time of a call: pass them on, so that deadlines and cancellation reach the shards. */
+export function grpcCallContext(call: ServerCall): GrpcCallContext {
+  const deadline = Number(call.getDeadline());
+  return {
+    signal: callController(call).signal,
+    timeoutMs: Number.isFinite(deadline) ? Math.max(0, deadline - Date.now()) : undefined,
+  };
+}

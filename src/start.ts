@@ -1,0 +1,256 @@
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { readFileSync } from 'node:fs';
+import { rename, writeFile, mkdir } from 'node:fs/promises';
+import { AppModule } from './app.module.js';
+import { Health } from './gen/grpc/health/v1/health_pb.js';
+import { SpectorService } from './gen/spector/v1/spector_pb.js';
+import { createHttpAdapter } from './modules/api/http-setup.js';
+import { AttributeKeys } from './modules/coordinator/attribute-keys.js';
+import { NodeFacts } from './modules/coordinator/node-facts.js';
+import { EXIT_STORAGE, LOG_STORE } from './modules/log/log.module.js';
+import { StorageFailedError, type LogStore } from './modules/log/log-store.js';
+import { ReplicationService } from './modules/replication/replication.service.js';
+import { UpkeepService } from './modules/replication/upkeep.service.js';
+import { liveDocuments } from './modules/shard/core/rows.js';
+import { ShardService } from './modules/shard/shard.service.js';
+import { systemClock } from './platform/clock/system-clock.js';
+import { systemRandom } from './platform/clock/system-random.js';
+import { maskedConfig } from './platform/config/describe-config.js';
+import type { NodeConfig } from './platform/config/node-config.js';
+import { nodeHasher } from './platform/crypto/node-hasher.js';
+import { grpcHealth } from './platform/grpc/grpc-health.js';
+import { NodeGrpcServer } from './platform/grpc/node-grpc-server.js';
+import { Readiness } from './platform/health/readiness.js';
+import { createLogger, type Logger } from './platform/logging/logger.js';
+import { NestLogger } from './platform/logging/nest-logger.js';
+import { Metrics } from './platform/metrics/metrics.js';
+import type { PlatformParts } from './platform/platform.module.js';
+import { DiskGuard, statfsProbe } from './platform/resources/disk-guard.js';
+import { MemoryGuard } from './platform/resources/memory-guard.js';
+import { LEVEL_SETTINGS } from './modules/log/adapters/level-table.js';
+
+/** A running node. */
+export interface RunningNode {
+  readonly http: number;
+  readonly grpc: number;
+  /** Not ready, finish requests, checkpoint, close: everything SIGTERM does but ending the process. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a node: opens the log, listens, then opens the shards; resolves when it is ready.
+ * @throws StorageFailedError, or the error of a port that is taken
+ */
+export async function startNode(config: NodeConfig, version: string, fatal: (exitCode: number, error: Error) => void): Promise<RunningNode> {
+  await makeDataDirectory(config.dataDir);
+  const parts = makeParts(config, version, fatal);
+  const { logger, readiness, metrics } = parts;
+  logger.debug({ config: maskedConfig(config) }, 'effective configuration');
+  warnIfOpen(config, logger);
+  for (const [name, waitsFor] of CONDITIONS) readiness.expect(name, waitsFor);
+  readiness.settle('configuration');
+
+  const adapter = createHttpAdapter(config, logger);
+  adapter.gate.follow(readiness);
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.of(parts), adapter, {
+    logger: new NestLogger(logger),
+    abortOnError: false,
+    bodyParser: false,
+  });
+  const grpc = new NodeGrpcServer({
+    host: config.host,
+    port: config.grpcPort,
+    tls: config.grpcTls,
+    services: [SpectorService],
+    drainTimeoutMs: config.drainTimeoutMs,
+    log: logger.child({ module: 'grpc' }),
+    observe: (call) => metrics.grpcCall(call),
+  });
+  grpc.addService(Health, grpcHealth(readiness, [SpectorService]));
+  app.connectMicroservice({ strategy: grpc });
+  readiness.settle('log');
+
+  const node = new Running(config, parts, app, grpc);
+  try {
+    await node.listen();
+    await node.open();
+  } catch (error) {
+    await node.abandon();
+    throw error;
+  }
+  return node;
+}
+
+const CONDITIONS = [
+  ['configuration', 'the configuration is read'],
+  ['log', 'the log is opened'],
+  ['map', 'the map is loaded'],
+  ['shards', 'the shards are opened and their indexes caught up'],
+] as const;
+
+class Running implements RunningNode {
+  readonly #log: LogStore;
+  readonly #shards: ShardService;
+  readonly #replication: ReplicationService;
+  readonly #upkeep: UpkeepService;
+  #stopped: Promise<void> | undefined;
+  http = 0;
+
+  constructor(
+    private readonly config: NodeConfig,
+    private readonly parts: PlatformParts,
+    private readonly app: NestFastifyApplication,
+    private readonly server: NodeGrpcServer,
+  ) {
+    this.#log = app.get<LogStore>(LOG_STORE);
+    this.#shards = app.get(ShardService);
+    this.#replication = app.get(ReplicationService);
+    this.#upkeep = app.get(UpkeepService);
+  }
+
+  get grpc(): number {
+    return this.server.port;
+  }
+
+  /** Binds both ports; data calls are answered STARTING until the shards are open. */
+  async listen(): Promise<void> {
+    const { config, app } = this;
+    await app.startAllMicroservices();
+    await app.listen(config.port, config.host);
+    const address = (app.getHttpServer() as { address(): { port: number } | string | null }).address();
+    this.http = typeof address === 'object' && address !== null ? address.port : config.port;
+    app.get(NodeFacts).listensOn(`${config.host}:${this.http}`, `${config.host}:${this.grpc}`);
+    this.parts.logger.info({ http: this.http, grpc: this.grpc, host: config.host }, 'listening');
+    if (config.portsFile !== undefined) await writePorts(config.portsFile, this.http, this.grpc);
+  }
+
+  /** Opens the shards: replays what the indexes miss. */
+  async open(): Promise<void> {
+    const { readiness, logger } = this.parts;
+    await this.#replication.start();
+    readiness.settle('map');
+    const map = this.#replication.map.current();
+    const keys = this.app.get(AttributeKeys);
+    for (const shard of this.#replication.localShards()) {
+      if (this.#replication.fault(shard) !== undefined) continue;
+      for (const collection of map.collections) keys.learn(collection.id, await this.#shards.attributeKeys(shard, collection.id));
+    }
+    this.#upkeep.start();
+    this.#sampleMetrics();
+    for (const shard of this.#replication.localShards()) {
+      const fault = this.#replication.fault(shard);
+      if (fault !== undefined) readiness.degrade(`shard ${shard}`, fault.message);
+    }
+    readiness.settle('shards');
+    logger.info({ shards: map.shardCount, clusterId: map.clusterId }, 'ready');
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  /** After a start that failed: gives the ports and the database back. */
+  async abandon(): Promise<void> {
+    this.parts.readiness.stop();
+    this.#replication.stop();
+    await this.app.close();
+    await this.#shards.close(false);
+    await this.#log.close();
+  }
+
+  async #stop(): Promise<void> {
+    const { logger, readiness } = this.parts;
+    readiness.stop();
+    logger.info('stopping: no longer ready, finishing requests');
+    await this.app.close();
+    await this.#upkeep.stop();
+    this.#replication.stop();
+    await this.#shards.close();
+    await this.#log.close();
+    logger.info('stopped');
+  }
+
+  #sampleMetrics(): void {
+    const { metrics, diskGuard, memoryGuard, readiness } = this.parts;
+    metrics.sampleShards(() =>
+      this.#replication.localShards().map((shard) => {
+        const position = this.#replication.replica(shard)?.position;
+        return {
+          shard,
+          documents: liveDocuments(this.#replication.counters(shard)),
+          logBytes: this.#log.state(shard).bytes,
+          tail: position?.tail ?? 0,
+          applied: position?.applied ?? 0,
+        };
+      }),
+    );
+    metrics.sampleQueues(() => {
+      let ops = 0;
+      let bytes = 0;
+      for (const shard of this.#replication.localShards()) {
+        const inFlight = this.#replication.replica(shard)?.inFlight;
+        ops += inFlight?.ops ?? 0;
+        bytes += inFlight?.bytes ?? 0;
+      }
+      return { writes: ops, write_bytes: bytes };
+    });
+    metrics.sampleResources(() => ({
+      diskFreeBytes: diskGuard.freeBytes,
+      diskReserveBytes: diskGuard.reserveBytes,
+      memoryMaxBytes: memoryGuard.maxBytes,
+      ready: readiness.ready,
+    }));
+  }
+}
+
+function makeParts(config: NodeConfig, version: string, fatal: (exitCode: number, error: Error) => void): PlatformParts {
+  return {
+    config,
+    version,
+    logger: createLogger({ level: config.logLevel, format: config.logFormat, nodeId: config.nodeId }),
+    metrics: new Metrics({ nodeId: config.nodeId, version }),
+    readiness: new Readiness(),
+    clock: systemClock,
+    hasher: nodeHasher,
+    random: systemRandom,
+    diskGuard: new DiskGuard({ probe: statfsProbe(config.dataDir), clock: systemClock, writeBufferBytes: LEVEL_SETTINGS.writeBufferBytes, fileBytesMax: LEVEL_SETTINGS.fileBytesMax }),
+    memoryGuard: new MemoryGuard({ maxBytes: config.maxMemoryBytes, clock: systemClock }),
+    fatal,
+  };
+}
+
+async function makeDataDirectory(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { recursive: true });
+  } catch (error) {
+    throw new StorageFailedError(`the data directory ${directory} cannot be made: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
+
+/** Written under another name first, so that whoever reads it reads all of it. */
+async function writePorts(path: string, http: number, grpc: number): Promise<void> {
+  const draft = `${path}.${process.pid}`;
+  await writeFile(draft, JSON.stringify({ http, grpc, pid: process.pid }));
+  await rename(draft, path);
+}
+
+function warnIfOpen(config: NodeConfig, logger: Logger): void {
+  const loopback = config.host === 'localhost' || config.host === '::1' || config.host.startsWith('127.');
+  if (config.apiKeys.length === 0 && !loopback) {
+    logger.warn({ host: config.host }, 'no API keys are set and the node listens beyond loopback: anyone who reaches it can read and write');
+  }
+}
+
+/** The exit code an error that ended a start stands for (api.md, Processes). */
+export function exitCodeOf(error: unknown): number {
+  return error instanceof StorageFailedError ? EXIT_STORAGE : 1;
+}
+
+/** Version of the package. */
+export function packageVersion(): string {
+  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+  return manifest.version;
+}

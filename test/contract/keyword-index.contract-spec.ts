@@ -1,0 +1,265 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { concatBytes } from '../../src/kernel/bytes.js';
+import { Bitmap } from '../../src/modules/shard/core/bitmap.js';
+import { KeywordIndex } from '../../src/modules/shard/core/keyword-index.js';
+import type { KeywordSearchOptions } from '../../src/modules/shard/core/keyword-index.js';
+import { BruteForceKeywordIndex } from './brute-force-keyword-index.js';
+import { keywordIndexSuite } from './keyword-index.suite.js';
+
+keywordIndexSuite('KeywordIndex', () => new KeywordIndex());
+keywordIndexSuite('BruteForceKeywordIndex', () => new BruteForceKeywordIndex());
+keywordIndexSuite('KeywordIndex, read back', () =>
+  KeywordIndex.deserialize(concatBytes(new KeywordIndex().serialize())),
+);
+
+const WORDS = Array.from({ length: 12 }, (_, i) => `w${String(i).padStart(2, '0')}`);
+
+/** A stream of numbers below `bound`, the same for the same seed; the low ones more often, as words are. */
+function seeded(seed: number): (bound: number, skew?: number) => number {
+  let state = seed | 1;
+  return (bound, skew = 1) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor(((state >>> 8) / 2 ** 24) ** skew * bound);
+  };
+}
+
+function expectSame(
+  index: KeywordIndex,
+  oracle: BruteForceKeywordIndex,
+  terms: string[],
+  k: number,
+  options: KeywordSearchOptions,
+): void {
+  const sorted = [...new Set(terms)].sort();
+  const found = index.search(sorted, k, options);
+  const expected = oracle.search(sorted, k, options);
+  expect([...found.labels]).toEqual([...expected.labels]);
+  // To the bit: the coordinator adds the same numbers up again.
+  expect([...found.scores]).toEqual([...expected.scores]);
+  expect([...found.frequencies]).toEqual([...expected.frequencies]);
+  expect([...found.lengths]).toEqual([...expected.lengths]);
+  expect(found.complete).toBe(expected.complete);
+  expect(found.statistics).toEqual(expected.statistics);
+}
+
+describe('KeywordIndex and the brute-force oracle', () => {
+  it('agree after any adds, removes, reuse of labels and reading back', () => {
+    const tokens = fc.array(fc.constantFrom(...WORDS), { maxLength: 8 });
+    const change = fc.oneof(
+      { weight: 6, arbitrary: fc.record({ kind: fc.constant('add' as const), label: fc.nat(15), tokens }) },
+      { weight: 3, arbitrary: fc.record({ kind: fc.constant('remove' as const), label: fc.nat(15) }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('reload' as const) }) },
+      {
+        weight: 4,
+        arbitrary: fc.record({
+          kind: fc.constant('search' as const),
+          terms: fc.array(fc.constantFrom(...WORDS, 'unknown'), { maxLength: 5 }),
+          k: fc.nat(10),
+          allowed: fc.option(fc.array(fc.nat(15)), { nil: undefined }),
+          backwards: fc.boolean(),
+        }),
+      },
+    );
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 60 }), (changes) => {
+        let index = new KeywordIndex();
+        const oracle = new BruteForceKeywordIndex();
+        for (const one of changes) {
+          if (one.kind === 'add') {
+            index.add(one.label, one.tokens);
+            oracle.add(one.label, one.tokens);
+          } else if (one.kind === 'remove') expect(index.remove(one.label)).toBe(oracle.remove(one.label));
+          else if (one.kind === 'reload') index = KeywordIndex.deserialize(concatBytes(index.serialize()));
+          else {
+            expectSame(index, oracle, one.terms, one.k, {
+              compareLabels: (a, b) => (one.backwards ? b - a : a - b),
+              ...(one.allowed === undefined ? {} : { allowed: Bitmap.of(one.allowed) }),
+            });
+          }
+          expect(index.documents).toBe(oracle.documents);
+          expect(index.totalLength).toBe(oracle.totalLength);
+        }
+        expect(index.documentFrequencies(WORDS)).toEqual(oracle.documentFrequencies(WORDS));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it.each([1, 2, 3])('agree when lists are long, documents die by the thousand (seed %i)', (seed) => {
+    const next = seeded(seed);
+    const index = new KeywordIndex();
+    const oracle = new BruteForceKeywordIndex();
+    const vocabulary = Array.from({ length: 600 }, (_, i) => `t${String((i * 389) % 600).padStart(3, '0')}`);
+    const text = (): string[] =>
+      Array.from({ length: 2 + next(14) }, () => vocabulary[next(600, 3)]).concat(
+        next(200) === 0 ? new Array<string>(60 + next(10)).fill(vocabulary[next(3)]) : [],
+      );
+    const add = (label: number): void => {
+      const tokens = text();
+      index.add(label, tokens);
+      oracle.add(label, tokens);
+    };
+    const search = (): void => {
+      const terms = Array.from({ length: 1 + next(5) }, () => vocabulary[next(600, 2)]);
+      const options = next(3) > 0 ? {} : { allowed: Bitmap.of(Array.from({ length: next(2_500) }, () => next(2_500))) };
+      const sums = next(4) > 0 ? {} : { statistics: otherSums(index, [...new Set(terms)].sort()) };
+      const k = [1, 5, 50, 400][next(4)];
+      expectSame(index, oracle, terms, k, {
+        compareLabels: (a, b) => ((a * 7_919) % 10_007) - ((b * 7_919) % 10_007),
+        ...options,
+        ...sums,
+      });
+    };
+    for (let label = 0; label < 2_500; label++) add(label);
+    for (let i = 0; i < 12; i++) search();
+    for (let round = 0; round < 4; round++) {
+      for (let i = 0; i < 900; i++) {
+        const label = next(2_500);
+        if (next(3) === 0) expect(index.remove(label)).toBe(oracle.remove(label));
+        else add(label);
+        if (i % 150 === 0) search();
+      }
+      expect(index.documentFrequencies(vocabulary)).toEqual(oracle.documentFrequencies(vocabulary));
+    }
+    const again = KeywordIndex.deserialize(concatBytes(index.serialize()));
+    for (let i = 0; i < 8; i++) {
+      const terms = [vocabulary[next(600, 3)], vocabulary[next(600, 3)]];
+      expectSame(again, oracle, terms, 20, { compareLabels: (a, b) => a - b });
+    }
+    expect(again.documentFrequencies(vocabulary)).toEqual(oracle.documentFrequencies(vocabulary));
+  });
+
+  it.each([4, 5, 6])('agree when long lists are looked up instead of read (seed %i)', (seed) => {
+    const next = seeded(seed);
+    const index = new KeywordIndex();
+    const oracle = new BruteForceKeywordIndex();
+    // How many documents in 1 000 have each word: from nearly all to a handful, in no alphabetic order.
+    const shares: Record<string, number> = { dd: 900, gg: 700, aa: 450, ff: 200, bb: 60, ee: 15, cc: 4 };
+    const words = Object.keys(shares);
+    for (let label = 0; label < 6_000; label++) {
+      const tokens = words.flatMap((word) =>
+        next(1_000) < shares[word] ? new Array<string>(next(20) === 0 ? 1 + next(4) : 1).fill(word) : [],
+      );
+      tokens.push(...Array.from({ length: 1 + next(6, 2) }, () => 'filler'));
+      index.add(label, tokens);
+      oracle.add(label, tokens);
+      if (next(9) === 0) {
+        const gone = next(label + 1);
+        expect(index.remove(gone)).toBe(oracle.remove(gone));
+      }
+    }
+    const half = Bitmap.of(Array.from({ length: 3_000 }, (_, i) => 2 * i + (i % 2)));
+    for (let i = 0; i < 40; i++) {
+      const terms = Array.from({ length: 2 + next(5) }, () => words[next(words.length)]);
+      const k = [1, 3, 10, 50, 300][next(5)];
+      const options = { compareLabels: (a: number, b: number) => (i % 2 === 0 ? a - b : b - a) };
+      expectSame(index, oracle, terms, k, next(4) === 0 ? { ...options, allowed: half } : options);
+    }
+  });
+
+  /** Texts of one term, `frequency` times, filled up to `length`. */
+  const texts = (count: number, term: string, frequency: number, length: number): string[][] =>
+    Array.from({ length: count }, () => [
+      ...new Array<string>(frequency).fill(term),
+      ...new Array<string>(length - frequency).fill('filler'),
+    ]);
+
+  it.each([
+    // The bounds of what was read promise more than its k-th best holds, and the rest, in sum, is better.
+    [
+      'terms that together beat a rarer one',
+      ['aa', 'bb', 'cc', 'rare'],
+      [
+        ...texts(100, 'rare', 1, 10),
+        ...texts(1, 'rare', 1, 1),
+        ...Array.from({ length: 400 }, () => ['aa', 'bb', 'cc', ...texts(1, 'x', 0, 7)[0]]),
+        ...texts(1_100, 'aa', 1, 10),
+        ...texts(1_100, 'bb', 1, 10),
+        ...texts(1_100, 'cc', 1, 10),
+        ...texts(2_200, 'dd', 1, 10),
+      ],
+    ],
+    // Bounds must hold for the best document of a list, not the last one.
+    [
+      'short texts early in a long list',
+      ['aa', 'rare'],
+      [
+        ...texts(20, 'aa', 1, 1),
+        ...texts(1, 'rare', 1, 1),
+        ...texts(500, 'rare', 1, 60),
+        ...texts(3_900, 'dd', 1, 10),
+        ...texts(4_000, 'aa', 1, 60),
+        ...texts(1, 'aa', 1, 400),
+        ...texts(12_000, 'dd', 1, 4),
+      ],
+    ],
+    [
+      'repeated terms early in a long list',
+      ['aa', 'rare'],
+      [
+        ...texts(20, 'aa', 50, 60),
+        ...texts(1, 'rare', 1, 1),
+        ...texts(500, 'rare', 1, 60),
+        ...texts(3_900, 'dd', 1, 10),
+        ...texts(4_000, 'aa', 1, 60),
+        ...texts(12_000, 'dd', 1, 4),
+      ],
+    ],
+  ])('agree on %s', (_, terms, documents) => {
+    const index = new KeywordIndex();
+    const oracle = new BruteForceKeywordIndex();
+    documents.forEach((tokens, label) => {
+      index.add(label, tokens);
+      oracle.add(label, tokens);
+    });
+    for (const k of [1, 10, 50, 200]) expectSame(index, oracle, terms, k, { compareLabels: (a, b) => a - b });
+  });
+
+  it('agree when few are allowed and fewer match', () => {
+    const index = new KeywordIndex();
+    const oracle = new BruteForceKeywordIndex();
+    for (let label = 0; label < 3_000; label++) {
+      const tokens = label % 3 === 0 ? ['other'] : ['word', ...new Array<string>(label % 5).fill('more')];
+      index.add(label, tokens);
+      oracle.add(label, tokens);
+    }
+    const allowed = Bitmap.of([2_999, 3, 4, 5, 6, 1_000, 5_000]);
+    for (const k of [2, 5, 50])
+      expectSame(index, oracle, ['more', 'word'], k, { compareLabels: (a, b) => a - b, allowed });
+  });
+
+  it('agree when the index is written in the middle of a sweep', () => {
+    const index = new KeywordIndex();
+    const oracle = new BruteForceKeywordIndex();
+    for (let label = 0; label < 4_000; label++) {
+      const tokens = [`t${label % 500}`, `u${label % 7}`, 'all'];
+      index.add(label, tokens);
+      oracle.add(label, tokens);
+    }
+    // The 1 024th death starts a sweep; the ones after it are dead in lists of both numberings.
+    for (let label = 0; label < 1_027; label++) {
+      index.remove(label);
+      oracle.remove(label);
+    }
+    const again = KeywordIndex.deserialize(concatBytes(index.serialize()));
+    for (const one of [index, again]) {
+      expectSame(one, oracle, ['t3', 't499', 'u1'], 100, { compareLabels: (a, b) => a - b });
+      expect(one.documentFrequencies(['all', 't0', 'u0'])).toEqual(oracle.documentFrequencies(['all', 't0', 'u0']));
+      expect(one.statistics().postings).toBe(3 * oracle.documents);
+    }
+  });
+});
+
+/** Sums as a cluster would have them: more of everything. */
+function otherSums(
+  index: KeywordIndex,
+  terms: string[],
+): { documents: number; totalLength: number; documentFrequencies: number[] } {
+  const own = index.statisticsOf(terms);
+  return {
+    documents: own.documents * 3,
+    totalLength: own.totalLength * 4,
+    documentFrequencies: own.documentFrequencies.map((frequency, i) => frequency * (1 + (i % 3))),
+  };
+}
