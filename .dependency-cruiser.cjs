@@ -60,7 +60,7 @@ module.exports = {
       comment: 'The platform is I/O that any node could use. Let the module pass in what the platform should know.',
       severity: 'error',
       from: { path: '^src/platform/' },
-      to: { path: '^src/(modules/|client/|cli/|app\\.module|main)' },
+      to: { path: '^src/(modules/|client/|cli/|[^/]+\\.ts$)' },
     },
     layer(
       'log-is-the-floor',
@@ -98,7 +98,7 @@ module.exports = {
         'app.module, main and the command line put modules together; a module that reaches for them cannot be put together otherwise.',
       severity: 'error',
       from: { path: '^src/(kernel|platform|modules)/' },
-      to: { path: '^src/(app\\.module|main|cli/|client/)' },
+      to: { path: '^src/(cli/|client/|[^/]+\\.ts$)' },
     },
     {
       name: 'only-the-log-opens-leveldb',

@@ -66,7 +66,14 @@ async function runOne(chosen, context) {
   const startedAt = new Date().toISOString();
   const rows = await BENCHES[chosen].run(context);
   const after = machine();
-  const file = save(chosen, { bench: chosen, startedAt, options: context.options, machine: before, loadAverageAfter: after.loadAverage, rows });
+  const file = save(chosen, {
+    bench: chosen,
+    startedAt,
+    options: context.options,
+    machine: before,
+    loadAverageAfter: after.loadAverage,
+    rows,
+  });
   console.log(`\n${chosen}: ${BENCHES[chosen].what}`);
   console.log(`${machineText(before)} before, ${after.loadAverage.join(' ')} after`);
   console.log(`${table(rows)}\n${file}\n`);

@@ -19,7 +19,13 @@ export async function ingestLatency({ options, progress, print }) {
   const rows = [];
   for (const threads of options.threads) {
     const directory = freshDirectory(options.dataRoot);
-    const node = await BenchNode.start({ directory, shards: options.shards[0], threads, profile: options.profile });
+    const node = await BenchNode.start({
+      main: options.main,
+      directory,
+      shards: options.shards[0],
+      threads,
+      profile: options.profile,
+    });
     await node.ready();
     progress(`loading the first half, ${threads} index threads`);
     const alone = await measuredIngest(node, corpus, first, half);

@@ -9,8 +9,17 @@ export async function ingest({ options, given, progress, print }) {
   const rows = [];
   for (const shards of options.shards) {
     for (const threads of given.has('threads') ? options.threads : [1, 2]) {
-      const settings = { shards, threads, profile: options.profile, dataRoot: options.dataRoot, progress };
-      const { node, ingest: report } = options.profile ? await profiled(corpus, settings, print) : await filledNode(corpus, settings);
+      const settings = {
+        shards,
+        threads,
+        profile: options.profile,
+        main: options.main,
+        dataRoot: options.dataRoot,
+        progress,
+      };
+      const { node, ingest: report } = options.profile
+        ? await profiled(corpus, settings, print)
+        : await filledNode(corpus, settings);
       const counted = await node.call('POST', '/api/v1/documents/count', {});
       await node.stop();
       removeDirectory(node.directory);
@@ -21,7 +30,9 @@ export async function ingest({ options, given, progress, print }) {
         'docs/s searchable': report.perSecond,
         'docs/s stored': (report.documents / report.storedMs) * 1000,
         'bodies MB/s': corpus.bytes / 1e6 / (report.storedMs / 1000),
-        errors: report.failed + (counted.body.count === report.documents ? 0 : Math.abs(report.documents - counted.body.count)),
+        errors:
+          report.failed +
+          (counted.body.count === report.documents ? 0 : Math.abs(report.documents - counted.body.count)),
         'main CPU µs/doc': (report.cpu.mainMs / report.documents) * 1000,
         'index CPU µs/doc': (sum(report.cpu.othersMs.slice(0, Math.max(1, threads))) / report.documents) * 1000,
         'other CPU µs/doc': (sum(report.cpu.othersMs.slice(Math.max(1, threads))) / report.documents) * 1000,

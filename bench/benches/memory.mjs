@@ -19,8 +19,15 @@ export async function memory({ options, progress }) {
   const truth = truthOf(corpus, progress);
   const [shards] = options.shards;
   const [threads] = options.threads;
-  const { node, ingest } = await filledNode(corpus, { shards, threads, dataRoot: options.dataRoot, progress });
+  const { node, ingest } = await filledNode(corpus, {
+    shards,
+    threads,
+    main: options.main,
+    dataRoot: options.dataRoot,
+    progress,
+  });
   const { directory } = node;
+  /** @type {import('../lib/report.mjs').Row[]} */
   const rows = [];
   const note = (/** @type {string} */ when, /** @type {number} */ pid, /** @type {number} */ failures) => {
     const { rssBytes, peakBytes } = memoryOf(pid);
@@ -44,7 +51,7 @@ export async function memory({ options, progress }) {
   const searched = await load({ ...target, host: node.host, port: node.port });
   note(`after ${bodies.length * 5} searches`, node.pid, searched.errors);
   await node.stop();
-  const again = await firstAnswer(corpus, truth, { directory, shards, threads });
+  const again = await firstAnswer(corpus, truth, { main: options.main, directory, shards, threads });
   note('after restart', again.node.pid, again.row.errors);
   const searchedAgain = await load({ ...target, host: again.node.host, port: again.node.port });
   note(`after restart and ${bodies.length * 5} searches`, again.node.pid, searchedAgain.errors);

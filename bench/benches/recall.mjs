@@ -21,10 +21,17 @@ export async function recall({ options, given, progress, print }) {
     const truth = truthOf(corpus, progress);
     const documentOf = numbersOf(corpus.ids);
     for (const shards of given.has('shards') ? options.shards : SHARD_COUNTS) {
-      const { node } = await filledNode(corpus, { shards, threads, dataRoot: options.dataRoot, progress });
+      const { node } = await filledNode(corpus, {
+        shards,
+        threads,
+        main: options.main,
+        dataRoot: options.dataRoot,
+        progress,
+      });
       for (const kind of KINDS) {
         const right = truthFor(truth, kind);
-        if (right === undefined || (kind.filter !== undefined && corpus.attributes[kind.filter] === undefined)) continue;
+        if (right === undefined || (kind.filter !== undefined && corpus.attributes[kind.filter] === undefined))
+          continue;
         progress(`${corpus.name}, ${shards} shards: ${kind.name}`);
         const row = { corpus: corpus.name, shards, search: kind.name };
         const answers = await every(node, bodiesOf(corpus, kind));
@@ -32,8 +39,12 @@ export async function recall({ options, given, progress, print }) {
         for (const problem of [...answers.problems, ...exact.problems]) print(`${kind.name}: ${problem}`);
         const found = recallOf(answers.kept, right, corpus.ids, documentOf);
         const different = exact.kept.filter(({ request, body }) => {
-          const ids = Array.from(right(request)).slice(0, TOP).map((document) => corpus.ids[document]);
-          return JSON.stringify(ids) !== JSON.stringify(body.results.map((/** @type {{ id: string }} */ hit) => hit.id));
+          const ids = Array.from(right(request))
+            .slice(0, TOP)
+            .map((document) => corpus.ids[document]);
+          return (
+            JSON.stringify(ids) !== JSON.stringify(body.results.map((/** @type {{ id: string }} */ hit) => hit.id))
+          );
         });
         rows.push({
           ...row,
@@ -53,5 +64,13 @@ export async function recall({ options, given, progress, print }) {
 
 /** Each query once. @param {import('../lib/node.mjs').BenchNode} node @param {string[]} bodies */
 function every(node, bodies) {
-  return load({ host: node.host, port: node.port, path: '/api/v1/search', bodies, clients: CLIENTS, count: bodies.length, keepEvery: 1 });
+  return load({
+    host: node.host,
+    port: node.port,
+    path: '/api/v1/search',
+    bodies,
+    clients: CLIENTS,
+    count: bodies.length,
+    keepEvery: 1,
+  });
 }

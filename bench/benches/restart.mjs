@@ -19,18 +19,24 @@ export async function restart({ options, progress }) {
   const rows = [];
   for (const threads of options.threads) {
     const shards = options.shards[0];
-    const { node } = await filledNode(corpus, { shards, threads, dataRoot: options.dataRoot, progress });
+    const { node } = await filledNode(corpus, {
+      shards,
+      threads,
+      main: options.main,
+      dataRoot: options.dataRoot,
+      progress,
+    });
     const { directory } = node;
     const stoppedMs = await node.stop();
     progress(`stopped in ${Math.round(stoppedMs)} ms; starting again`);
-    const clean = await firstAnswer(corpus, truth, { directory, shards, threads });
+    const clean = await firstAnswer(corpus, truth, { main: options.main, directory, shards, threads });
     rows.push({ after: 'SIGTERM, checkpoint', 'index threads': threads, ...clean.row, 'stop ms': stoppedMs });
 
     const suffix = Math.floor(corpus.documents * SUFFIX_SHARE);
     progress(`storing ${suffix} documents once more, then SIGKILL`);
     await measuredIngest(clean.node, corpus, linesOf(corpus, 0, suffix), suffix);
     await clean.node.kill();
-    const killed = await firstAnswer(corpus, truth, { directory, shards, threads });
+    const killed = await firstAnswer(corpus, truth, { main: options.main, directory, shards, threads });
     rows.push({ after: `SIGKILL, ${suffix} documents to replay`, 'index threads': threads, ...killed.row });
     await killed.node.stop();
     removeDirectory(directory);
@@ -40,7 +46,7 @@ export async function restart({ options, progress }) {
 
 /**
  * @param {import('../lib/corpus.mjs').Corpus} corpus @param {import('../lib/truth.mjs').Truth} truth
- * @param {{ directory: string, shards: number, threads: number }} settings
+ * @param {{ main: string, directory: string, shards: number, threads: number }} settings
  */
 export async function firstAnswer(corpus, truth, settings) {
   const node = await BenchNode.start(settings);
@@ -51,13 +57,15 @@ export async function firstAnswer(corpus, truth, settings) {
   const query = corpus.queries[0];
   const right = corpus.ids[truth.vector(undefined, 0)[0]];
   for (;;) {
-    if (readyMs === 0 && (await node.call('GET', '/readyz')).status === 200) readyMs = performance.now() - node.spawnedMs;
+    if (readyMs === 0 && (await node.call('GET', '/readyz')).status === 200)
+      readyMs = performance.now() - node.spawnedMs;
     const { status, body } = await node.call('POST', '/api/v1/search', { vector: [...query.vector], topK: 10 });
     if (status === 200 && !body.partial && body.results[0]?.id === right) break;
     if (status === 200) wrong++;
     else refused++;
     node.assertAlive();
-    if (performance.now() - node.spawnedMs > GIVE_UP_MS) throw new Error(`no right answer after ${GIVE_UP_MS} ms: ${status} ${JSON.stringify(body).slice(0, 500)}`);
+    if (performance.now() - node.spawnedMs > GIVE_UP_MS)
+      throw new Error(`no right answer after ${GIVE_UP_MS} ms: ${status} ${JSON.stringify(body).slice(0, 500)}`);
     await sleep(POLL_MS);
   }
   const answeredMs = performance.now() - node.spawnedMs;

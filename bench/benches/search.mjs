@@ -1,8 +1,9 @@
+import { availableParallelism } from 'node:os';
 import { clusteredCorpus } from '../lib/corpus.mjs';
 import { filledNode } from '../lib/filled.mjs';
 import { load } from '../lib/load.mjs';
 import { removeDirectory } from '../lib/node.mjs';
-import { cpuSince, threadCpu } from '../lib/process-stats.mjs';
+import { cpuBound, cpuSince, threadCpu } from '../lib/process-stats.mjs';
 import { profileText } from '../lib/profile.mjs';
 import { bodiesOf, KINDS, truthFor } from '../lib/queries.mjs';
 import { numbersOf, recallOf } from '../lib/recall.mjs';
@@ -19,7 +20,14 @@ export async function search(context) {
   const rows = [];
   for (const shards of options.shards) {
     for (const threads of options.threads) {
-      const { node } = await filledNode(corpus, { shards, threads, profile: options.profile, dataRoot: options.dataRoot, progress });
+      const { node } = await filledNode(corpus, {
+        shards,
+        threads,
+        profile: options.profile,
+        main: options.main,
+        dataRoot: options.dataRoot,
+        progress,
+      });
       rows.push(...(await measured(context, corpus, truth, node, shards, threads)));
       await node.stop();
       removeDirectory(node.directory);
@@ -45,11 +53,21 @@ export async function measured({ options, progress, print }, corpus, truth, node
       const seconds = clients === 1 ? Math.min(options.seconds, 5) : options.seconds;
       if (options.profile) await node.startProfile();
       const cpu = threadCpu(node.pid);
-      const seen = await load({ host: node.host, port: node.port, path: '/api/v1/search', bodies, clients, seconds, warmup: options.warmup });
+      const seen = await load({
+        host: node.host,
+        port: node.port,
+        path: '/api/v1/search',
+        bodies,
+        clients,
+        seconds,
+        warmup: options.warmup,
+      });
       const used = cpuSince(node.pid, cpu);
       // The CPU of the warm-up is counted too, so its requests must be: by time, the load being steady.
       const requests = (seen.answers * (seconds + options.warmup)) / seconds;
-      if (options.profile) for (const file of await node.stopProfile()) print(`${kind.name}, ${clients} clients\n${profileText(file, 30)}\n`);
+      if (options.profile)
+        for (const file of await node.stopProfile())
+          print(`${kind.name}, ${clients} clients\n${profileText(file, 30)}\n`);
       for (const problem of seen.problems) print(`${kind.name}: ${problem}`);
       const { recall, wrong, checked } = recallOf(seen.kept, right ?? (() => []), corpus.ids, documentOf);
       rows.push({
@@ -67,7 +85,16 @@ export async function measured({ options, progress, print }, corpus, truth, node
         'max ms': seen.maxMs,
         'main CPU µs': (used.mainMs / requests) * 1000,
         'index CPU µs': (used.othersMs.slice(0, Math.max(1, threads)).reduce((a, b) => a + b, 0) / requests) * 1000,
+        'node CPU µs': (used.totalMs / requests) * 1000,
         'load CPU µs': seen.generatorUs,
+        'CPU allows /s':
+          clients === 1
+            ? undefined
+            : cpuBound(
+                (used.totalMs / requests) * 1000 + seen.generatorUs,
+                (Math.max(used.mainMs, used.othersMs[0] ?? 0) / requests) * 1000,
+                availableParallelism(),
+              ),
       });
     }
     if (right !== undefined) rows.push(await exactRow(node, corpus, kind, right, shards, threads));
@@ -85,10 +112,20 @@ async function exactRow(
   /** @type {number} */ threads,
 ) {
   const bodies = bodiesOf(corpus, kind, { params: { exact: true } }).slice(0, EXACT_SAMPLE);
-  const seen = await load({ host: node.host, port: node.port, path: '/api/v1/search', bodies, clients: 2, count: bodies.length, keepEvery: 1 });
+  const seen = await load({
+    host: node.host,
+    port: node.port,
+    path: '/api/v1/search',
+    bodies,
+    clients: 2,
+    count: bodies.length,
+    keepEvery: 1,
+  });
   const { recall, wrong, checked } = recallOf(seen.kept, right, corpus.ids, numbersOf(corpus.ids));
   const different = seen.kept.filter(({ request, body }) => {
-    const ids = Array.from(right(request)).slice(0, TOP).map((document) => corpus.ids[document]);
+    const ids = Array.from(right(request))
+      .slice(0, TOP)
+      .map((document) => corpus.ids[document]);
     return JSON.stringify(ids) !== JSON.stringify(body.results.map((/** @type {{ id: string }} */ hit) => hit.id));
   }).length;
   return {

@@ -129,7 +129,8 @@ class Load {
       if (headEnd < 0) return false;
       let at = bytes.indexOf(LENGTH);
       if (at < 0 || at > headEnd) at = bytes.indexOf(LENGTH_CAPITAL);
-      if (at < 0 || at > headEnd) throw new Error(`an answer without content-length: ${bytes.latin1Slice(0, headEnd)}`);
+      if (at < 0 || at > headEnd)
+        throw new Error(`an answer without content-length: ${bytes.toString('latin1', 0, headEnd)}`);
       let length = 0;
       for (let i = at + LENGTH.length; bytes[i] >= 48 && bytes[i] <= 57; i++) length = length * 10 + bytes[i] - 48;
       const bodyAt = headEnd + HEAD_END.length;
@@ -170,7 +171,9 @@ class Load {
     const status = bytes[9] * 100 + bytes[10] * 10 + bytes[11] - 5328;
     this.#statuses[status] = (this.#statuses[status] ?? 0) + 1;
     if (status !== 200) {
-      this.#fail(this.#statuses[status] === 1 ? `${status}: ${bytes.toString('utf8', bodyAt, bodyAt + 300)}` : undefined);
+      this.#fail(
+        this.#statuses[status] === 1 ? `${status}: ${bytes.toString('utf8', bodyAt, bodyAt + 300)}` : undefined,
+      );
       return;
     }
     if (bytes.includes(PARTIAL, bodyAt)) this.#fail('a partial answer');

@@ -35,7 +35,18 @@ const PROCESS = fileURLToPath(new URL('./load-process.mjs', import.meta.url));
  * @param {AbortSignal} [job.signal] ends the load early, with what it saw lost
  * @returns {Promise<LoadReport>}
  */
-export async function load({ host, port, path, bodies, clients, seconds = 0, count = 0, warmup = 0, keepEvery = 97, signal }) {
+export async function load({
+  host,
+  port,
+  path,
+  bodies,
+  clients,
+  seconds = 0,
+  count = 0,
+  warmup = 0,
+  keepEvery = 97,
+  signal,
+}) {
   const requests = bodies.map((body) =>
     Buffer.from(
       `POST ${path} HTTP/1.1\r\nhost: ${host}:${port}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,

@@ -1,12 +1,21 @@
 import { spawn } from 'node:child_process';
-import { createReadStream, existsSync, mkdirSync, mkdtempSync, openSync, closeSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import {
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  closeSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { request as httpRequest, Agent } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const PROFILER = new URL('./profiler-preload.mjs', import.meta.url).href;
 const START_MS = 120_000;
 const STOP_MS = 60_000;
@@ -59,6 +68,7 @@ export class BenchNode {
   /**
    * Starts a node on `directory`/data; resolves when it listens.
    * @param {object} settings
+   * @param {string} settings.main the node's main file
    * @param {string} settings.directory
    * @param {number} settings.shards
    * @param {number} settings.threads
@@ -66,8 +76,8 @@ export class BenchNode {
    * @param {Record<string, string>} [settings.environment] further settings, without SPECTOR_
    * @returns {Promise<BenchNode>}
    */
-  static async start({ directory, shards, threads, profile = false, environment = {} }) {
-    if (!existsSync(MAIN)) throw new Error(`${MAIN} is not there: npm run build first`);
+  static async start({ main, directory, shards, threads, profile = false, environment = {} }) {
+    if (!existsSync(main)) throw new Error(`${main} is not there: npm run build first`);
     const portsFile = join(directory, 'ports.json');
     rmSync(portsFile, { force: true });
     const logFile = join(directory, 'node.log');
@@ -90,16 +100,22 @@ export class BenchNode {
     };
     for (const [name, value] of Object.entries(environment)) env[`SPECTOR_${name}`] = value;
     const spawnedMs = performance.now();
-    const child = spawn(process.execPath, [...(profile ? ['--import', PROFILER] : []), MAIN], { env, stdio: ['ignore', log, log] });
+    const child = spawn(process.execPath, [...(profile ? ['--import', PROFILER] : []), main], {
+      env,
+      stdio: ['ignore', log, log],
+    });
     closeSync(log);
     children.add(child);
     child.once('exit', () => children.delete(child));
     const deadline = spawnedMs + START_MS;
     while (!existsSync(portsFile)) {
       if (child.exitCode !== null || child.signalCode !== null) {
-        throw new Error(`the node ended with ${child.exitCode ?? child.signalCode} before it listened:\n${tail(logFile)}`);
+        throw new Error(
+          `the node ended with ${child.exitCode ?? child.signalCode} before it listened:\n${tail(logFile)}`,
+        );
       }
-      if (performance.now() > deadline) throw new Error(`the node does not listen after ${START_MS} ms:\n${tail(logFile)}`);
+      if (performance.now() > deadline)
+        throw new Error(`the node does not listen after ${START_MS} ms:\n${tail(logFile)}`);
       await sleep(POLL_MS);
     }
     return new BenchNode(directory, child, JSON.parse(readFileSync(portsFile, 'utf8')), spawnedMs, logFile);
@@ -112,15 +128,19 @@ export class BenchNode {
    */
   call(method, path, body) {
     const text = body === undefined ? undefined : JSON.stringify(body);
-    return this.#request(method, path, text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }, (out) =>
-      out.end(text),
+    return this.#request(
+      method,
+      path,
+      text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
+      (out) => out.end(text),
     );
   }
 
   /** @param {unknown} body @returns {Promise<any>} the answer of a search. @throws when it is not 200 */
   async search(body) {
     const answer = await this.call('POST', '/api/v1/search', body);
-    if (answer.status !== 200) throw new Error(`a search was answered ${answer.status}: ${JSON.stringify(answer.body)}`);
+    if (answer.status !== 200)
+      throw new Error(`a search was answered ${answer.status}: ${JSON.stringify(answer.body)}`);
     return answer.body;
   }
 
@@ -132,9 +152,12 @@ export class BenchNode {
   async ingest(file) {
     const headers = { 'content-type': 'application/x-ndjson', 'content-length': statSync(file).size };
     const answer = await this.#request('POST', '/api/v1/ingest/bulk', headers, (out) =>
-      createReadStream(file, { highWaterMark: READ_BYTES }).on('error', (error) => out.destroy(error)).pipe(out),
+      createReadStream(file, { highWaterMark: READ_BYTES })
+        .on('error', (error) => out.destroy(error))
+        .pipe(out),
     );
-    if (answer.status !== 201) throw new Error(`the bulk was answered ${answer.status}: ${JSON.stringify(answer.body).slice(0, 2_000)}`);
+    if (answer.status !== 201)
+      throw new Error(`the bulk was answered ${answer.status}: ${JSON.stringify(answer.body).slice(0, 2_000)}`);
     return answer.body;
   }
 
@@ -145,7 +168,8 @@ export class BenchNode {
       const answer = await this.call('GET', '/readyz').catch((error) => ({ status: 0, body: String(error) }));
       if (answer.status === 200) return;
       this.assertAlive();
-      if (performance.now() > deadline) throw new Error(`the node is not ready after ${START_MS} ms: ${JSON.stringify(answer.body)}`);
+      if (performance.now() > deadline)
+        throw new Error(`the node is not ready after ${START_MS} ms: ${JSON.stringify(answer.body)}`);
       await sleep(POLL_MS);
     }
   }
@@ -231,17 +255,20 @@ export class BenchNode {
    */
   #request(method, path, headers, write) {
     return new Promise((resolve, reject) => {
-      const out = httpRequest({ host: this.host, port: this.port, method, path, headers, agent: this.agent }, (response) => {
-        /** @type {Buffer[]} */
-        const chunks = [];
-        response.on('data', (chunk) => chunks.push(chunk));
-        response.on('error', reject);
-        response.on('end', () => {
-          const text = Buffer.concat(chunks).toString('utf8');
-          const json = /json/.test(response.headers['content-type'] ?? '');
-          resolve({ status: response.statusCode ?? 0, body: json && text !== '' ? JSON.parse(text) : text });
-        });
-      });
+      const out = httpRequest(
+        { host: this.host, port: this.port, method, path, headers, agent: this.agent },
+        (response) => {
+          /** @type {Buffer[]} */
+          const chunks = [];
+          response.on('data', (chunk) => chunks.push(chunk));
+          response.on('error', reject);
+          response.on('end', () => {
+            const text = Buffer.concat(chunks).toString('utf8');
+            const json = /json/.test(response.headers['content-type'] ?? '');
+            resolve({ status: response.statusCode ?? 0, body: json && text !== '' ? JSON.parse(text) : text });
+          });
+        },
+      );
       out.on('error', reject);
       write(out);
     });

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 /**
@@ -14,8 +15,11 @@ import { parseArgs } from 'node:util';
  * @property {boolean} profile write CPU profiles of the node and print their summaries
  * @property {string | undefined} only rows of the search bench to run: a part of their names
  * @property {string | undefined} dataRoot where the nodes keep their data; the temp directory by default
+ * @property {string} main the node's main file
  * @property {boolean} quiet no progress on stderr
  */
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 const FLAGS = /** @type {const} */ ({
   documents: { type: 'string' },
@@ -29,6 +33,7 @@ const FLAGS = /** @type {const} */ ({
   profile: { type: 'boolean' },
   only: { type: 'string' },
   'data-root': { type: 'string' },
+  main: { type: 'string' },
   quiet: { type: 'boolean' },
   help: { type: 'boolean' },
 });
@@ -46,6 +51,7 @@ export const USAGE = `npm run bench -- <name> [options]
   --only TEXT       search: only the rows whose name holds TEXT
   --profile         CPU profiles of the node's threads, summarised; they cost a few per cent of speed
   --data-root DIR   where the nodes keep their data; its disk decides what a sync costs (the temp directory)
+  --main FILE       another build of the node (dist/main.js)
   --quiet           no progress
 `;
 
@@ -73,6 +79,7 @@ export function parseOptions(args) {
       profile: values.profile ?? false,
       only: values.only,
       dataRoot: values['data-root'],
+      main: values.main ?? MAIN,
       quiet: values.quiet ?? false,
     },
   };
@@ -82,7 +89,8 @@ export function parseOptions(args) {
 function integer(name, text, fallback, min = 1) {
   if (text === undefined) return fallback;
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < min) throw new TypeError(`--${name} must be an integer from ${min}, not "${text}"`);
+  if (!Number.isSafeInteger(value) || value < min)
+    throw new TypeError(`--${name} must be an integer from ${min}, not "${text}"`);
   return value;
 }
 

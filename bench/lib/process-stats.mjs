@@ -26,7 +26,9 @@ export function threadCpu(pid) {
 
 /** @param {number} pid @param {Map<number, number>} before @returns {CpuOf} CPU used since `before` */
 export function cpuSince(pid, before) {
-  const now = [...threadCpu(pid)].map(([thread, ms]) => /** @type {const} */ ([thread, ms - (before.get(thread) ?? 0)]));
+  const now = [...threadCpu(pid)].map(
+    ([thread, ms]) => /** @type {const} */ ([thread, ms - (before.get(thread) ?? 0)]),
+  );
   return {
     totalMs: now.reduce((sum, [, ms]) => sum + ms, 0),
     mainMs: now.find(([thread]) => thread === pid)?.[1] ?? 0,
@@ -37,10 +39,22 @@ export function cpuSince(pid, before) {
   };
 }
 
+/**
+ * What the cores could do at most at these costs, whoever else uses them now: each thread fills at most one core, all
+ * together all of them.
+ * @param {number} costUs CPU of everything a request needs, the load included
+ * @param {number} busiestUs CPU of the busiest thread
+ * @param {number} cores
+ */
+export function cpuBound(costUs, busiestUs, cores) {
+  return Math.min((cores * 1e6) / costUs, 1e6 / busiestUs);
+}
+
 /** Memory of a process now and at most so far. @param {number} pid @returns {{ rssBytes: number, peakBytes: number }} */
 export function memoryOf(pid) {
   const text = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const field = (/** @type {string} */ name) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? Number.NaN) * 1024;
+  const field = (/** @type {string} */ name) =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? Number.NaN) * 1024;
   return { rssBytes: field('VmRSS'), peakBytes: field('VmHWM') };
 }
 

@@ -41,7 +41,8 @@ export function summarise(profile) {
     const place = frame.url === '' ? '' : `${shorten(frame.url)}:${frame.lineNumber + 1}`;
     const key = `${frame.functionName} ${place}`;
     let found = lines.get(key);
-    if (found === undefined) lines.set(key, (found = { name: frame.functionName || '(anonymous)', place, self: 0, total: 0 }));
+    if (found === undefined)
+      lines.set(key, (found = { name: frame.functionName || '(anonymous)', place, self: 0, total: 0 }));
     return found;
   };
   for (const [id, us] of selfUs) {
@@ -70,11 +71,16 @@ export function summarise(profile) {
 export function profileText(file, top) {
   const { durationMs, busy, lines } = summarise(JSON.parse(readFileSync(file, 'utf8')));
   const percent = (/** @type {number} */ share) => `${(share * 100).toFixed(1)}%`.padStart(6);
-  const text = [`${basename(file)}: ${(durationMs / 1000).toFixed(1)} s, ${percent(busy).trim()} busy; shares of the busy time`, '  self  total'];
-  for (const { name, place, self, total } of lines.slice(0, top)) text.push(`${percent(self)} ${percent(total)}  ${name}  ${place}`);
+  const text = [
+    `${basename(file)}: ${(durationMs / 1000).toFixed(1)} s, ${percent(busy).trim()} busy; shares of the busy time`,
+    '  self  total',
+  ];
+  for (const { name, place, self, total } of lines.slice(0, top))
+    text.push(`${percent(self)} ${percent(total)}  ${name}  ${place}`);
   text.push('  by total, our code:');
   const own = lines.filter(({ place }) => place.startsWith('dist/')).sort((a, b) => b.total - a.total);
-  for (const { name, place, self, total } of own.slice(0, top)) text.push(`${percent(self)} ${percent(total)}  ${name}  ${place}`);
+  for (const { name, place, self, total } of own.slice(0, top))
+    text.push(`${percent(self)} ${percent(total)}  ${name}  ${place}`);
   return text.join('\n');
 }
 

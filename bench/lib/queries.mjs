@@ -40,7 +40,9 @@ export function bodiesOf(corpus, { mode, filter, words }, extra = {}) {
       // As printed in the corpus: the shortest decimal of the float32, not of the double it becomes.
       ...(mode === 'keyword' ? {} : { vector: Array.from(vector, (value) => Number(value.toFixed(7))) }),
       topK: 10,
-      ...(filter === undefined ? {} : { filter: { must: [{ key: filter, match: { value: corpus.attributes[filter].asked[i] } }] } }),
+      ...(filter === undefined
+        ? {}
+        : { filter: { must: [{ key: filter, match: { value: corpus.attributes[filter].asked[i] } }] } }),
       ...extra,
     }),
   );
@@ -51,8 +53,13 @@ function commonWords(texts) {
   /** @type {Map<string, number>} */
   const counts = new Map();
   for (const text of texts) for (const word of text.split(/\s/)) counts.set(word, (counts.get(word) ?? 0) + 1);
-  const common = [...counts].sort(([, a], [, b]) => b - a).slice(0, COMMON).map(([word]) => word);
-  return common.map((word, i) => [word, common[(i * 7 + 13) % common.length], common[(i * 31 + 41) % common.length]].join(' '));
+  const common = [...counts]
+    .sort(([, a], [, b]) => b - a)
+    .slice(0, COMMON)
+    .map(([word]) => word);
+  return common.map((word, i) =>
+    [word, common[(i * 7 + 13) % common.length], common[(i * 31 + 41) % common.length]].join(' '),
+  );
 }
 
 /** What is right for a kind. @param {import('./truth.mjs').Truth} truth @param {Kind} kind @returns {((request: number) => ArrayLike<number>) | undefined} */

@@ -19,10 +19,23 @@ export function recallOf(kept, truth, ids, documentOf) {
   let sum = 0;
   let wrong = 0;
   for (const { request, body } of kept) {
-    const right = new Set(Array.from(truth(request)).slice(0, TOP).map((document) => ids[document]));
+    const right = new Set(
+      Array.from(truth(request))
+        .slice(0, TOP)
+        .map((document) => ids[document]),
+    );
     const found = body.results.map((/** @type {{ id: string }} */ hit) => hit.id);
-    const sorted = body.results.every((/** @type {{ score: number }} */ hit, /** @type {number} */ i) => i === 0 || hit.score <= body.results[i - 1].score);
-    if (!sorted || found.length > TOP || new Set(found).size !== found.length || !found.every((/** @type {string} */ id) => documentOf.has(id))) wrong++;
+    const sorted = body.results.every(
+      (/** @type {{ score: number }} */ hit, /** @type {number} */ i) =>
+        i === 0 || hit.score <= body.results[i - 1].score,
+    );
+    if (
+      !sorted ||
+      found.length > TOP ||
+      new Set(found).size !== found.length ||
+      !found.every((/** @type {string} */ id) => documentOf.has(id))
+    )
+      wrong++;
     sum += right.size === 0 ? 1 : found.filter((/** @type {string} */ id) => right.has(id)).length / right.size;
   }
   return { recall: kept.length === 0 ? Number.NaN : sum / kept.length, wrong, checked: kept.length };

@@ -31,7 +31,12 @@ export function table(rows) {
   const cells = [columns, ...rows.map((row) => columns.map((column) => text(row[column])))];
   const widths = columns.map((_, i) => Math.max(...cells.map((line) => line[i].length)));
   return cells
-    .map((line, y) => line.map((cell, i) => (i === 0 || y === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  ').trimEnd())
+    .map((line, y) =>
+      line
+        .map((cell, i) => (i === 0 || y === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+        .join('  ')
+        .trimEnd(),
+    )
     .join('\n');
 }
 
@@ -53,7 +58,10 @@ function text(cell) {
 }
 
 function cpuFlags() {
-  const flags = readFileSync('/proc/cpuinfo', 'utf8').match(/^flags\s*: (.*)$/m)?.[1].split(' ') ?? [];
+  const flags =
+    readFileSync('/proc/cpuinfo', 'utf8')
+      .match(/^flags\s*: (.*)$/m)?.[1]
+      .split(' ') ?? [];
   const known = ['avx2', 'avx512f'].filter((flag) => flags.includes(flag));
   return known.length === 0 ? '' : ` (${known.join(', ')})`;
 }

@@ -73,8 +73,14 @@ function compute(corpus, filters, cells) {
       const attribute = filter === undefined ? undefined : corpus.attributes[filter];
       const passes = (/** @type {number} */ document) => attribute?.values[document] === attribute?.asked[q];
       const at = (f * corpus.queries.length + q) * 2 * LEG;
-      table.set(best(all(corpus.documents), (document) => scores[document], passes, byId), at);
-      table.set(best(text.keys(), (document) => text.get(document) ?? 0, passes, byId), at + LEG);
+      table.set(
+        best(all(corpus.documents), (document) => scores[document], passes, byId),
+        at,
+      );
+      table.set(
+        best(text.keys(), (document) => text.get(document) ?? 0, passes, byId),
+        at + LEG,
+      );
     });
   });
   return table;
@@ -100,7 +106,11 @@ function best(documents, score, passes, byId) {
     }
     if (!passes(document)) continue;
     let at = kept.length;
-    while (at > 0 && (own > kept[at - 1].score || (own === kept[at - 1].score && byId[document] < byId[kept[at - 1].document]))) at--;
+    while (
+      at > 0 &&
+      (own > kept[at - 1].score || (own === kept[at - 1].score && byId[document] < byId[kept[at - 1].document]))
+    )
+      at--;
     kept.splice(at, 0, { document, score: own });
     if (kept.length > LEG) kept.pop();
   }

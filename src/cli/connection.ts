@@ -27,7 +27,8 @@ const DEFAULT_NODE = 'http://127.0.0.1:7070';
 export function connect(host: Host, options: GlobalOptions): Context {
   const nodes = options.url ?? listed(host.env.SPECTOR_URL) ?? [DEFAULT_NODE];
   const apiKey = options.apiKey ?? host.env.SPECTOR_API_KEY;
-  const timeoutMs = options.timeout === undefined ? undefined : wholeNumber('--timeout', options.timeout, 1, 86_400_000);
+  const timeoutMs =
+    options.timeout === undefined ? undefined : wholeNumber('--timeout', options.timeout, 1, 86_400_000);
   try {
     const client = new SpectorClient({
       nodes,

@@ -32,7 +32,9 @@ export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
 /** Prints what went wrong, with its code and what to do, and tells the exit code it means. */
 export function reportFailure(error: unknown, output: Output): number {
   if (error instanceof UsageError) {
-    output.note(output.json ? JSON.stringify({ error: { code: 'USAGE', detail: error.message } }) : `spector: ${error.message}`);
+    output.note(
+      output.json ? JSON.stringify({ error: { code: 'USAGE', detail: error.message } }) : `spector: ${error.message}`,
+    );
     return EXIT.usage;
   }
   const { code, detail, instance } = described(error);
@@ -46,7 +48,12 @@ export function reportFailure(error: unknown, output: Output): number {
 }
 
 function described(error: unknown): { readonly code: string; readonly detail: string; readonly instance?: string } {
-  if (error instanceof SpectorError) return { code: error.code, detail: error.detail, ...(error.instance === undefined ? {} : { instance: error.instance }) };
+  if (error instanceof SpectorError)
+    return {
+      code: error.code,
+      detail: error.detail,
+      ...(error.instance === undefined ? {} : { instance: error.instance }),
+    };
   if (!(error instanceof Error)) return { code: 'FAILED', detail: String(error) };
   const code = 'code' in error && typeof error.code === 'string' ? error.code : 'FAILED';
   return { code, detail: error.message };

@@ -9,13 +9,19 @@ export async function jsonArgument(option: string, text: string): Promise<unknow
     try {
       source = await readFile(text.slice(1), 'utf8');
     } catch (cause) {
-      throw new UsageError(`${option}: cannot read ${text.slice(1)}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+      throw new UsageError(
+        `${option}: cannot read ${text.slice(1)}: ${cause instanceof Error ? cause.message : String(cause)}`,
+        { cause },
+      );
     }
   }
   try {
     return JSON.parse(source);
   } catch (cause) {
-    throw new UsageError(`${option} takes JSON, or @file with JSON: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw new UsageError(
+      `${option} takes JSON, or @file with JSON: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
   }
 }
 

@@ -16,7 +16,9 @@ export class LineWriter {
     this.#path = path;
     const file = createWriteStream(path, { flags });
     this.#done = gzip ? pipeline(this.#source, createGzip({ level: 6 }), file) : pipeline(this.#source, file);
-    this.#done.catch((error: unknown) => this.#source.destroy(error instanceof Error ? error : new Error(String(error))));
+    this.#done.catch((error: unknown) =>
+      this.#source.destroy(error instanceof Error ? error : new Error(String(error))),
+    );
   }
 
   async write(line: string): Promise<void> {

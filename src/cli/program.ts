@@ -28,16 +28,18 @@ export type RunCommand = <F, A extends readonly unknown[]>(
 /** Runs one command line (without `node` and the script) and resolves to its exit code: 0, 1, or 2 for a wrong call. */
 export async function runCli(argv: readonly string[], host: Host): Promise<number> {
   let exitCode: number = EXIT.ok;
-  const run: RunCommand = (command) => async (...all) => {
-    const self = all.at(-1) as Command;
-    const flags = self.optsWithGlobals<GlobalOptions>();
-    try {
-      const context = connect(host, flags);
-      exitCode = await command(context, flags as never, ...(all.slice(0, -2) as never));
-    } catch (error) {
-      exitCode = reportFailure(error, new Output(host, flags.json === true));
-    }
-  };
+  const run: RunCommand =
+    (command) =>
+    async (...all) => {
+      const self = all.at(-1) as Command;
+      const flags = self.optsWithGlobals<GlobalOptions>();
+      try {
+        const context = connect(host, flags);
+        exitCode = await command(context, flags as never, ...(all.slice(0, -2) as never));
+      } catch (error) {
+        exitCode = reportFailure(error, new Output(host, flags.json === true));
+      }
+    };
   try {
     await buildProgram(host, run).parseAsync([...argv], { from: 'user' });
   } catch (error) {
@@ -51,7 +53,11 @@ function buildProgram(host: Host, run: RunCommand): Command {
   const program = new Command('spector')
     .description('the command line of a Spector node')
     .version(packageVersion(), '--version', 'print the version')
-    .option('--url <url>', 'a node to ask; repeat it for several (SPECTOR_URL, default http://127.0.0.1:7070)', collected)
+    .option(
+      '--url <url>',
+      'a node to ask; repeat it for several (SPECTOR_URL, default http://127.0.0.1:7070)',
+      collected,
+    )
     .option('--api-key <key>', 'key to show the node (SPECTOR_API_KEY)')
     .option('--timeout <ms>', 'milliseconds for one request, retries included (default 30000)')
     .option('--json', 'JSON on stdout and nothing else: one object, or one a line')

@@ -25,7 +25,15 @@ export class Progress {
     this.#startFraction = startFraction;
     if (printer.isTTY !== true) return;
     this.#bar = new SingleBar(
-      { format: `${label} {bar} {percentage}% | {documents} documents | {rate}/s | {left}`, stream: printer as NodeJS.WritableStream, barsize: 28, hideCursor: true, gracefulExit: false, fps: 10, linewrap: false },
+      {
+        format: `${label} {bar} {percentage}% | {documents} documents | {rate}/s | {left}`,
+        stream: printer as NodeJS.WritableStream,
+        barsize: 28,
+        hideCursor: true,
+        gracefulExit: false,
+        fps: 10,
+        linewrap: false,
+      },
       Presets.shades_classic,
     );
     this.#bar.start(BAR_SCALE, 0, { documents: '0', rate: '0', left: '' });
@@ -36,15 +44,22 @@ export class Progress {
     if (this.#bar === undefined && now - this.#lineMs < LINE_INTERVAL_MS) return;
     const elapsedMs = now - this.#startedMs;
     const rate = elapsedMs > 0 ? (done / elapsedMs) * 1_000 : 0;
-    const share = fraction === undefined ? 0 : (fraction - this.#startFraction) / Math.max(1e-9, 1 - this.#startFraction);
+    const share =
+      fraction === undefined ? 0 : (fraction - this.#startFraction) / Math.max(1e-9, 1 - this.#startFraction);
     const left = share > 0.001 ? `${duration((elapsedMs / share) * (1 - share))} left` : '';
     if (this.#bar !== undefined) {
-      this.#bar.update(Math.floor((fraction ?? 0) * BAR_SCALE), { documents: grouped(done), rate: grouped(rate), left });
+      this.#bar.update(Math.floor((fraction ?? 0) * BAR_SCALE), {
+        documents: grouped(done),
+        rate: grouped(rate),
+        left,
+      });
       return;
     }
     this.#lineMs = now;
     const percent = fraction === undefined ? '' : ` (${Math.floor(fraction * 100)} %)`;
-    this.#printer.write(`${this.#label}: ${grouped(done)} documents${percent}, ${grouped(rate)}/s${left === '' ? '' : `, ${left}`}\n`);
+    this.#printer.write(
+      `${this.#label}: ${grouped(done)} documents${percent}, ${grouped(rate)}/s${left === '' ? '' : `, ${left}`}\n`,
+    );
   }
 
   /** Ends the bar; `complete` fills it first. */

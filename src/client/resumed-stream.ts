@@ -41,7 +41,9 @@ export async function* resumedStream<T>(
 }
 
 /** Objects of an NDJSON stream; a last line `{"error": {code, detail, retryable}}` ends it with that error. */
-export async function* streamedObjects(stream: ReadableStream<Uint8Array>): AsyncGenerator<Record<string, unknown>, void, undefined> {
+export async function* streamedObjects(
+  stream: ReadableStream<Uint8Array>,
+): AsyncGenerator<Record<string, unknown>, void, undefined> {
   for await (const item of ndjsonObjects(stream)) {
     const { error } = item;
     if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string') {

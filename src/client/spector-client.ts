@@ -109,7 +109,9 @@ export class SpectorClient {
     options.signal?.addEventListener('abort', abort, { once: true });
     const lines = new LineStream(source, options.timeoutMs ?? this.#timeoutMs, controller);
     try {
-      return bulkAnswerOf(await this.#transport.upload(this.#bulkCall(options), 'application/x-ndjson', lines.body, controller.signal));
+      return bulkAnswerOf(
+        await this.#transport.upload(this.#bulkCall(options), 'application/x-ndjson', lines.body, controller.signal),
+      );
     } catch (error) {
       throw lines.sourceError === undefined ? error : lines.sourceError.error;
     } finally {
@@ -139,7 +141,10 @@ export class SpectorClient {
   }
 
   /** Several documents, at most 1 000 ids. */
-  getMany(ids: readonly string[], options: ReadOptions & { readonly withVector?: boolean } = {}): Promise<GetManyAnswer> {
+  getMany(
+    ids: readonly string[],
+    options: ReadOptions & { readonly withVector?: boolean } = {},
+  ): Promise<GetManyAnswer> {
     return this.#read('POST', '/api/v1/documents/get', { ids, withVector: options.withVector }, options);
   }
 

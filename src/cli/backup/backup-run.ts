@@ -7,7 +7,13 @@ import { LineWriter } from '../line-writer.js';
 import { UsageError } from '../usage-error.js';
 import { ContentDigest } from './content-digest.js';
 import { LogTail, touchedKey } from './log-tail.js';
-import { type BackupCollection, type BackupManifest, type BackupPosition, fileSha256, writeManifest } from './manifest.js';
+import {
+  type BackupCollection,
+  type BackupManifest,
+  type BackupPosition,
+  fileSha256,
+  writeManifest,
+} from './manifest.js';
 
 /** Rounds of reading changed documents again; each is as short as the writes during the one before were few. */
 const ROUNDS_MAX = 100;
@@ -43,6 +49,9 @@ async function copy(options: BackupOptions, written: string[]): Promise<BackupMa
   const collections = await client.collections.list({ signal });
   const tails: LogTail[] = [];
   for (let shard = 0; shard < before.shardCount; shard++) tails.push(await LogTail.begin(client, shard, signal));
+  const tailOf = new Map(
+    tails.flatMap((tail) => tail.stale().map(({ collection, id }) => [touchedKey(collection, id), tail])),
+  );
 
   let done = 0;
   for (const [i, { name }] of collections.entries()) {
@@ -51,7 +60,7 @@ async function copy(options: BackupOptions, written: string[]): Promise<BackupMa
     try {
       const all = { limit: 500, withTitle: true, withContent: true, withMetadata: true, withVector: true } as const;
       for await (const document of client.scroll(all, { collection: name, consistency: 'primary', signal })) {
-        for (const tail of tails) tail.see(name, document.id, document.version);
+        tailOf.get(touchedKey(name, document.id))?.see(name, document.id, document.version);
         await writer.write(JSON.stringify(document));
         options.progress(++done, Math.max(before.documents, done));
       }
@@ -65,11 +74,13 @@ async function copy(options: BackupOptions, written: string[]): Promise<BackupMa
 
   const again = new Map<string, Document | undefined>();
   const positions: BackupPosition[] = [];
-  for (const tail of tails) positions.push(await settle(client, tail, new Set(collections.map(({ name }) => name)), again, signal));
+  for (const tail of tails)
+    positions.push(await settle(client, tail, new Set(collections.map(({ name }) => name)), again, signal));
 
   const total = new ContentDigest();
   const copies: BackupCollection[] = [];
-  for (const [i, collection] of collections.entries()) copies.push(await finish(directory, i, collection, again, total));
+  for (const [i, collection] of collections.entries())
+    copies.push(await finish(directory, i, collection, again, total));
   await unchanged(client, before.shardCount, collections, signal);
   const manifest: BackupManifest = {
     format: 1,
@@ -95,13 +106,23 @@ async function settle(
   signal: AbortSignal,
 ): Promise<BackupPosition> {
   for (let round = 0; !tail.settled; round++) {
-    if (round === ROUNDS_MAX) throw new Error(`shard ${tail.shard} did not come to rest in ${ROUNDS_MAX} rounds; try again under fewer writes`);
+    if (round === ROUNDS_MAX)
+      throw new Error(`shard ${tail.shard} did not come to rest in ${ROUNDS_MAX} rounds; try again under fewer writes`);
     const ids = new Map<string, string[]>();
-    for (const { collection, id } of tail.stale()) ids.set(collection, [...(ids.get(collection) ?? []), id]);
+    for (const { collection, id } of tail.stale()) {
+      const others = ids.get(collection);
+      if (others === undefined) ids.set(collection, [id]);
+      else others.push(id);
+    }
     for (const [collection, wanted] of ids) {
       if (!names.has(collection)) throw new Error(`the collection ${collection} was made meanwhile; try again`);
       for (let at = 0; at < wanted.length; at += IDS_MAX) {
-        const answer = await client.getMany(wanted.slice(at, at + IDS_MAX), { collection, withVector: true, consistency: 'primary', signal });
+        const answer = await client.getMany(wanted.slice(at, at + IDS_MAX), {
+          collection,
+          withVector: true,
+          consistency: 'primary',
+          signal,
+        });
         for (const document of answer.documents) {
           again.set(touchedKey(collection, document.id), document);
           tail.see(collection, document.id, document.version);
@@ -120,7 +141,13 @@ async function settle(
 }
 
 /** Makes the final file of a collection out of what was scrolled and what was read again. */
-async function finish(directory: string, i: number, collection: Collection, again: ReadonlyMap<string, Document | undefined>, total: ContentDigest): Promise<BackupCollection> {
+async function finish(
+  directory: string,
+  i: number,
+  collection: Collection,
+  again: ReadonlyMap<string, Document | undefined>,
+  total: ContentDigest,
+): Promise<BackupCollection> {
   const { name, dimensions, similarity, hnsw } = collection;
   const prefix = touchedKey(name, '');
   const replaced = [...again.keys()].some((key) => key.startsWith(prefix));
@@ -133,7 +160,8 @@ async function finish(directory: string, i: number, collection: Collection, agai
     await writer?.write(JSON.stringify(document));
   };
   try {
-    for await (const document of storedDocuments(join(directory, scrolledName(i)))) if (!again.has(touchedKey(name, document.id))) await keep(document);
+    for await (const document of storedDocuments(join(directory, scrolledName(i))))
+      if (!again.has(touchedKey(name, document.id))) await keep(document);
     for (const [key, document] of again) if (document !== undefined && key.startsWith(prefix)) await keep(document);
     await writer?.close();
   } catch (error) {
@@ -145,7 +173,16 @@ async function finish(directory: string, i: number, collection: Collection, agai
   total.merge(digest);
   const file = documentsName(i);
   // `collection` is as it was at the start: a dimension the first vector has fixed meanwhile is told by the documents.
-  return { name, dimensions, similarity, hnsw, documents, digest: digest.hex, file, sha256: await fileSha256(join(directory, file)) };
+  return {
+    name,
+    dimensions,
+    similarity,
+    hnsw,
+    documents,
+    digest: digest.hex,
+    file,
+    sha256: await fileSha256(join(directory, file)),
+  };
 }
 
 /** The documents in a file of a backup. */
@@ -161,7 +198,12 @@ export async function* storedDocuments(path: string): AsyncGenerator<Document, v
   }
 }
 
-async function unchanged(client: SpectorClient, shardCount: number, collections: readonly Collection[], signal: AbortSignal): Promise<void> {
+async function unchanged(
+  client: SpectorClient,
+  shardCount: number,
+  collections: readonly Collection[],
+  signal: AbortSignal,
+): Promise<void> {
   const names = (all: readonly Collection[]): string => JSON.stringify(all.map(({ name }) => name).sort());
   const after = await client.status({ signal });
   if (after.shardCount !== shardCount || names(await client.collections.list({ signal })) !== names(collections)) {

@@ -27,7 +27,9 @@ export class ContentDigest {
 
 /** One document's part. Vectors count as the float32 values they are stored as, objects without the order of their keys. */
 function documentTerm(collection: string, { id, title, content, metadata, vector }: Omit<Document, 'version'>): bigint {
-  const hash = createHash('sha256').update(JSON.stringify([collection, id, title ?? null, content ?? null, ordered(metadata ?? null), vector !== undefined]));
+  const hash = createHash('sha256').update(
+    JSON.stringify([collection, id, title ?? null, content ?? null, ordered(metadata ?? null), vector !== undefined]),
+  );
   if (vector !== undefined) {
     const bytes = Buffer.alloc(vector.length * 4);
     vector.forEach((value, i) => bytes.writeFloatLE(value, i * 4));
@@ -40,5 +42,9 @@ function ordered(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(ordered);
   if (typeof value !== 'object' || value === null) return value;
   // Pairs, not an object: integer-like keys of an object have an order of their own.
-  return { entries: Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, member]) => [key, ordered(member)]) };
+  return {
+    entries: Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, member]) => [key, ordered(member)]),
+  };
 }

@@ -44,10 +44,13 @@ export class LogTail {
     let from = Math.max(1, offset - IN_FLIGHT_MAX);
     for (;;) {
       try {
-        if (offset > 0) for await (const entry of client.shardLog(shard, { from, limit: offset - from + 1, signal })) tail.#note(entry);
+        if (offset > 0)
+          for await (const entry of client.shardLog(shard, { from, limit: offset - from + 1, signal }))
+            tail.#note(entry);
         return tail;
       } catch (error) {
-        const start = error instanceof SpectorError && error.code === 'OFFSET_COMPACTED' ? error.problem?.start : undefined;
+        const start =
+          error instanceof SpectorError && error.code === 'OFFSET_COMPACTED' ? error.problem?.start : undefined;
         if (typeof start !== 'number' || start < from) throw error;
         if (start >= offset) return tail; // All of it is compacted, hence long applied.
         from = start + 1;

@@ -60,9 +60,16 @@ export async function readManifest(directory: string): Promise<BackupManifest> {
   try {
     manifest = JSON.parse(await readFile(path, 'utf8')) as Partial<BackupManifest> | null;
   } catch (cause) {
-    throw new Error(`${directory} holds no whole backup: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw new Error(`${directory} holds no whole backup: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+    });
   }
-  if (manifest?.format !== 1 || !Array.isArray(manifest.collections) || !Number.isSafeInteger(manifest.documents) || typeof manifest.digest !== 'string') {
+  if (
+    manifest?.format !== 1 ||
+    !Array.isArray(manifest.collections) ||
+    !Number.isSafeInteger(manifest.documents) ||
+    typeof manifest.digest !== 'string'
+  ) {
     throw new Error(`${path} is not a manifest of format 1; was it made by a newer version?`);
   }
   return manifest as BackupManifest;

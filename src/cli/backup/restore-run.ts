@@ -33,7 +33,8 @@ export interface RestoreReport {
 export async function runRestore(options: RestoreOptions): Promise<RestoreReport> {
   const { client, directory, manifest, signal } = options;
   for (const { file, sha256 } of manifest.collections) {
-    if ((await fileSha256(join(directory, file))) !== sha256) throw new Error(`${join(directory, file)} is damaged: its SHA-256 is not that of the manifest`);
+    if ((await fileSha256(join(directory, file))) !== sha256)
+      throw new Error(`${join(directory, file)} is damaged: its SHA-256 is not that of the manifest`);
   }
   await requireEmpty(client, manifest, signal);
   const run = randomBytes(8).toString('hex');
@@ -41,7 +42,11 @@ export async function runRestore(options: RestoreOptions): Promise<RestoreReport
   for (const collection of manifest.collections) {
     if (collection.name !== 'default') {
       const { name, dimensions, similarity, hnsw } = collection;
-      await client.collections.put(name, { ...(dimensions === null ? {} : { dimensions }), similarity, hnsw }, { signal });
+      await client.collections.put(
+        name,
+        { ...(dimensions === null ? {} : { dimensions }), similarity, hnsw },
+        { signal },
+      );
     }
     const before = stored;
     await runIngest({
@@ -77,8 +82,12 @@ async function compare({ client, manifest, signal, progress }: RestoreOptions): 
       progress('compare', ++documents);
     }
     total.merge(digest);
-    if (count !== expected.documents) differences.push(`collection ${expected.name} has ${count} documents instead of ${expected.documents}`);
-    else if (digest.hex !== expected.digest) differences.push(`collection ${expected.name} has the content digest ${digest.hex} instead of ${expected.digest}`);
+    if (count !== expected.documents)
+      differences.push(`collection ${expected.name} has ${count} documents instead of ${expected.documents}`);
+    else if (digest.hex !== expected.digest)
+      differences.push(
+        `collection ${expected.name} has the content digest ${digest.hex} instead of ${expected.digest}`,
+      );
   }
   return { documents, digest: total.hex, differences };
 }
@@ -89,7 +98,8 @@ async function requireEmpty(client: SpectorClient, manifest: BackupManifest, sig
   const wanted = manifest.collections.find(({ name }) => name === 'default');
   if (wanted === undefined || wanted.documents === 0) return;
   const present = await client.collections.get('default', { signal });
-  const fits = present.similarity === wanted.similarity && (present.dimensions ?? wanted.dimensions) === wanted.dimensions;
+  const fits =
+    present.similarity === wanted.similarity && (present.dimensions ?? wanted.dimensions) === wanted.dimensions;
   if (fits) return;
   throw new Error(
     `the default collection of the node compares by ${present.similarity} in ${present.dimensions ?? 'any number of'} dimensions, that of the backup by ${wanted.similarity} in ${wanted.dimensions ?? 'any number'}; ` +
@@ -98,7 +108,8 @@ async function requireEmpty(client: SpectorClient, manifest: BackupManifest, sig
 }
 
 async function* lines(path: string): AsyncGenerator<Buffer, void, undefined> {
-  for await (const document of storedDocuments(path)) yield Buffer.from(`${JSON.stringify(withoutVersion(document))}\n`);
+  for await (const document of storedDocuments(path))
+    yield Buffer.from(`${JSON.stringify(withoutVersion(document))}\n`);
 }
 
 function refusal(collection: BackupCollection, { line, id, code, detail }: FailedLine): string {

@@ -11,7 +11,9 @@ export function backupCommand(program: Command, run: RunCommand): void {
   program
     .command('backup')
     .argument('<directory>', 'made, or empty')
-    .description('copy all documents and the settings of their collections, consistent though writes go on; aliases are not part of it')
+    .description(
+      'copy all documents and the settings of their collections, consistent though writes go on; aliases are not part of it',
+    )
     .action(run((context, _flags: object, directory: string) => backup(context, directory)));
 }
 
@@ -32,7 +34,10 @@ async function backup(context: Context, directory: string): Promise<number> {
       [
         `${grouped(manifest.documents)} documents of ${manifest.collections.length} collections in ${directory}`,
         `content digest ${manifest.digest}`,
-        ...manifest.positions.map(({ shard, offset, live }) => `  shard ${shard} at offset ${offset}${live === null ? '' : `, live digest ${live}`}`),
+        ...manifest.positions.map(
+          ({ shard, offset, live }) =>
+            `  shard ${shard} at offset ${offset}${live === null ? '' : `, live digest ${live}`}`,
+        ),
       ].join('\n'),
     );
     return EXIT.ok;

@@ -57,7 +57,9 @@ async function drop(context: Context, name: string): Promise<number> {
 function settings(flags: CreateFlags): CollectionSettings {
   const hnsw = {
     ...(flags.m === undefined ? {} : { m: wholeNumber('--m', flags.m, 4, 64) }),
-    ...(flags.efConstruction === undefined ? {} : { efConstruction: wholeNumber('--ef-construction', flags.efConstruction, 16, 800) }),
+    ...(flags.efConstruction === undefined
+      ? {}
+      : { efConstruction: wholeNumber('--ef-construction', flags.efConstruction, 16, 800) }),
     ...(flags.efSearch === undefined ? {} : { efSearch: wholeNumber('--ef-search', flags.efSearch, 10, 1_000) }),
   };
   return {
@@ -74,7 +76,13 @@ function similarity(text: string): Similarity {
 
 function collectionTable(all: readonly Collection[]): string {
   return table(
-    [{ head: 'name', widthMax: 63 }, { head: 'documents', align: 'right' }, { head: 'dimensions', align: 'right' }, { head: 'similarity' }, { head: 'index' }],
+    [
+      { head: 'name', widthMax: 63 },
+      { head: 'documents', align: 'right' },
+      { head: 'dimensions', align: 'right' },
+      { head: 'similarity' },
+      { head: 'index' },
+    ],
     all.map(({ name, documents, dimensions, similarity: kind, hnsw }) => [
       name,
       grouped(documents),

@@ -23,7 +23,11 @@ export function documentCommands(program: Command, run: RunCommand): void {
     .description('print documents')
     .option('--with-vector', 'with their vectors')
     .option('--collection <name>', 'collection they are in')
-    .action(run((context, flags: CollectionFlags & { withVector?: boolean }, ids: readonly string[]) => get(context, flags, ids)));
+    .action(
+      run((context, flags: CollectionFlags & { withVector?: boolean }, ids: readonly string[]) =>
+        get(context, flags, ids),
+      ),
+    );
   program
     .command('count')
     .description('count documents')
@@ -36,18 +40,32 @@ export function documentCommands(program: Command, run: RunCommand): void {
     .description('delete documents, by id or by filter')
     .option('--filter <json>', 'all that match; @file reads it')
     .option('--collection <name>', 'collection they are in')
-    .action(run((context, flags: CollectionFlags & { filter?: string }, ids: readonly string[]) => deleteDocuments(context, flags, ids)));
+    .action(
+      run((context, flags: CollectionFlags & { filter?: string }, ids: readonly string[]) =>
+        deleteDocuments(context, flags, ids),
+      ),
+    );
 }
 
-async function get(context: Context, flags: CollectionFlags & { withVector?: boolean }, ids: readonly string[]): Promise<number> {
+async function get(
+  context: Context,
+  flags: CollectionFlags & { withVector?: boolean },
+  ids: readonly string[],
+): Promise<number> {
   const missing: string[] = [];
   for (let at = 0; at < ids.length; at += IDS_MAX) {
     const options = { ...collectionOf(flags), withVector: flags.withVector === true, signal: context.host.signal };
     const answer = await context.client.getMany(ids.slice(at, at + IDS_MAX), options);
     missing.push(...answer.missing);
-    for (const document of answer.documents) await context.output.result(document, () => documentText(document, context.output.columns));
+    for (const document of answer.documents)
+      await context.output.result(document, () => documentText(document, context.output.columns));
   }
-  for (const id of missing) context.output.note(context.output.json ? JSON.stringify({ error: { code: 'DOCUMENT_NOT_FOUND', id } }) : `no document ${JSON.stringify(id)}`);
+  for (const id of missing)
+    context.output.note(
+      context.output.json
+        ? JSON.stringify({ error: { code: 'DOCUMENT_NOT_FOUND', id } })
+        : `no document ${JSON.stringify(id)}`,
+    );
   return missing.length === 0 ? EXIT.ok : EXIT.failed;
 }
 
@@ -58,37 +76,57 @@ function documentText(document: Document, columns: number): string {
   if (document.metadata !== undefined) fields.push(['metadata', JSON.stringify(document.metadata)]);
   if (document.vector !== undefined) fields.push(['vector', JSON.stringify(document.vector)]);
   fields.push(['version', document.version]);
-  return fields.map(([name, value]) => `${name.padEnd(10)}${name === 'vector' ? shortened(value, columns - 10) : value}`).join('\n');
+  return fields
+    .map(([name, value]) => `${name.padEnd(10)}${name === 'vector' ? shortened(value, columns - 10) : value}`)
+    .join('\n');
 }
 
 async function count(context: Context, flags: CollectionFlags & { filter?: string }): Promise<number> {
-  const answer = await context.client.count(await filterArgument(flags.filter), { ...collectionOf(flags), signal: context.host.signal });
+  const answer = await context.client.count(await filterArgument(flags.filter), {
+    ...collectionOf(flags),
+    signal: context.host.signal,
+  });
   const { failed } = answer.shards;
   await context.output.result(answer, () => grouped(answer.count));
   if (failed.length === 0) return EXIT.ok;
-  context.output.note(`incomplete: shards ${failed.map((shard) => `${shard.shard} (${shard.reason})`).join(', ')} did not answer`);
+  context.output.note(
+    `incomplete: shards ${failed.map((shard) => `${shard.shard} (${shard.reason})`).join(', ')} did not answer`,
+  );
   return EXIT.failed;
 }
 
-async function deleteDocuments(context: Context, flags: CollectionFlags & { filter?: string }, ids: readonly string[]): Promise<number> {
+async function deleteDocuments(
+  context: Context,
+  flags: CollectionFlags & { filter?: string },
+  ids: readonly string[],
+): Promise<number> {
   const filter = await filterArgument(flags.filter);
   if ((ids.length === 0) === (filter === undefined)) throw new UsageError('say what to delete: ids, or --filter');
   const options = { ...collectionOf(flags), signal: context.host.signal };
   const total = { deleted: 0, failed: 0, errors: [] as { id: string; code: string; detail: string }[] };
-  const answers = filter === undefined ? deleteIds(context, ids, options) : [await context.client.deleteByFilter(filter, options)];
+  const answers =
+    filter === undefined ? deleteIds(context, ids, options) : [await context.client.deleteByFilter(filter, options)];
   for await (const answer of answers) {
     total.deleted += answer.deleted;
     total.failed += answer.failed;
     total.errors.push(...answer.errors.slice(0, IDS_MAX - total.errors.length));
   }
   await context.output.result(total, () =>
-    [`${grouped(total.deleted)} deleted, ${grouped(total.failed)} failed`, ...total.errors.map(({ id, code, detail }) => `  ${id}: ${code}: ${detail}`)].join('\n'),
+    [
+      `${grouped(total.deleted)} deleted, ${grouped(total.failed)} failed`,
+      ...total.errors.map(({ id, code, detail }) => `  ${id}: ${code}: ${detail}`),
+    ].join('\n'),
   );
   return total.failed === 0 ? EXIT.ok : EXIT.failed;
 }
 
-async function* deleteIds(context: Context, ids: readonly string[], options: CollectionFlags & { signal: AbortSignal }) {
-  for (let at = 0; at < ids.length; at += IDS_MAX) yield await context.client.deleteMany(ids.slice(at, at + IDS_MAX), options);
+async function* deleteIds(
+  context: Context,
+  ids: readonly string[],
+  options: CollectionFlags & { signal: AbortSignal },
+) {
+  for (let at = 0; at < ids.length; at += IDS_MAX)
+    yield await context.client.deleteMany(ids.slice(at, at + IDS_MAX), options);
 }
 
 function collectionOf(flags: CollectionFlags): CollectionFlags {

@@ -31,12 +31,23 @@ export function exportCommand(program: Command, run: RunCommand): void {
 
 async function exportDocuments(context: Context, flags: ExportFlags): Promise<number> {
   const filter = await filterArgument(flags.filter);
-  const options = { ...(flags.collection === undefined ? {} : { collection: flags.collection }), signal: context.host.signal };
+  const options = {
+    ...(flags.collection === undefined ? {} : { collection: flags.collection }),
+    signal: context.host.signal,
+  };
   const documents = context.client.scroll(
-    { limit: 500, withTitle: true, withContent: true, withMetadata: true, withVector: flags.vector, ...(filter === undefined ? {} : { filter }) },
+    {
+      limit: 500,
+      withTitle: true,
+      withContent: true,
+      withMetadata: true,
+      withVector: flags.vector,
+      ...(filter === undefined ? {} : { filter }),
+    },
     options,
   );
-  const line = (document: Document): string => JSON.stringify(flags.withVersion === true ? document : withoutVersion(document));
+  const line = (document: Document): string =>
+    JSON.stringify(flags.withVersion === true ? document : withoutVersion(document));
   if (flags.output === undefined) {
     for await (const document of documents) await context.output.raw(`${line(document)}\n`);
     return EXIT.ok;
@@ -57,7 +68,10 @@ async function exportDocuments(context: Context, flags: ExportFlags): Promise<nu
     await writer.abandon();
     throw error;
   }
-  await context.output.result({ documents: written, file: flags.output }, () => `${grouped(written)} documents in ${flags.output}`);
+  await context.output.result(
+    { documents: written, file: flags.output },
+    () => `${grouped(written)} documents in ${flags.output}`,
+  );
   return EXIT.ok;
 }
 

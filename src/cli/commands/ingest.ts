@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { createWriteStream, type WriteStream } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import type { Command } from 'commander';
 import { wholeNumber, type Context } from '../connection.js';
@@ -51,8 +51,12 @@ async function ingest(context: Context, flags: IngestFlags, source: string): Pro
   const job = await begin(context, flags, source);
   const { state, file } = job;
   const input = file === undefined ? openStream(context.host.stdin) : await openFile(file, state.position.offset);
-  const errors = flags.errors === undefined ? undefined : createWriteStream(flags.errors, { flags: job.resumed ? 'a' : 'w' });
-  const opened = errors === undefined ? undefined : new Promise((resolve, reject) => errors.once('open', resolve).once('error', reject));
+  const errors =
+    flags.errors === undefined ? undefined : createWriteStream(flags.errors, { flags: job.resumed ? 'a' : 'w' });
+  const opened =
+    errors === undefined
+      ? undefined
+      : new Promise((resolve, reject) => errors.once('open', resolve).once('error', reject));
   await opened;
   const startedMs = performance.now();
   const progress = new Progress(context.host.stderr, 'ingest', input.fraction() ?? 0);
@@ -110,28 +114,61 @@ async function begin(context: Context, flags: IngestFlags, source: string): Prom
   if (earlier === undefined) {
     const state = { ...fresh, identity, run: `${identity.slice(0, 16)}${run}` };
     await writeState(source, state).catch((cause: unknown) => {
-      throw new UsageError(`cannot keep ${statePath(source)}, which makes an interrupted run resumable; give the file on stdin instead: spector ingest - < ${source}`, { cause });
+      throw new UsageError(
+        `cannot keep ${statePath(source)}, which makes an interrupted run resumable; give the file on stdin instead: spector ingest - < ${source}`,
+        { cause },
+      );
     });
     return { state, file: source, resumed: false };
   }
-  if (earlier.collection !== collection) throw new UsageError(`the earlier run went into ${earlier.collection ?? 'the default collection'}; name the same --collection`);
+  if (earlier.collection !== collection)
+    throw new UsageError(
+      `the earlier run went into ${earlier.collection ?? 'the default collection'}; name the same --collection`,
+    );
   context.output.note(`going on after line ${earlier.position.line}`);
   return { state: earlier, file: source, resumed: true };
 }
 
 function advanced(state: IngestState, done: IngestProgress): IngestState {
-  return { ...state, position: done.position, success: state.success + done.success, failed: state.failed + done.failed };
+  return {
+    ...state,
+    position: done.position,
+    success: state.success + done.success,
+    failed: state.failed + done.failed,
+  };
 }
 
-async function summary(context: Context, job: Run, end: IngestState, kept: readonly FailedLine[], ms: number, errorsFile: string | undefined): Promise<number> {
+async function summary(
+  context: Context,
+  job: Run,
+  end: IngestState,
+  kept: readonly FailedLine[],
+  ms: number,
+  errorsFile: string | undefined,
+): Promise<number> {
   const sent = end.success + end.failed - job.state.success - job.state.failed;
   const rate = ms > 0 ? Math.round((sent / ms) * 1_000) : 0;
-  const result = { total: end.success + end.failed, success: end.success, failed: end.failed, lines: end.position.line, ms: Math.round(ms), rate, resumed: job.resumed, errors: kept };
+  const result = {
+    total: end.success + end.failed,
+    success: end.success,
+    failed: end.failed,
+    lines: end.position.line,
+    ms: Math.round(ms),
+    rate,
+    resumed: job.resumed,
+    errors: kept,
+  };
   await context.output.result(result, () => {
-    const lines = [`${grouped(end.success)} stored, ${grouped(end.failed)} failed, in ${duration(ms)} (${grouped(rate)}/s)`];
-    for (const { line, id, code, detail } of kept) lines.push(`  line ${line}${id === null ? '' : ` (${id})`}: ${code}: ${detail}`);
+    const lines = [
+      `${grouped(end.success)} stored, ${grouped(end.failed)} failed, in ${duration(ms)} (${grouped(rate)}/s)`,
+    ];
+    for (const { line, id, code, detail } of kept)
+      lines.push(`  line ${line}${id === null ? '' : ` (${id})`}: ${code}: ${detail}`);
     const more = end.failed - kept.length;
-    if (more > 0) lines.push(`  … and ${grouped(more)} more${errorsFile === undefined ? '; list all with --errors <file>' : `; all in ${errorsFile}`}`);
+    if (more > 0)
+      lines.push(
+        `  … and ${grouped(more)} more${errorsFile === undefined ? '; list all with --errors <file>' : `; all in ${errorsFile}`}`,
+      );
     return lines.join('\n');
   });
   return end.failed === 0 ? EXIT.ok : EXIT.failed;

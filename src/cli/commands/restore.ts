@@ -43,7 +43,9 @@ async function restore(context: Context, directory: string): Promise<number> {
     await output.result({ directory, equal, ...report }, () =>
       equal
         ? `${grouped(report.documents)} documents restored; count and content digest ${report.digest} equal the backup`
-        : ['THE COPY DIFFERS FROM THE BACKUP:', ...report.differences.map((difference) => `  ${difference}`)].join('\n'),
+        : ['THE COPY DIFFERS FROM THE BACKUP:', ...report.differences.map((difference) => `  ${difference}`)].join(
+            '\n',
+          ),
     );
     return equal ? EXIT.ok : EXIT.failed;
   } finally {

@@ -34,7 +34,10 @@ export function searchCommand(program: Command, run: RunCommand): void {
     .option('--mode <mode>', 'keyword, vector or hybrid (default: by what is given)')
     .option('--top-k <count>', 'how many results', '10')
     .option('--offset <count>', 'how many results to leave out first')
-    .option('--filter <json>', 'condition on metadata, e.g. {"must":[{"key":"pos","match":{"value":"noun"}}]}; @file reads it')
+    .option(
+      '--filter <json>',
+      'condition on metadata, e.g. {"must":[{"key":"pos","match":{"value":"noun"}}]}; @file reads it',
+    )
     .option('--collection <name>', 'a collection or an alias')
     .option('--exact', 'scan everything instead of walking the graph')
     .option('--explain', 'tell how each result came to its score')
@@ -42,11 +45,13 @@ export function searchCommand(program: Command, run: RunCommand): void {
 }
 
 async function search(context: Context, flags: SearchFlags, argument: string | undefined): Promise<number> {
-  if (argument !== undefined && flags.text !== undefined) throw new UsageError('give the text once: as an argument or with --text');
+  if (argument !== undefined && flags.text !== undefined)
+    throw new UsageError('give the text once: as an argument or with --text');
   if (flags.vector !== undefined && flags.like !== undefined) throw new UsageError('give --vector or --like, not both');
   const text = argument ?? flags.text;
   const vector = await searchVector(context, flags);
-  if (text === undefined && vector === undefined) throw new UsageError('nothing to search for: give a text, --vector or --like');
+  if (text === undefined && vector === undefined)
+    throw new UsageError('nothing to search for: give a text, --vector or --like');
   const mode = searchMode(flags.mode);
   const filter = await filterArgument(flags.filter);
   const offset = flags.offset === undefined ? 0 : wholeNumber('--offset', flags.offset, 0, 10_000);
@@ -75,7 +80,11 @@ async function searchVector(context: Context, flags: SearchFlags): Promise<reado
   if (flags.vector !== undefined) return vectorArgument(flags.vector);
   if (flags.like === undefined) return undefined;
   const collection = flags.collection === undefined ? {} : { collection: flags.collection };
-  const { vector } = await context.client.get(flags.like, { withVector: true, ...collection, signal: context.host.signal });
+  const { vector } = await context.client.get(flags.like, {
+    withVector: true,
+    ...collection,
+    signal: context.host.signal,
+  });
   if (vector === undefined) throw new UsageError(`the document ${JSON.stringify(flags.like)} has no vector`);
   return vector;
 }

@@ -32,19 +32,41 @@ async function shards(context: Context, digest: boolean): Promise<number> {
     return EXIT.ok;
   }
   const digests: (ShardDigest & { shard: number })[] = [];
-  for (const { shard } of status.shards) digests.push({ ...(await context.client.digest(shard, { signal: context.host.signal })), shard });
+  for (const { shard } of status.shards)
+    digests.push({ ...(await context.client.digest(shard, { signal: context.host.signal })), shard });
   await context.output.result(digests, () => digestTable(digests));
   return digests.every(agree) ? EXIT.ok : EXIT.failed;
 }
 
 function digestTable(digests: readonly (ShardDigest & { shard: number })[]): string {
-  const rows = digests.flatMap((digest) => digest.replicas.map((replica) => [digest.shard, replica.node, replica.offset, replica.live, replica.chain, agree(digest) ? 'ok' : 'DIFFERS']));
-  return table([{ head: 'shard', align: 'right' }, { head: 'node' }, { head: 'offset', align: 'right' }, { head: 'live digest' }, { head: 'chain' }, { head: '' }], rows);
+  const rows = digests.flatMap((digest) =>
+    digest.replicas.map((replica) => [
+      digest.shard,
+      replica.node,
+      replica.offset,
+      replica.live,
+      replica.chain,
+      agree(digest) ? 'ok' : 'DIFFERS',
+    ]),
+  );
+  return table(
+    [
+      { head: 'shard', align: 'right' },
+      { head: 'node' },
+      { head: 'offset', align: 'right' },
+      { head: 'live digest' },
+      { head: 'chain' },
+      { head: '' },
+    ],
+    rows,
+  );
 }
 
 /** Copies at different offsets cannot be compared; at one offset they must be equal. */
 function agree(digest: ShardDigest): boolean {
-  return digest.replicas.every((a) => digest.replicas.every((b) => a.offset !== b.offset || (a.live === b.live && a.chain === b.chain)));
+  return digest.replicas.every((a) =>
+    digest.replicas.every((b) => a.offset !== b.offset || (a.live === b.live && a.chain === b.chain)),
+  );
 }
 
 async function reshard(context: Context, count: number): Promise<number> {

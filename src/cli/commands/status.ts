@@ -37,7 +37,14 @@ export function statusText(status: Status): string {
 /** One row a shard, with all its copies. */
 export function shardTable(status: Status): string {
   return table(
-    [{ head: 'shard', align: 'right' }, { head: 'epoch', align: 'right' }, { head: 'primary' }, { head: 'documents', align: 'right' }, { head: 'offset', align: 'right' }, { head: 'copies' }],
+    [
+      { head: 'shard', align: 'right' },
+      { head: 'epoch', align: 'right' },
+      { head: 'primary' },
+      { head: 'documents', align: 'right' },
+      { head: 'offset', align: 'right' },
+      { head: 'copies' },
+    ],
     status.shards.map((shard) => [
       shard.shard,
       shard.epoch,

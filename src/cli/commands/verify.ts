@@ -17,7 +17,11 @@ export function verifyCommand(program: Command, run: RunCommand): void {
     .argument('<directory>', 'data directory of a stopped node')
     .description('walk log and indexes of a stopped node and report damage')
     .option('--rebuild', 'make the indexes anew from the log alone and compare')
-    .action(run((context, flags: { rebuild?: boolean }, directory: string) => verify(context, flags.rebuild === true, directory)));
+    .action(
+      run((context, flags: { rebuild?: boolean }, directory: string) =>
+        verify(context, flags.rebuild === true, directory),
+      ),
+    );
 }
 
 async function verify(context: Context, rebuild: boolean, directory: string): Promise<number> {
@@ -33,17 +37,42 @@ export function reportText(report: VerifyReport): string {
   const lines = [`${report.directory}${report.nodeId === undefined ? '' : ` (node ${report.nodeId})`}`, ''];
   lines.push(
     table(
-      [{ head: 'shard', align: 'right' }, { head: 'entries', align: 'right' }, { head: 'size', align: 'right' }, { head: 'from', align: 'right' }, { head: 'to', align: 'right' }, { head: 'documents', align: 'right' }, { head: 'log' }, { head: 'indexes' }],
-      report.shards.map((shard) => [shard.shard, grouped(shard.entries), byteSize(shard.bytes), shard.start + 1, shard.tail, grouped(shard.documents), logText(shard), indexText(shard)]),
+      [
+        { head: 'shard', align: 'right' },
+        { head: 'entries', align: 'right' },
+        { head: 'size', align: 'right' },
+        { head: 'from', align: 'right' },
+        { head: 'to', align: 'right' },
+        { head: 'documents', align: 'right' },
+        { head: 'log' },
+        { head: 'indexes' },
+      ],
+      report.shards.map((shard) => [
+        shard.shard,
+        grouped(shard.entries),
+        byteSize(shard.bytes),
+        shard.start + 1,
+        shard.tail,
+        grouped(shard.documents),
+        logText(shard),
+        indexText(shard),
+      ]),
     ),
   );
   for (const problem of report.problems) lines.push(`problem: ${problem}`);
   for (const { shard, damages, rebuild } of report.shards) {
-    for (const { offset, problem } of damages.slice(0, DAMAGES_SHOWN_MAX)) lines.push(`shard ${shard}, offset ${offset}: ${problem}`);
-    if (damages.length > DAMAGES_SHOWN_MAX) lines.push(`shard ${shard}: … and ${damages.length - DAMAGES_SHOWN_MAX} more`);
+    for (const { offset, problem } of damages.slice(0, DAMAGES_SHOWN_MAX))
+      lines.push(`shard ${shard}, offset ${offset}: ${problem}`);
+    if (damages.length > DAMAGES_SHOWN_MAX)
+      lines.push(`shard ${shard}: … and ${damages.length - DAMAGES_SHOWN_MAX} more`);
     for (const difference of rebuild?.differences ?? []) lines.push(`shard ${shard}: ${difference}`);
   }
-  lines.push('', isSound(report) ? 'sound' : 'DAMAGED: restore a backup into an empty node, or start the node and delete or store again what is damaged');
+  lines.push(
+    '',
+    isSound(report)
+      ? 'sound'
+      : 'DAMAGED: restore a backup into an empty node, or start the node and delete or store again what is damaged',
+  );
   return lines.join('\n');
 }
 

@@ -28,7 +28,11 @@ export interface Batch {
  * Cuts an input into batches. Where they are cut depends on the input, the start and `linesMax` alone, so that a run
  * taken up again makes the same batches, with the same idempotency keys.
  */
-export async function* batches(chunks: AsyncIterable<Buffer>, start: Position, linesMax: number): AsyncGenerator<Batch, void, undefined> {
+export async function* batches(
+  chunks: AsyncIterable<Buffer>,
+  start: Position,
+  linesMax: number,
+): AsyncGenerator<Batch, void, undefined> {
   const collector = new BatchCollector(start);
   for await (const line of rawLines(chunks, start.offset === 0)) {
     collector.add(line);
@@ -72,7 +76,14 @@ class BatchCollector {
   }
 
   take(): Batch {
-    const batch = { body: Buffer.concat(this.#parts), lines: this.#lines, ids: this.#ids, oversized: this.#oversized, start: this.#start, end: this.#end };
+    const batch = {
+      body: Buffer.concat(this.#parts),
+      lines: this.#lines,
+      ids: this.#ids,
+      oversized: this.#oversized,
+      start: this.#start,
+      end: this.#end,
+    };
     this.#start = this.#end;
     this.#parts = [];
     this.#bytes = 0;
@@ -94,7 +105,9 @@ function isBlank(line: Buffer): boolean {
 function lineId(line: Buffer): string | undefined {
   try {
     const value: unknown = JSON.parse(line.toString());
-    return typeof value === 'object' && value !== null && 'id' in value && typeof value.id === 'string' ? value.id : undefined;
+    return typeof value === 'object' && value !== null && 'id' in value && typeof value.id === 'string'
+      ? value.id
+      : undefined;
   } catch {
     return undefined; // The node refuses the line by its number; here it only has no id to keep in order.
   }

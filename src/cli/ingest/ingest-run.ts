@@ -88,7 +88,12 @@ export async function runIngest(options: IngestOptions): Promise<void> {
 }
 
 async function sendBatch(batch: Batch, options: IngestOptions): Promise<readonly FailedLine[]> {
-  const tooLong = batch.oversized.map((line) => ({ line, id: null, code: 'PAYLOAD_TOO_LARGE', detail: 'the line is longer than 4 MiB; it was not sent' }));
+  const tooLong = batch.oversized.map((line) => ({
+    line,
+    id: null,
+    code: 'PAYLOAD_TOO_LARGE',
+    detail: 'the line is longer than 4 MiB; it was not sent',
+  }));
   if (batch.lines.length === 0) return tooLong;
   const answer: BulkAnswer = await options.client.bulkNdjson(batch.body, {
     ...(options.collection === undefined ? {} : { collection: options.collection }),
@@ -97,8 +102,19 @@ async function sendBatch(batch: Batch, options: IngestOptions): Promise<readonly
   });
   // What may succeed later is no fault of the line: the run ends here and can be taken up again.
   const later = answer.errors.find((error) => RETRYABLE_CODES.has(error.code));
-  if (later !== undefined) throw new SpectorError({ code: later.code, status: 0, detail: `line ${batch.lines[later.index]}: ${later.detail}`, retryable: true });
-  const refused = answer.errors.map(({ index, id, code, detail }) => ({ line: batch.lines[index] ?? 0, id, code, detail }));
+  if (later !== undefined)
+    throw new SpectorError({
+      code: later.code,
+      status: 0,
+      detail: `line ${batch.lines[later.index]}: ${later.detail}`,
+      retryable: true,
+    });
+  const refused = answer.errors.map(({ index, id, code, detail }) => ({
+    line: batch.lines[index] ?? 0,
+    id,
+    code,
+    detail,
+  }));
   return [...tooLong, ...refused].sort((a, b) => a.line - b.line);
 }
 

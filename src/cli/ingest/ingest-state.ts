@@ -52,7 +52,8 @@ export async function readState(file: string, identity: string): Promise<IngestS
   }
   const state = parsed(text);
   if (state === undefined) throw new UsageError(`${path} is not the state of an ingest; remove it to begin anew`);
-  if (state.identity !== identity) throw new UsageError(`${file} has changed since ${path} was written; remove the state to begin anew`);
+  if (state.identity !== identity)
+    throw new UsageError(`${file} has changed since ${path} was written; remove the state to begin anew`);
   return state;
 }
 
@@ -63,7 +64,9 @@ function parsed(text: string): IngestState | undefined {
       value?.format === 1 &&
       typeof value.identity === 'string' &&
       typeof value.run === 'string' &&
-      [value.batch, value.success, value.failed, value.position?.line, value.position?.offset].every((number) => Number.isSafeInteger(number) && Number(number) >= 0);
+      [value.batch, value.success, value.failed, value.position?.line, value.position?.offset].every(
+        (number) => Number.isSafeInteger(number) && Number(number) >= 0,
+      );
     return whole ? (value as IngestState) : undefined;
   } catch {
     return undefined; // Not JSON: the caller says what to do.

@@ -70,7 +70,8 @@ export function openStream(stream: Readable): Input {
     }
     async function* rest(): AsyncGenerator<Buffer, void, undefined> {
       yield* head;
-      for (let item = await iterator.next(); item.done !== true; item = await iterator.next()) yield Buffer.from(item.value as Buffer);
+      for (let item = await iterator.next(); item.done !== true; item = await iterator.next())
+        yield Buffer.from(item.value as Buffer);
     }
     yield* isGzip(Buffer.concat(head)) ? inflated(Readable.from(rest())) : rest();
   }

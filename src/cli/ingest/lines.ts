@@ -16,7 +16,10 @@ export interface RawLine {
  * those may stand in JSON.)
  * @param atStart whether the stream begins where its input begins: a byte order mark is left out there
  */
-export async function* rawLines(chunks: AsyncIterable<Buffer>, atStart = true): AsyncGenerator<RawLine, void, undefined> {
+export async function* rawLines(
+  chunks: AsyncIterable<Buffer>,
+  atStart = true,
+): AsyncGenerator<RawLine, void, undefined> {
   let parts: Buffer[] = [];
   let length = 0;
   let first = atStart;

@@ -53,5 +53,8 @@ export type VerifyDataDirectory = (options: VerifyOptions) => Promise<VerifyRepo
 
 /** Whether nothing is wrong. */
 export function isSound(report: VerifyReport): boolean {
-  return report.problems.length === 0 && report.shards.every(({ damages, rebuild }) => damages.length === 0 && (rebuild?.differences.length ?? 0) === 0);
+  return (
+    report.problems.length === 0 &&
+    report.shards.every(({ damages, rebuild }) => damages.length === 0 && (rebuild?.differences.length ?? 0) === 0)
+  );
 }

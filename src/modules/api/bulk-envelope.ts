@@ -9,6 +9,9 @@ import { shown } from './core/shown.js';
 import { faultSentence, parseJson, scanError } from './http/json-body.js';
 import { Turns } from './http/turns.js';
 
+/** Fields of an envelope that are read; the known ones are far fewer, the others are refused by name. */
+const MEMBERS_MAX = 32;
+
 /** One element of `documents`, parsed or refused. */
 type Element =
   | { readonly value: unknown; readonly bytes: number }
@@ -74,8 +77,11 @@ class EnvelopeReader {
     this.at++;
     this.space();
     if (!this.take(0x7d)) {
-      do await this.member();
-      while (this.separated(0x7d));
+      for (let members = 1; ; members++) {
+        if (members > MEMBERS_MAX) throw new NodeError('INVALID_REQUEST', `the body has more than ${MEMBERS_MAX} fields: documents go into \`documents\``);
+        await this.member();
+        if (!this.separated(0x7d)) break;
+      }
     }
     this.space();
     if (this.at < this.bytes.length) throw this.fault();

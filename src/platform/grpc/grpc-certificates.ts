@@ -34,7 +34,8 @@ export class GrpcCertificates {
   credentials(): ServerCredentials {
     const add = (listener: Listener) => {
       this.#listeners.add(listener);
-      listener(this.#current);
+      // Not at once: grpc-js puts the server among those it tells only after it called here.
+      queueMicrotask(() => listener(this.#current));
     };
     const remove = (listener: Listener) => void this.#listeners.delete(listener);
     const provider: experimental.CertificateProvider = {

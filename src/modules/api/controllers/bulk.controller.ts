@@ -102,5 +102,5 @@ function sendBulk(request: FastifyRequest, reply: FastifyReply, answer: BulkAnsw
     first === undefined ? 'the bulk holds no documents' : `none of ${answer.total} items was stored; the first: ${first.detail}`;
   const { problem } = problemOf(new NodeError(outcome.code, detail, { extra: { ...answer } }), instanceOf(request.id));
   void reply.code(outcome.status).header('content-type', PROBLEM_CONTENT_TYPE).header('spector-session', answer.session);
-  void reply.send(JSON.stringify(problem));
+  void reply.send(Buffer.from(JSON.stringify(problem)));
 }

@@ -1,3 +1,5 @@
+import { isJsonSpace } from './json-scan.js';
+
 /** Where a text stops being JSON, and what was expected there. */
 export interface JsonFault {
   /** Index into the text, from 0. */
@@ -14,6 +16,8 @@ export function jsonFault(text: string): JsonFault {
   return new FaultFinder(text).find();
 }
 
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
 const LITERALS = ['true', 'false', 'null'] as const;
 
 class FaultFinder {
@@ -36,7 +40,7 @@ class FaultFinder {
     if (start === '{') return this.list('}', () => this.member());
     if (start === '[') return this.list(']', () => this.value());
     if (start === '"') return this.string();
-    if (start === '-' || isDigit(start)) return this.number();
+    if (start === '-' || isDigit(this.text.charCodeAt(this.at))) return this.number();
     for (const literal of LITERALS) {
       if (!this.text.startsWith(literal, this.at)) continue;
       this.at += literal.length;
@@ -66,21 +70,23 @@ class FaultFinder {
   }
 
   private string(): boolean {
-    this.at++;
-    for (; this.at < this.text.length; this.at++) {
-      const character = this.text[this.at];
-      if (character === '"') {
+    const { text } = this;
+    for (let at = this.at + 1; at < text.length; at++) {
+      const unit = text.charCodeAt(at);
+      this.at = at;
+      if (unit === QUOTE) {
         this.at++;
         return true;
       }
-      if (character === '\\') {
-        const length = escapeLength(this.text, this.at + 1);
+      if (unit === BACKSLASH) {
+        const length = escapeLength(text, at + 1);
         if (length === 0) return this.fail('an escape sequence');
-        this.at += length;
-      } else if (this.text.charCodeAt(this.at) < 0x20) {
+        at += length;
+      } else if (unit < 0x20) {
         return this.fail('an escaped control character');
       }
     }
+    this.at = text.length;
     return this.fail('the end of a string');
   }
 
@@ -96,17 +102,19 @@ class FaultFinder {
   }
 
   private digits(): boolean {
-    if (!isDigit(this.text[this.at])) return this.fail('a digit');
-    while (isDigit(this.text[this.at])) this.at++;
+    const { text } = this;
+    let at = this.at;
+    while (isDigit(text.charCodeAt(at))) at++;
+    if (at === this.at) return this.fail('a digit');
+    this.at = at;
     return true;
   }
 
   private space(): void {
-    for (;;) {
-      const character = this.text[this.at];
-      if (character !== ' ' && character !== '\n' && character !== '\r' && character !== '\t') return;
-      this.at++;
-    }
+    const { text } = this;
+    let at = this.at;
+    while (isJsonSpace(text.charCodeAt(at))) at++;
+    this.at = at;
   }
 
   private take(character: string): boolean {
@@ -121,13 +129,25 @@ class FaultFinder {
   }
 }
 
-function isDigit(character: string | undefined): boolean {
-  return character !== undefined && character >= '0' && character <= '9';
+function isDigit(unit: number): boolean {
+  return unit >= 0x30 && unit <= 0x39;
 }
 
 /** Characters after the backslash of a valid escape; 0 when there is none. */
 function escapeLength(text: string, at: number): number {
-  const kind = text[at];
-  if (kind === 'u') return /^[0-9a-fA-F]{4}$/.test(text.slice(at + 1, at + 5)) ? 5 : 0;
-  return kind !== undefined && '"\\/bfnrt'.includes(kind) ? 1 : 0;
+  switch (text.charCodeAt(at)) {
+    case QUOTE:
+    case BACKSLASH:
+    case 0x2f: // /
+    case 0x62: // b
+    case 0x66: // f
+    case 0x6e: // n
+    case 0x72: // r
+    case 0x74: // t
+      return 1;
+    case 0x75: // u
+      return /^[0-9a-fA-F]{4}$/.test(text.slice(at + 1, at + 5)) ? 5 : 0;
+    default:
+      return 0;
+  }
 }

@@ -22,5 +22,6 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   void reply.code(problem.status).header('content-type', PROBLEM_CONTENT_TYPE);
   if (problem.status === 401) void reply.header('www-authenticate', 'Bearer realm="spector"');
   if (problem.retryAfterMs !== undefined) void reply.header('retry-after', Math.max(1, Math.ceil(problem.retryAfterMs / 1_000)));
-  void reply.send(JSON.stringify(problem));
+  // Bytes, because fastify adds a charset to JSON text, which problem documents do not have (RFC 9457).
+  void reply.send(Buffer.from(JSON.stringify(problem)));
 }

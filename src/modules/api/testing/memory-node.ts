@@ -1,5 +1,6 @@
 import { NodeError } from '../../../kernel/errors.js';
 import type { ErrorCode } from '../../../kernel/errors.js';
+import { LIMITS } from '../../../kernel/limits.js';
 import type { CatalogPort, ClusterPort, DocumentsPort, EventsPort, NodeEvent, SearchPort, StreamsPort } from '../../coordinator/coordinator.js';
 import type {
   BulkError,
@@ -82,6 +83,7 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
     this.writes.push(options);
     const errors: BulkError[] = [];
     let total = 0;
+    let failed = 0;
     for await (const item of items) {
       await this.beforeItem(item);
       const index = total++;
@@ -92,10 +94,11 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
         else this.put(item.id, item.fields, undefined, options);
       } catch (error) {
         if (!(error instanceof NodeError)) throw error;
-        errors.push({ index, id: item.id ?? null, code: error.code, detail: error.message });
+        failed++;
+        if (failed <= LIMITS.bulkErrorsMax) errors.push({ index, id: item.id ?? null, code: error.code, detail: error.message });
       }
     }
-    return { total, success: total - errors.length, failed: errors.length, errors, session: 's-bulk' };
+    return { total, success: total - failed, failed, errors, session: 's-bulk' };
   }
 
   deleteMany(ids: readonly string[]) {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EntryWriter } from '../../../../test/contract/log-entries.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
+import { documentKey, documentPrefix } from '../core/keys.js';
 import type { Damage, StorageFailedError } from '../log-store.js';
 import type { CommitPolicy } from './group-commit.js';
 import { LevelLogStore } from './level-log-store.js';
@@ -184,6 +185,48 @@ describe('LevelLogStore', () => {
     expect(found).toBeGreaterThan(flips / 2);
   }, 30_000);
 
+  it('names what an unreadable block held, entry by entry, and serves what lies around it', async () => {
+    const store = await openStore('a', { kind: 'os' }, { writeBufferBytes: 64 * 1024 });
+    const writer = new EntryWriter(0);
+    for (let i = 0; i < 60; i++) await store.append({ shard: 0, entries: writer.take(10), rows: [] });
+    await store.close();
+    await overwriteBlock((await files('a', '.ldb'))[0]);
+    const copy = await openStore('a');
+    const { damages, entries } = await copy.scrub(0, NEVER, 0);
+    expect(damages.length).toBeGreaterThan(5);
+    expect(entries).toBe(600 - damages.length);
+    expect(damages).toEqual(
+      damages.map((_, i) => ({ shard: 0, offset: damages[0].offset + i, problem: 'unreadable' })),
+    );
+    await expectNeverServed(copy, damages);
+    await expect(copy.scan(0, 1, 1_000, 10_000_000)).rejects.toMatchObject({ damage: damages[0] });
+    expect(await copy.scan(0, 1, damages[0].offset - 1, 10_000_000)).toHaveLength(damages[0].offset - 1);
+  });
+
+  it('never leaves out rows of an unreadable block', async () => {
+    const store = await openStore('a', { kind: 'os' }, { writeBufferBytes: 64 * 1024 });
+    for (let i = 0; i < 40; i++) {
+      const rows = Array.from({ length: 50 }, (_, j) => ({
+        key: documentKey(1, 2, 3, `${i}-${j}`),
+        value: new Uint8Array(100),
+      }));
+      await store.append({ shard: 2, entries: [], rows });
+    }
+    await store.close();
+    await overwriteBlock((await files('a', '.ldb'))[0]);
+    const copy = await openStore('a');
+    const all = async (): Promise<number> => {
+      let count = 0;
+      for (let after: Uint8Array | undefined; ;) {
+        const page = await copy.rows(documentPrefix(1, 2), after, 30);
+        count += page.length;
+        if (page.length < 30) return count;
+        after = page[page.length - 1].key;
+      }
+    };
+    await expect(all()).rejects.toMatchObject({ damage: { shard: 2, offset: 0, problem: 'unreadable' } });
+  });
+
   it('finds flipped bits in the log file of the database: entries lost between others, or a step backwards', async () => {
     const store = await openStore('a');
     const writer = new EntryWriter(0);
@@ -281,6 +324,17 @@ describe('LevelLogStore', () => {
     }
   }
 });
+
+/** Fills the space of about one block in the middle of a table with what is no block. */
+async function overwriteBlock(path: string): Promise<void> {
+  const { size } = await stat(path);
+  const file = await open(path, 'r+');
+  try {
+    await file.write(new Uint8Array(6_000).fill(0xff), 0, 6_000, Math.floor(size / 2));
+  } finally {
+    await file.close();
+  }
+}
 
 async function flip(path: string, at: number): Promise<void> {
   const file = await open(path, 'r+');

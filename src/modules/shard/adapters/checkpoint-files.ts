@@ -27,6 +27,8 @@ export async function writeFile(
       waitingBytes = 0;
     };
     for (const part of parts) {
+      // zlib starts over from 0 when it is given nothing.
+      if (part.length === 0) continue;
       crc32 = hasher.crc32(part, crc32);
       bytes += part.length;
       waiting.push(part);

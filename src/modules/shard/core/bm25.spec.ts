@@ -9,7 +9,9 @@ describe('idf', () => {
   });
 
   it('stays above 0 for any counts, even ones read at different moments', () => {
-    fc.assert(fc.property(fc.nat(), fc.nat(), (documents, frequency) => expect(idf(documents, frequency)).toBeGreaterThan(0)));
+    fc.assert(
+      fc.property(fc.nat(), fc.nat(), (documents, frequency) => expect(idf(documents, frequency)).toBeGreaterThan(0)),
+    );
   });
 });
 

@@ -29,7 +29,5 @@ export function averageLength(statistics: Pick<KeywordStatistics, 'documents' | 
  * @param average `averageLength`
  */
 export function bm25(weight: number, frequency: number, length: number, average: number): number {
-  return (
-    (weight * (frequency * (BM25_K1 + 1))) / (frequency + BM25_K1 * (1 - BM25_B + (BM25_B * length) / average))
-  );
+  return (weight * (frequency * (BM25_K1 + 1))) / (frequency + BM25_K1 * (1 - BM25_B + (BM25_B * length) / average));
 }

@@ -6,7 +6,18 @@ import { bytesOf, jsonSections, readSections, writeSections } from './index-sect
 const MAGIC = 0x1234;
 
 describe('index sections', () => {
-  const values = ['a', '\ud800', 'line\nfeed', 1.5, -1e300, true, null, 'x'.repeat(600_000), 'y'.repeat(600_000), 'end'];
+  const values = [
+    'a',
+    '\ud800',
+    'line\nfeed',
+    1.5,
+    -1e300,
+    true,
+    null,
+    'x'.repeat(600_000),
+    'y'.repeat(600_000),
+    'end',
+  ];
   const whole = concatBytes(
     writeSections(MAGIC, 3, [
       utf8('hello'),

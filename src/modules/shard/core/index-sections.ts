@@ -80,7 +80,8 @@ export class SectionReader {
   }
 
   end(): void {
-    if (this.#next !== this.#sections.length) throw new IndexDamagedError('there are more sections than there should be');
+    if (this.#next !== this.#sections.length)
+      throw new IndexDamagedError('there are more sections than there should be');
   }
 }
 

@@ -52,12 +52,20 @@ export function encodeKeywordIndex(
     }
     if (lists.frequencyMax(id) !== Infinity) continue;
     for (const posting of postings.subarray(at - lists.count(id), at)) {
-      if ((posting & FREQUENCY_MASK) === FREQUENCY_MASK) large.push(lists.largeFrequency(id, posting >>> FREQUENCY_BITS));
+      if ((posting & FREQUENCY_MASK) === FREQUENCY_MASK)
+        large.push(lists.largeFrequency(id, posting >>> FREQUENCY_BITS));
     }
   }
   const names: Uint8Array[] = [];
   for (let from = 0; from < ids.length; from += TERMS_PER_SECTION) {
-    names.push(utf8(ids.slice(from, from + TERMS_PER_SECTION).map((id) => terms.name(id)).join('\n')));
+    names.push(
+      utf8(
+        ids
+          .slice(from, from + TERMS_PER_SECTION)
+          .map((id) => terms.name(id))
+          .join('\n'),
+      ),
+    );
   }
   return writeSections(MAGIC, VERSION, [
     bytesOf(documents.labels.subarray(0, documents.used)),
@@ -109,7 +117,8 @@ export function decodeKeywordIndex(bytes: Uint8Array, sink: KeywordIndexSink): v
     }
   }
   check(at === postings.length && nextLarge === large.length, 'there are postings of no term');
-  for (let i = 0; i < sums.length; i++) check(sums[i] === lengths[i], 'frequencies do not add up to the length of a text');
+  for (let i = 0; i < sums.length; i++)
+    check(sums[i] === lengths[i], 'frequencies do not add up to the length of a text');
 }
 
 function readTexts(labels: Uint32Array, lengths: Uint32Array, sink: KeywordIndexSink): void {

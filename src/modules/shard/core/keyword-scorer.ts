@@ -286,7 +286,7 @@ export class KeywordScorer {
    */
   #orderTies(ordinals: Uint32Array, scores: Float64Array, query: KeywordQuery): void {
     const n = ordinals.length;
-    for (let from = 0; from < n; ) {
+    for (let from = 0; from < n;) {
       let to = from + 1;
       while (to < n && scores[to] === scores[from]) to++;
       const cut = to === n && this.#metCount > n;

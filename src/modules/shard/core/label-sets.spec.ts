@@ -76,7 +76,15 @@ describe('LabelSets', () => {
   });
 
   it('loads what labels() gave', () => {
-    for (const [n, step] of [[0, 1], [1, 9], [2, 9], [255, 1], [256, 1], [300, 90], [40_000, 40]]) {
+    for (const [n, step] of [
+      [0, 1],
+      [1, 9],
+      [2, 9],
+      [255, 1],
+      [256, 1],
+      [300, 90],
+      [40_000, 40],
+    ]) {
       const sets = new LabelSets();
       const set = sets.create();
       const labels = Uint32Array.from({ length: n }, (_, i) => i * step);

@@ -86,7 +86,7 @@ export function liveDocuments(counters: ShardCounters): number {
  * What an entry makes of the live row (replication 2.4): greater version replaces, equal re-points to this offset,
  * lower is ignored. Undefined: the row stays as it is.
  */
-export function nextRow(entry: Entry, bytes: number, row: DocumentRow | undefined): DocumentRow | undefined {
+export function nextRow(entry: Pick<Entry, 'op' | 'version' | 'offset'>, bytes: number, row: DocumentRow | undefined): DocumentRow | undefined {
   assert(entry.op === 'UPSERT' || entry.op === 'DELETE', 'only documents have rows');
   if (row !== undefined && compareVersions(entry.version, row.version) < 0) return undefined;
   return { version: entry.version, offset: entry.offset, tombstone: entry.op === 'DELETE', bytes };

@@ -14,20 +14,26 @@ describe('SortedValues', () => {
     const value = fc.oneof(fc.integer({ min: -5, max: 900 }), fc.double({ noNaN: true }));
     const bounds = fc.record({ gt: value, gte: value, lt: value, lte: value }, { requiredKeys: [] });
     fc.assert(
-      fc.property(fc.uniqueArray(value, { maxLength: 700, minLength: 0, size: 'max' }), fc.array(bounds), (all, ranges) => {
-        const distinct = [...new Set(all)];
-        const values = new SortedValues<number>();
-        distinct.forEach((one, set) => {
-          values.add(one, set);
-          if (set % 300 === 299) found(values, { gt: 0 });
-        });
-        for (const range of ranges) {
-          const expected = distinct.flatMap((one, set) => (inRange(one, { kind: 'range', key: 'k', ...range }) ? [set] : []));
-          expect(found(values, range)).toEqual(expected);
-        }
-        values.retain((set) => set % 2 === 0);
-        expect(found(values, {})).toEqual(distinct.flatMap((_, set) => (set % 2 === 0 ? [set] : [])));
-      }),
+      fc.property(
+        fc.uniqueArray(value, { maxLength: 700, minLength: 0, size: 'max' }),
+        fc.array(bounds),
+        (all, ranges) => {
+          const distinct = [...new Set(all)];
+          const values = new SortedValues<number>();
+          distinct.forEach((one, set) => {
+            values.add(one, set);
+            if (set % 300 === 299) found(values, { gt: 0 });
+          });
+          for (const range of ranges) {
+            const expected = distinct.flatMap((one, set) =>
+              inRange(one, { kind: 'range', key: 'k', ...range }) ? [set] : [],
+            );
+            expect(found(values, range)).toEqual(expected);
+          }
+          values.retain((set) => set % 2 === 0);
+          expect(found(values, {})).toEqual(distinct.flatMap((_, set) => (set % 2 === 0 ? [set] : [])));
+        },
+      ),
       { numRuns: 50 },
     );
   });

@@ -5,7 +5,12 @@ import { TOKEN_CODE_POINTS_MAX, keywordText, tokenize } from './tokenizer.js';
 
 /** The definition, without the fast path: runs of letters and digits, lower case, ≥ 2 code points, no stop words. */
 function defined(text: string): string[] {
-  return (text.toLowerCase().normalize('NFC').match(/[\p{L}\p{N}][\p{L}\p{N}\p{M}]*/gu) ?? [])
+  return (
+    text
+      .toLowerCase()
+      .normalize('NFC')
+      .match(/[\p{L}\p{N}][\p{L}\p{N}\p{M}]*/gu) ?? []
+  )
     .map((run) => Array.from(run))
     .filter((points) => points.length >= 2 && !STOP_WORDS.has(points.join('')))
     .map((points) => points.slice(0, TOKEN_CODE_POINTS_MAX).join(''));
@@ -77,9 +82,15 @@ describe('tokenize', () => {
       fc.string({ unit: 'binary' }),
       fc.string({ unit: 'grapheme' }),
       fc.string({ unit: 'binary-ascii' }),
-      fc.string({ unit: fc.constantFrom('A', 'b', '1', ' ', '.', 'É', 'e\u0301', '\ud800', '語', 'Σ'), maxLength: 200 }),
+      fc.string({
+        unit: fc.constantFrom('A', 'b', '1', ' ', '.', 'É', 'e\u0301', '\ud800', '語', 'Σ'),
+        maxLength: 200,
+      }),
     );
-    fc.assert(fc.property(text, (value) => expect(tokenize(value)).toEqual(defined(value))), { numRuns: 500 });
+    fc.assert(
+      fc.property(text, (value) => expect(tokenize(value)).toEqual(defined(value))),
+      { numRuns: 500 },
+    );
   });
 
   it('gives its own output back', () => {
