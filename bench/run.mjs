@@ -8,6 +8,7 @@ import { search } from './benches/search.mjs';
 import { dropCache } from './lib/corpus.mjs';
 import { cleanUp } from './lib/node.mjs';
 import { parseOptions, USAGE } from './lib/options.mjs';
+import { quietMachine } from './lib/process-stats.mjs';
 import { machine, machineText, save, table } from './lib/report.mjs';
 
 /**
@@ -16,6 +17,7 @@ import { machine, machineText, save, table } from './lib/report.mjs';
  * @property {Set<string>} given names of the options that were given
  * @property {(text: string) => void} progress
  * @property {(text: string) => void} print
+ * @property {() => Promise<void>} quiet waits for a quiet machine, as long as --wait says
  */
 
 /** @type {Record<string, { run: (context: Context) => Promise<import('./lib/report.mjs').Row[]>, what: string }>} */
@@ -52,6 +54,10 @@ if (name === 'clean') {
       if (!options.quiet) console.error(`· ${text}`);
     },
     print: (text) => console.log(text),
+    quiet: async () => {
+      if (!(await quietMachine(options.wait)))
+        context.progress('the machine is busy with other things; measuring all the same');
+    },
   };
   try {
     for (const chosen of name === 'all' ? Object.keys(BENCHES) : [name]) await runOne(chosen, context);

@@ -36,13 +36,13 @@ export async function buildAddon() {
     const made = await run('make', ['-C', build, `builddir=${output}`, 'BUILDTYPE=Release'], {
       quiet: true,
       env: { CXXFLAGS: FLAGS },
-      timeoutMs: 120_000,
+      timeoutMs: 600_000,
     });
-    if (made.code !== 0) return `kept the shipped vector index: make failed\n${made.output.slice(-2_000)}`;
+    if (made.code !== 0) return `kept the shipped vector index: make failed\n${lastLines(made.output)}`;
     const candidate = join(build, output, 'addon.node');
     const trial = await run(process.execPath, ['-e', TRIAL, candidate], { quiet: true, timeoutMs: 20_000 });
     if (trial.code !== 0)
-      return `kept the shipped vector index: the optimised one does not run here\n${trial.output.slice(-500)}`;
+      return `kept the shipped vector index: the optimised one does not run here\n${lastLines(trial.output)}`;
     await rename(candidate, addon);
     await writeFile(stamp, await stampOf());
     return `rebuilt the vector index with ${FLAGS}`;
@@ -69,4 +69,8 @@ async function unfit() {
 async function stampOf() {
   const { size, mtimeMs } = await stat(addon);
   return JSON.stringify({ flags: FLAGS, size, mtimeMs });
+}
+
+function lastLines(output) {
+  return output.trimEnd().split('\n').slice(-5).join('\n');
 }

@@ -15,6 +15,9 @@ export class AppModule {
     const shard = ShardModule.of(platform, log);
     const replication = ReplicationModule.of(platform, log, shard);
     const coordinator = CoordinatorModule.of(platform, log, shard, replication);
-    return { module: AppModule, imports: [platform, log, shard, replication, coordinator, ApiModule.register([platform, coordinator])] };
+    return {
+      module: AppModule,
+      imports: [platform, log, shard, replication, coordinator, ApiModule.register([platform, coordinator])],
+    };
   }
 }

@@ -50,7 +50,12 @@ export async function runNode(argv: readonly string[]): Promise<void> {
 
 function readConfig(argv: readonly string[]): NodeConfig | undefined {
   try {
-    return loadConfig({ argv, env: process.env, readFile: (path) => readFileSync(path, 'utf8'), machine: systemMachine });
+    return loadConfig({
+      argv,
+      env: process.env,
+      readFile: (path) => readFileSync(path, 'utf8'),
+      machine: systemMachine,
+    });
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error;
     process.stderr.write(`${error.message}\n`);

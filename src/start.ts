@@ -43,7 +43,11 @@ export interface RunningNode {
  * Starts a node: opens the log, listens, then opens the shards; resolves when it is ready.
  * @throws StorageFailedError, or the error of a port that is taken
  */
-export async function startNode(config: NodeConfig, version: string, fatal: (exitCode: number, error: Error) => void): Promise<RunningNode> {
+export async function startNode(
+  config: NodeConfig,
+  version: string,
+  fatal: (exitCode: number, error: Error) => void,
+): Promise<RunningNode> {
   await makeDataDirectory(config.dataDir);
   const parts = makeParts(config, version, fatal);
   const { logger, readiness, metrics } = parts;
@@ -135,7 +139,8 @@ class Running implements RunningNode {
     const keys = this.app.get(AttributeKeys);
     for (const shard of this.#replication.localShards()) {
       if (this.#replication.fault(shard) !== undefined) continue;
-      for (const collection of map.collections) keys.learn(collection.id, await this.#shards.attributeKeys(shard, collection.id));
+      for (const collection of map.collections)
+        keys.learn(collection.id, await this.#shards.attributeKeys(shard, collection.id));
     }
     this.#upkeep.start();
     this.#sampleMetrics();
@@ -206,7 +211,11 @@ class Running implements RunningNode {
   }
 }
 
-function makeParts(config: NodeConfig, version: string, fatal: (exitCode: number, error: Error) => void): PlatformParts {
+function makeParts(
+  config: NodeConfig,
+  version: string,
+  fatal: (exitCode: number, error: Error) => void,
+): PlatformParts {
   return {
     config,
     version,
@@ -216,7 +225,12 @@ function makeParts(config: NodeConfig, version: string, fatal: (exitCode: number
     clock: systemClock,
     hasher: nodeHasher,
     random: systemRandom,
-    diskGuard: new DiskGuard({ probe: statfsProbe(config.dataDir), clock: systemClock, writeBufferBytes: LEVEL_SETTINGS.writeBufferBytes, fileBytesMax: LEVEL_SETTINGS.fileBytesMax }),
+    diskGuard: new DiskGuard({
+      probe: statfsProbe(config.dataDir),
+      clock: systemClock,
+      writeBufferBytes: LEVEL_SETTINGS.writeBufferBytes,
+      fileBytesMax: LEVEL_SETTINGS.fileBytesMax,
+    }),
     memoryGuard: new MemoryGuard({ maxBytes: config.maxMemoryBytes, clock: systemClock }),
     fatal,
   };
@@ -226,7 +240,10 @@ async function makeDataDirectory(directory: string): Promise<void> {
   try {
     await mkdir(directory, { recursive: true });
   } catch (error) {
-    throw new StorageFailedError(`the data directory ${directory} cannot be made: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new StorageFailedError(
+      `the data directory ${directory} cannot be made: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
   }
 }
 
@@ -240,7 +257,10 @@ async function writePorts(path: string, http: number, grpc: number): Promise<voi
 function warnIfOpen(config: NodeConfig, logger: Logger): void {
   const loopback = config.host === 'localhost' || config.host === '::1' || config.host.startsWith('127.');
   if (config.apiKeys.length === 0 && !loopback) {
-    logger.warn({ host: config.host }, 'no API keys are set and the node listens beyond loopback: anyone who reaches it can read and write');
+    logger.warn(
+      { host: config.host },
+      'no API keys are set and the node listens beyond loopback: anyone who reaches it can read and write',
+    );
   }
 }
 

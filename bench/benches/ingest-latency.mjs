@@ -10,7 +10,7 @@ import { bodiesOf, KINDS } from '../lib/queries.mjs';
  * compare, while nothing else happens.
  * @param {import('../run.mjs').Context} context
  */
-export async function ingestLatency({ options, progress, print }) {
+export async function ingestLatency({ options, progress, print, quiet }) {
   const corpus = clusteredCorpus(options);
   const half = Math.floor(corpus.documents / 2);
   const first = linesOf(corpus, 0, half);
@@ -27,11 +27,14 @@ export async function ingestLatency({ options, progress, print }) {
       profile: options.profile,
     });
     await node.ready();
+    await quiet();
     progress(`loading the first half, ${threads} index threads`);
     const alone = await measuredIngest(node, corpus, first, half);
     const target = { host: node.host, port: node.port, path: '/api/v1/search', bodies, clients: 1, keepEvery: 0 };
+    await quiet();
     progress('searching while nothing else happens');
     const idle = await load({ ...target, seconds: Math.min(options.seconds, 5), warmup: options.warmup });
+    await quiet();
     progress('searching while the second half is loaded');
     if (options.profile) await node.startProfile();
     // Long enough for any load; ended when the ingest is.

@@ -4,11 +4,12 @@ import { removeDirectory } from '../lib/node.mjs';
 import { profileText } from '../lib/profile.mjs';
 
 /** Durable, searchable bulk ingest of the whole corpus, with each number of index threads. @param {import('../run.mjs').Context} context */
-export async function ingest({ options, given, progress, print }) {
+export async function ingest({ options, given, progress, print, quiet }) {
   const corpus = clusteredCorpus(options);
   const rows = [];
   for (const shards of options.shards) {
     for (const threads of given.has('threads') ? options.threads : [1, 2]) {
+      await quiet();
       const settings = {
         shards,
         threads,

@@ -23,10 +23,11 @@ const ANSWER_BYTES = 1_600;
  * server under the same load, a synced write.
  * @param {import('../run.mjs').Context} context
  */
-export async function micro({ options, progress }) {
+export async function micro({ options, progress, quiet }) {
   const corpus = clusteredCorpus(options);
   const truth = truthOf(corpus, progress);
   const rows = [];
+  await quiet();
   progress(`building one HNSW of ${corpus.documents} vectors`);
   const index = new hnswlib.HierarchicalNSW('cosine', corpus.dimensions);
   index.initIndex({ maxElements: corpus.documents, m: M, efConstruction: EF_CONSTRUCTION });

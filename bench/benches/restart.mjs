@@ -13,7 +13,7 @@ const POLL_MS = 3;
  * with a tenth of the corpus behind the checkpoint, to be replayed from the log.
  * @param {import('../run.mjs').Context} context
  */
-export async function restart({ options, progress }) {
+export async function restart({ options, progress, quiet }) {
   const corpus = clusteredCorpus(options);
   const truth = truthOf(corpus, progress);
   const rows = [];
@@ -29,6 +29,7 @@ export async function restart({ options, progress }) {
     const { directory } = node;
     const stoppedMs = await node.stop();
     progress(`stopped in ${Math.round(stoppedMs)} ms; starting again`);
+    await quiet();
     const clean = await firstAnswer(corpus, truth, { main: options.main, directory, shards, threads });
     rows.push({ after: 'SIGTERM, checkpoint', 'index threads': threads, ...clean.row, 'stop ms': stoppedMs });
 
@@ -36,6 +37,7 @@ export async function restart({ options, progress }) {
     progress(`storing ${suffix} documents once more, then SIGKILL`);
     await measuredIngest(clean.node, corpus, linesOf(corpus, 0, suffix), suffix);
     await clean.node.kill();
+    await quiet();
     const killed = await firstAnswer(corpus, truth, { main: options.main, directory, shards, threads });
     rows.push({ after: `SIGKILL, ${suffix} documents to replay`, 'index threads': threads, ...killed.row });
     await killed.node.stop();

@@ -3,7 +3,7 @@ import { clusteredCorpus } from '../lib/corpus.mjs';
 import { filledNode } from '../lib/filled.mjs';
 import { load } from '../lib/load.mjs';
 import { removeDirectory } from '../lib/node.mjs';
-import { cpuBound, cpuSince, threadCpu } from '../lib/process-stats.mjs';
+import { cpuBound } from '../lib/process-stats.mjs';
 import { profileText } from '../lib/profile.mjs';
 import { bodiesOf, KINDS, truthFor } from '../lib/queries.mjs';
 import { numbersOf, recallOf } from '../lib/recall.mjs';
@@ -40,7 +40,7 @@ export async function search(context) {
  * @param {import('../run.mjs').Context} context @param {import('../lib/corpus.mjs').Corpus} corpus
  * @param {import('../lib/truth.mjs').Truth} truth @param {import('../lib/node.mjs').BenchNode} node @param {number} shards @param {number} threads
  */
-export async function measured({ options, progress, print }, corpus, truth, node, shards, threads) {
+export async function measured({ options, progress, print, quiet }, corpus, truth, node, shards, threads) {
   const documentOf = numbersOf(corpus.ids);
   const rows = [];
   for (const kind of KINDS) {
@@ -51,8 +51,8 @@ export async function measured({ options, progress, print }, corpus, truth, node
       if (clients === 1 && kind.filter !== undefined) continue;
       progress(`${kind.name}, ${clients} clients`);
       const seconds = clients === 1 ? Math.min(options.seconds, 5) : options.seconds;
+      await quiet();
       if (options.profile) await node.startProfile();
-      const cpu = threadCpu(node.pid);
       const seen = await load({
         host: node.host,
         port: node.port,
@@ -61,10 +61,10 @@ export async function measured({ options, progress, print }, corpus, truth, node
         clients,
         seconds,
         warmup: options.warmup,
+        pid: node.pid,
       });
-      const used = cpuSince(node.pid, cpu);
-      // The CPU of the warm-up is counted too, so its requests must be: by time, the load being steady.
-      const requests = (seen.answers * (seconds + options.warmup)) / seconds;
+      const used = /** @type {import('../lib/process-stats.mjs').CpuOf} */ (seen.cpu);
+      const requests = Math.max(1, seen.answers);
       if (options.profile)
         for (const file of await node.stopProfile())
           print(`${kind.name}, ${clients} clients\n${profileText(file, 30)}\n`);
@@ -76,6 +76,7 @@ export async function measured({ options, progress, print }, corpus, truth, node
         'index threads': threads,
         clients,
         '/s': seen.perSecond,
+        'best second': seen.bestSecond,
         'recall@10': right === undefined ? undefined : recall.toFixed(4),
         errors: seen.errors + wrong,
         checked,
@@ -87,6 +88,7 @@ export async function measured({ options, progress, print }, corpus, truth, node
         'index CPU µs': (used.othersMs.slice(0, Math.max(1, threads)).reduce((a, b) => a + b, 0) / requests) * 1000,
         'node CPU µs': (used.totalMs / requests) * 1000,
         'load CPU µs': seen.generatorUs,
+        'others use': `${Math.round((seen.othersShare ?? 0) * 100)} %`,
         'CPU allows /s':
           clients === 1
             ? undefined

@@ -28,6 +28,7 @@ const KEPT_MAX = 20_000;
  * @typedef {object} Seen
  * @property {number} answers
  * @property {number} elapsedMs
+ * @property {number[]} seconds answers in each second
  * @property {Float64Array} latenciesMs sorted
  * @property {Record<string, number>} statuses
  * @property {string[]} errors distinct, with the first body of each bad status
@@ -38,7 +39,7 @@ const KEPT_MAX = 20_000;
 
 process.once('message', (/** @type {Job} */ job) => {
   void new Load(job).run().then((seen) => {
-    process.send?.(seen, () => process.disconnect());
+    process.send?.({ kind: 'seen', seen }, () => process.disconnect());
   });
 });
 
@@ -50,6 +51,9 @@ class Load {
   #measuring = false;
   #ended = false;
   #answers = 0;
+  #startedMs = 0;
+  /** Answers in each second of the measurement. @type {number[]} */
+  #seconds = [];
   /** @type {number[]} */
   #latencies = [];
   /** @type {Record<string, number>} */
@@ -79,10 +83,13 @@ class Load {
     for (let i = 0; i < clients; i++) this.#connect();
     if (durationMs > 0 && warmupMs > 0) await new Promise((resolve) => setTimeout(resolve, warmupMs));
     this.#measuring = true;
+    process.send?.({ kind: 'begin' });
     const cpu = process.cpuUsage();
     const startedMs = performance.now();
+    this.#startedMs = startedMs;
     if (durationMs > 0) await Promise.race([done, new Promise((resolve) => setTimeout(resolve, durationMs))]);
     else await done;
+    process.send?.({ kind: 'end' });
     this.#measuring = false;
     this.#ended = true;
     const elapsedMs = performance.now() - startedMs;
@@ -91,6 +98,7 @@ class Load {
     return {
       answers: this.#answers,
       elapsedMs,
+      seconds: this.#seconds,
       latenciesMs: Float64Array.from(this.#latencies).sort(),
       statuses: this.#statuses,
       errors: [...this.#errors],
@@ -135,7 +143,7 @@ class Load {
       for (let i = at + LENGTH.length; bytes[i] >= 48 && bytes[i] <= 57; i++) length = length * 10 + bytes[i] - 48;
       const bodyAt = headEnd + HEAD_END.length;
       if (bytes.length < bodyAt + length) return false;
-      if (this.#measuring) this.#answered(request, performance.now() - sentAtMs, bytes, bodyAt);
+      if (this.#measuring) this.#answered(request, sentAtMs, bytes, bodyAt);
       return true;
     };
 
@@ -164,10 +172,14 @@ class Load {
     });
   }
 
-  /** @param {number} request @param {number} latencyMs @param {Buffer} bytes @param {number} bodyAt */
-  #answered(request, latencyMs, bytes, bodyAt) {
+  /** @param {number} request @param {number} sentAtMs @param {Buffer} bytes @param {number} bodyAt */
+  #answered(request, sentAtMs, bytes, bodyAt) {
+    const latencyMs = performance.now() - sentAtMs;
     this.#answers++;
     this.#latencies.push(latencyMs);
+    const second = Math.floor((sentAtMs + latencyMs - this.#startedMs) / 1000);
+    this.#seconds[second] = (this.#seconds[second] ?? 0) + 1;
+    // Three digits after "HTTP/1.1 ".
     const status = bytes[9] * 100 + bytes[10] * 10 + bytes[11] - 5328;
     this.#statuses[status] = (this.#statuses[status] ?? 0) + 1;
     if (status !== 200) {

@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util';
  * @property {number} clients connections of the load
  * @property {number} seconds length of each measurement
  * @property {number} warmup seconds before each measurement
+ * @property {number} wait seconds to wait, at most, for a quiet machine before each measurement
  * @property {boolean} profile write CPU profiles of the node and print their summaries
  * @property {string | undefined} only rows of the search bench to run: a part of their names
  * @property {string | undefined} dataRoot where the nodes keep their data; the temp directory by default
@@ -30,6 +31,7 @@ const FLAGS = /** @type {const} */ ({
   clients: { type: 'string' },
   seconds: { type: 'string' },
   warmup: { type: 'string' },
+  wait: { type: 'string' },
   profile: { type: 'boolean' },
   only: { type: 'string' },
   'data-root': { type: 'string' },
@@ -48,6 +50,7 @@ export const USAGE = `npm run bench -- <name> [options]
   --clients N       connections of the load (64)
   --seconds N       of each measurement (10)
   --warmup N        seconds before each (2)
+  --wait N          seconds to wait, at most, before each measurement until other processes leave the CPU alone (0)
   --only TEXT       search: only the rows whose name holds TEXT
   --profile         CPU profiles of the node's threads, summarised; they cost a few per cent of speed
   --data-root DIR   where the nodes keep their data; its disk decides what a sync costs (the temp directory)
@@ -76,6 +79,7 @@ export function parseOptions(args) {
       clients: integer('clients', values.clients, 64),
       seconds: integer('seconds', values.seconds, 10),
       warmup: integer('warmup', values.warmup, 2, 0),
+      wait: integer('wait', values.wait, 0, 0),
       profile: values.profile ?? false,
       only: values.only,
       dataRoot: values['data-root'],

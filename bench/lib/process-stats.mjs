@@ -1,8 +1,13 @@
 import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Linux counts CPU in hundredths of a second, whatever the kernel's own clock. */
 const TICK_MS = 10;
+/** A machine is quiet when so little of its CPU is used for so long. */
+const QUIET_SHARE = 0.1;
+const QUIET_MS = 2_000;
 
 /**
  * @typedef {object} CpuOf
@@ -48,6 +53,32 @@ export function cpuSince(pid, before) {
  */
 export function cpuBound(costUs, busiestUs, cores) {
   return Math.min((cores * 1e6) / costUs, 1e6 / busiestUs);
+}
+
+/** CPU that all processes of the machine and the kernel used since it started, in ms. */
+export function busyCpuMs() {
+  const [user, nice, system, , , interrupts, soft, steal] = readFileSync('/proc/stat', 'utf8')
+    .split('\n', 1)[0]
+    .trim()
+    .split(/\s+/)
+    .slice(1)
+    .map(Number);
+  return (user + nice + system + interrupts + soft + steal) * TICK_MS;
+}
+
+/**
+ * Waits until other processes leave the CPU alone, or no longer.
+ * @param {number} seconds at most; 0 does not wait
+ * @returns {Promise<boolean>} whether they do
+ */
+export async function quietMachine(seconds) {
+  const deadline = performance.now() + seconds * 1000;
+  while (performance.now() < deadline) {
+    const before = busyCpuMs();
+    await sleep(QUIET_MS);
+    if (busyCpuMs() - before <= QUIET_SHARE * availableParallelism() * QUIET_MS) return true;
+  }
+  return seconds === 0;
 }
 
 /** Memory of a process now and at most so far. @param {number} pid @returns {{ rssBytes: number, peakBytes: number }} */

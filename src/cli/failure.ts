@@ -1,4 +1,5 @@
 import { SpectorError } from '../client/index.js';
+import { errorCode } from './error-code.js';
 import type { Output } from './output.js';
 import { UsageError } from './usage-error.js';
 
@@ -54,7 +55,5 @@ function described(error: unknown): { readonly code: string; readonly detail: st
       detail: error.detail,
       ...(error.instance === undefined ? {} : { instance: error.instance }),
     };
-  if (!(error instanceof Error)) return { code: 'FAILED', detail: String(error) };
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : 'FAILED';
-  return { code, detail: error.message };
+  return { code: errorCode(error) ?? 'FAILED', detail: error instanceof Error ? error.message : String(error) };
 }

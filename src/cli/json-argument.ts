@@ -32,7 +32,7 @@ export async function filterArgument(text: string | undefined): Promise<Filter |
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new UsageError('--filter takes an object, e.g. {"must":[{"key":"pos","match":{"value":"noun"}}]}');
   }
-  return value as Filter;
+  return value;
 }
 
 /** A vector: a JSON list of numbers, or an object that has one as `vector` (a document). */
@@ -42,5 +42,5 @@ export async function vectorArgument(text: string): Promise<readonly number[]> {
   if (!Array.isArray(list) || list.length === 0 || !list.every((item) => typeof item === 'number')) {
     throw new UsageError('--vector takes a list of numbers, e.g. [0.1, 0.2], or @file with one');
   }
-  return list as number[];
+  return list;
 }

@@ -12,18 +12,11 @@ import { serveCommand } from './commands/serve.js';
 import { shardCommands } from './commands/shards.js';
 import { statusCommand } from './commands/status.js';
 import { verifyCommand } from './commands/verify.js';
-import { connect, type Context, type GlobalOptions } from './connection.js';
+import { connect, type GlobalOptions } from './connection.js';
 import { EXIT, reportFailure } from './failure.js';
 import type { Host } from './host.js';
 import { Output } from './output.js';
-
-/**
- * Makes an action of commander out of what a command does. The command's arguments come after its flags; it resolves to
- * the exit code, and what it throws is reported.
- */
-export type RunCommand = <F, A extends readonly unknown[]>(
-  command: (context: Context, flags: F, ...args: A) => Promise<number>,
-) => (...args: unknown[]) => Promise<void>;
+import type { RunCommand } from './run-command.js';
 
 /** Runs one command line (without `node` and the script) and resolves to its exit code: 0, 1, or 2 for a wrong call. */
 export async function runCli(argv: readonly string[], host: Host): Promise<number> {
@@ -35,7 +28,7 @@ export async function runCli(argv: readonly string[], host: Host): Promise<numbe
       const flags = self.optsWithGlobals<GlobalOptions>();
       try {
         const context = connect(host, flags);
-        exitCode = await command(context, flags as never, ...(all.slice(0, -2) as never));
+        exitCode = await command(context, ...([flags, ...all.slice(0, -2)] as never[]));
       } catch (error) {
         exitCode = reportFailure(error, new Output(host, flags.json === true));
       }

@@ -27,7 +27,7 @@ export class Progress {
     this.#bar = new SingleBar(
       {
         format: `${label} {bar} {percentage}% | {documents} documents | {rate}/s | {left}`,
-        stream: printer as NodeJS.WritableStream,
+        stream: printer,
         barsize: 28,
         hideCursor: true,
         gracefulExit: false,

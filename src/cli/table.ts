@@ -41,8 +41,7 @@ export function table(columns: readonly Column[], rows: readonly (readonly (stri
 
 /** One line of at most `length` characters; control characters become spaces, so that data cannot drive a terminal. */
 export function shortened(text: string, length: number): string {
-  // eslint-disable-next-line no-control-regex -- control characters are exactly what is replaced
   const line = text.replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, ' ').trim();
-  const characters = [...line];
+  const characters = Array.from(line);
   return characters.length <= length ? line : `${characters.slice(0, Math.max(1, length - 1)).join('')}…`;
 }

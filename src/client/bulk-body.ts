@@ -33,7 +33,7 @@ const CHUNK_CHARS = 64 * 1024;
 /** Lines as a stream of bytes, made when the node takes them. */
 export class LineStream {
   readonly body: ReadableStream<Uint8Array>;
-  readonly #lines: AsyncIterator<BulkLine | string>;
+  readonly #lines: AsyncIterator<BulkLine | string, unknown>;
   readonly #encoder = new TextEncoder();
   readonly #idleMs: number;
   readonly #abort: AbortController;

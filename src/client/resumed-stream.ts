@@ -47,7 +47,7 @@ export async function* streamedObjects(
   for await (const item of ndjsonObjects(stream)) {
     const { error } = item;
     if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string') {
-      throw errorOfProblem(error.code, error as Record<string, unknown>, 200, '');
+      throw errorOfProblem(error.code, error, 200, '');
     }
     yield item;
   }

@@ -9,7 +9,6 @@ export const NODE_ID_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
 /** Names of collections and aliases. */
 export const COLLECTION_NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
 
-// eslint-disable-next-line no-control-regex -- control characters are exactly what is refused
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 
 /** What is wrong with a document id, or undefined when nothing is (api.md: 1–512 bytes, well-formed, no controls). */

@@ -15,7 +15,10 @@ let watch: LoopWatch;
 beforeAll(async () => {
   node = await startNode();
   ({ rest } = node);
-  for (const [name, similarity] of [['cosine', 'cosine'], ['dot', 'dot']]) {
+  for (const [name, similarity] of [
+    ['cosine', 'cosine'],
+    ['dot', 'dot'],
+  ]) {
     expectStatus(await rest.put(`/api/v1/collections/${name}`, { dimensions: 3, similarity }), 201);
   }
   expectStatus(await rest.put('/api/v1/documents/kept', { title: 'kept', vector: [1, 2, 3], metadata: { n: 1 } }), 201);
@@ -41,11 +44,7 @@ async function trace(): Promise<unknown> {
 }
 
 /** Sends something bad and checks that it is refused in words, quickly, and changes nothing. */
-async function refused(
-  send: () => Promise<Answer>,
-  codes: string | readonly string[],
-  detail?: RegExp,
-): Promise<void> {
+async function refused(send: () => Promise<Answer>, codes: string | readonly string[], detail?: RegExp): Promise<void> {
   const before = await trace();
   const answer = await withoutBlocking(watch, send);
   expectProblem(answer, codes, detail);
@@ -166,7 +165,11 @@ describe('ids', () => {
       );
     }
     const filter = { must: [{ ids: [id] }] };
-    await refused(() => rest.post('/api/v1/search', { text: 'x', filter }), ['INVALID_REQUEST', 'LIMIT_EXCEEDED'], /ids/);
+    await refused(
+      () => rest.post('/api/v1/search', { text: 'x', filter }),
+      ['INVALID_REQUEST', 'LIMIT_EXCEEDED'],
+      /ids/,
+    );
   });
 
   it.each([
@@ -207,7 +210,11 @@ describe('vectors', () => {
   ];
 
   it.each(BAD_VECTORS)('%s', async (_, vector, code, detail) => {
-    await refused(() => json('POST', '/api/v1/ingest?collection=cosine', `{"id":"bad","vector":${vector}}`), code, detail);
+    await refused(
+      () => json('POST', '/api/v1/ingest?collection=cosine', `{"id":"bad","vector":${vector}}`),
+      code,
+      detail,
+    );
     await refused(() => json('PUT', '/api/v1/documents/bad?collection=cosine', `{"vector":${vector}}`), code, detail);
     await refused(() => json('PATCH', '/api/v1/documents/kept', `{"vector":${vector}}`), code, detail);
     await refused(() => json('POST', '/api/v1/search', `{"collection":"cosine","vector":${vector}}`), code, detail);
@@ -249,7 +256,9 @@ describe('fields of a document', () => {
 });
 
 describe('searches', () => {
-  const manyClauses = (n: number) => ({ must: Array.from({ length: n }, (_, i) => ({ key: 'k', match: { value: i } })) });
+  const manyClauses = (n: number) => ({
+    must: Array.from({ length: n }, (_, i) => ({ key: 'k', match: { value: i } })),
+  });
   const nestedFilter = (depth: number): object => (depth === 1 ? { must: [] } : { must: [nestedFilter(depth - 1)] });
 
   it.each<readonly [string, object, string | readonly string[], RegExp]>([
@@ -271,7 +280,12 @@ describe('searches', () => {
     ['a filter 9 deep', { filter: nestedFilter(9) }, 'LIMIT_EXCEEDED', /8/],
     ['a filter that is an array', { filter: [] }, 'INVALID_REQUEST', /filter/],
     ['a clause without condition', { filter: { must: [{ key: 'a' }] } }, 'INVALID_REQUEST', /filter|must/],
-    ['a clause of two conditions', { filter: { must: [{ key: 'a', match: { value: 1 }, exists: true }] } }, 'INVALID_REQUEST', /filter|must/],
+    [
+      'a clause of two conditions',
+      { filter: { must: [{ key: 'a', match: { value: 1 }, exists: true }] } },
+      'INVALID_REQUEST',
+      /filter|must/,
+    ],
     ['a match without value', { filter: { must: [{ key: 'a', match: {} }] } }, 'INVALID_REQUEST', /match|value/],
     ['a match of an object', { filter: { must: [{ key: 'a', match: { value: {} } }] } }, 'INVALID_REQUEST', /value/],
     ['an empty range', { filter: { must: [{ key: 'a', range: {} }] } }, 'INVALID_REQUEST', /range/],
@@ -294,7 +308,9 @@ describe('searches', () => {
       { filter: manyClauses(64) },
       { filter: nestedFilter(8) },
     ]) {
-      const answer = await withoutBlocking(watch, () => rest.post('/api/v1/search', { text: 'x', vector: [1, 2, 3], ...fields }));
+      const answer = await withoutBlocking(watch, () =>
+        rest.post('/api/v1/search', { text: 'x', vector: [1, 2, 3], ...fields }),
+      );
       expectStatus(answer, 200);
     }
   });
@@ -304,9 +320,24 @@ describe('bodies built to take long', () => {
   const MEBIBYTES_8 = 8 * 1024 * 1024 - 4_096;
 
   it.each<readonly [string, string, string, string]>([
-    ['a vector of 4 million numbers', 'PUT', '/api/v1/documents/bad', `{"vector":[${'1,'.repeat(MEBIBYTES_8 / 2 - 20)}1]}`],
-    ['a million unknown fields', 'PUT', '/api/v1/documents/bad', `{${Array.from({ length: 700_000 }, (_, i) => `"${i.toString(36)}":1`).join(',')}}`],
-    ['a million keys in metadata', 'PUT', '/api/v1/documents/bad', `{"metadata":{${Array.from({ length: 700_000 }, (_, i) => `"${i.toString(36)}":1`).join(',')}}}`],
+    [
+      'a vector of 4 million numbers',
+      'PUT',
+      '/api/v1/documents/bad',
+      `{"vector":[${'1,'.repeat(MEBIBYTES_8 / 2 - 20)}1]}`,
+    ],
+    [
+      'a million unknown fields',
+      'PUT',
+      '/api/v1/documents/bad',
+      `{${Array.from({ length: 700_000 }, (_, i) => `"${i.toString(36)}":1`).join(',')}}`,
+    ],
+    [
+      'a million keys in metadata',
+      'PUT',
+      '/api/v1/documents/bad',
+      `{"metadata":{${Array.from({ length: 700_000 }, (_, i) => `"${i.toString(36)}":1`).join(',')}}}`,
+    ],
     ['a million ids', 'POST', '/api/v1/documents/get', `{"ids":[${'"a",'.repeat(2_000_000)}"a"]}`],
     ['a million clauses', 'POST', '/api/v1/search', `{"text":"x","filter":{"must":[${'{},'.repeat(2_000_000)}{}]}}`],
     ['a million documents that are none', 'POST', '/api/v1/ingest/bulk', `{"documents":[${'0,'.repeat(4_000_000)}0]}`],
@@ -392,7 +423,11 @@ describe('routes and methods', () => {
   });
 
   it.each(['?from=0', '?from=x', '?limit=0', '?limit=-3', '?follow=2'])('log%s', async (query) => {
-    await refused(() => rest.get(`/api/v1/shards/0/log${query}`), ['INVALID_REQUEST', 'LIMIT_EXCEEDED'], /from|limit|follow/);
+    await refused(
+      () => rest.get(`/api/v1/shards/0/log${query}`),
+      ['INVALID_REQUEST', 'LIMIT_EXCEEDED'],
+      /from|limit|follow/,
+    );
   });
 });
 

@@ -14,7 +14,12 @@ interface BulkBody {
   readonly total: number;
   readonly success: number;
   readonly failed: number;
-  readonly errors: readonly { readonly index: number; readonly id: string | null; readonly code: string; readonly detail: string }[];
+  readonly errors: readonly {
+    readonly index: number;
+    readonly id: string | null;
+    readonly code: string;
+    readonly detail: string;
+  }[];
   readonly session: string;
 }
 
@@ -69,7 +74,9 @@ const MIXED: readonly { readonly item: unknown; readonly codes?: readonly string
 ];
 
 function expectMixed(body: BulkBody): void {
-  const bad = MIXED.flatMap(({ codes, detail, item }, index) => (codes === undefined ? [] : [{ index, codes, detail, item }]));
+  const bad = MIXED.flatMap(({ codes, detail, item }, index) =>
+    codes === undefined ? [] : [{ index, codes, detail, item }],
+  );
   expect(body.errors.map(({ index }) => index)).toEqual(bad.map(({ index }) => index));
   bad.forEach(({ codes, detail, item }, i) => {
     const error = body.errors[i];
@@ -86,20 +93,30 @@ describe('bulk as JSON', () => {
     const name = await collection('json-all');
     const documents = corpus(1, 50, 4);
     const answer = await rest.post(`/api/v1/ingest/bulk?collection=${name}`, { documents });
-    expect(bulkBody(answer, 201)).toEqual({ total: 50, success: 50, failed: 0, errors: [], session: expect.any(String) });
+    expect(bulkBody(answer, 201)).toEqual({
+      total: 50,
+      success: 50,
+      failed: 0,
+      errors: [],
+      session: expect.any(String),
+    });
     expect(await count(rest, undefined, name)).toBe(50);
   });
 
   it('stores the good ones and lists each bad one with its index', async () => {
     const name = await collection('json-mixed', { dimensions: 3 });
-    const answer = await rest.post(`/api/v1/ingest/bulk?collection=${name}`, { documents: MIXED.map(({ item }) => item) });
+    const answer = await rest.post(`/api/v1/ingest/bulk?collection=${name}`, {
+      documents: MIXED.map(({ item }) => item),
+    });
     expectMixed(bulkBody(answer, 200));
     expect(await ids(name)).toEqual(['g1', 'g15', 'g4']);
   });
 
   it('answers 400 when none is stored', async () => {
     const name = await collection('json-none');
-    const answer = await rest.post(`/api/v1/ingest/bulk?collection=${name}`, { documents: [{ id: '' }, { title: 'x' }] });
+    const answer = await rest.post(`/api/v1/ingest/bulk?collection=${name}`, {
+      documents: [{ id: '' }, { title: 'x' }],
+    });
     const body = refusedBulk(answer, ['INVALID_REQUEST']);
     expect(body).toEqual(expect.objectContaining({ total: 2, success: 0, failed: 2 }));
     expect(body.errors.map(({ index }) => index)).toEqual([0, 1]);
@@ -124,7 +141,9 @@ describe('bulk as JSON', () => {
     const name = await collection('json-large');
     const watch = new LoopWatch(node.base);
     try {
-      const body = { documents: Array.from({ length: 8_000 }, (_, i) => ({ id: `d${i}`, content: 'lorem '.repeat(160) })) };
+      const body = {
+        documents: Array.from({ length: 8_000 }, (_, i) => ({ id: `d${i}`, content: 'lorem '.repeat(160) })),
+      };
       expect(JSON.stringify(body).length).toBeLessThan(8 * 1024 * 1024);
       const answer = await withoutBlocking(watch, () => rest.post(`/api/v1/ingest/bulk?collection=${name}`, body));
       expect(bulkBody(answer, 201).success).toBe(8_000);
@@ -184,7 +203,9 @@ describe('bulk as NDJSON', () => {
 
   it('lists the first 1 000 errors in line order and counts all', async () => {
     const name = await collection('nd-many-bad');
-    const lines = Array.from({ length: 2_600 }, (_, i) => (i % 2 === 0 ? { id: `g${i}`, title: 't' } : { id: `b${i}` }));
+    const lines = Array.from({ length: 2_600 }, (_, i) =>
+      i % 2 === 0 ? { id: `g${i}`, title: 't' } : { id: `b${i}` },
+    );
     const body = bulkBody(await rest.bulk(ndjson(lines), `?collection=${name}`), 200);
     expect(body).toEqual(expect.objectContaining({ total: 2_600, success: 1_300, failed: 1_300 }));
     expect(body.errors.map(({ index }) => index)).toEqual(Array.from({ length: 1_000 }, (_, i) => 2 * i + 1));
@@ -260,7 +281,9 @@ describe('a long stream', () => {
 
   it('holds the sender back instead of taking what it cannot store', async () => {
     const name = await collection('nd-pressure');
-    const line = Buffer.from(ndjson(Array.from({ length: 200 }, (_, i) => ({ id: `p${i}`, content: 'y'.repeat(4_000) }))));
+    const line = Buffer.from(
+      ndjson(Array.from({ length: 200 }, (_, i) => ({ id: `p${i}`, content: 'y'.repeat(4_000) }))),
+    );
     let sent = 0;
     async function* endless(): AsyncGenerator<Uint8Array> {
       for (let i = 0; i < 120; i++) {

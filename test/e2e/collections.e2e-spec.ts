@@ -38,7 +38,9 @@ async function searchIds(body: object): Promise<string[]> {
 
 describe('collections', () => {
   it('default always exists', async () => {
-    expect(expectStatus<Collection>(await rest.get(at('default')), 200)).toEqual(expect.objectContaining({ documents: 0 }));
+    expect(expectStatus<Collection>(await rest.get(at('default')), 200)).toEqual(
+      expect.objectContaining({ documents: 0 }),
+    );
     expect((await list()).map(({ name }) => name)).toContain('default');
   });
 
@@ -67,7 +69,14 @@ describe('collections', () => {
   it('count their own live documents, and hold the same id each for itself', async () => {
     expectStatus(await rest.put(at('left'), {}), 201);
     expectStatus(await rest.put(at('right'), {}), 201);
-    await store(rest, [{ id: 'x', title: 'left' }, { id: 'y', title: 'left' }], '?collection=left');
+    await store(
+      rest,
+      [
+        { id: 'x', title: 'left' },
+        { id: 'y', title: 'left' },
+      ],
+      '?collection=left',
+    );
     await store(rest, [{ id: 'x', title: 'right' }], '?collection=right');
     expectStatus(await rest.delete(document('y', 'left')), 200);
     expect(expectStatus<Collection>(await rest.get(at('left')), 200).documents).toBe(1);
@@ -132,7 +141,11 @@ describe('the dimension of a collection', () => {
     expectStatus(await rest.put(document('a', 'first-vector'), { vector: [1, 2, 3] }), 201);
     expect(expectStatus<Collection>(await rest.get(at('first-vector')), 200).dimensions).toBe(3);
     expectProblem(await rest.put(document('b', 'first-vector'), { vector: [1, 2] }), 'DIMENSION_MISMATCH', /2.*3|3.*2/);
-    expectProblem(await rest.patch(document('a', 'first-vector'), { vector: [1, 2, 3, 4] }), 'DIMENSION_MISMATCH', /3.*4|4.*3/);
+    expectProblem(
+      await rest.patch(document('a', 'first-vector'), { vector: [1, 2, 3, 4] }),
+      'DIMENSION_MISMATCH',
+      /3.*4|4.*3/,
+    );
     const search = await rest.post('/api/v1/search', { vector: [1, 2], collection: 'first-vector' });
     expectProblem(search, 'DIMENSION_MISMATCH', /2.*3|3.*2/);
     expect(await count(rest, undefined, 'first-vector')).toBe(2);
@@ -171,7 +184,12 @@ describe('dropping and making again', () => {
   it('leaves nothing of the old collection, in no leg and over a restart', async () => {
     const name = 'reborn';
     expectStatus(await rest.put(at(name), { dimensions: 2, similarity: 'dot' }), 201);
-    const documents = Array.from({ length: 100 }, (_, i) => ({ id: `d${i}`, content: 'old words', vector: [1, i], metadata: { i } }));
+    const documents = Array.from({ length: 100 }, (_, i) => ({
+      id: `d${i}`,
+      content: 'old words',
+      vector: [1, i],
+      metadata: { i },
+    }));
     await store(rest, documents, `?collection=${name}`);
     expectStatus(await rest.delete(at(name)), 200, 204);
     expectProblem(await rest.get(at(name)), 'COLLECTION_NOT_FOUND');
@@ -189,7 +207,10 @@ describe('dropping and making again', () => {
     ({ rest } = node);
     await empty();
 
-    const created = expectStatus<{ created: boolean }>(await rest.put(document('d1', name), { vector: [1, 2, 3] }), 201);
+    const created = expectStatus<{ created: boolean }>(
+      await rest.put(document('d1', name), { vector: [1, 2, 3] }),
+      201,
+    );
     expect(created.created).toBe(true);
     expect(await searchIds({ vector: [1, 1, 1], collection: name })).toEqual(['d1']);
     await node.restart();
@@ -264,7 +285,11 @@ describe('aliases', () => {
   it('need a collection that is there', async () => {
     expectProblem(await rest.put(aliasAt('to-nothing'), { collection: 'nowhere' }), 'COLLECTION_NOT_FOUND', /nowhere/);
     expectProblem(await rest.put(aliasAt('to-nothing'), {}), 'INVALID_REQUEST', /collection/);
-    expectProblem(await rest.put(aliasAt('to-nothing'), { collection: 'blue', target: 1 }), 'INVALID_REQUEST', /target/);
+    expectProblem(
+      await rest.put(aliasAt('to-nothing'), { collection: 'blue', target: 1 }),
+      'INVALID_REQUEST',
+      /target/,
+    );
     expectProblem(await rest.get(aliasAt('to-nothing')), 'ALIAS_NOT_FOUND');
   });
 

@@ -95,7 +95,11 @@ describe('ingest', () => {
   });
 
   it('refuses a document without any of them', async () => {
-    expectProblem(await rest.post('/api/v1/ingest', { id: 'empty' }), 'INVALID_REQUEST', /title|content|vector|metadata/);
+    expectProblem(
+      await rest.post('/api/v1/ingest', { id: 'empty' }),
+      'INVALID_REQUEST',
+      /title|content|vector|metadata/,
+    );
     expectProblem(await rest.get(path('empty')), 'DOCUMENT_NOT_FOUND');
   });
 
@@ -111,7 +115,23 @@ describe('ingest', () => {
 
   it('keeps ids apart that differ in anything, and takes every well-formed one of 512 bytes', async () => {
     const name = await collection('ids');
-    const ids = ['a', 'A', ' a', 'a ', 'ä', 'a\u0308', '%61', 'a/b', '../a', '?', '#', '😀', 'é'.repeat(256), '0', '__proto__'];
+    const ids = [
+      'a',
+      'A',
+      ' a',
+      'a ',
+      'ä',
+      'a\u0308',
+      '%61',
+      'a/b',
+      '../a',
+      '?',
+      '#',
+      '😀',
+      'é'.repeat(256),
+      '0',
+      '__proto__',
+    ];
     for (const id of ids) {
       const answer = await rest.put(path(id, `?collection=${name}`), { title: `title of ${id}` });
       expect({ id, status: answer.status, given: answer.json<Written>().id }).toEqual({ id, status: 201, given: id });
@@ -168,18 +188,27 @@ describe('put', () => {
       await rest.put(path('cond'), { title: 'two' }, { 'if-match': `"${first.version}"` }),
       200,
     );
-    expectProblem(await rest.put(path('cond'), { title: 'x' }, { 'if-match': `"${first.version}"` }), 'VERSION_CONFLICT');
+    expectProblem(
+      await rest.put(path('cond'), { title: 'x' }, { 'if-match': `"${first.version}"` }),
+      'VERSION_CONFLICT',
+    );
     expect(expectStatus(await rest.get(path('cond')), 200)).toEqual(
       expect.objectContaining({ title: 'two', version: second.version }),
     );
-    expectProblem(await rest.put(path('cond-not'), { title: 'x' }, { 'if-match': `"${first.version}"` }), 'VERSION_CONFLICT');
+    expectProblem(
+      await rest.put(path('cond-not'), { title: 'x' }, { 'if-match': `"${first.version}"` }),
+      'VERSION_CONFLICT',
+    );
     expectProblem(await rest.get(path('cond-not')), 'DOCUMENT_NOT_FOUND');
   });
 
   it('lets If-None-Match create again what was deleted', async () => {
     const first = expectStatus<Written>(await rest.put(path('again'), { title: 'one' }), 201);
     expectStatus(await rest.delete(path('again')), 200);
-    const second = expectStatus<Written>(await rest.put(path('again'), { title: 'two' }, { 'if-none-match': '*' }), 201);
+    const second = expectStatus<Written>(
+      await rest.put(path('again'), { title: 'two' }, { 'if-none-match': '*' }),
+      201,
+    );
     expect(second.created).toBe(true);
     expect(second.version > first.version).toBe(true);
   });
@@ -200,7 +229,11 @@ describe('put', () => {
     ['If-None-Match of a version', { 'if-none-match': '"abc"' }],
     ['both conditions', { 'if-match': '"abc"', 'if-none-match': '*' }],
   ])('refuses %s', async (_, headers) => {
-    expectProblem(await rest.put(path('bad-condition'), { title: 't' }, headers), 'INVALID_REQUEST', /If-(None-)?Match/i);
+    expectProblem(
+      await rest.put(path('bad-condition'), { title: 't' }, headers),
+      'INVALID_REQUEST',
+      /If-(None-)?Match/i,
+    );
     expectProblem(await rest.get(path('bad-condition')), 'DOCUMENT_NOT_FOUND');
   });
 
@@ -240,8 +273,10 @@ describe('patch', () => {
     await rest.put(path('patched-text'), { content: 'marzipan', metadata: { patchedKind: 1 } });
     await rest.patch(path('patched-text'), { content: 'gingerbread', metadata: { patchedKind: 2 } });
     const search = async (text: string) =>
-      expectStatus<{ results: { id: string }[] }>(await rest.post('/api/v1/search', { text, consistency: 'primary' }), 200)
-        .results.map(({ id }) => id);
+      expectStatus<{ results: { id: string }[] }>(
+        await rest.post('/api/v1/search', { text, consistency: 'primary' }),
+        200,
+      ).results.map(({ id }) => id);
     expect(await search('marzipan')).toEqual([]);
     expect(await search('gingerbread')).toEqual(['patched-text']);
     expect(await count(rest, { must: [{ key: 'patchedKind', match: { value: 1 } }] })).toBe(0);
@@ -256,13 +291,18 @@ describe('patch', () => {
   it('holds If-Match', async () => {
     const { version } = expectStatus<Written>(await rest.put(path('patch-cond'), { title: 'one' }), 201);
     expectStatus(await rest.patch(path('patch-cond'), { title: 'two' }, { 'if-match': `"${version}"` }), 200);
-    expectProblem(await rest.patch(path('patch-cond'), { title: 'x' }, { 'if-match': `"${version}"` }), 'VERSION_CONFLICT');
+    expectProblem(
+      await rest.patch(path('patch-cond'), { title: 'x' }, { 'if-match': `"${version}"` }),
+      'VERSION_CONFLICT',
+    );
     expect(expectStatus(await rest.get(path('patch-cond')), 200)).toHaveProperty('title', 'two');
   });
 
   it('loses no concurrent patch of different members', async () => {
     await rest.put(path('patch-race'), { metadata: {} });
-    const patches = Array.from({ length: 20 }, (_, i) => rest.patch(path('patch-race'), { metadata: { [`k${i}`]: i } }));
+    const patches = Array.from({ length: 20 }, (_, i) =>
+      rest.patch(path('patch-race'), { metadata: { [`k${i}`]: i } }),
+    );
     for (const answer of await Promise.all(patches)) expectStatus(answer, 200);
     const { metadata } = expectStatus<{ metadata: object }>(await rest.get(path('patch-race')), 200);
     expect(Object.keys(metadata)).toHaveLength(20);
@@ -271,7 +311,10 @@ describe('patch', () => {
 
 describe('delete', () => {
   it('answers 200 with the version of the deletion, then 404 for ever', async () => {
-    const { version } = expectStatus<Written>(await rest.put(path('deleted'), { content: 'unicorn', vector: [9, 9, 9] }), 201);
+    const { version } = expectStatus<Written>(
+      await rest.put(path('deleted'), { content: 'unicorn', vector: [9, 9, 9] }),
+      201,
+    );
     const answer = expectStatus<{ version: string }>(await rest.delete(path('deleted')), 200);
     expect(answer).toEqual(
       expect.objectContaining({ id: 'deleted', deleted: true, version: expect.stringMatching(/.+/) }),
@@ -298,7 +341,11 @@ describe('delete', () => {
 describe('get, delete and count of many', () => {
   it('gets many: what is there, and what is missing', async () => {
     const name = await collection('many');
-    await store(rest, [1, 2, 3].map((i) => ({ id: `m${i}`, title: `t${i}`, vector: [i, i] })), `?collection=${name}`);
+    await store(
+      rest,
+      [1, 2, 3].map((i) => ({ id: `m${i}`, title: `t${i}`, vector: [i, i] })),
+      `?collection=${name}`,
+    );
     const answer = await rest.post(`/api/v1/documents/get?collection=${name}`, { ids: ['m3', 'nope', 'm1'] });
     const body = expectStatus<{ documents: { id: string; version: string }[]; missing: string[] }>(answer, 200);
     expect(body.missing).toEqual(['nope']);
@@ -308,18 +355,27 @@ describe('get, delete and count of many', () => {
 
   it('deletes many by ids, and says what it did not', async () => {
     const name = await collection('delete-many');
-    await store(rest, [1, 2, 3].map((i) => ({ id: `m${i}`, title: 't' })), `?collection=${name}`);
+    await store(
+      rest,
+      [1, 2, 3].map((i) => ({ id: `m${i}`, title: 't' })),
+      `?collection=${name}`,
+    );
     const answer = await rest.post(`/api/v1/documents/delete?collection=${name}`, { ids: ['m1', 'nope', 'm2'] });
     const body = expectStatus<{ deleted: number; failed: number; errors: { id: string; code: string }[] }>(answer, 200);
     expect(body.deleted).toBe(2);
     expect(body.errors).toHaveLength(body.failed);
-    for (const error of body.errors) expect(error).toEqual(expect.objectContaining({ id: 'nope', code: 'DOCUMENT_NOT_FOUND' }));
+    for (const error of body.errors)
+      expect(error).toEqual(expect.objectContaining({ id: 'nope', code: 'DOCUMENT_NOT_FOUND' }));
     expect((await everything(rest, name)).map(({ id }) => id)).toEqual(['m3']);
   });
 
   it('deletes by filter exactly what the filter counts', async () => {
     const name = await collection('delete-by-filter');
-    const documents = Array.from({ length: 2_500 }, (_, i) => ({ id: `d${i}`, title: 't', metadata: { even: i % 2 === 0 } }));
+    const documents = Array.from({ length: 2_500 }, (_, i) => ({
+      id: `d${i}`,
+      title: 't',
+      metadata: { even: i % 2 === 0 },
+    }));
     await store(rest, documents, `?collection=${name}`);
     const filter = { must: [{ key: 'even', match: { value: true } }] };
     expect(await count(rest, filter, name)).toBe(1_250);
@@ -331,7 +387,11 @@ describe('get, delete and count of many', () => {
 
   it('wants ids or a filter, one of them, at most 1 000 ids', async () => {
     expectProblem(await rest.post('/api/v1/documents/delete', {}), 'INVALID_REQUEST', /ids|filter/);
-    expectProblem(await rest.post('/api/v1/documents/delete', { ids: ['a'], filter: {} }), 'INVALID_REQUEST', /ids|filter/);
+    expectProblem(
+      await rest.post('/api/v1/documents/delete', { ids: ['a'], filter: {} }),
+      'INVALID_REQUEST',
+      /ids|filter/,
+    );
     const ids = Array.from({ length: 1_001 }, (_, i) => `i${i}`);
     for (const call of ['get', 'delete']) {
       const answer = await rest.post(`/api/v1/documents/${call}`, { ids });
@@ -393,20 +453,32 @@ describe('scroll', () => {
     expect(Object.keys(whole.documents[0]).sort()).toEqual(['content', 'id', 'metadata', 'title', 'vector', 'version']);
     expect((await scroll({ limit: 3 })).documents).toHaveLength(3);
     expectProblem(await rest.post('/api/v1/documents/scroll', { limit: 1_001 }), 'LIMIT_EXCEEDED', /1.?000/);
-    expectProblem(await rest.post('/api/v1/documents/scroll', { limit: 0 }), ['INVALID_REQUEST', 'LIMIT_EXCEEDED'], /limit/);
+    expectProblem(
+      await rest.post('/api/v1/documents/scroll', { limit: 0 }),
+      ['INVALID_REQUEST', 'LIMIT_EXCEEDED'],
+      /limit/,
+    );
     expectProblem(await rest.post('/api/v1/documents/scroll', { cursor: 'no cursor' }), 'INVALID_REQUEST', /cursor/);
   });
 
   it('takes 100 a page without a limit', async () => {
     const name = await collection('scroll-default');
-    await store(rest, Array.from({ length: 150 }, (_, i) => ({ id: `p${i}`, title: 't' })), `?collection=${name}`);
+    await store(
+      rest,
+      Array.from({ length: 150 }, (_, i) => ({ id: `p${i}`, title: 't' })),
+      `?collection=${name}`,
+    );
     const page = await rest.post(`/api/v1/documents/scroll?collection=${name}`, {});
     expect(expectStatus<{ documents: unknown[] }>(page, 200).documents).toHaveLength(100);
   });
 
   it('goes on while documents around the cursor come and go', async () => {
     const name = await collection('scroll-live');
-    await store(rest, Array.from({ length: 40 }, (_, i) => ({ id: `l${i}`, title: 't' })), `?collection=${name}`);
+    await store(
+      rest,
+      Array.from({ length: 40 }, (_, i) => ({ id: `l${i}`, title: 't' })),
+      `?collection=${name}`,
+    );
     const seen = new Set<string>();
     let cursor: string | null = null;
     for (let page = 0; page === 0 || cursor !== null; page++) {
@@ -432,7 +504,10 @@ describe('idempotency keys', () => {
     const headers = { 'idempotency-key': 'key-1' };
     const first = expectStatus<Written>(await rest.post('/api/v1/ingest', { id: 'idem', title: 'one' }, headers), 201);
     expectStatus(await rest.put(path('idem'), { title: 'two' }), 200);
-    const repeated = expectStatus<Written>(await rest.post('/api/v1/ingest', { id: 'idem', title: 'one' }, headers), 201);
+    const repeated = expectStatus<Written>(
+      await rest.post('/api/v1/ingest', { id: 'idem', title: 'one' }, headers),
+      201,
+    );
     expect({ ...repeated, session: '', indexed: true }).toEqual({ ...first, session: '' });
     expect(expectStatus(await rest.get(path('idem')), 200)).toHaveProperty('title', 'two');
   });
@@ -451,9 +526,14 @@ describe('idempotency keys', () => {
     expect(expectStatus<Written>(await patch(), 200)).toHaveProperty('version', patched.version);
     const remove = () => rest.delete(path('idem-3'), { 'idempotency-key': 'key-4' });
     const removed = expectStatus<{ version: string }>(await remove(), 200);
-    expect(expectStatus(await remove(), 200)).toEqual(expect.objectContaining({ deleted: true, version: removed.version }));
+    expect(expectStatus(await remove(), 200)).toEqual(
+      expect.objectContaining({ deleted: true, version: removed.version }),
+    );
 
-    const documents = [{ id: 'idem-b1', title: 't' }, { id: 'idem-b2', title: 't' }];
+    const documents = [
+      { id: 'idem-b1', title: 't' },
+      { id: 'idem-b2', title: 't' },
+    ];
     const bulk = () => rest.post('/api/v1/ingest/bulk', { documents }, { 'idempotency-key': 'key-5' });
     expectStatus(await bulk(), 201);
     const versions = async () =>
@@ -501,7 +581,11 @@ describe('sessions', () => {
 
   it('refuses a token that is none', async () => {
     expectProblem(await rest.post('/api/v1/search', { text: 'x', session: '***' }), 'INVALID_REQUEST', /session/i);
-    expectProblem(await rest.get(path('sess-1'), { headers: { 'spector-session': 'AAAA' } }), 'INVALID_REQUEST', /session/i);
+    expectProblem(
+      await rest.get(path('sess-1'), { headers: { 'spector-session': 'AAAA' } }),
+      'INVALID_REQUEST',
+      /session/i,
+    );
   });
 });
 
@@ -551,7 +635,11 @@ describe('limits of one document', () => {
       Object.fromEntries(Array.from({ length: to - from }, (_, i) => [`key${from + i}`, from + i]));
     expectStatus(await rest.put(path('first', `?collection=${name}`), { metadata: keys(0, 200) }), 201);
     expectStatus(await rest.put(path('second', `?collection=${name}`), { metadata: keys(100, 256) }), 201);
-    expectProblem(await rest.put(path('third', `?collection=${name}`), { metadata: { one: 1 } }), 'LIMIT_EXCEEDED', /256/);
+    expectProblem(
+      await rest.put(path('third', `?collection=${name}`), { metadata: { one: 1 } }),
+      'LIMIT_EXCEEDED',
+      /256/,
+    );
     expectStatus(await rest.put(path('fourth', `?collection=${name}`), { metadata: keys(250, 256) }), 201);
     expect(await count(rest, undefined, name)).toBe(3);
   });

@@ -79,9 +79,18 @@ describe('modes and defaults', () => {
     const found = await search(body);
     expect(found.mode).toBe(mode);
     expect(found.results).toHaveLength(10);
-    expect(Object.keys(found).sort()).toEqual(
-      ['coverage', 'fusion', 'mapEpoch', 'mode', 'partial', 'queryTimeMs', 'results', 'session', 'shards', 'totalHits'],
-    );
+    expect(Object.keys(found).sort()).toEqual([
+      'coverage',
+      'fusion',
+      'mapEpoch',
+      'mode',
+      'partial',
+      'queryTimeMs',
+      'results',
+      'session',
+      'shards',
+      'totalHits',
+    ]);
     expect(found).toEqual(
       expect.objectContaining({
         totalHits: 10,
@@ -95,7 +104,9 @@ describe('modes and defaults', () => {
     );
     const legs = mode === 'HYBRID' ? ['keyword', 'vector'] : [mode.toLowerCase()];
     for (const hit of found.results) {
-      expect(hit).toEqual(expect.objectContaining({ id: expect.any(String), score: expect.any(Number), version: expect.any(String) }));
+      expect(hit).toEqual(
+        expect.objectContaining({ id: expect.any(String), score: expect.any(Number), version: expect.any(String) }),
+      );
       for (const leg of Object.keys(hit.ranks)) expect(legs).toContain(leg);
       expect(Object.keys(hit.ranks).length).toBeGreaterThan(0);
     }
@@ -117,9 +128,18 @@ describe('modes and defaults', () => {
   });
 
   it('takes limit and k for topK, and refuses two of them', async () => {
-    for (const name of ['topK', 'limit', 'k']) expect((await search({ vector: QUERY, [name]: 3 })).results).toHaveLength(3);
-    for (const pair of [{ topK: 3, k: 3 }, { limit: 3, k: 4 }, { topK: 1, limit: 1, k: 1 }]) {
-      expectProblem(await rest.post('/api/v1/search', { vector: QUERY, ...pair }), 'INVALID_REQUEST', /topK|limit|\bk\b/);
+    for (const name of ['topK', 'limit', 'k'])
+      expect((await search({ vector: QUERY, [name]: 3 })).results).toHaveLength(3);
+    for (const pair of [
+      { topK: 3, k: 3 },
+      { limit: 3, k: 4 },
+      { topK: 1, limit: 1, k: 1 },
+    ]) {
+      expectProblem(
+        await rest.post('/api/v1/search', { vector: QUERY, ...pair }),
+        'INVALID_REQUEST',
+        /topK|limit|\bk\b/,
+      );
     }
   });
 
@@ -155,7 +175,11 @@ describe('modes and defaults', () => {
   });
 
   it('answers 404 to a collection that is not there', async () => {
-    expectProblem(await rest.post('/api/v1/search', { text: 'x', collection: 'nowhere' }), 'COLLECTION_NOT_FOUND', /nowhere/);
+    expectProblem(
+      await rest.post('/api/v1/search', { text: 'x', collection: 'nowhere' }),
+      'COLLECTION_NOT_FOUND',
+      /nowhere/,
+    );
   });
 
   it('answers a timeout that is up with QUERY_TIMEOUT or in time', async () => {
@@ -167,7 +191,11 @@ describe('modes and defaults', () => {
 
   it('checks minCoverage', async () => {
     expect((await search({ text: TEXT, minCoverage: 1 })).coverage).toBe(1);
-    expectProblem(await rest.post('/api/v1/search', { text: TEXT, minCoverage: 1.5 }), 'INVALID_REQUEST', /minCoverage/);
+    expectProblem(
+      await rest.post('/api/v1/search', { text: TEXT, minCoverage: 1.5 }),
+      'INVALID_REQUEST',
+      /minCoverage/,
+    );
   });
 });
 
@@ -176,7 +204,9 @@ describe('scores', () => {
     const exact = await search({ vector: QUERY, topK: 20, params: { exact: true } });
     expectRanking(exact, vectorLeg(DOCUMENTS, QUERY, 'cosine').slice(0, 20));
     const indexed = await search({ vector: QUERY, topK: 20, params: { ef: 600 } });
-    expect(indexed.results.map(({ id, score }) => [id, score])).toEqual(exact.results.map(({ id, score }) => [id, score]));
+    expect(indexed.results.map(({ id, score }) => [id, score])).toEqual(
+      exact.results.map(({ id, score }) => [id, score]),
+    );
     exact.results.forEach(({ ranks }, i) => expect(ranks).toEqual({ vector: i + 1 }));
   });
 
@@ -199,7 +229,10 @@ describe('scores', () => {
     const found = await search({ text: TEXT, topK: 30 });
     expectRanking(found, keywordLeg(DOCUMENTS, TEXT).slice(0, 30));
     found.results.forEach(({ ranks }, i) => expect(ranks).toEqual({ keyword: i + 1 }));
-    expectRanking(await search({ text: TEXT, topK: 30, params: { exact: true } }), keywordLeg(DOCUMENTS, TEXT).slice(0, 30));
+    expectRanking(
+      await search({ text: TEXT, topK: 30, params: { exact: true } }),
+      keywordLeg(DOCUMENTS, TEXT).slice(0, 30),
+    );
   });
 
   it('of KEYWORD keep to the tokenizer that is documented', async () => {
@@ -257,7 +290,11 @@ describe('fusion', () => {
   const hybrid = (body: object) => search({ text: TEXT, vector: QUERY, params: { exact: true }, ...body });
 
   it('is reciprocal rank fusion with k 60 of legs of max(2·(offset + topK), 50)', async () => {
-    for (const [topK, offset] of [[10, 0], [40, 0], [10, 30]]) {
+    for (const [topK, offset] of [
+      [10, 0],
+      [40, 0],
+      [10, 30],
+    ]) {
       const found = await hybrid({ topK, offset });
       expectRanking(found, rrf(...legs(topK, offset)).slice(offset, offset + topK));
     }
@@ -289,7 +326,10 @@ describe('fusion', () => {
 
   it('takes legSize', async () => {
     const found = await hybrid({ topK: 5, params: { exact: true, legSize: 7 } });
-    const [vector, keyword] = [vectorLeg(DOCUMENTS, QUERY, 'cosine').slice(0, 7), keywordLeg(DOCUMENTS, TEXT).slice(0, 7)];
+    const [vector, keyword] = [
+      vectorLeg(DOCUMENTS, QUERY, 'cosine').slice(0, 7),
+      keywordLeg(DOCUMENTS, TEXT).slice(0, 7),
+    ];
     expectRanking(found, rrf(vector, keyword).slice(0, 5));
   });
 
@@ -300,7 +340,11 @@ describe('fusion', () => {
     ['a negative weight', { method: 'rrf', weights: { vector: -1 } }],
     ['an unknown field', { method: 'rrf', beta: 1 }],
   ])('refuses %s', async (_, fusion) => {
-    expectProblem(await rest.post('/api/v1/search', { text: TEXT, vector: QUERY, fusion }), 'INVALID_REQUEST', /fusion|method|alpha|weights|beta/);
+    expectProblem(
+      await rest.post('/api/v1/search', { text: TEXT, vector: QUERY, fusion }),
+      'INVALID_REQUEST',
+      /fusion|method|alpha|weights|beta/,
+    );
   });
 });
 
@@ -326,7 +370,11 @@ describe('pages and ties', () => {
   });
 
   it('breaks ties by id, over shards and pages', async () => {
-    const documents = Array.from({ length: 120 }, (_, i) => ({ id: `tie-${i}`, content: 'same words', vector: [1, 2, 3] }));
+    const documents = Array.from({ length: 120 }, (_, i) => ({
+      id: `tie-${i}`,
+      content: 'same words',
+      vector: [1, 2, 3],
+    }));
     const name = await filled('ties', documents);
     const sorted = ranked(documents.map(({ id }) => ({ id, score: 0 }))).map(({ id }) => id);
     for (const query of [{ vector: [1, 2, 3] }, { text: 'same words' }, { vector: [1, 2, 3], text: 'same words' }]) {
@@ -344,32 +392,93 @@ describe('filters', () => {
   const numberOf = (document: OracleDocument): number => document.metadata?.number as number;
 
   const CASES: readonly (readonly [string, object, Passes])[] = [
-    ['match a string', { must: [{ key: 'group', match: { value: 'fizz' } }] }, (d) => values(d, 'group').includes('fizz')],
+    [
+      'match a string',
+      { must: [{ key: 'group', match: { value: 'fizz' } }] },
+      (d) => values(d, 'group').includes('fizz'),
+    ],
     ['match a number', { must: [{ key: 'number', match: { value: 42 } }] }, (d) => numberOf(d) === 42],
     ['numbers are not strings', { must: [{ key: 'number', match: { value: '42' } }] }, () => false],
-    ['match a boolean', { must: [{ key: 'deep.even', match: { value: true } }] }, (d) => values(d, 'deep.even')[0] === true],
+    [
+      'match a boolean',
+      { must: [{ key: 'deep.even', match: { value: true } }] },
+      (d) => values(d, 'deep.even')[0] === true,
+    ],
     ['match null', { must: [{ key: 'rare', match: { value: null } }] }, (d) => numberOf(d) % 6 === 0],
-    ['match any of some', { must: [{ key: 'deep.level', match: { any: [1, 3, '4'] } }] }, (d) => [1, 3].includes(values(d, 'deep.level')[0] as number)],
-    ['match an element of an array', { must: [{ key: 'tags', match: { value: 't2' } }] }, (d) => values(d, 'tags').includes('t2')],
-    ['a range of numbers', { must: [{ key: 'number', range: { gte: 100, lt: 110 } }] }, (d) => numberOf(d) >= 100 && numberOf(d) < 110],
+    [
+      'match any of some',
+      { must: [{ key: 'deep.level', match: { any: [1, 3, '4'] } }] },
+      (d) => [1, 3].includes(values(d, 'deep.level')[0] as number),
+    ],
+    [
+      'match an element of an array',
+      { must: [{ key: 'tags', match: { value: 't2' } }] },
+      (d) => values(d, 'tags').includes('t2'),
+    ],
+    [
+      'a range of numbers',
+      { must: [{ key: 'number', range: { gte: 100, lt: 110 } }] },
+      (d) => numberOf(d) >= 100 && numberOf(d) < 110,
+    ],
     ['an open range', { must: [{ key: 'number', range: { gt: 590 } }] }, (d) => numberOf(d) > 590],
     ['a range up to', { must: [{ key: 'number', range: { lte: 3 } }] }, (d) => numberOf(d) <= 3],
-    ['a range of dates as text', { must: [{ key: 'day', range: { gte: '2024-03-01', lt: '2024-06-01' } }] }, (d) => {
-      const day = d.metadata?.day as string;
-      return day >= '2024-03-01' && day < '2024-06-01';
-    }],
+    [
+      'a range of dates as text',
+      { must: [{ key: 'day', range: { gte: '2024-03-01', lt: '2024-06-01' } }] },
+      (d) => {
+        const day = d.metadata?.day as string;
+        return day >= '2024-03-01' && day < '2024-06-01';
+      },
+    ],
     ['a range of text over numbers', { must: [{ key: 'number', range: { gte: '0' } }] }, () => false],
     ['exists', { must: [{ key: 'rare', exists: true }] }, (d) => numberOf(d) % 6 === 0],
     ['exists of an object', { must: [{ key: 'deep', exists: true }] }, () => true],
     ['exists of nothing', { must: [{ key: 'deep.nothing', exists: true }] }, () => false],
     ['ids', { must: [{ ids: ['doc-1', 'doc-7', 'doc-404404'] }] }, (d) => ['doc-1', 'doc-7'].includes(d.id)],
-    ['must_not', { must_not: [{ key: 'group', match: { value: 'fizz' } }] }, (d) => !values(d, 'group').includes('fizz')],
-    ['must and must_not', { must: [{ key: 'deep.even', match: { value: true } }], must_not: [{ key: 'tags', match: { value: 't0' } }] }, (d) =>
-      numberOf(d) % 2 === 0 && numberOf(d) % 4 !== 0],
-    ['should alone needs one', { should: [{ key: 'number', match: { value: 5 } }, { key: 'number', match: { value: 6 } }] }, (d) => [5, 6].includes(numberOf(d))],
-    ['should beside must_not needs one', { should: [{ key: 'tags', match: { value: 't1' } }], must_not: [{ key: 'deep.even', match: { value: true } }] }, (d) => numberOf(d) % 4 === 1],
-    ['nested', { must: [{ should: [{ key: 'number', range: { lt: 10 } }, { must: [{ key: 'number', range: { gte: 590 } }, { key: 'deep.even', match: { value: true } }] }] }] }, (d) =>
-      numberOf(d) < 10 || (numberOf(d) >= 590 && numberOf(d) % 2 === 0)],
+    [
+      'must_not',
+      { must_not: [{ key: 'group', match: { value: 'fizz' } }] },
+      (d) => !values(d, 'group').includes('fizz'),
+    ],
+    [
+      'must and must_not',
+      { must: [{ key: 'deep.even', match: { value: true } }], must_not: [{ key: 'tags', match: { value: 't0' } }] },
+      (d) => numberOf(d) % 2 === 0 && numberOf(d) % 4 !== 0,
+    ],
+    [
+      'should alone needs one',
+      {
+        should: [
+          { key: 'number', match: { value: 5 } },
+          { key: 'number', match: { value: 6 } },
+        ],
+      },
+      (d) => [5, 6].includes(numberOf(d)),
+    ],
+    [
+      'should beside must_not needs one',
+      { should: [{ key: 'tags', match: { value: 't1' } }], must_not: [{ key: 'deep.even', match: { value: true } }] },
+      (d) => numberOf(d) % 4 === 1,
+    ],
+    [
+      'nested',
+      {
+        must: [
+          {
+            should: [
+              { key: 'number', range: { lt: 10 } },
+              {
+                must: [
+                  { key: 'number', range: { gte: 590 } },
+                  { key: 'deep.even', match: { value: true } },
+                ],
+              },
+            ],
+          },
+        ],
+      },
+      (d) => numberOf(d) < 10 || (numberOf(d) >= 590 && numberOf(d) % 2 === 0),
+    ],
     ['nothing at all', {}, () => true],
   ];
 
@@ -395,12 +504,22 @@ describe('filters', () => {
 
   it('reaches into arrays of objects and follows patches', async () => {
     const name = await filled('filter-deep', [
-      { id: 'a', metadata: { items: [{ sku: 'x', n: 1 }, { sku: 'y', n: 2 }] } },
+      {
+        id: 'a',
+        metadata: {
+          items: [
+            { sku: 'x', n: 1 },
+            { sku: 'y', n: 2 },
+          ],
+        },
+      },
       { id: 'b', metadata: { items: [{ sku: 'z', n: 3 }] } },
     ]);
     const find = async (filter: object) => {
       const answer = await rest.post(`/api/v1/documents/scroll?collection=${name}`, { filter });
-      return expectStatus<{ documents: { id: string }[] }>(answer, 200).documents.map(({ id }) => id).sort();
+      return expectStatus<{ documents: { id: string }[] }>(answer, 200)
+        .documents.map(({ id }) => id)
+        .sort();
     };
     expect(await find({ must: [{ key: 'items.sku', match: { value: 'y' } }] })).toEqual(['a']);
     expect(await find({ must: [{ key: 'items.n', range: { gte: 2 } }] })).toEqual(['a', 'b']);
@@ -414,7 +533,10 @@ describe('explain', () => {
     const found = await search({ text: TEXT, vector: QUERY, explain: true, params: { exact: true } });
     expect(found).toHaveProperty('explain');
     for (const hit of found.results) {
-      const explanation = hit.explanation as Record<'vector' | 'keyword', { score: number; contribution: number; terms?: { score: number }[] } | undefined>;
+      const explanation = hit.explanation as Record<
+        'vector' | 'keyword',
+        { score: number; contribution: number; terms?: { score: number }[] } | undefined
+      >;
       const parts = [explanation.vector, explanation.keyword].flatMap((part) => (part === undefined ? [] : [part]));
       expect(parts.reduce((sum, { contribution }) => sum + contribution, 0)).toBeCloseTo(hit.score, 12);
       const { keyword } = explanation;
@@ -439,7 +561,10 @@ describe('exact answers', () => {
   it.each([1, 4, 9])('with %d shards are those of 2 and of brute force', async (shards) => {
     await withNode({ args: ['--shard-count', String(shards)] }, async (other) => {
       // Some are written twice and some deleted, so that what is dead must not count.
-      await store(other.rest, DOCUMENTS.map((document) => ({ ...document, content: 'replaced river river' })));
+      await store(
+        other.rest,
+        DOCUMENTS.map((document) => ({ ...document, content: 'replaced river river' })),
+      );
       await store(other.rest, [{ id: 'gone', content: TEXT, vector: QUERY }]);
       await store(other.rest, DOCUMENTS);
       expectStatus(await other.rest.delete('/api/v1/documents/gone'), 200);
@@ -451,8 +576,14 @@ describe('exact answers', () => {
           here.results.map(({ id, score, ranks }) => ({ id, score, ranks })),
         );
       }
-      expectRanking(await search({ ...QUERIES[0], params: { exact: true } }, other.rest), vectorLeg(DOCUMENTS, QUERY, 'cosine').slice(0, 50));
-      expectRanking(await search({ ...QUERIES[1], params: { exact: true } }, other.rest), keywordLeg(DOCUMENTS, TEXT).slice(0, 50));
+      expectRanking(
+        await search({ ...QUERIES[0], params: { exact: true } }, other.rest),
+        vectorLeg(DOCUMENTS, QUERY, 'cosine').slice(0, 50),
+      );
+      expectRanking(
+        await search({ ...QUERIES[1], params: { exact: true } }, other.rest),
+        keywordLeg(DOCUMENTS, TEXT).slice(0, 50),
+      );
       // Without `exact` keyword answers are exact too, and at this size the graph finds what the scan finds.
       const indexed = await search({ text: TEXT, vector: QUERY, topK: 50, params: { ef: 1_000 } }, other.rest);
       const scanned = await search({ text: TEXT, vector: QUERY, topK: 50, params: { exact: true } });

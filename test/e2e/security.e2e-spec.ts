@@ -10,6 +10,8 @@ import type { Answer } from './support/rest.js';
 const KEYS = { read: 'key-of-the-reader', write: 'key-of-the-writer', admin: 'key-of-the-admin' } as const;
 type Scope = keyof typeof KEYS;
 const SCOPES: readonly Scope[] = ['read', 'write', 'admin'];
+/** Both ways to show a key. */
+const headersOf = (key: string): Record<string, string>[] => [{ 'x-api-key': key }, { authorization: `Bearer ${key}` }];
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 let node: TestNode;
@@ -59,7 +61,7 @@ describe('API keys', () => {
     expectProblem(await call(method, path, json, {}), 'UNAUTHENTICATED');
     expectProblem(await call(method, path, json, { 'x-api-key': 'not-a-key' }), 'UNAUTHENTICATED');
     for (const scope of SCOPES) {
-      for (const headers of [{ 'x-api-key': KEYS[scope] }, { authorization: `Bearer ${KEYS[scope]}` }]) {
+      for (const headers of headersOf(KEYS[scope])) {
         const answer = await call(method, path, json, headers);
         if (SCOPES.indexOf(scope) >= SCOPES.indexOf(needed)) expect([401, 403]).not.toContain(answer.status);
         else expectProblem(answer, 'FORBIDDEN', new RegExp(needed));
@@ -74,14 +76,20 @@ describe('API keys', () => {
   });
 
   it('are asked for before anything of the request is looked at', async () => {
-    const answer = await node.rest.send('POST', '/api/v1/ingest', { body: '{', headers: { 'content-type': 'text/plain' } });
+    const answer = await node.rest.send('POST', '/api/v1/ingest', {
+      body: '{',
+      headers: { 'content-type': 'text/plain' },
+    });
     expectProblem(answer, 'UNAUTHENTICATED');
     expectProblem(await node.rest.get('/api/v1/no-such-route'), ['UNAUTHENTICATED', 'ROUTE_NOT_FOUND']);
   });
 
-  it.each(['', 'Basic a2V5', 'Bearer', `bearer-${KEYS.read}`])('are not taken from authorization "%s"', async (authorization) => {
-    expectProblem(await call('GET', '/api/v1/status', undefined, { authorization }), 'UNAUTHENTICATED');
-  });
+  it.each(['', 'Basic a2V5', 'Bearer', `bearer-${KEYS.read}`])(
+    'are not taken from authorization "%s"',
+    async (authorization) => {
+      expectProblem(await call('GET', '/api/v1/status', undefined, { authorization }), 'UNAUTHENTICATED');
+    },
+  );
 
   it('are not shown, and neither is what they were compared with', async () => {
     const answer = await call('GET', '/api/v1/status', undefined, { 'x-api-key': 'a-guessed-key' });
@@ -117,11 +125,11 @@ describe('gRPC', () => {
   }
 
   it('takes the same keys as metadata, with the same scopes', async () => {
-    for (const headers of [{}, { 'x-api-key': 'wrong' }, { authorization: 'Bearer wrong' }] as Record<string, string>[]) {
+    for (const headers of [{}, ...headersOf('wrong')]) {
       const failure = await withClient(headers, (client) => failureOf(client.unary(getStatus, {})));
       expect(failure).toEqual(expect.objectContaining({ status: 'UNAUTHENTICATED', reason: 'UNAUTHENTICATED' }));
     }
-    for (const headers of [{ 'x-api-key': KEYS.read }, { authorization: `Bearer ${KEYS.read}` }]) {
+    for (const headers of headersOf(KEYS.read)) {
       await withClient(headers, async (client) => {
         expect((await client.unary(search, { text: 'title' })).mode).toBeDefined();
         const failure = await failureOf(client.unary(ingest, { id: 'g', title: 't' }));

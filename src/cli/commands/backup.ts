@@ -3,7 +3,7 @@ import { runBackup } from '../backup/backup-run.js';
 import type { Context } from '../connection.js';
 import { EXIT } from '../failure.js';
 import { Progress } from '../progress.js';
-import type { RunCommand } from '../program.js';
+import type { RunCommand } from '../run-command.js';
 import { grouped } from '../units.js';
 
 /** `spector backup <directory>` */

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Context } from '../connection.js';
 import { runDemo } from '../demo/run-demo.js';
 import { EXIT } from '../failure.js';
-import type { RunCommand } from '../program.js';
+import type { RunCommand } from '../run-command.js';
 
 /** `spector demo` */
 export function demoCommand(program: Command, run: RunCommand): void {

@@ -3,7 +3,7 @@ import type { Document } from '../../client/index.js';
 import type { Context } from '../connection.js';
 import { EXIT } from '../failure.js';
 import { filterArgument } from '../json-argument.js';
-import type { RunCommand } from '../program.js';
+import type { RunCommand } from '../run-command.js';
 import { shortened } from '../table.js';
 import { grouped } from '../units.js';
 import { UsageError } from '../usage-error.js';

@@ -4,7 +4,7 @@ import type { Context } from '../connection.js';
 import { EXIT } from '../failure.js';
 import { filterArgument } from '../json-argument.js';
 import { LineWriter } from '../line-writer.js';
-import type { RunCommand } from '../program.js';
+import type { RunCommand } from '../run-command.js';
 import { Progress } from '../progress.js';
 import { grouped } from '../units.js';
 

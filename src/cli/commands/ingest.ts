@@ -7,7 +7,7 @@ import { EXIT } from '../failure.js';
 import { type FailedLine, type IngestProgress, runIngest } from '../ingest/ingest-run.js';
 import { fileIdentity, openFile, openStream } from '../ingest/input.js';
 import { type IngestState, readState, removeState, statePath, writeState } from '../ingest/ingest-state.js';
-import type { RunCommand } from '../program.js';
+import type { RunCommand } from '../run-command.js';
 import { Progress } from '../progress.js';
 import { duration, grouped } from '../units.js';
 import { UsageError } from '../usage-error.js';

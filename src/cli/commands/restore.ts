@@ -4,7 +4,7 @@ import { runRestore } from '../backup/restore-run.js';
 import type { Context } from '../connection.js';
 import { EXIT } from '../failure.js';
 import { Progress } from '../progress.js';
-import type { RunCommand } from '../program.js';
+import type { RunCommand } from '../run-command.js';
 import { grouped } from '../units.js';
 
 /** `spector restore <directory>`; exit code 1 when the copy differs from the manifest */

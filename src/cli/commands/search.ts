@@ -4,7 +4,7 @@ import { wholeNumber, type Context } from '../connection.js';
 import { EXIT } from '../failure.js';
 import { answerLine, explanationLines, hitTable } from '../hit-table.js';
 import { filterArgument, vectorArgument } from '../json-argument.js';
-import type { RunCommand } from '../program.js';
+import type { RunCommand } from '../run-command.js';
 import { UsageError } from '../usage-error.js';
 
 const MODES: readonly SearchMode[] = ['KEYWORD', 'VECTOR', 'HYBRID'];

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { ShardDigest } from '../../client/index.js';
 import { wholeNumber, type Context } from '../connection.js';
 import { EXIT } from '../failure.js';
-import type { RunCommand } from '../program.js';
+import type { RunCommand } from '../run-command.js';
 import { table } from '../table.js';
 import { shardTable } from './status.js';
 

@@ -3,7 +3,7 @@ import type { Context } from '../connection.js';
 import { EXIT } from '../failure.js';
 import type { Host } from '../host.js';
 import { isSound, type ShardVerification, type VerifyProgress, type VerifyReport } from '../offline/verify-report.js';
-import type { RunCommand } from '../program.js';
+import type { RunCommand } from '../run-command.js';
 import { table } from '../table.js';
 import { byteSize, duration, grouped } from '../units.js';
 

@@ -1,4 +1,5 @@
 import { open, readFile, rename, rm } from 'node:fs/promises';
+import { errorCode } from '../error-code.js';
 import { UsageError } from '../usage-error.js';
 import type { Position } from './batches.js';
 
@@ -47,7 +48,7 @@ export async function readState(file: string, identity: string): Promise<IngestS
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (errorCode(error) === 'ENOENT') return undefined;
     throw error;
   }
   const state = parsed(text);

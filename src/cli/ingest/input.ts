@@ -58,24 +58,28 @@ export async function openFile(path: string, offset: number): Promise<Input> {
 /** The input that arrives on a stream, e.g. stdin. */
 export function openStream(stream: Readable): Input {
   async function* chunks(): AsyncGenerator<Buffer, void, undefined> {
-    const iterator = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer | string>;
+    const iterator: AsyncIterator<Buffer | string, undefined> = stream[Symbol.asyncIterator]();
     const head: Buffer[] = [];
     let length = 0;
     while (length < 2) {
       const { done, value } = await iterator.next();
       if (done === true) break;
-      const chunk = Buffer.from(value as Buffer);
+      const chunk = toBuffer(value);
       head.push(chunk);
       length += chunk.length;
     }
     async function* rest(): AsyncGenerator<Buffer, void, undefined> {
       yield* head;
       for (let item = await iterator.next(); item.done !== true; item = await iterator.next())
-        yield Buffer.from(item.value as Buffer);
+        yield toBuffer(item.value);
     }
     yield* isGzip(Buffer.concat(head)) ? inflated(Readable.from(rest())) : rest();
   }
   return { chunks: chunks(), fraction: () => undefined, close: () => stream.destroy() };
+}
+
+function toBuffer(chunk: Buffer | string): Buffer {
+  return typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
 }
 
 function isGzip(bytes: Uint8Array): boolean {

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { errorCode } from '../error-code.js';
 
 /** Characters of the node's stderr kept for an error message. */
 const STDERR_TAIL_CHARS = 4_000;
@@ -162,7 +163,7 @@ async function portsOf(
     try {
       return JSON.parse(await readFile(path, 'utf8')) as { http: number; grpc: number };
     } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+      if (errorCode(error) !== 'ENOENT') throw error;
     }
     if (failed !== undefined) throw new Error('the node could not be started', { cause: failed.error });
     if (ended !== undefined)

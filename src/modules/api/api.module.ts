@@ -52,7 +52,11 @@ export class ApiModule implements OnModuleInit {
       providers: [
         OpenStreams,
         GrpcAuthGuard,
-        { provide: RequestGate, inject: [HttpAdapterHost], useFactory: (host: HttpAdapterHost) => adapterOf(host).gate },
+        {
+          provide: RequestGate,
+          inject: [HttpAdapterHost],
+          useFactory: (host: HttpAdapterHost) => adapterOf(host).gate,
+        },
         { provide: APP_FILTER, useClass: ProblemFilter },
       ],
     };

@@ -12,16 +12,19 @@ import { Turns } from './http/turns.js';
 /** Fields of an envelope that are read; the known ones are far fewer, the others are refused by name. */
 const MEMBERS_MAX = 32;
 
-/** One element of `documents`, parsed or refused. */
-type Element =
-  | { readonly value: unknown; readonly bytes: number }
-  | { readonly refused: NodeError };
-
 /** A parsed JSON bulk. */
 export interface BulkEnvelopeText {
   /** What stands beside `documents`. */
   readonly options: Readonly<Record<string, unknown>>;
-  readonly elements: readonly Element[];
+  readonly elements: Elements;
+}
+
+/** The elements of `documents`, in two columns, because a body may hold millions. */
+interface Elements {
+  /** Parsed, or the NodeError that refuses the element: parsed JSON is never one. */
+  readonly values: unknown[];
+  /** Bytes of each element's text. */
+  readonly bytes: number[];
 }
 
 /** Bytes of neighbouring elements that are parsed in one go. */
@@ -45,25 +48,27 @@ export async function parseBulkEnvelope(bytes: Buffer): Promise<BulkEnvelopeText
 /** The bulk items of a parsed envelope, pulled by who stores them. */
 export async function* envelopeItems(envelope: BulkEnvelopeText, schemas: BulkSchemas): AsyncGenerator<BulkItem> {
   const turns = new Turns();
-  for (const element of envelope.elements) {
-    yield elementItem(element, schemas);
-    await turns.pause();
+  const { values, bytes } = envelope.elements;
+  for (let i = 0; i < values.length; i++) {
+    yield elementItem(values[i], bytes[i] ?? 0, schemas);
+    const pause = turns.pause();
+    if (pause !== undefined) await pause;
   }
 }
 
-function elementItem(element: Element, schemas: BulkSchemas): BulkItem {
-  if ('refused' in element) return invalidItem(element.refused);
+function elementItem(value: unknown, bytes: number, schemas: BulkSchemas): BulkItem {
+  if (value instanceof NodeError) return invalidItem(value);
   try {
-    return bulkItemOf(element.value, element.bytes, schemas);
+    return bulkItemOf(value, bytes, schemas);
   } catch (error) {
     if (!(error instanceof NodeError)) throw error;
-    return invalidItem(error, element.value);
+    return invalidItem(error, value);
   }
 }
 
 class EnvelopeReader {
   readonly options: Record<string, unknown> = {};
-  elements: Element[] | undefined;
+  elements: Elements | undefined;
   private at = 0;
   private readonly turns = new Turns();
   /** Neighbouring elements not parsed yet: where each starts and ends. */
@@ -78,7 +83,11 @@ class EnvelopeReader {
     this.space();
     if (!this.take(0x7d)) {
       for (let members = 1; ; members++) {
-        if (members > MEMBERS_MAX) throw new NodeError('INVALID_REQUEST', `the body has more than ${MEMBERS_MAX} fields: documents go into \`documents\``);
+        if (members > MEMBERS_MAX)
+          throw new NodeError(
+            'INVALID_REQUEST',
+            `the body has more than ${MEMBERS_MAX} fields: documents go into \`documents\``,
+          );
         await this.member();
         if (!this.separated(0x7d)) break;
       }
@@ -95,18 +104,27 @@ class EnvelopeReader {
     if (!this.take(0x3a)) throw this.fault();
     this.space();
     if (name === 'documents') await this.documents();
-    else Object.defineProperty(this.options, name, { value: parseJson(this.skip(), 'the body'), enumerable: true, configurable: true });
+    else
+      Object.defineProperty(this.options, name, {
+        value: parseJson(this.skip(), 'the body'),
+        enumerable: true,
+        configurable: true,
+      });
   }
 
   private async documents(): Promise<void> {
     if (!this.take(0x5b)) {
-      throw new NodeError('INVALID_REQUEST', `\`documents\` must be an array, not ${shown(parseJson(this.skip(), 'the body'))}`);
+      throw new NodeError(
+        'INVALID_REQUEST',
+        `\`documents\` must be an array, not ${shown(parseJson(this.skip(), 'the body'))}`,
+      );
     }
-    this.elements = [];
+    this.elements = { values: [], bytes: [] };
     this.space();
     if (this.take(0x5d)) return;
     do {
-      await this.turns.pause();
+      const pause = this.turns.pause();
+      if (pause !== undefined) await pause;
       this.space();
       const from = this.at;
       this.skip();
@@ -129,7 +147,8 @@ class EnvelopeReader {
       problem === undefined
         ? new NodeError('PAYLOAD_TOO_LARGE', `the document is longer than ${LIMITS.lineBytesMax} bytes of JSON`)
         : scanError(problem, 'the document');
-    this.elements?.push({ refused });
+    this.elements?.values.push(refused);
+    this.elements?.bytes.push(to - from);
   }
 
   private parseRun(): void {
@@ -144,7 +163,8 @@ class EnvelopeReader {
     }
     const run = this.run;
     if (values.length !== run.length) throw this.fault();
-    values.forEach((value, i) => this.elements?.push({ value, bytes: (run[i]?.to ?? 0) - (run[i]?.from ?? 0) }));
+    for (const value of values) this.elements?.values.push(value);
+    for (const { from, to } of run) this.elements?.bytes.push(to - from);
     this.run = [];
   }
 
@@ -192,7 +212,8 @@ class EnvelopeReader {
   }
 
   private notAnObject(): NodeError {
-    if (this.at === this.bytes.length) return new NodeError('INVALID_REQUEST', 'the body is missing: a JSON object is needed');
+    if (this.at === this.bytes.length)
+      return new NodeError('INVALID_REQUEST', 'the body is missing: a JSON object is needed');
     return new NodeError('INVALID_REQUEST', 'the body must be a JSON object with an array `documents`');
   }
 
@@ -200,7 +221,11 @@ class EnvelopeReader {
   private fault(): NodeError {
     const from = this.run[0]?.from ?? Math.min(this.at, this.bytes.length);
     const problem = scanJson(this.bytes, 0, Math.min(this.bytes.length, this.at + 1));
-    if (problem !== undefined) return new NodeError('INVALID_REQUEST', `the body is not valid JSON near position ${from}`);
-    return new NodeError('INVALID_REQUEST', `the body is not valid JSON: ${faultSentence(this.bytes.toString('utf8'))}`);
+    if (problem !== undefined)
+      return new NodeError('INVALID_REQUEST', `the body is not valid JSON near position ${from}`);
+    return new NodeError(
+      'INVALID_REQUEST',
+      `the body is not valid JSON: ${faultSentence(this.bytes.toString('utf8'))}`,
+    );
   }
 }

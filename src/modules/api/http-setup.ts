@@ -30,7 +30,12 @@ const NDJSON_TYPES = ['application/x-ndjson', 'application/ndjson'];
 
 /** Where answered requests are counted; Metrics does. */
 export interface RequestMetrics {
-  httpRequest(request: { readonly route: string; readonly method: string; readonly code: number; readonly ms: number }): void;
+  httpRequest(request: {
+    readonly route: string;
+    readonly method: string;
+    readonly code: number;
+    readonly ms: number;
+  }): void;
 }
 
 /** What the HTTP edge is made of, before Nest starts: see `createHttpAdapter`. */
@@ -54,12 +59,21 @@ export class NodeHttpAdapter extends FastifyAdapter {
       // No bound on the time a whole request takes: an NDJSON bulk may stream for hours.
       requestTimeout: 0,
       http: { headersTimeout: HEADERS_TIMEOUT_MS },
-      ...(config.httpTls === undefined ? {} : { https: { ...certificates(config.httpTls), headersTimeout: HEADERS_TIMEOUT_MS } }),
+      ...(config.httpTls === undefined
+        ? {}
+        : { https: { ...certificates(config.httpTls), headersTimeout: HEADERS_TIMEOUT_MS } }),
       forceCloseConnections: 'idle',
       routerOptions: { maxParamLength: PATH_PART_LENGTH_MAX },
       clientErrorHandler: answerClientError,
       frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
-        sendProblem(new NodeError('INVALID_REQUEST', 'the path is not valid: check its percent-encoding and length', { cause: error }), request, reply, log);
+        sendProblem(
+          new NodeError('INVALID_REQUEST', 'the path is not valid: check its percent-encoding and length', {
+            cause: error,
+          }),
+          request,
+          reply,
+          log,
+        );
       },
     });
     this.gate = new RequestGate(config.apiKeys);
@@ -94,7 +108,13 @@ export class NodeHttpAdapter extends FastifyAdapter {
     });
     instance.addContentTypeParser(NDJSON_TYPES, (request, _payload, done) => {
       if (endpointOf(request.routeOptions.config)?.input === 'bulk') done(null, request.raw);
-      else done(new NodeError('UNSUPPORTED_MEDIA_TYPE', 'content-type must be application/json; NDJSON is for /api/v1/ingest/bulk'));
+      else
+        done(
+          new NodeError(
+            'UNSUPPORTED_MEDIA_TYPE',
+            'content-type must be application/json; NDJSON is for /api/v1/ingest/bulk',
+          ),
+        );
     });
     instance.addHook('onRoute', ({ method, path, config }) => {
       const endpoint = endpointOf(config);
@@ -133,13 +153,24 @@ export class NodeHttpAdapter extends FastifyAdapter {
     const path = request.url.split('?', 1)[0] ?? '';
     const methods = this.routeTable.methodsOf(path);
     if (methods.length === 0) {
-      sendProblem(new NodeError('ROUTE_NOT_FOUND', `there is no path ${path}: /docs lists all`), request, reply, this.log);
+      sendProblem(
+        new NodeError('ROUTE_NOT_FOUND', `there is no path ${path}: /docs lists all`),
+        request,
+        reply,
+        this.log,
+      );
       return;
     }
     const allowed = methods.join(', ');
     void reply.header('allow', allowed);
     if (request.method === 'OPTIONS') void reply.code(204).send();
-    else sendProblem(new NodeError('METHOD_NOT_ALLOWED', `${request.method} is not allowed here; allowed: ${allowed}`), request, reply, this.log);
+    else
+      sendProblem(
+        new NodeError('METHOD_NOT_ALLOWED', `${request.method} is not allowed here; allowed: ${allowed}`),
+        request,
+        reply,
+        this.log,
+      );
   }
 }
 

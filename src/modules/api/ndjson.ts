@@ -66,7 +66,8 @@ export async function* ndjsonItems(chunks: AsyncIterable<Buffer>, schemas: BulkS
   const turns = new Turns();
   for await (const line of linesOf(chunks)) {
     yield lineItem(line, schemas);
-    await turns.pause();
+    const pause = turns.pause();
+    if (pause !== undefined) await pause;
   }
 }
 

@@ -44,14 +44,25 @@ export function writeOptionsOf(
 ): WriteOptions {
   const idempotencyKey = idempotencyKeyOf(headerOf(request, 'idempotency-key'));
   return {
-    collection: agreed('collection', sources.map(({ collection }) => collection)) ?? 'default',
-    consistency: agreed('consistency', sources.map(({ consistency }) => consistency)) ?? standard,
+    collection:
+      agreed(
+        'collection',
+        sources.map(({ collection }) => collection),
+      ) ?? 'default',
+    consistency:
+      agreed(
+        'consistency',
+        sources.map(({ consistency }) => consistency),
+      ) ?? standard,
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
   };
 }
 
 /** Which copies may answer a read; a session alone implies `session`. */
-export function readOptionsOf(query: Optional & { readonly consistency?: ReadConsistency | undefined }, session: string | undefined): ReadOptions {
+export function readOptionsOf(
+  query: Optional & { readonly consistency?: ReadConsistency | undefined },
+  session: string | undefined,
+): ReadOptions {
   return {
     collection: query.collection ?? 'default',
     consistency: query.consistency ?? (session === undefined ? 'any' : 'session'),
@@ -99,7 +110,12 @@ export interface AnswerHeaders {
 }
 
 /** Answers with JSON; `body` may be JSON text already. */
-export function sendJson(reply: FastifyReply, status: number, body: object | string, headers: AnswerHeaders = {}): void {
+export function sendJson(
+  reply: FastifyReply,
+  status: number,
+  body: object | string,
+  headers: AnswerHeaders = {},
+): void {
   void reply.code(status).header('content-type', JSON_CONTENT_TYPE);
   if (headers.session !== undefined) void reply.header('spector-session', headers.session);
   if (headers.version !== undefined) void reply.header('etag', `"${headers.version}"`);

@@ -60,7 +60,12 @@ export class BulkRun {
       while (this.#ops > 0) await this.#change();
     }
     this.#errors.sort((a, b) => a.index - b.index);
-    return { total: this.#total, success: this.#success, failed: this.#failed, errors: this.#errors.slice(0, LIMITS.bulkErrorsMax) };
+    return {
+      total: this.#total,
+      success: this.#success,
+      failed: this.#failed,
+      errors: this.#errors.slice(0, LIMITS.bulkErrorsMax),
+    };
   }
 
   /** Where the written entries are, for the session. */
@@ -81,12 +86,19 @@ export class BulkRun {
     this.#lastOfId.set(item.id, done);
   }
 
-  async #store(index: number, item: Exclude<BulkItem, { kind: 'invalid' }>, before: Promise<void> | undefined): Promise<void> {
+  async #store(
+    index: number,
+    item: Exclude<BulkItem, { kind: 'invalid' }>,
+    before: Promise<void> | undefined,
+  ): Promise<void> {
     if (before !== undefined) await before;
     try {
       const written = await this.#whenAdmitted(index, item);
       this.#success++;
-      this.#positions.set(written.shard, laterPosition(this.#positions.get(written.shard), { epoch: written.epoch, offset: written.offset }));
+      this.#positions.set(
+        written.shard,
+        laterPosition(this.#positions.get(written.shard), { epoch: written.epoch, offset: written.offset }),
+      );
     } catch (error) {
       if (error instanceof NodeError) this.#fail(index, item.id, error.code, error.message);
       else this.#fail(index, item.id, 'INTERNAL', 'an internal error; see the log of the node');

@@ -13,9 +13,13 @@ export class CatalogService implements CatalogPort {
     private readonly replication: ReplicationService,
   ) {}
 
-  async putCollection(name: string, settings: CollectionSettings): Promise<{ readonly created: boolean; readonly collection: CollectionView }> {
+  async putCollection(
+    name: string,
+    settings: CollectionSettings,
+  ): Promise<{ readonly created: boolean; readonly collection: CollectionView }> {
     const existing = this.#find(name);
-    if (existing !== undefined) return { created: false, collection: this.#view(await this.#agree(existing, settings)) };
+    if (existing !== undefined)
+      return { created: false, collection: this.#view(await this.#agree(existing, settings)) };
     const similarity = settings.similarity ?? this.config.similarity;
     const hnsw: HnswParameters = { ...this.#defaultHnsw(), ...settings.hnsw };
     const map = await this.replication.map.change({
@@ -42,7 +46,9 @@ export class CatalogService implements CatalogPort {
     const collection = this.#find(name);
     if (collection === undefined) throw noCollection(name);
     await this.replication.map.change({ kind: 'dropCollection', name });
-    await Promise.all(this.replication.localShards().map((shard) => this.replication.purgeCollection(shard, collection.id)));
+    await Promise.all(
+      this.replication.localShards().map((shard) => this.replication.purgeCollection(shard, collection.id)),
+    );
   }
 
   async putAlias(name: string, collection: string): Promise<{ readonly created: boolean; readonly alias: AliasView }> {
@@ -54,7 +60,9 @@ export class CatalogService implements CatalogPort {
 
   getAlias(name: string): Promise<AliasView> {
     const alias = this.replication.map.current().aliases.find((candidate) => candidate.name === name);
-    return alias === undefined ? Promise.reject(new NodeError('ALIAS_NOT_FOUND', `there is no alias "${name}"`)) : Promise.resolve(alias);
+    return alias === undefined
+      ? Promise.reject(new NodeError('ALIAS_NOT_FOUND', `there is no alias "${name}"`))
+      : Promise.resolve(alias);
   }
 
   async deleteAlias(name: string): Promise<void> {
@@ -72,19 +80,35 @@ export class CatalogService implements CatalogPort {
   /** An existing collection and what a PUT says of it: equal is fine, a dimension not yet known is fixed, else a conflict. */
   async #agree(existing: Collection, settings: CollectionSettings): Promise<Collection> {
     const differs: string[] = [];
-    if (settings.similarity !== undefined && settings.similarity !== existing.similarity) differs.push(`similarity is ${existing.similarity}`);
-    if (settings.dimensions !== undefined && existing.dimensions !== undefined && settings.dimensions !== existing.dimensions) {
+    if (settings.similarity !== undefined && settings.similarity !== existing.similarity)
+      differs.push(`similarity is ${existing.similarity}`);
+    if (
+      settings.dimensions !== undefined &&
+      existing.dimensions !== undefined &&
+      settings.dimensions !== existing.dimensions
+    ) {
       differs.push(`dimensions are ${existing.dimensions}`);
     }
     for (const name of ['m', 'efConstruction', 'efSearch'] as const) {
       const wanted = settings.hnsw?.[name];
-      if (wanted !== undefined && wanted !== existing.hnsw[name]) differs.push(`hnsw.${name} is ${existing.hnsw[name]}`);
+      if (wanted !== undefined && wanted !== existing.hnsw[name])
+        differs.push(`hnsw.${name} is ${existing.hnsw[name]}`);
     }
     if (differs.length > 0) {
-      throw new NodeError('COLLECTION_CONFLICT', `the collection "${existing.name}" exists with other settings: ${differs.join(', ')}`);
+      throw new NodeError(
+        'COLLECTION_CONFLICT',
+        `the collection "${existing.name}" exists with other settings: ${differs.join(', ')}`,
+      );
     }
     if (settings.dimensions === undefined || existing.dimensions !== undefined) return existing;
-    return must(await this.replication.map.change({ kind: 'setDimensions', collectionId: existing.id, dimensions: settings.dimensions }), existing.name);
+    return must(
+      await this.replication.map.change({
+        kind: 'setDimensions',
+        collectionId: existing.id,
+        dimensions: settings.dimensions,
+      }),
+      existing.name,
+    );
   }
 
   #find(name: string): Collection | undefined {
@@ -93,8 +117,15 @@ export class CatalogService implements CatalogPort {
 
   #view(collection: Collection): CollectionView {
     let documents = 0;
-    for (const shard of this.replication.localShards()) documents += this.replication.counters(shard).collections.get(collection.id)?.live ?? 0;
-    return { name: collection.name, dimensions: collection.dimensions ?? null, similarity: collection.similarity, hnsw: collection.hnsw, documents };
+    for (const shard of this.replication.localShards())
+      documents += this.replication.counters(shard).collections.get(collection.id)?.live ?? 0;
+    return {
+      name: collection.name,
+      dimensions: collection.dimensions ?? null,
+      similarity: collection.similarity,
+      hnsw: collection.hnsw,
+      documents,
+    };
   }
 
   #defaultHnsw(): HnswParameters {

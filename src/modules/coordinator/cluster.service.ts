@@ -28,7 +28,12 @@ export class ClusterService implements ClusterPort {
       activeNodes: 1,
       shardCount: map.shardCount,
       replicaCount: map.settings.replicaCount,
-      topology: { [nodeId]: { status: this.facts.draining ? 'LEAVING' : 'ACTIVE', shards: shards.filter((shard) => shard.primary !== null).map(({ shard }) => shard) } },
+      topology: {
+        [nodeId]: {
+          status: this.facts.draining ? 'LEAVING' : 'ACTIVE',
+          shards: shards.filter((shard) => shard.primary !== null).map(({ shard }) => shard),
+        },
+      },
       nodeId,
       clusterId: map.clusterId,
       version: this.facts.version,
@@ -69,7 +74,9 @@ export class ClusterService implements ClusterPort {
     const replica = this.replication.replica(shard);
     const fault = this.replication.fault(shard);
     if (fault !== undefined || replica === undefined) {
-      return Promise.reject(new NodeError(fault === undefined ? 'STARTING' : 'LOG_CORRUPT', fault?.message ?? `shard ${shard} is opening`));
+      return Promise.reject(
+        new NodeError(fault === undefined ? 'STARTING' : 'LOG_CORRUPT', fault?.message ?? `shard ${shard} is opening`),
+      );
     }
     const { offset, chain, counters } = replica.summary();
     const position = { offset, chain: toHex(chain), live: toHex(shardDigest(counters)) };
@@ -93,12 +100,16 @@ export class ClusterService implements ClusterPort {
 
   drain(nodeId: string): Promise<{ readonly operation: string }> {
     this.#checkNode(nodeId);
-    return Promise.reject(new NodeError('OPERATION_CONFLICT', `"${nodeId}" is the only node: there is none to take its shards`));
+    return Promise.reject(
+      new NodeError('OPERATION_CONFLICT', `"${nodeId}" is the only node: there is none to take its shards`),
+    );
   }
 
   removeNode(nodeId: string): Promise<{ readonly operation: string }> {
     this.#checkNode(nodeId);
-    return Promise.reject(new NodeError('OPERATION_CONFLICT', `"${nodeId}" is the only node: removing it would lose every document`));
+    return Promise.reject(
+      new NodeError('OPERATION_CONFLICT', `"${nodeId}" is the only node: removing it would lose every document`),
+    );
   }
 
   movePrimary(shard: number, nodeId: string): Promise<{ readonly operation: string }> {
@@ -139,7 +150,8 @@ export class ClusterService implements ClusterPort {
 
   #checkShard(shard: number): void {
     const { shardCount } = this.replication.map.current();
-    if (shard >= shardCount) throw new NodeError('SHARD_NOT_FOUND', `there is no shard ${shard}; the cluster has ${shardCount}`);
+    if (shard >= shardCount)
+      throw new NodeError('SHARD_NOT_FOUND', `there is no shard ${shard}; the cluster has ${shardCount}`);
   }
 
   #checkNode(nodeId: string): void {

@@ -28,13 +28,22 @@ import { Writer } from './writer.js';
 /** One client request across shards. */
 @Module({})
 export class CoordinatorModule {
-  static of(platform: DynamicModule, log: DynamicModule, shard: DynamicModule, replication: DynamicModule): DynamicModule {
+  static of(
+    platform: DynamicModule,
+    log: DynamicModule,
+    shard: DynamicModule,
+    replication: DynamicModule,
+  ): DynamicModule {
     return {
       module: CoordinatorModule,
       imports: [platform, log, shard, replication],
       providers: [
         { provide: AttributeKeys, useFactory: () => new AttributeKeys() },
-        { provide: Sessions, inject: [ReplicationService], useFactory: (service: ReplicationService) => new Sessions(service.map) },
+        {
+          provide: Sessions,
+          inject: [ReplicationService],
+          useFactory: (service: ReplicationService) => new Sessions(service.map),
+        },
         {
           provide: DocumentReader,
           inject: [ReplicationService, LOG_STORE],
@@ -76,7 +85,8 @@ export class CoordinatorModule {
         {
           provide: NodeFacts,
           inject: [NODE_VERSION, Readiness, DiskGuard],
-          useFactory: (version: string, readiness: Readiness, disk: DiskGuard) => new NodeFacts(version, readiness, disk),
+          useFactory: (version: string, readiness: Readiness, disk: DiskGuard) =>
+            new NodeFacts(version, readiness, disk),
         },
         {
           provide: CLUSTER,

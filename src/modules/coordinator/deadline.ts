@@ -44,8 +44,12 @@ export class Deadline {
   async before<T>(work: Promise<T>): Promise<T> {
     const late = Symbol('late');
     const result = await this.race<T, typeof late>(work, () => late);
-    if (result === late) throw new NodeError('QUERY_TIMEOUT', 'the deadline passed; narrow the request or give it more time with `timeoutMs`');
-    return result as T;
+    if (result === late)
+      throw new NodeError(
+        'QUERY_TIMEOUT',
+        'the deadline passed; narrow the request or give it more time with `timeoutMs`',
+      );
+    return result;
   }
 
   end(): void {

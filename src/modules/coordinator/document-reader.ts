@@ -31,7 +31,12 @@ export class DocumentReader {
       if (row === undefined || row.tombstone) return undefined;
       const entry = await this.entry(shard, row.offset);
       if (entry !== undefined) {
-        return { id, version: versionText(row.version), offset: row.offset, fields: decodeDocument(entryPayload(entry)) };
+        return {
+          id,
+          version: versionText(row.version),
+          offset: row.offset,
+          fields: decodeDocument(entryPayload(entry)),
+        };
       }
     }
     throw new NodeError('OVERLOADED', `the document "${id}" changes faster than it can be read`, { retryAfterMs: 100 });

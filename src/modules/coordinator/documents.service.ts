@@ -54,17 +54,37 @@ export class DocumentsService implements DocumentsPort {
     private readonly events: EventsPort,
   ) {}
 
-  async ingest(document: DocumentInput, condition: WriteCondition | undefined, options: WriteOptions, call: CallContext): Promise<WriteAnswer> {
+  async ingest(
+    document: DocumentInput,
+    condition: WriteCondition | undefined,
+    options: WriteOptions,
+    call: CallContext,
+  ): Promise<WriteAnswer> {
     const session = this.sessions.read(call.session);
-    return this.#written(document.id, await this.writer.upsert(document.id, document.fields, toCall(options, condition)), session);
+    return this.#written(
+      document.id,
+      await this.writer.upsert(document.id, document.fields, toCall(options, condition)),
+      session,
+    );
   }
 
-  async patch(id: string, patch: DocumentPatch, condition: WriteCondition | undefined, options: WriteOptions, call: CallContext): Promise<WriteAnswer> {
+  async patch(
+    id: string,
+    patch: DocumentPatch,
+    condition: WriteCondition | undefined,
+    options: WriteOptions,
+    call: CallContext,
+  ): Promise<WriteAnswer> {
     const session = this.sessions.read(call.session);
     return this.#written(id, await this.writer.patch(id, patch, toCall(options, condition)), session);
   }
 
-  async delete(id: string, condition: WriteCondition | undefined, options: WriteOptions, call: CallContext): Promise<DeleteAnswer> {
+  async delete(
+    id: string,
+    condition: WriteCondition | undefined,
+    options: WriteOptions,
+    call: CallContext,
+  ): Promise<DeleteAnswer> {
     const session = this.sessions.read(call.session);
     const answer = this.#written(id, await this.writer.delete(id, toCall(options, condition)), session);
     return { id, deleted: true, version: answer.version, session: answer.session };
@@ -73,7 +93,8 @@ export class DocumentsService implements DocumentsPort {
   async bulk(items: AsyncIterable<BulkItem>, options: WriteOptions, call: CallContext): Promise<BulkAnswer> {
     const session = this.sessions.read(call.session);
     this.#collection(options.collection);
-    const tell = (progress: object): void => this.events.publish({ type: 'document.bulk_progress', data: { collection: options.collection, ...progress } });
+    const tell = (progress: object): void =>
+      this.events.publish({ type: 'document.bulk_progress', data: { collection: options.collection, ...progress } });
     const run = new BulkRun(this.writer, options, call.signal, tell);
     const answer = await run.run(items);
     tell({ total: answer.total, success: answer.success, failed: answer.failed, done: true });
@@ -103,10 +124,16 @@ export class DocumentsService implements DocumentsPort {
       let changed = 0;
       for (let shard = 0; shard < this.replication.map.current().shardCount; shard++) {
         let after: string | undefined;
-        for (let more = true; more && !call.signal.aborted; ) {
+        for (let more = true; more && !call.signal.aborted;) {
           const page = await this.#page(shard, collection.id, filter, after, DELETE_PAGE);
-          if (typeof page === 'string') throw new NodeError('SHARD_UNAVAILABLE', `shard ${shard} cannot be searched now; deleted so far: ${deleted}`);
-          const current = page.ids.filter((id, i) => this.replication.row(shard, collection.id, id)?.offset === page.offsets[i]);
+          if (typeof page === 'string')
+            throw new NodeError(
+              'SHARD_UNAVAILABLE',
+              `shard ${shard} cannot be searched now; deleted so far: ${deleted}`,
+            );
+          const current = page.ids.filter(
+            (id, i) => this.replication.row(shard, collection.id, id)?.offset === page.offsets[i],
+          );
           changed += page.ids.length - current.length;
           const answer = await this.deleteMany(current, options, session === undefined ? call : { ...call, session });
           deleted += answer.deleted;
@@ -122,7 +149,12 @@ export class DocumentsService implements DocumentsPort {
     return { deleted, failed, errors, session: session ?? this.sessions.fold(new Map(), new Map()) };
   }
 
-  async get(id: string, withVector: boolean, options: ReadOptions, call: CallContext): Promise<DocumentView & { readonly session: string }> {
+  async get(
+    id: string,
+    withVector: boolean,
+    options: ReadOptions,
+    call: CallContext,
+  ): Promise<DocumentView & { readonly session: string }> {
     const collection = this.#collection(options.collection);
     const shard = this.replication.map.ring().shardOf(id);
     const session = this.sessions.read(call.session);
@@ -130,18 +162,29 @@ export class DocumentsService implements DocumentsPort {
       await this.gate.wait(session, [shard], deadline.signal);
       return deadline.before(this.reader.read(shard, collection.id, id));
     });
-    if (document === undefined) throw new NodeError('DOCUMENT_NOT_FOUND', `there is no document "${id}" in the collection "${collection.name}"`);
-    return { ...view(document, { title: true, content: true, metadata: true, vector: withVector }), session: this.sessions.fold(session, new Map()) };
+    if (document === undefined)
+      throw new NodeError('DOCUMENT_NOT_FOUND', `there is no document "${id}" in the collection "${collection.name}"`);
+    return {
+      ...view(document, { title: true, content: true, metadata: true, vector: withVector }),
+      session: this.sessions.fold(session, new Map()),
+    };
   }
 
-  async getMany(ids: readonly string[], withVector: boolean, options: ReadOptions, call: CallContext): Promise<GetManyAnswer> {
+  async getMany(
+    ids: readonly string[],
+    withVector: boolean,
+    options: ReadOptions,
+    call: CallContext,
+  ): Promise<GetManyAnswer> {
     const collection = this.#collection(options.collection);
     const ring = this.replication.map.ring();
     const session = this.sessions.read(call.session);
     const fields = { title: true, content: true, metadata: true, vector: withVector };
     return this.#timed(call, async (deadline) => {
       await this.gate.wait(session, [...new Set(ids.map((id) => ring.shardOf(id)))], deadline.signal);
-      const found = await deadline.before(Promise.all(ids.map((id) => this.reader.read(ring.shardOf(id), collection.id, id))));
+      const found = await deadline.before(
+        Promise.all(ids.map((id) => this.reader.read(ring.shardOf(id), collection.id, id))),
+      );
       return {
         documents: found.flatMap((document) => (document === undefined ? [] : [view(document, fields)])),
         missing: ids.filter((_, i) => found[i] === undefined),
@@ -155,17 +198,25 @@ export class DocumentsService implements DocumentsPort {
     const session = this.sessions.read(call.session);
     const { shardCount } = this.replication.map.current();
     const start = request.cursor === undefined ? { shard: 0, after: undefined } : decodeScrollCursor(request.cursor);
-    if (start === undefined) throw new NodeError('INVALID_REQUEST', '`cursor` is not one of this service; start without one');
+    if (start === undefined)
+      throw new NodeError('INVALID_REQUEST', '`cursor` is not one of this service; start without one');
     return this.#timed(call, async (deadline) => {
-      await this.gate.wait(session, Array.from({ length: shardCount }, (_, shard) => shard), deadline.signal);
+      await this.gate.wait(
+        session,
+        Array.from({ length: shardCount }, (_, shard) => shard),
+        deadline.signal,
+      );
       const documents: DocumentView[] = [];
       const failed = new Map<number, ShardFailureReason>();
       let { shard, after } = start;
       while (shard < shardCount && documents.length < request.limit) {
-        const page = await deadline.before(this.#page(shard, collection.id, request.filter, after, request.limit - documents.length));
+        const page = await deadline.before(
+          this.#page(shard, collection.id, request.filter, after, request.limit - documents.length),
+        );
         if (typeof page === 'string') failed.set(shard, page);
         else {
-          for (const document of await this.#documents(shard, page.ids, page.offsets)) documents.push(view(document, request.fields));
+          for (const document of await this.#documents(shard, page.ids, page.offsets))
+            documents.push(view(document, request.fields));
           if (page.more) {
             after = page.ids.at(-1);
             continue;
@@ -197,7 +248,13 @@ export class DocumentsService implements DocumentsPort {
   }
 
   /** A page of matching ids, or why the shard cannot say. */
-  async #page(shard: number, collectionId: number, filter: Filter | undefined, after: string | undefined, limit: number): Promise<ScrollPage | ShardFailureReason> {
+  async #page(
+    shard: number,
+    collectionId: number,
+    filter: Filter | undefined,
+    after: string | undefined,
+    limit: number,
+  ): Promise<ScrollPage | ShardFailureReason> {
     try {
       return await this.shards.scroll(shard, collectionId, filter, after, limit);
     } catch (error) {
@@ -208,7 +265,11 @@ export class DocumentsService implements DocumentsPort {
 
   #collection(name: string): Collection {
     const collection = findCollection(this.replication.map.current(), name, false);
-    if (collection === undefined) throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection "${name}"; create it with PUT /api/v1/collections/${name}`);
+    if (collection === undefined)
+      throw new NodeError(
+        'COLLECTION_NOT_FOUND',
+        `there is no collection "${name}"; create it with PUT /api/v1/collections/${name}`,
+      );
     return collection;
   }
 

@@ -16,14 +16,22 @@ export class NodeAdmission implements WriteAdmission {
 
   refusal(bytes: number): NodeError | undefined {
     if (!this.memory.admits()) {
-      return new NodeError('INSUFFICIENT_STORAGE', `the node uses more than MAX_MEMORY (${this.memory.maxBytes} bytes); delete documents, or give it more memory`, {
-        retryAfterMs: RETRY_AFTER_MS,
-      });
+      return new NodeError(
+        'INSUFFICIENT_STORAGE',
+        `the node uses more than MAX_MEMORY (${this.memory.maxBytes} bytes); delete documents, or give it more memory`,
+        {
+          retryAfterMs: RETRY_AFTER_MS,
+        },
+      );
     }
     if (!this.disk.admits(bytes + ENTRY_OVERHEAD_BYTES)) {
-      return new NodeError('INSUFFICIENT_STORAGE', `the disk of the node is down to its reserve of ${this.disk.reserveBytes} bytes; free space, or give it a larger disk`, {
-        retryAfterMs: RETRY_AFTER_MS,
-      });
+      return new NodeError(
+        'INSUFFICIENT_STORAGE',
+        `the disk of the node is down to its reserve of ${this.disk.reserveBytes} bytes; free space, or give it a larger disk`,
+        {
+          retryAfterMs: RETRY_AFTER_MS,
+        },
+      );
     }
     return undefined;
   }

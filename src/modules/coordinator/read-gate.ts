@@ -27,11 +27,22 @@ export class ReadGate {
 
   async #waitForShard(shard: number, position: Position, signal: AbortSignal): Promise<void> {
     if (!this.#contains(shard, position)) {
-      throw new NodeError('NOT_CAUGHT_UP', `the log of shard ${shard} does not contain what this session saw (epoch ${position.epoch}, offset ${position.offset})`);
+      throw new NodeError(
+        'NOT_CAUGHT_UP',
+        `the log of shard ${shard} does not contain what this session saw (epoch ${position.epoch}, offset ${position.offset})`,
+      );
     }
-    for (let waited = 0; (this.#replication.replica(shard)?.position.applied ?? 0) < position.offset; waited += POLL_MS) {
+    for (
+      let waited = 0;
+      (this.#replication.replica(shard)?.position.applied ?? 0) < position.offset;
+      waited += POLL_MS
+    ) {
       if (waited >= SESSION_WAIT_MS || signal.aborted) {
-        throw new NodeError('NOT_CAUGHT_UP', `shard ${shard} has not applied offset ${position.offset} yet; try again`, { retryAfterMs: SESSION_WAIT_MS });
+        throw new NodeError(
+          'NOT_CAUGHT_UP',
+          `shard ${shard} has not applied offset ${position.offset} yet; try again`,
+          { retryAfterMs: SESSION_WAIT_MS },
+        );
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }

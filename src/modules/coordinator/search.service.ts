@@ -15,7 +15,14 @@ import type { ShardService } from '../shard/shard.service.js';
 import { fuse, type Fused, type Leg } from './core/fusion.js';
 import { couldStillWin, keywordScorer, mergeLeg, sumStatistics, type Candidate } from './core/merge.js';
 import { planQuery, type Plan } from './core/plan.js';
-import type { CallContext, HitExplanation, SearchAnswer, SearchHit, SearchRequest, ShardFailureReason } from './core/requests.js';
+import type {
+  CallContext,
+  HitExplanation,
+  SearchAnswer,
+  SearchHit,
+  SearchRequest,
+  ShardFailureReason,
+} from './core/requests.js';
 import type { EventsPort, SearchPort } from './coordinator.js';
 import { Deadline } from './deadline.js';
 import { checkVector } from './vector-check.js';
@@ -68,14 +75,25 @@ export class SearchService implements SearchPort {
 
   async search(request: SearchRequest, call: CallContext): Promise<SearchAnswer> {
     if (this.#underWay >= SEARCHES_MAX) {
-      throw new NodeError('OVERLOADED', `${SEARCHES_MAX} searches are under way here; try again a little later`, { retryAfterMs: 100 });
+      throw new NodeError('OVERLOADED', `${SEARCHES_MAX} searches are under way here; try again a little later`, {
+        retryAfterMs: 100,
+      });
     }
     this.#underWay++;
     const deadline = new Deadline(call, this.#config.queryTimeoutMs);
     const startedMs = performance.now();
     let outcome: 'ok' | 'partial' | 'failed' = 'failed';
     try {
-      const query = new Query(request, call, deadline, this.#replication, this.#shards, this.#log, this.#gate, this.#sessions);
+      const query = new Query(
+        request,
+        call,
+        deadline,
+        this.#replication,
+        this.#shards,
+        this.#log,
+        this.#gate,
+        this.#sessions,
+      );
       const answer = await query.run();
       outcome = answer.partial ? 'partial' : 'ok';
       this.#sample(answer);
@@ -121,7 +139,8 @@ class Query {
   ) {
     const map = replication.map.current();
     const collection = findCollection(map, request.collection, true);
-    if (collection === undefined) throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection or alias "${request.collection}"`);
+    if (collection === undefined)
+      throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection or alias "${request.collection}"`);
     if (request.vector !== undefined) checkVector(request.vector, collection);
     this.#collection = collection;
     this.#mapEpoch = map.epoch;
@@ -141,11 +160,14 @@ class Query {
   async run(): Promise<SearchAnswer> {
     const { request, call } = this;
     const session = this.sessions.read(call.session);
-    if (request.consistency !== 'any' || session.size > 0) await this.gate.wait(session, this.#shardNumbers, this.deadline.signal);
+    if (request.consistency !== 'any' || session.size > 0)
+      await this.gate.wait(session, this.#shardNumbers, this.deadline.signal);
     const plannedMs = performance.now();
     const answers = await this.#askShards();
     const vector = mergeLeg(
-      answers.flatMap((answer) => (answer.vector === undefined ? [] : [{ shard: answer.shard, columns: answer.vector }])),
+      answers.flatMap((answer) =>
+        answer.vector === undefined ? [] : [{ shard: answer.shard, columns: answer.vector }],
+      ),
       this.#plan.legSize,
     );
     const keyword = await this.#mergeKeyword(answers);
@@ -166,33 +188,51 @@ class Query {
   }
 
   /** One message to the shards; what is late or broken is counted as failed. */
-  async #ask(shards: readonly number[], withVector: boolean, statistics: KeywordStatistics | undefined): Promise<readonly ShardSearchAnswer[]> {
+  async #ask(
+    shards: readonly number[],
+    withVector: boolean,
+    statistics: KeywordStatistics | undefined,
+  ): Promise<readonly ShardSearchAnswer[]> {
     const { request } = this;
     this.#rounds++;
     const search: ShardSearch = {
       collectionId: this.#collection.id,
       shards,
-      ...(withVector && request.vector !== undefined ? { vector: { values: request.vector, k: this.#plan.shardSize, ef: this.#plan.ef } } : {}),
+      ...(withVector && request.vector !== undefined
+        ? { vector: { values: request.vector, k: this.#plan.shardSize, ef: this.#plan.ef } }
+        : {}),
       ...(this.#terms.length > 0
-        ? { keyword: { terms: this.#terms, k: this.#plan.shardSize, ...(statistics === undefined ? {} : { statistics }) } }
+        ? {
+            keyword: {
+              terms: this.#terms,
+              k: this.#plan.shardSize,
+              ...(statistics === undefined ? {} : { statistics }),
+            },
+          }
         : {}),
       ...(request.filter === undefined ? {} : { filter: request.filter }),
       exact: request.exact,
     };
-    const answered = await this.deadline.race<readonly ShardSearchAnswer[], typeof LATE>(this.shards.search(search, this.deadline.signal), () => LATE);
+    const answered = await this.deadline.race<readonly ShardSearchAnswer[], typeof LATE>(
+      this.shards.search(search, this.deadline.signal),
+      () => LATE,
+    );
     if (answered === LATE) {
       if (!this.deadline.expired) throw new NodeError('QUERY_TIMEOUT', 'the client went away');
       for (const shard of shards) this.#failed.set(shard, 'TIMEOUT');
       return [];
     }
     return answered.filter((answer) => {
-      if (answer.failed !== undefined) this.#failed.set(answer.shard, answer.failed === 'FAULTED' ? 'FAULTED' : 'UNREACHABLE');
+      if (answer.failed !== undefined)
+        this.#failed.set(answer.shard, answer.failed === 'FAULTED' ? 'FAULTED' : 'UNREACHABLE');
       return answer.failed === undefined;
     });
   }
 
   async #exactStatistics(): Promise<KeywordStatistics> {
-    const all = await this.deadline.before(this.shards.keywordStatistics(this.#shardNumbers, this.#collection.id, this.#terms));
+    const all = await this.deadline.before(
+      this.shards.keywordStatistics(this.#shardNumbers, this.#collection.id, this.#terms),
+    );
     this.#rounds++;
     const answered = all.flatMap(({ failed, statistics }) => (failed === undefined ? [statistics] : []));
     return sumStatistics(answered, this.#terms.length);
@@ -200,7 +240,8 @@ class Query {
 
   /** Rescores with the sums over all shards, and asks a shard again only when it could still hold a winner. */
   async #mergeKeyword(answers: readonly ShardSearchAnswer[]): Promise<readonly Candidate[]> {
-    for (const answer of answers) if (answer.keyword !== undefined) this.#keywordAnswers.set(answer.shard, answer.keyword);
+    for (const answer of answers)
+      if (answer.keyword !== undefined) this.#keywordAnswers.set(answer.shard, answer.keyword);
     if (this.#keywordAnswers.size === 0) return [];
     const sums = sumStatistics(
       [...this.#keywordAnswers.values()].map((answer) => answer.statistics),
@@ -210,9 +251,12 @@ class Query {
     let merged = this.#rescore(sums);
     if (this.request.exact) return merged;
     const kth = merged.length < this.#plan.legSize ? 0 : merged[merged.length - 1].score;
-    const again = [...this.#keywordAnswers].filter(([, answer]) => couldStillWin(answer, sums, kth)).map(([shard]) => shard);
+    const again = [...this.#keywordAnswers]
+      .filter(([, answer]) => couldStillWin(answer, sums, kth))
+      .map(([shard]) => shard);
     if (again.length === 0 || this.#keywordAnswers.size === 1) return merged;
-    for (const answer of await this.#ask(again, false, sums)) if (answer.keyword !== undefined) this.#keywordAnswers.set(answer.shard, answer.keyword);
+    for (const answer of await this.#ask(again, false, sums))
+      if (answer.keyword !== undefined) this.#keywordAnswers.set(answer.shard, answer.keyword);
     merged = this.#rescore(sums);
     return merged;
   }
@@ -256,10 +300,17 @@ class Query {
       const hit = this.#hit(result, candidate, candidates?.vector, candidates?.keyword);
       if (hit !== undefined) hits.push(hit);
     }
-    return this.#failed.size === 0 ? hits : hits.filter((hit) => !this.#failed.has(this.replication.map.ring().shardOf(hit.id)));
+    return this.#failed.size === 0
+      ? hits
+      : hits.filter((hit) => !this.#failed.has(this.replication.map.ring().shardOf(hit.id)));
   }
 
-  #hit(result: Fused, candidate: Candidate, vector: Candidate | undefined, keyword: Candidate | undefined): SearchHit | undefined {
+  #hit(
+    result: Fused,
+    candidate: Candidate,
+    vector: Candidate | undefined,
+    keyword: Candidate | undefined,
+  ): SearchHit | undefined {
     const { fields, explain } = this.request;
     try {
       const entry = this.log.readSync(candidate.shard, candidate.offset);
@@ -287,7 +338,12 @@ class Query {
     }
   }
 
-  #explain(result: Fused, shard: number, vector: Candidate | undefined, keyword: Candidate | undefined): HitExplanation {
+  #explain(
+    result: Fused,
+    shard: number,
+    vector: Candidate | undefined,
+    keyword: Candidate | undefined,
+  ): HitExplanation {
     return {
       shard,
       ...(vector === undefined || result.vectorRank === undefined
@@ -295,11 +351,20 @@ class Query {
         : { vector: { rank: result.vectorRank, score: vector.score, contribution: result.vectorPart } }),
       ...(keyword === undefined || result.keywordRank === undefined
         ? {}
-        : { keyword: { rank: result.keywordRank, score: keyword.score, contribution: result.keywordPart, ...this.#explainTerms(keyword) } }),
+        : {
+            keyword: {
+              rank: result.keywordRank,
+              score: keyword.score,
+              contribution: result.keywordPart,
+              ...this.#explainTerms(keyword),
+            },
+          }),
     };
   }
 
-  #explainTerms(keyword: Candidate): Pick<NonNullable<HitExplanation['keyword']>, 'length' | 'averageLength' | 'terms'> {
+  #explainTerms(
+    keyword: Candidate,
+  ): Pick<NonNullable<HitExplanation['keyword']>, 'length' | 'averageLength' | 'terms'> {
     const columns = this.#keywordAnswers.get(keyword.shard);
     const statistics = this.#statistics;
     if (columns === undefined || statistics === undefined) return { length: 0, averageLength: 0, terms: [] };
@@ -313,7 +378,10 @@ class Query {
     return { length, averageLength: average, terms: terms.filter(({ frequency }) => frequency > 0) };
   }
 
-  #answer(results: readonly SearchHit[], times: { readonly plannedMs: number; readonly answeredMs: number; readonly fusedMs: number }): SearchAnswer {
+  #answer(
+    results: readonly SearchHit[],
+    times: { readonly plannedMs: number; readonly answeredMs: number; readonly fusedMs: number },
+  ): SearchAnswer {
     const { request } = this;
     const endMs = performance.now();
     const total = this.#shardNumbers.length;
@@ -322,7 +390,11 @@ class Query {
     const coverage = this.#coverage();
     if (failed.length === total) throw allFailed(failed, shards);
     if (request.minCoverage !== undefined && coverage < request.minCoverage) {
-      throw new NodeError('COVERAGE_TOO_LOW', `only ${coverage.toFixed(3)} of the documents could be searched, less than minCoverage`, { extra: { shards, coverage } });
+      throw new NodeError(
+        'COVERAGE_TOO_LOW',
+        `only ${coverage.toFixed(3)} of the documents could be searched, less than minCoverage`,
+        { extra: { shards, coverage } },
+      );
     }
     return {
       results,
@@ -352,7 +424,10 @@ class Query {
     return all === 0 ? (this.#shardNumbers.length - this.#failed.size) / this.#shardNumbers.length : answered / all;
   }
 
-  #explainQuery(times: { readonly plannedMs: number; readonly answeredMs: number; readonly fusedMs: number }, endMs: number): SearchAnswer['explain'] {
+  #explainQuery(
+    times: { readonly plannedMs: number; readonly answeredMs: number; readonly fusedMs: number },
+    endMs: number,
+  ): SearchAnswer['explain'] {
     const rounded = (ms: number): number => Math.round(ms * 1000) / 1000;
     return {
       ...(this.#terms.length > 0 ? { terms: this.#terms } : {}),
@@ -383,6 +458,10 @@ function newerOf(a: Candidate | undefined, b: Candidate | undefined): Candidate 
 
 function allFailed(failed: readonly { readonly reason: ShardFailureReason }[], shards: object): NodeError {
   return failed.every(({ reason }) => reason === 'TIMEOUT')
-    ? new NodeError('QUERY_TIMEOUT', 'no shard answered before the deadline; narrow the request or give it more time with `timeoutMs`', { extra: { shards } })
+    ? new NodeError(
+        'QUERY_TIMEOUT',
+        'no shard answered before the deadline; narrow the request or give it more time with `timeoutMs`',
+        { extra: { shards } },
+      )
     : new NodeError('SHARD_UNAVAILABLE', 'no shard could answer', { extra: { shards }, retryAfterMs: 1_000 });
 }

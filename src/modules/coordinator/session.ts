@@ -1,6 +1,14 @@
 import { NodeError } from '../../kernel/errors.js';
 import type { MapService } from '../replication/map.service.js';
-import { clusterTag, decodePositions, encodePositions, foldPositions, laterPosition, type Position, type Positions } from './core/positions.js';
+import {
+  clusterTag,
+  decodePositions,
+  encodePositions,
+  foldPositions,
+  laterPosition,
+  type Position,
+  type Positions,
+} from './core/positions.js';
 
 const NONE: Positions = new Map();
 
@@ -19,8 +27,13 @@ export class Sessions {
   read(token: string | undefined): Positions {
     if (token === undefined || token === '') return NONE;
     const decoded = decodePositions(token, this.#tag());
-    if (decoded === undefined) throw new NodeError('INVALID_REQUEST', '`session` is not a token of this service; send the one of the last answer, or none');
-    if (decoded.foreign) throw new NodeError('INVALID_REQUEST', '`session` is a token of another cluster; start without one');
+    if (decoded === undefined)
+      throw new NodeError(
+        'INVALID_REQUEST',
+        '`session` is not a token of this service; send the one of the last answer, or none',
+      );
+    if (decoded.foreign)
+      throw new NodeError('INVALID_REQUEST', '`session` is a token of another cluster; start without one');
     return decoded.positions;
   }
 

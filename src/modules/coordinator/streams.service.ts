@@ -29,7 +29,12 @@ export class StreamsService implements StreamsPort {
    * The change stream of all shards: at least once, in order within a shard. Without a cursor from the oldest entry the
    * log holds, with `latest` from now on. @throws NodeError OFFSET_COMPACTED, INVALID_REQUEST, COLLECTION_NOT_FOUND
    */
-  async *changes(cursor: string | undefined, collection: string | undefined, follow: boolean, signal: AbortSignal): AsyncGenerator<ChangeView> {
+  async *changes(
+    cursor: string | undefined,
+    collection: string | undefined,
+    follow: boolean,
+    signal: AbortSignal,
+  ): AsyncGenerator<ChangeView> {
     const map = this.replication.map.current();
     if (collection !== undefined && !map.collections.some((candidate) => candidate.name === collection)) {
       throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection "${collection}"`);
@@ -59,9 +64,16 @@ export class StreamsService implements StreamsPort {
   }
 
   /** The entries of one shard from an offset on. @throws NodeError SHARD_NOT_FOUND, OFFSET_COMPACTED */
-  async *log(shard: number, from: number, limit: number, follow: boolean, signal: AbortSignal): AsyncGenerator<LogLineView> {
+  async *log(
+    shard: number,
+    from: number,
+    limit: number,
+    follow: boolean,
+    signal: AbortSignal,
+  ): AsyncGenerator<LogLineView> {
     const { shardCount } = this.replication.map.current();
-    if (shard >= shardCount) throw new NodeError('SHARD_NOT_FOUND', `there is no shard ${shard}; the cluster has ${shardCount}`);
+    if (shard >= shardCount)
+      throw new NodeError('SHARD_NOT_FOUND', `there is no shard ${shard}; the cluster has ${shardCount}`);
     const { start } = this.store.state(shard);
     if (from <= start.offset) throw compacted(shard, from, start.offset);
     let next = from;
@@ -89,10 +101,13 @@ export class StreamsService implements StreamsPort {
     const map = this.replication.map.current();
     const shards = Array.from({ length: map.shardCount }, (_, shard) => shard);
     if (cursor === undefined) return new Map(shards.map((shard) => [shard, { epoch: 0, offset: 0 }]));
-    if (cursor === CURSOR_LATEST) return new Map(shards.map((shard) => [shard, { epoch: 0, offset: this.store.state(shard).tail }]));
+    if (cursor === CURSOR_LATEST)
+      return new Map(shards.map((shard) => [shard, { epoch: 0, offset: this.store.state(shard).tail }]));
     const decoded = decodePositions(cursor, clusterTag(map.clusterId));
-    if (decoded === undefined) throw new NodeError('INVALID_REQUEST', '`cursor` is not one of this service; start without one');
-    if (decoded.foreign) throw new NodeError('OFFSET_COMPACTED', 'the cursor is of another cluster; start over without one');
+    if (decoded === undefined)
+      throw new NodeError('INVALID_REQUEST', '`cursor` is not one of this service; start without one');
+    if (decoded.foreign)
+      throw new NodeError('OFFSET_COMPACTED', 'the cursor is of another cluster; start over without one');
     const positions = new Map(shards.map((shard) => [shard, decoded.positions.get(shard) ?? { epoch: 0, offset: 0 }]));
     for (const [shard, position] of positions) this.#check(shard, position);
     return positions;
@@ -100,8 +115,10 @@ export class StreamsService implements StreamsPort {
 
   #check(shard: number, position: Position): void {
     const { start, tail } = this.store.state(shard);
-    if (position.offset > tail) throw new NodeError('OFFSET_COMPACTED', `the cursor is beyond the log of shard ${shard}; start over without one`);
-    if (position.offset > 0 && position.offset < start.offset) throw compacted(shard, position.offset + 1, start.offset);
+    if (position.offset > tail)
+      throw new NodeError('OFFSET_COMPACTED', `the cursor is beyond the log of shard ${shard}; start over without one`);
+    if (position.offset > 0 && position.offset < start.offset)
+      throw compacted(shard, position.offset + 1, start.offset);
   }
 
   async #entries(shard: number, from: number, limit: number): Promise<readonly Entry[]> {
@@ -164,5 +181,9 @@ export class StreamsService implements StreamsPort {
 }
 
 function compacted(shard: number, from: number, start: number): NodeError {
-  return new NodeError('OFFSET_COMPACTED', `shard ${shard} is no longer whole at offset ${from}, only above ${start}; start over`, { extra: { start } });
+  return new NodeError(
+    'OFFSET_COMPACTED',
+    `shard ${shard} is no longer whole at offset ${from}, only above ${start}; start over`,
+    { extra: { start } },
+  );
 }

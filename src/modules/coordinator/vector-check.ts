@@ -10,6 +10,9 @@ export function checkVector(vector: Float32Array, collection: Collection): void 
     );
   }
   if (collection.similarity === 'cosine' && vector.every((component) => component === 0)) {
-    throw new NodeError('INVALID_REQUEST', '`vector` is all zeros, which has no direction to compare by cosine; leave it out, or use another similarity');
+    throw new NodeError(
+      'INVALID_REQUEST',
+      '`vector` is all zeros, which has no direction to compare by cosine; leave it out, or use another similarity',
+    );
   }
 }

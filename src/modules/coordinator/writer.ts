@@ -63,9 +63,11 @@ export class Writer {
 
   /** Merges into a document (RFC 7386). @throws NodeError DOCUMENT_NOT_FOUND */
   async patch(id: string, patch: DocumentPatch, call: WriteCall): Promise<Written> {
-    const collection = await this.#collectionFor(patch.vector == null ? {} : { vector: patch.vector }, call.collection);
+    const collection = await this.#collectionFor(patch.vector instanceof Float32Array ? { vector: patch.vector } : {}, call.collection);
     const shard = this.replication.map.ring().shardOf(id);
-    const asked = utf8(JSON.stringify({ ...patch, vector: patch.vector == null ? patch.vector : Array.from(patch.vector) }));
+    const asked = utf8(
+      JSON.stringify({ ...patch, vector: patch.vector instanceof Float32Array ? Array.from(patch.vector) : patch.vector }),
+    );
     const common = this.#conditionAndKey(call, id, collection.id, 'patch', asked);
     for (let attempt = 1; ; attempt++) {
       const current = await this.reader.read(shard, collection.id, id);
@@ -80,14 +82,25 @@ export class Writer {
         condition: current === undefined ? { kind: 'present' } : { kind: 'version', version: current.version },
       };
       const wantsVersion = call.condition?.kind === 'version' ? call.condition.version : undefined;
-      if (wantsVersion !== undefined && current !== undefined && current.version !== wantsVersion && call.key === undefined) {
+      if (
+        wantsVersion !== undefined &&
+        current !== undefined &&
+        current.version !== wantsVersion &&
+        call.key === undefined
+      ) {
         throw new NodeError('VERSION_CONFLICT', `the document has version "${current.version}"; read it again`);
       }
       try {
-        return await this.#write(id, wantsVersion === undefined ? request : { ...request, condition: { kind: 'version', version: wantsVersion } });
+        return await this.#write(
+          id,
+          wantsVersion === undefined ? request : { ...request, condition: { kind: 'version', version: wantsVersion } },
+        );
       } catch (error) {
         const raced = error instanceof NodeError && error.code === 'VERSION_CONFLICT' && wantsVersion === undefined;
-        const appeared = error instanceof NodeError && error.code === 'DOCUMENT_NOT_FOUND' && this.replication.row(shard, collection.id, id)?.tombstone === false;
+        const appeared =
+          error instanceof NodeError &&
+          error.code === 'DOCUMENT_NOT_FOUND' &&
+          this.replication.row(shard, collection.id, id)?.tombstone === false;
         if ((!raced && !appeared) || attempt === PATCH_TRIES) throw error;
         await new Promise((resolve) => setTimeout(resolve, PATCH_PAUSE_MS));
       }
@@ -98,12 +111,23 @@ export class Writer {
   delete(id: string, call: WriteCall): Promise<Written> {
     const collection = this.#collection(call.collection);
     const common = this.#conditionAndKey(call, id, collection.id, 'delete', new Uint8Array(0));
-    return this.#write(id, { condition: { kind: 'present' }, ...common, op: 'DELETE', collectionId: collection.id, id, payload: new Uint8Array(0) });
+    return this.#write(id, {
+      condition: { kind: 'present' },
+      ...common,
+      op: 'DELETE',
+      collectionId: collection.id,
+      id,
+      payload: new Uint8Array(0),
+    });
   }
 
   #collection(name: string): Collection {
     const collection = findCollection(this.replication.map.current(), name, false);
-    if (collection === undefined) throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection "${name}"; create it with PUT /api/v1/collections/${name}`);
+    if (collection === undefined)
+      throw new NodeError(
+        'COLLECTION_NOT_FOUND',
+        `there is no collection "${name}"; create it with PUT /api/v1/collections/${name}`,
+      );
     return collection;
   }
 
@@ -114,7 +138,11 @@ export class Writer {
     if (fields.vector === undefined) return collection;
     if (collection.dimensions === undefined) {
       checkVector(fields.vector, collection);
-      await this.replication.map.change({ kind: 'setDimensions', collectionId: collection.id, dimensions: fields.vector.length });
+      await this.replication.map.change({
+        kind: 'setDimensions',
+        collectionId: collection.id,
+        dimensions: fields.vector.length,
+      });
       return this.#collectionFor(fields, name);
     }
     checkVector(fields.vector, collection);
@@ -125,10 +153,18 @@ export class Writer {
     if (fields.metadata !== undefined) {
       this.keys.admit(collection, fields.metadata);
       if (utf8Length(JSON.stringify(fields.metadata)) > LIMITS.metadataBytesMax) {
-        throw new NodeError('LIMIT_EXCEEDED', `the merged metadata would be larger than ${LIMITS.metadataBytesMax} bytes`);
+        throw new NodeError(
+          'LIMIT_EXCEEDED',
+          `the merged metadata would be larger than ${LIMITS.metadataBytesMax} bytes`,
+        );
       }
     }
-    if (fields.title === undefined && fields.content === undefined && fields.metadata === undefined && fields.vector === undefined) {
+    if (
+      fields.title === undefined &&
+      fields.content === undefined &&
+      fields.metadata === undefined &&
+      fields.vector === undefined
+    ) {
       throw new NodeError('INVALID_REQUEST', 'the patch would leave the document empty; delete it instead');
     }
   }
@@ -136,14 +172,23 @@ export class Writer {
   #encode(fields: DocumentFields): Uint8Array {
     const payload = encodeDocument(fields);
     if (payload.length > LIMITS.documentBytesMax) {
-      throw new NodeError('PAYLOAD_TOO_LARGE', `the document takes ${payload.length} bytes encoded; at most ${LIMITS.documentBytesMax} are allowed: split it`);
+      throw new NodeError(
+        'PAYLOAD_TOO_LARGE',
+        `the document takes ${payload.length} bytes encoded; at most ${LIMITS.documentBytesMax} are allowed: split it`,
+      );
     }
     const refusal = this.admission.refusal(payload.length);
     if (refusal !== undefined) throw refusal;
     return payload;
   }
 
-  #conditionAndKey(call: WriteCall, id: string, collectionId: number, kind: string, asked: Uint8Array): Pick<WriteRequest, 'level' | 'key' | 'fingerprint' | 'condition'> {
+  #conditionAndKey(
+    call: WriteCall,
+    id: string,
+    collectionId: number,
+    kind: string,
+    asked: Uint8Array,
+  ): Pick<WriteRequest, 'level' | 'key' | 'fingerprint' | 'condition'> {
     const level = this.replication.level(call.consistency);
     const condition = call.condition === undefined ? {} : { condition: call.condition };
     if (call.key === undefined) return { level, ...condition };
@@ -161,7 +206,11 @@ export class Writer {
     const outcome = await this.#inTime(this.replication.write(shard, request));
     this.metrics.write({ op: request.op === 'DELETE' ? 'delete' : 'upsert', outcome: outcomeName(outcome) });
     if (outcome.kind === 'refused') {
-      throw new NodeError(outcome.code, outcome.detail, outcome.retryAfterMs === undefined ? {} : { retryAfterMs: outcome.retryAfterMs });
+      throw new NodeError(
+        outcome.code,
+        outcome.detail,
+        outcome.retryAfterMs === undefined ? {} : { retryAfterMs: outcome.retryAfterMs },
+      );
     }
     return { ...outcome, shard };
   }
@@ -172,7 +221,8 @@ export class Writer {
         resolve({
           kind: 'refused',
           code: 'WRITE_OUTCOME_UNKNOWN',
-          detail: 'the write was not acknowledged in time and may or may not be stored; retry with the same idempotency key',
+          detail:
+            'the write was not acknowledged in time and may or may not be stored; retry with the same idempotency key',
         });
       }, WRITE_WAIT_MS);
       void write.then((outcome) => {

@@ -45,12 +45,14 @@ export class MapService {
 
   /** @throws NodeError STARTING before the map is loaded */
   current(): ClusterMap {
-    if (this.#map === undefined) throw new NodeError('STARTING', 'the node has not loaded its map yet; try again in a moment');
+    if (this.#map === undefined)
+      throw new NodeError('STARTING', 'the node has not loaded its map yet; try again in a moment');
     return this.#map;
   }
 
   ring(): Ring {
-    if (this.#ring === undefined) throw new NodeError('STARTING', 'the node has not loaded its map yet; try again in a moment');
+    if (this.#ring === undefined)
+      throw new NodeError('STARTING', 'the node has not loaded its map yet; try again in a moment');
     return this.#ring;
   }
 
@@ -64,7 +66,8 @@ export class MapService {
 
   /** Changes the map; resolves with the map after it, when it is durable. @throws NodeError when refused */
   async change(operation: MapOperation): Promise<ClusterMap> {
-    if (this.#replica === undefined) throw new NodeError('STARTING', 'the node has not loaded its map yet; try again in a moment');
+    if (this.#replica === undefined)
+      throw new NodeError('STARTING', 'the node has not loaded its map yet; try again in a moment');
     const outcome = await this.#replica.write({
       op: 'MAP',
       collectionId: 0,

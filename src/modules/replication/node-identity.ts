@@ -37,6 +37,7 @@ export function readIdentity(log: LogStore): NodeIdentity | undefined {
   if (bytes === undefined) return undefined;
   const value = JSON.parse(fromUtf8(bytes)) as StoredIdentity;
   const nodeUuid = fromHex(value.nodeUuid);
-  if (nodeUuid?.length !== UUID_BYTES) throw new StorageFailedError('the identity of this data directory cannot be read; restore a backup');
+  if (nodeUuid?.length !== UUID_BYTES)
+    throw new StorageFailedError('the identity of this data directory cannot be read; restore a backup');
   return { nodeUuid, bootCount: value.bootCount };
 }

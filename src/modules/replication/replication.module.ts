@@ -22,14 +22,35 @@ export class ReplicationModule {
         {
           provide: ReplicationService,
           inject: [NODE_CONFIG, LOG_STORE, ShardService, HASHER, CLOCK, RANDOM, LOGGER],
-          useFactory: (config: NodeConfig, store: LogStore, shards: ShardService, hasher: Hasher, clock: Clock, random: Random, logger: Logger) =>
-            new ReplicationService(config, { log: store, shards, hasher, clock, random, logger: logger.child({ module: 'replication' }) }),
+          useFactory: (
+            config: NodeConfig,
+            store: LogStore,
+            shards: ShardService,
+            hasher: Hasher,
+            clock: Clock,
+            random: Random,
+            logger: Logger,
+          ) =>
+            new ReplicationService(config, {
+              log: store,
+              shards,
+              hasher,
+              clock,
+              random,
+              logger: logger.child({ module: 'replication' }),
+            }),
         },
         {
           provide: UpkeepService,
           inject: [NODE_CONFIG, ReplicationService, ShardService, LOG_STORE, CLOCK, LOGGER],
-          useFactory: (config: NodeConfig, replication: ReplicationService, shards: ShardService, store: LogStore, clock: Clock, logger: Logger) =>
-            new UpkeepService(config, replication, shards, store, clock, logger.child({ module: 'upkeep' })),
+          useFactory: (
+            config: NodeConfig,
+            replication: ReplicationService,
+            shards: ShardService,
+            store: LogStore,
+            clock: Clock,
+            logger: Logger,
+          ) => new UpkeepService(config, replication, shards, store, clock, logger.child({ module: 'upkeep' })),
         },
       ],
       exports: [ReplicationService, UpkeepService],

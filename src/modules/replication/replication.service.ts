@@ -35,6 +35,8 @@ export interface ReplicationLogger {
 
 /** Shards opened side by side at start: enough to keep the index threads busy. */
 const OPEN_AT_ONCE = 4;
+/** Payload bytes of writes in flight on the node (replication 3). */
+const NODE_BYTES_MAX = 256 * 1024 * 1024;
 /** How often late acknowledgements are looked at. */
 const TICK_MS = 250;
 
@@ -51,6 +53,7 @@ export class ReplicationService {
   readonly #durableListeners = new Set<(shard: number, offset: number) => void>();
   readonly #sweepListeners = new Set<(shard: number, collectionId: number) => void>();
   #identity: NodeIdentity | undefined;
+  #bytesInFlight = 0;
   #ticker: NodeJS.Timeout | undefined;
 
   constructor(config: NodeConfig, ports: ReplicationPorts) {
@@ -67,13 +70,17 @@ export class ReplicationService {
     await this.#openMap(identity);
     const map = this.map.current();
     if (map.shardCount !== this.#config.shardCount) {
-      logger.info({ configured: this.#config.shardCount, actual: map.shardCount }, 'the shard count was fixed when the cluster was made; the configured one is not used');
+      logger.info(
+        { configured: this.#config.shardCount, actual: map.shardCount },
+        'the shard count was fixed when the cluster was made; the configured one is not used',
+      );
     }
     this.map.onChange((next) => this.#followMap(next));
     const waiting = Array.from({ length: map.shardCount }, (_, shard) => shard);
     await Promise.all(
       Array.from({ length: OPEN_AT_ONCE }, async () => {
-        for (let shard = waiting.shift(); shard !== undefined; shard = waiting.shift()) await this.#openShard(shard, identity);
+        for (let shard = waiting.shift(); shard !== undefined; shard = waiting.shift())
+          await this.#openShard(shard, identity);
       }),
     );
     await this.#purgeDropped(map);
@@ -94,7 +101,9 @@ export class ReplicationService {
 
   /** Data shards with a replica here, ascending. */
   localShards(): readonly number[] {
-    return [...this.#replicas.keys(), ...this.#faults.keys()].filter((shard, at, all) => shard !== META_SHARD && all.indexOf(shard) === at).sort((a, b) => a - b);
+    return [...this.#replicas.keys(), ...this.#faults.keys()]
+      .filter((shard, at, all) => shard !== META_SHARD && all.indexOf(shard) === at)
+      .sort((a, b) => a - b);
   }
 
   /** The replica of a shard; undefined while it is faulted before it could open. */
@@ -112,8 +121,21 @@ export class ReplicationService {
     const fault = this.#faults.get(shard);
     if (fault !== undefined) return Promise.resolve({ kind: 'refused', code: 'LOG_CORRUPT', detail: fault.message });
     const replica = this.#replicas.get(shard);
-    if (replica === undefined) return Promise.resolve({ kind: 'refused', code: 'STARTING', detail: `shard ${shard} is opening; try again in a moment` });
-    return replica.write(request);
+    if (replica === undefined)
+      return Promise.resolve({
+        kind: 'refused',
+        code: 'STARTING',
+        detail: `shard ${shard} is opening; try again in a moment`,
+      });
+    const bytes = request.payload.length;
+    if (this.#bytesInFlight + bytes > NODE_BYTES_MAX) {
+      const detail = 'too many writes are in flight on this node; send them again a little later';
+      return Promise.resolve({ kind: 'refused', code: 'OVERLOADED', detail, retryAfterMs: 100 });
+    }
+    this.#bytesInFlight += bytes;
+    return replica.write(request).finally(() => {
+      this.#bytesInFlight -= bytes;
+    });
   }
 
   /** The stored row of a document. @throws NodeError when the shard does not serve */
@@ -123,7 +145,9 @@ export class ReplicationService {
 
   /** Whether another local shard holds a result under this operation id: the key was used for another document. */
   usedElsewhere(shard: number, opId: Uint8Array): boolean {
-    return this.localShards().some((other) => other !== shard && this.#ports.log.row(idempotencyKey(other, opId)) !== undefined);
+    return this.localShards().some(
+      (other) => other !== shard && this.#ports.log.row(idempotencyKey(other, opId)) !== undefined,
+    );
   }
 
   counters(shard: number): ShardCounters {
@@ -134,7 +158,10 @@ export class ReplicationService {
   faultShard(shard: number, error: Error): void {
     if (this.#faults.has(shard)) return;
     this.#faults.set(shard, error);
-    this.#ports.logger.error({ shard, err: error }, 'the shard is faulted: restore it from a backup, or let another replica heal it');
+    this.#ports.logger.error(
+      { shard, err: error },
+      'the shard is faulted: restore it from a backup, or let another replica heal it',
+    );
     this.#ports.shards.markFaulted(shard, error.message);
     this.#replicas.get(shard)?.fail(error);
   }
@@ -162,7 +189,10 @@ export class ReplicationService {
 
   async #openMap(identity: NodeIdentity): Promise<void> {
     const damage = this.#ports.log.openDamages().find((found) => found.shard === META_SHARD);
-    if (damage !== undefined) throw new StorageFailedError(`the log of the map is damaged at offset ${damage.offset} (${damage.problem}); restore a backup`);
+    if (damage !== undefined)
+      throw new StorageFailedError(
+        `the log of the map is damaged at offset ${damage.offset} (${damage.problem}); restore a backup`,
+      );
     const stored = MapService.stored(this.#ports.log);
     if (stored !== undefined) this.map.accept(stored);
     const replica = await this.#reign(META_SHARD, identity, stored);
@@ -178,14 +208,19 @@ export class ReplicationService {
         node,
         defaults: {
           similarity: this.#config.similarity,
-          hnsw: { m: this.#config.hnswM, efConstruction: this.#config.hnswEfConstruction, efSearch: this.#config.hnswEfSearch },
+          hnsw: {
+            m: this.#config.hnswM,
+            efConstruction: this.#config.hnswEfConstruction,
+            efSearch: this.#config.hnswEfSearch,
+          },
           ...(this.#config.dimensions === undefined ? {} : { dimensions: this.#config.dimensions }),
         },
       });
       return;
     }
     const known = stored.nodes.find((candidate) => candidate.nodeUuid === node.nodeUuid);
-    if (known?.nodeId !== node.nodeId || known.address !== node.address) await this.map.change({ kind: 'register', node });
+    if (known?.nodeId !== node.nodeId || known.address !== node.address)
+      await this.map.change({ kind: 'register', node });
   }
 
   async #openShard(shard: number, identity: NodeIdentity): Promise<void> {
@@ -243,7 +278,13 @@ export class ReplicationService {
 
   /** Logs the end of a collection in one shard: its entries are ignored from then on (replication 2.3). */
   async purgeCollection(shard: number, collectionId: number): Promise<void> {
-    const outcome = await this.write(shard, { op: 'COLLECTION_PURGE', collectionId, id: '', payload: new Uint8Array(0), level: this.level('auto') });
+    const outcome = await this.write(shard, {
+      op: 'COLLECTION_PURGE',
+      collectionId,
+      id: '',
+      payload: new Uint8Array(0),
+      level: this.level('auto'),
+    });
     if (outcome.kind === 'refused') throw new NodeError(outcome.code, outcome.detail);
   }
 
@@ -263,5 +304,10 @@ export function setSize(replicaCount: number, nodes: number): number {
 
 /** What an index must know of a collection. */
 export function toSpec(collection: Collection): CollectionSpec {
-  return { id: collection.id, dimensions: collection.dimensions, similarity: collection.similarity, hnsw: collection.hnsw };
+  return {
+    id: collection.id,
+    dimensions: collection.dimensions,
+    similarity: collection.similarity,
+    hnsw: collection.hnsw,
+  };
 }

@@ -72,7 +72,13 @@ export class ShardReplica {
    * Begins a reign over a shard whose log is open: a new epoch, never used before (replication 1.2), opened by a BARRIER
    * that is durable when this resolves. The index must have been opened up to the log's tail.
    */
-  static async open(shard: number, nodeUuid: Uint8Array, setSize: number, map: ClusterMap | undefined, ports: ReplicaPorts): Promise<ShardReplica> {
+  static async open(
+    shard: number,
+    nodeUuid: Uint8Array,
+    setSize: number,
+    map: ClusterMap | undefined,
+    ports: ReplicaPorts,
+  ): Promise<ShardReplica> {
     const state = ports.log.state(shard);
     const epoch: Epoch = { num: lastEpoch(state).num + 1, uuid: nodeUuid };
     const leader = new Leader({
@@ -173,7 +179,10 @@ export class ShardReplica {
     const { log, clock } = this.#ports;
     const proposals = this.#turn.map((proposal) => ({
       ...proposal,
-      storedRow: proposal.id === '' ? undefined : log.row(documentKey(GENERATION, this.shard, proposal.collectionId, proposal.id)),
+      storedRow:
+        proposal.id === ''
+          ? undefined
+          : log.row(documentKey(GENERATION, this.shard, proposal.collectionId, proposal.id)),
       storedOperation: proposal.keyed ? log.row(idempotencyKey(this.shard, proposal.opId)) : undefined,
     }));
     this.#turn = [];

@@ -68,7 +68,11 @@ export class UpkeepService {
 
   /** Looks for work once and does it. */
   async round(): Promise<void> {
-    for (let sweep = this.#sweeps.shift(); sweep !== undefined && !this.#stop.signal.aborted; sweep = this.#sweeps.shift()) {
+    for (
+      let sweep = this.#sweeps.shift();
+      sweep !== undefined && !this.#stop.signal.aborted;
+      sweep = this.#sweeps.shift()
+    ) {
       await this.#sweepRows(sweep.shard, sweep.collectionId);
     }
     for (const shard of this.replication.localShards()) {
@@ -85,10 +89,14 @@ export class UpkeepService {
   /** Drops results of idempotency keys that are too old or too many. */
   async forgetOperations(shard: number): Promise<void> {
     const written: number[] = [];
-    await this.#eachRow(idempotencyPrefix(shard), (row) => {
-      written.push(decodeOperation(row.value).writtenMs);
-      return false;
-    }, shard);
+    await this.#eachRow(
+      idempotencyPrefix(shard),
+      (row) => {
+        written.push(decodeOperation(row.value).writtenMs);
+        return false;
+      },
+      shard,
+    );
     const oldest = this.clock.wallMs() - OPERATIONS_KEPT_MS;
     const surplus = written.length - OPERATIONS_KEPT_MAX;
     const cutoff = surplus > 0 ? Math.max(oldest, written.sort((a, b) => a - b)[surplus]) : oldest;
@@ -100,7 +108,8 @@ export class UpkeepService {
     const map = this.replication.map.current();
     const known = new Set(map.collections.map((collection) => collection.id));
     for (const shard of this.replication.localShards()) {
-      for (let id = 1; id < map.nextCollectionId; id++) if (!known.has(id)) this.#sweeps.push({ shard, collectionId: id });
+      for (let id = 1; id < map.nextCollectionId; id++)
+        if (!known.has(id)) this.#sweeps.push({ shard, collectionId: id });
     }
   }
 
@@ -128,9 +137,20 @@ export class UpkeepService {
     if (supersededBytes < SUPERSEDED_BYTES_MIN) return;
     if (supersededBytes <= SUPERSEDED_SHARE * bytes && !overBudget) return;
     const checkpoint = this.shards.oldestLoadableCheckpoint(shard);
-    const upTo = overBudget ? checkpoint : Math.min(checkpoint, await this.#offsetBefore(shard, this.clock.wallMs() - this.config.logRetentionMs, checkpoint));
+    const upTo = overBudget
+      ? checkpoint
+      : Math.min(
+          checkpoint,
+          await this.#offsetBefore(shard, this.clock.wallMs() - this.config.logRetentionMs, checkpoint),
+        );
     if (upTo <= start.offset) return;
-    const report = await this.log.compact(shard, upTo, (offset, entry) => this.#isLive(shard, offset, entry), this.#stop.signal, COMPACT_BYTES_PER_SECOND);
+    const report = await this.log.compact(
+      shard,
+      upTo,
+      (offset, entry) => this.#isLive(shard, offset, entry),
+      this.#stop.signal,
+      COMPACT_BYTES_PER_SECOND,
+    );
     this.replication.replica(shard)?.compacted(report.bytes);
     this.logger.info({ shard, upTo, ...report }, 'superseded entries compacted');
   }
@@ -165,7 +185,10 @@ export class UpkeepService {
     if (lastMs !== undefined) {
       const report = await this.log.scrub(shard, this.#stop.signal, SCRUB_BYTES_PER_SECOND);
       if (this.#stop.signal.aborted) return;
-      this.logger.info({ shard, entries: report.entries, bytes: report.bytes, damages: report.damages.length }, 'log scrubbed');
+      this.logger.info(
+        { shard, entries: report.entries, bytes: report.bytes, damages: report.damages.length },
+        'log scrubbed',
+      );
       if (report.damages.length > 0) this.replication.faultShard(shard, new LogDamagedError(report.damages[0]));
     }
     await this.log.append({ shard, entries: [], rows: [{ key, value: utf8(String(now)) }] });

@@ -68,7 +68,7 @@ export class ShardService {
    */
   async open(shard: number, collections: readonly CollectionSpec[], upTo?: number): Promise<OpenReport> {
     const hosted = this.#shards.get(shard) ?? this.#host(shard);
-    this.#round ??= setInterval(() => this.#checkpointRound(), CHECKPOINT_ROUND_MS).unref();
+    this.#round ??= setInterval(() => this.checkpointRound(), CHECKPOINT_ROUND_MS).unref();
     await this.defineCollections(collections);
     return hosted.open(upTo);
   }
@@ -231,6 +231,11 @@ export class ShardService {
     return taken;
   }
 
+  /** Resolves when no checkpoint is being written or waits. */
+  async idle(): Promise<void> {
+    await this.#checkpoints;
+  }
+
   /** Compaction and purges must not pass this offset (replication 2.5); 0 while there is no checkpoint. */
   oldestLoadableCheckpoint(shard: number): number {
     return this.#shards.get(shard)?.checkpoints.oldest ?? 0;
@@ -301,7 +306,8 @@ export class ShardService {
     }
   }
 
-  #checkpointRound(): void {
+  /** Takes the checkpoints that are due, in the background; also done every few seconds. */
+  checkpointRound(): void {
     for (const { shard, checkpoints, failure } of this.#shards.values()) {
       if (failure !== undefined || !checkpoints.isDue) continue;
       this.checkpoint(shard).then(

@@ -353,7 +353,7 @@ export function fileKeyOf(name: SettingName): string {
 
 /** A row without the type of its value, for those who walk the table. */
 export function settingOf(name: SettingName): Setting<unknown> {
-  return SETTINGS[name] as Setting<unknown>;
+  return SETTINGS[name];
 }
 
 /** The lesser of 10 GiB and a quarter of the disk. */

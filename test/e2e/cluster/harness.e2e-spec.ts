@@ -1,11 +1,13 @@
 import { existsSync } from 'node:fs';
-import { afterAll, describe, expect, it } from '@jest/globals';
+import { afterAll, describe, expect, it, jest } from '@jest/globals';
 import { NodeStartError } from '../../../src/cli/processes/node-process.js';
 import { http } from './http.js';
 import { expectNoNodeLeft } from './running.js';
 import { startNode } from './start-node.js';
 import { waitFor } from './wait-for.js';
 
+/** Milliseconds: nodes start and stop several times, on a machine that may be busy. */
+jest.setTimeout(120_000);
 afterAll(expectNoNodeLeft);
 
 describe('a spawned node', () => {

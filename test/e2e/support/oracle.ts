@@ -56,13 +56,17 @@ export function ranked(scored: readonly Scored[]): Scored[] {
 /** Every document with a vector. */
 export function vectorLeg(documents: readonly OracleDocument[], query: readonly number[], kind: Similarity): Scored[] {
   return ranked(
-    documents.flatMap(({ id, vector }) => (vector === undefined ? [] : [{ id, score: similarity(kind, query, vector) }])),
+    documents.flatMap(({ id, vector }) =>
+      vector === undefined ? [] : [{ id, score: similarity(kind, query, vector) }],
+    ),
   );
 }
 
 /** Keyword text: title and content; runs of letters and digits, lower case, ≥ 2 characters, without stop words. */
 export function terms(text: string): string[] {
-  return (text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? []).filter((term) => term.length >= 2 && !STOP_WORDS.has(term));
+  return (text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? []).filter(
+    (term) => term.length >= 2 && !STOP_WORDS.has(term),
+  );
 }
 
 /**

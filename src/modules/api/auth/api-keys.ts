@@ -25,7 +25,8 @@ export class ApiKeys {
    */
   refusal(secret: string | undefined, scope: Scope): NodeError | undefined {
     if (scope === 'open' || this.keys.length === 0) return undefined;
-    if (secret === undefined || secret.length > SECRET_LENGTH_MAX) return unauthenticated('an API key is needed: X-API-Key, or Authorization: Bearer');
+    if (secret === undefined || secret.length > SECRET_LENGTH_MAX)
+      return unauthenticated('an API key is needed: X-API-Key, or Authorization: Bearer');
     const digest = createHash('sha256').update(secret).digest();
     let granted: Scope | undefined;
     for (const key of this.keys) {

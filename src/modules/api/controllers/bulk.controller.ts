@@ -99,8 +99,13 @@ function sendBulk(request: FastifyRequest, reply: FastifyReply, answer: BulkAnsw
   }
   const first = answer.errors[0];
   const detail =
-    first === undefined ? 'the bulk holds no documents' : `none of ${answer.total} items was stored; the first: ${first.detail}`;
+    first === undefined
+      ? 'the bulk holds no documents'
+      : `none of ${answer.total} items was stored; the first: ${first.detail}`;
   const { problem } = problemOf(new NodeError(outcome.code, detail, { extra: { ...answer } }), instanceOf(request.id));
-  void reply.code(outcome.status).header('content-type', PROBLEM_CONTENT_TYPE).header('spector-session', answer.session);
+  void reply
+    .code(outcome.status)
+    .header('content-type', PROBLEM_CONTENT_TYPE)
+    .header('spector-session', answer.session);
   void reply.send(Buffer.from(JSON.stringify(problem)));
 }

@@ -40,7 +40,11 @@ export class CatalogController {
     body: CollectionBody,
     answers: { 200: CollectionShape, 201: CollectionShape, 409: 'It exists with other settings.' },
   })
-  async putCollection(@Param('name') name: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+  async putCollection(
+    @Param('name') name: string,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
     noQuery(request.query);
     const settings = collectionBody(request.body ?? {});
     const { created, collection } = await this.catalog.putCollection(checkedName(name), settings);
@@ -48,23 +52,51 @@ export class CatalogController {
   }
 
   @Get('collections/:name')
-  @Endpoint({ ...COLLECTIONS, scope: 'read', summary: 'Read a collection', answers: { 200: CollectionShape, 404: 'No such collection.' } })
-  async getCollection(@Param('name') name: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+  @Endpoint({
+    ...COLLECTIONS,
+    scope: 'read',
+    summary: 'Read a collection',
+    answers: { 200: CollectionShape, 404: 'No such collection.' },
+  })
+  async getCollection(
+    @Param('name') name: string,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
     noQuery(request.query);
     sendJson(reply, 200, await this.catalog.getCollection(checkedName(name)));
   }
 
   @Delete('collections/:name')
-  @Endpoint({ ...COLLECTIONS, scope: 'admin', summary: 'Drop a collection with its documents', answers: { 200: DeletedShape, 404: 'No such collection.' } })
-  async deleteCollection(@Param('name') name: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+  @Endpoint({
+    ...COLLECTIONS,
+    scope: 'admin',
+    summary: 'Drop a collection with its documents',
+    answers: { 200: DeletedShape, 404: 'No such collection.' },
+  })
+  async deleteCollection(
+    @Param('name') name: string,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
     noQuery(request.query);
     await this.catalog.deleteCollection(checkedName(name));
     sendJson(reply, 200, { name, deleted: true });
   }
 
   @Put('aliases/:name')
-  @Endpoint({ ...ALIASES, scope: 'admin', summary: 'Point an alias at a collection, atomically', body: AliasBody, answers: { 200: AliasShape, 201: AliasShape } })
-  async putAlias(@Param('name') name: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+  @Endpoint({
+    ...ALIASES,
+    scope: 'admin',
+    summary: 'Point an alias at a collection, atomically',
+    body: AliasBody,
+    answers: { 200: AliasShape, 201: AliasShape },
+  })
+  async putAlias(
+    @Param('name') name: string,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
     noQuery(request.query);
     const { collection } = aliasBody(request.body);
     const { created, alias } = await this.catalog.putAlias(checkedName(name), collection);
@@ -72,15 +104,33 @@ export class CatalogController {
   }
 
   @Get('aliases/:name')
-  @Endpoint({ ...ALIASES, scope: 'read', summary: 'Read an alias', answers: { 200: AliasShape, 404: 'No such alias.' } })
-  async getAlias(@Param('name') name: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+  @Endpoint({
+    ...ALIASES,
+    scope: 'read',
+    summary: 'Read an alias',
+    answers: { 200: AliasShape, 404: 'No such alias.' },
+  })
+  async getAlias(
+    @Param('name') name: string,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
     noQuery(request.query);
     sendJson(reply, 200, await this.catalog.getAlias(checkedName(name)));
   }
 
   @Delete('aliases/:name')
-  @Endpoint({ ...ALIASES, scope: 'admin', summary: 'Remove an alias', answers: { 200: DeletedShape, 404: 'No such alias.' } })
-  async deleteAlias(@Param('name') name: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+  @Endpoint({
+    ...ALIASES,
+    scope: 'admin',
+    summary: 'Remove an alias',
+    answers: { 200: DeletedShape, 404: 'No such alias.' },
+  })
+  async deleteAlias(
+    @Param('name') name: string,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
     noQuery(request.query);
     await this.catalog.deleteAlias(checkedName(name));
     sendJson(reply, 200, { name, deleted: true });
@@ -89,5 +139,8 @@ export class CatalogController {
 
 function checkedName(name: string): string {
   if (COLLECTION_NAME_PATTERN.test(name)) return name;
-  throw new NodeError('INVALID_REQUEST', `the name ${shown(name)} must be 1–63 letters, digits, '_', '.' or '-', and begin with a letter or digit`);
+  throw new NodeError(
+    'INVALID_REQUEST',
+    `the name ${shown(name)} must be 1–63 letters, digits, '_', '.' or '-', and begin with a letter or digit`,
+  );
 }

@@ -35,14 +35,23 @@ export class ClusterController {
   ) {}
 
   @Get('status')
-  @Endpoint({ ...READ, always: true, summary: 'State, topology and shards, the same from every node', answers: { 200: StatusShape } })
+  @Endpoint({
+    ...READ,
+    always: true,
+    summary: 'State, topology and shards, the same from every node',
+    answers: { 200: StatusShape },
+  })
   async status(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
     sendJson(reply, 200, await this.cluster.status());
   }
 
   @Get('cluster')
-  @Endpoint({ ...READ, summary: 'Members, map epoch, settings and the failover promise', answers: { 200: ClusterShape } })
+  @Endpoint({
+    ...READ,
+    summary: 'Members, map epoch, settings and the failover promise',
+    answers: { 200: ClusterShape },
+  })
   async view(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
     const view = await this.cluster.cluster();
@@ -50,7 +59,12 @@ export class ClusterController {
   }
 
   @Patch('cluster/config')
-  @Endpoint({ ...ADMIN, summary: 'Change settings of the whole cluster', body: ClusterConfigBody, answers: { 200: ClusterSettingsShape } })
+  @Endpoint({
+    ...ADMIN,
+    summary: 'Change settings of the whole cluster',
+    body: ClusterConfigBody,
+    answers: { 200: ClusterSettingsShape },
+  })
   async changeConfig(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
     const settings = await this.catalog.changeSettings(settingsOf(configBody(request.body)));
@@ -59,7 +73,12 @@ export class ClusterController {
 
   @Post('cluster/shards')
   @HttpCode(202)
-  @Endpoint({ ...ADMIN, summary: 'Change the number of shards, live', body: ReshardBody, answers: { 202: OperationShape } })
+  @Endpoint({
+    ...ADMIN,
+    summary: 'Change the number of shards, live',
+    body: ReshardBody,
+    answers: { 202: OperationShape },
+  })
   async reshard(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
     sendOperation(reply, await this.cluster.reshard(reshardBody(request.body).shardCount));
@@ -83,14 +102,23 @@ export class ClusterController {
 
   @Post('cluster/shards/:n/primary')
   @HttpCode(202)
-  @Endpoint({ ...ADMIN, summary: 'Hand the primary of a shard to another node', body: MovePrimaryBody, answers: { 202: OperationShape, 404: 'No such shard or node.' } })
+  @Endpoint({
+    ...ADMIN,
+    summary: 'Hand the primary of a shard to another node',
+    body: MovePrimaryBody,
+    answers: { 202: OperationShape, 404: 'No such shard or node.' },
+  })
   async movePrimary(@Param('n') n: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
     sendOperation(reply, await this.cluster.movePrimary(shardNumber(n), movePrimaryBody(request.body).node));
   }
 
   @Get('cluster/operations/:id')
-  @Endpoint({ ...READ, summary: 'Progress of an operation', answers: { 200: 'The operation.', 404: 'No such operation.' } })
+  @Endpoint({
+    ...READ,
+    summary: 'Progress of an operation',
+    answers: { 200: 'The operation.', 404: 'No such operation.' },
+  })
   async operation(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
     sendJson(reply, 200, (await this.cluster.operation(id)) as object);
@@ -98,7 +126,11 @@ export class ClusterController {
 
   @Delete('cluster/operations/:id')
   @Endpoint({ ...ADMIN, summary: 'Abort an operation', answers: { 200: 'Aborted.', 404: 'No such operation.' } })
-  async abortOperation(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+  async abortOperation(
+    @Param('id') id: string,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
     noQuery(request.query);
     await this.cluster.abortOperation(id);
     sendJson(reply, 200, { operation: id, aborted: true });
@@ -116,12 +148,16 @@ function settingsJson({ rebalanceGraceMs, ...settings }: ClusterSettingsView): o
 
 function settingsOf({ rebalanceGrace, ...settings }: ClusterConfig): Partial<ClusterSettingsView> {
   if (rebalanceGrace === undefined) {
-    if (Object.keys(settings).length === 0) throw new NodeError('INVALID_REQUEST', 'nothing would change: give at least one setting');
+    if (Object.keys(settings).length === 0)
+      throw new NodeError('INVALID_REQUEST', 'nothing would change: give at least one setting');
     return settings;
   }
   const rebalanceGraceMs = durationMs(rebalanceGrace);
   if (rebalanceGraceMs === undefined || rebalanceGraceMs > GRACE_MS_MAX) {
-    throw new NodeError('INVALID_REQUEST', `\`rebalanceGrace\` must be a duration from 0s to 24h such as 10m, not ${shown(rebalanceGrace)}`);
+    throw new NodeError(
+      'INVALID_REQUEST',
+      `\`rebalanceGrace\` must be a duration from 0s to 24h such as 10m, not ${shown(rebalanceGrace)}`,
+    );
   }
   return { ...settings, rebalanceGraceMs };
 }

@@ -36,12 +36,23 @@ export class DocsController {
       name: 'spector-node',
       version: this.version,
       node: this.config.nodeId,
-      links: { docs: '/docs', openapi: '/openapi.json', status: '/api/v1/status', health: '/health', metrics: '/metrics' },
+      links: {
+        docs: '/docs',
+        openapi: '/openapi.json',
+        status: '/api/v1/status',
+        health: '/health',
+        metrics: '/metrics',
+      },
     });
   }
 
   @Get('docs')
-  @Endpoint({ ...DOCS, summary: 'The documentation as a page', produces: 'text/html', answers: { 200: 'A page that works without the internet.' } })
+  @Endpoint({
+    ...DOCS,
+    summary: 'The documentation as a page',
+    produces: 'text/html',
+    answers: { 200: 'A page that works without the internet.' },
+  })
   docs(@Res() reply: FastifyReply): void {
     void reply
       .code(200)
@@ -60,6 +71,8 @@ export class DocsController {
   private generate(): string {
     const adapter: unknown = this.host.httpAdapter;
     assert(adapter instanceof NodeHttpAdapter, 'the node runs on its own HTTP adapter');
-    return JSON.stringify(openApiOf(adapter.routeTable.routes, { version: this.version, secured: this.config.apiKeys.length > 0 }));
+    return JSON.stringify(
+      openApiOf(adapter.routeTable.routes, { version: this.version, secured: this.config.apiKeys.length > 0 }),
+    );
   }
 }

@@ -9,8 +9,25 @@ import { checkedId, documentFieldsOf, documentPatchOf } from '../core/document-f
 import { filterOf, idsOf } from '../core/filter.js';
 import { Endpoint } from '../http/endpoint.js';
 import { callOf, conditionOf, readOptionsOf, sendJson, sessionOf, writeOptionsOf } from '../rest.mapper.js';
-import { CountAnswerShape, DeleteAnswerShape, DeleteManyAnswerShape, DocumentShape, GetManyAnswerShape, ScrollAnswerShape, WriteAnswerShape } from '../schemas/answers.js';
-import { CountBody, DeleteManyBody, GetManyBody, GetQuery, IngestBody, PatchBody, PutBody, ScrollBody } from '../schemas/documents.js';
+import {
+  CountAnswerShape,
+  DeleteAnswerShape,
+  DeleteManyAnswerShape,
+  DocumentShape,
+  GetManyAnswerShape,
+  ScrollAnswerShape,
+  WriteAnswerShape,
+} from '../schemas/answers.js';
+import {
+  CountBody,
+  DeleteManyBody,
+  GetManyBody,
+  GetQuery,
+  IngestBody,
+  PatchBody,
+  PutBody,
+  ScrollBody,
+} from '../schemas/documents.js';
 import { ReadQuery, WriteQuery } from '../schemas/fields.js';
 import { queryReader } from '../schemas/query.js';
 import { validator } from '../schemas/validator.js';
@@ -58,12 +75,28 @@ export class DocumentsController {
   }
 
   @Get('documents/:id')
-  @Endpoint({ ...READ, summary: 'Read one document', query: GetQuery, headers: SESSION_HEADER, answers: { 200: DocumentShape, 404: 'No such document.' } })
+  @Endpoint({
+    ...READ,
+    summary: 'Read one document',
+    query: GetQuery,
+    headers: SESSION_HEADER,
+    answers: { 200: DocumentShape, 404: 'No such document.' },
+  })
   async get(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const query = getQuery(request.query);
     const session = sessionOf(request, query);
-    const found = await this.documents.get(checkedId(id), query.withVector ?? false, readOptionsOf(query, session), callOf(reply, session));
-    sendJson(reply, 200, { ...documentJson(found), session: found.session }, { session: found.session, version: found.version });
+    const found = await this.documents.get(
+      checkedId(id),
+      query.withVector ?? false,
+      readOptionsOf(query, session),
+      callOf(reply, session),
+    );
+    sendJson(
+      reply,
+      200,
+      { ...documentJson(found), session: found.session },
+      { session: found.session, version: found.version },
+    );
   }
 
   @Put('documents/:id')
@@ -72,13 +105,22 @@ export class DocumentsController {
     summary: 'Create or replace one document',
     body: PutBody,
     headers: WRITE_HEADERS,
-    answers: { 200: WriteAnswerShape, 201: WriteAnswerShape, 409: 'The condition or the idempotency key does not hold.' },
+    answers: {
+      200: WriteAnswerShape,
+      201: WriteAnswerShape,
+      409: 'The condition or the idempotency key does not hold.',
+    },
   })
   async put(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const document = { id: checkedId(id), fields: documentFieldsOf(putBody(request.body)) };
     const query = writeQuery(request.query);
     const options = writeOptionsOf(request, this.standard(), query);
-    const answer = await this.documents.ingest(document, conditionOf(request), options, callOf(reply, sessionOf(request, query)));
+    const answer = await this.documents.ingest(
+      document,
+      conditionOf(request),
+      options,
+      callOf(reply, sessionOf(request, query)),
+    );
     sendWrite(reply, answer.created ? 201 : 200, answer, documentPath(answer.id, options.collection));
   }
 
@@ -88,13 +130,23 @@ export class DocumentsController {
     summary: 'Merge into one document (RFC 7386)',
     body: PatchBody,
     headers: WRITE_HEADERS,
-    answers: { 200: WriteAnswerShape, 404: 'No such document.', 409: 'The condition or the idempotency key does not hold.' },
+    answers: {
+      200: WriteAnswerShape,
+      404: 'No such document.',
+      409: 'The condition or the idempotency key does not hold.',
+    },
   })
   async patch(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const patch = documentPatchOf(patchBody(request.body));
     const query = writeQuery(request.query);
     const options = writeOptionsOf(request, this.standard(), query);
-    const answer = await this.documents.patch(checkedId(id), patch, existing(request), options, callOf(reply, sessionOf(request, query)));
+    const answer = await this.documents.patch(
+      checkedId(id),
+      patch,
+      existing(request),
+      options,
+      callOf(reply, sessionOf(request, query)),
+    );
     sendWrite(reply, 200, answer);
   }
 
@@ -103,23 +155,43 @@ export class DocumentsController {
     ...WRITE,
     summary: 'Delete one document',
     headers: WRITE_HEADERS,
-    answers: { 200: DeleteAnswerShape, 404: 'No such document.', 409: 'The condition or the idempotency key does not hold.' },
+    answers: {
+      200: DeleteAnswerShape,
+      404: 'No such document.',
+      409: 'The condition or the idempotency key does not hold.',
+    },
   })
   async delete(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const query = writeQuery(request.query);
     const options = writeOptionsOf(request, this.standard(), query);
-    const answer = await this.documents.delete(checkedId(id), existing(request), options, callOf(reply, sessionOf(request, query)));
+    const answer = await this.documents.delete(
+      checkedId(id),
+      existing(request),
+      options,
+      callOf(reply, sessionOf(request, query)),
+    );
     sendJson(reply, 200, answer, { session: answer.session, version: answer.version });
   }
 
   @Post('documents/get')
-  @Endpoint({ ...READ, summary: 'Read several documents', body: GetManyBody, headers: SESSION_HEADER, answers: { 200: GetManyAnswerShape } })
+  @Endpoint({
+    ...READ,
+    summary: 'Read several documents',
+    body: GetManyBody,
+    headers: SESSION_HEADER,
+    answers: { 200: GetManyAnswerShape },
+  })
   async getMany(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const body = getManyBody(request.body);
     const query = readQuery(request.query);
     const session = sessionOf(request, query, body);
     const ids = idsOf(body.ids, 'ids');
-    const answer = await this.documents.getMany(ids, body.withVector ?? false, readOptionsOf(query, session), callOf(reply, session));
+    const answer = await this.documents.getMany(
+      ids,
+      body.withVector ?? false,
+      readOptionsOf(query, session),
+      callOf(reply, session),
+    );
     sendJson(reply, 200, { ...answer, documents: answer.documents.map(documentJson) }, { session: answer.session });
   }
 
@@ -135,7 +207,8 @@ export class DocumentsController {
     const body = deleteManyBody(request.body);
     const query = writeQuery(request.query);
     const options = writeOptionsOf(request, this.standard(), query);
-    if ((body.ids === undefined) === (body.filter === undefined)) throw new NodeError('INVALID_REQUEST', 'give either `ids` or `filter`');
+    if ((body.ids === undefined) === (body.filter === undefined))
+      throw new NodeError('INVALID_REQUEST', 'give either `ids` or `filter`');
     const call = callOf(reply, sessionOf(request, query, body));
     const answer =
       body.ids === undefined
@@ -145,7 +218,13 @@ export class DocumentsController {
   }
 
   @Post('documents/scroll')
-  @Endpoint({ ...READ, summary: 'Read matching documents page by page', body: ScrollBody, headers: SESSION_HEADER, answers: { 200: ScrollAnswerShape } })
+  @Endpoint({
+    ...READ,
+    summary: 'Read matching documents page by page',
+    body: ScrollBody,
+    headers: SESSION_HEADER,
+    answers: { 200: ScrollAnswerShape },
+  })
   async scroll(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const body = scrollBody(request.body ?? {});
     const query = readQuery(request.query);
@@ -169,7 +248,13 @@ export class DocumentsController {
   }
 
   @Post('documents/count')
-  @Endpoint({ ...READ, summary: 'Count matching documents', body: CountBody, headers: SESSION_HEADER, answers: { 200: CountAnswerShape } })
+  @Endpoint({
+    ...READ,
+    summary: 'Count matching documents',
+    body: CountBody,
+    headers: SESSION_HEADER,
+    answers: { 200: CountAnswerShape },
+  })
   async count(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const body = countBody(request.body ?? {});
     const query = readQuery(request.query);
@@ -199,6 +284,7 @@ function documentPath(id: string, collection: string): string {
 /** The condition of a call that needs the document to exist. */
 function existing(request: FastifyRequest) {
   const condition = conditionOf(request);
-  if (condition?.kind === 'absent') throw new NodeError('INVALID_REQUEST', 'If-None-Match: * contradicts a call that needs the document to exist');
+  if (condition?.kind === 'absent')
+    throw new NodeError('INVALID_REQUEST', 'If-None-Match: * contradicts a call that needs the document to exist');
   return condition;
 }

@@ -33,13 +33,19 @@ export class EventsController {
     summary: 'Events of the cluster, of documents and of searches',
     query: EventsQuery,
     produces: 'text/event-stream',
-    answers: { 200: 'cluster.*, document.*, search.* and heartbeat events; `missed` counts those a slow listener lost.' },
+    answers: {
+      200: 'cluster.*, document.*, search.* and heartbeat events; `missed` counts those a slow listener lost.',
+    },
   })
   listen(@Req() request: FastifyRequest, @Res() reply: FastifyReply): void {
     const filter = filterOf(eventsQuery(request.query).filter);
     reply.hijack();
     const { raw } = reply;
-    raw.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
+    raw.writeHead(200, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-store',
+      'x-accel-buffering': 'no',
+    });
     if (request.method === 'HEAD') {
       raw.end();
       return;
@@ -70,6 +76,9 @@ function filterOf(text: string | undefined): EventFilter {
   return text.split(',').map((part) => {
     const kind = part.trim().replace(/\.\*$/, '');
     if (EVENT_KINDS.some((known) => kind === known || kind.startsWith(`${known}.`))) return kind;
-    throw new NodeError('INVALID_REQUEST', `\`filter\` must name kinds of events (${EVENT_KINDS.join(', ')}), not ${shown(part)}`);
+    throw new NodeError(
+      'INVALID_REQUEST',
+      `\`filter\` must name kinds of events (${EVENT_KINDS.join(', ')}), not ${shown(part)}`,
+    );
   });
 }

@@ -23,7 +23,11 @@ export class HealthController {
   }
 
   @Get('readyz')
-  @Endpoint({ ...PROBE, summary: 'The node takes requests, or what it waits for', answers: { 200: ReadinessShape, 503: 'Not ready.' } })
+  @Endpoint({
+    ...PROBE,
+    summary: 'The node takes requests, or what it waits for',
+    answers: { 200: ReadinessShape, 503: 'Not ready.' },
+  })
   ready(@Res() reply: FastifyReply): void {
     const view = this.readiness.view();
     sendUncached(reply, view.ready ? 200 : 503, view);
@@ -37,10 +41,20 @@ export class HealthController {
   }
 
   @Get('metrics')
-  @Endpoint({ ...PROBE, scope: 'read', summary: 'Figures for Prometheus', produces: 'text/plain', answers: { 200: 'Prometheus text format.' } })
+  @Endpoint({
+    ...PROBE,
+    scope: 'read',
+    summary: 'Figures for Prometheus',
+    produces: 'text/plain',
+    answers: { 200: 'Prometheus text format.' },
+  })
   async figures(@Res() reply: FastifyReply): Promise<void> {
     const text = await this.metrics.text();
-    void reply.code(200).header('content-type', this.metrics.contentType).header('cache-control', 'no-store').send(text);
+    void reply
+      .code(200)
+      .header('content-type', this.metrics.contentType)
+      .header('cache-control', 'no-store')
+      .send(text);
   }
 }
 

@@ -27,7 +27,12 @@ export class SearchController {
     query: NoQuery,
     body: SearchBody,
     headers: ['Spector-Session'],
-    answers: { 200: SearchAnswerShape, 404: 'No such collection.', 503: 'All shards failed, or coverage < minCoverage.', 504: 'All shards timed out.' },
+    answers: {
+      200: SearchAnswerShape,
+      404: 'No such collection.',
+      503: 'All shards failed, or coverage < minCoverage.',
+      504: 'All shards timed out.',
+    },
   })
   async search(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);

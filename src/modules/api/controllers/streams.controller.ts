@@ -41,7 +41,10 @@ export class StreamsController {
     scope: 'read',
     summary: 'The change stream of all shards, a line a change',
     query: ChangesQuery,
-    answers: { 200: 'Lines of {cursor, op, id, version, collection, document?}.', 410: 'The cursor is below what the log holds.' },
+    answers: {
+      200: 'Lines of {cursor, op, id, version, collection, document?}.',
+      410: 'The cursor is below what the log holds.',
+    },
   })
   async changes(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const { cursor, collection, follow = false } = changesQuery(request.query);
@@ -50,7 +53,10 @@ export class StreamsController {
       this.open,
       {
         items: (signal) => this.streams.changes(cursor, collection, follow, signal),
-        line: ({ document, ...change }) => ({ ...change, ...(document === undefined ? {} : { document: documentJson(document) }) }),
+        line: ({ document, ...change }) => ({
+          ...change,
+          ...(document === undefined ? {} : { document: documentJson(document) }),
+        }),
         follow,
       },
       this.log,
@@ -63,7 +69,11 @@ export class StreamsController {
     scope: 'admin',
     summary: 'Entries of the log of one shard, a line an entry',
     query: ShardLogQuery,
-    answers: { 200: 'Lines of {offset, op, epoch, id?, collection?, version, chain, bytes}.', 404: 'No such shard.', 410: 'The offset was compacted.' },
+    answers: {
+      200: 'Lines of {offset, op, epoch, id?, collection?, version, chain, bytes}.',
+      404: 'No such shard.',
+      410: 'The offset was compacted.',
+    },
   })
   async shardLog(@Param('n') n: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const { from = 1, limit = Number.MAX_SAFE_INTEGER, follow = false } = shardLogQuery(request.query);
@@ -77,14 +87,26 @@ export class StreamsController {
   }
 
   @Get('shards/:n/digest')
-  @Endpoint({ scope: 'admin', tag: 'Streams', summary: 'Offset, chain and live digest of every copy of a shard', query: NoQuery, answers: { 200: DigestShape, 404: 'No such shard.' } })
+  @Endpoint({
+    scope: 'admin',
+    tag: 'Streams',
+    summary: 'Offset, chain and live digest of every copy of a shard',
+    query: NoQuery,
+    answers: { 200: DigestShape, 404: 'No such shard.' },
+  })
   async digest(@Param('n') n: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
     sendJson(reply, 200, await this.cluster.digest(shardNumber(n)));
   }
 
   @Get('shards/:n/conflicts')
-  @Endpoint({ scope: 'admin', tag: 'Streams', summary: 'Superseded writes of merged branches', query: NoQuery, answers: { 200: '{conflicts: […]}', 404: 'No such shard.' } })
+  @Endpoint({
+    scope: 'admin',
+    tag: 'Streams',
+    summary: 'Superseded writes of merged branches',
+    query: NoQuery,
+    answers: { 200: '{conflicts: […]}', 404: 'No such shard.' },
+  })
   async conflicts(@Param('n') n: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
     sendJson(reply, 200, { conflicts: await this.cluster.conflicts(shardNumber(n)) });

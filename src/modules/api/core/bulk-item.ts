@@ -17,7 +17,8 @@ export interface BulkSchemas {
  * @throws NodeError what is wrong with it
  */
 export function bulkItemOf(value: unknown, bytes: number, schemas: BulkSchemas): BulkItem {
-  const op = typeof value === 'object' && value !== null ? (value as { readonly op?: unknown }).op : undefined;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return NO_OBJECT;
+  const { op } = value as { readonly op?: unknown };
   if (op === 'delete') return { kind: 'delete', id: checkedId(schemas.delete(value).id), bytes };
   if (op === 'patch') {
     const line = schemas.patch(value);
@@ -29,6 +30,9 @@ export function bulkItemOf(value: unknown, bytes: number, schemas: BulkSchemas):
   const line = schemas.upsert(value);
   return { kind: 'upsert', id: checkedId(line.id), fields: documentFieldsOf(line), bytes };
 }
+
+/** Made once: rubbish comes by the million. */
+const NO_OBJECT: BulkItem = { kind: 'invalid', code: 'INVALID_REQUEST', detail: 'a document must be a JSON object' };
 
 /** The item that stands for one that cannot be read; its id when it shows one, so that the client finds it. */
 export function invalidItem(error: NodeError, value?: unknown): BulkItem {

@@ -3,9 +3,7 @@ import { ERRORS } from '../../../kernel/errors.js';
 import type { BulkAnswer } from '../../coordinator/core/requests.js';
 
 /** How a bulk went as a whole: HTTP status and, when nothing was stored, the code of the problem. */
-export type BulkOutcome =
-  | { readonly status: 200 | 201 }
-  | { readonly status: number; readonly code: ErrorCode };
+export type BulkOutcome = { readonly status: 200 | 201 } | { readonly status: number; readonly code: ErrorCode };
 
 /** From here on a status says that the node, not the request, is why: it may be told for a whole bulk. */
 const NODE_STATUS_MIN = 429;
@@ -20,7 +18,8 @@ export function bulkOutcome(answer: BulkAnswer): BulkOutcome {
   const first = answer.errors[0];
   if (first === undefined) return { status: ERRORS.INVALID_REQUEST.http, code: 'INVALID_REQUEST' };
   const codes = new Set(answer.errors.map(({ code }) => code));
-  if (codes.size === 1 && ERRORS[first.code].http === ERRORS.INVALID_REQUEST.http) return { status: ERRORS[first.code].http, code: first.code };
+  if (codes.size === 1 && ERRORS[first.code].http === ERRORS.INVALID_REQUEST.http)
+    return { status: ERRORS[first.code].http, code: first.code };
   const statuses = new Set([...codes].map((code) => ERRORS[code].http));
   const shared = ERRORS[first.code].http;
   if (statuses.size === 1 && shared >= NODE_STATUS_MIN) return { status: shared, code: first.code };

@@ -39,22 +39,23 @@ export function documentFieldsOf(raw: RawFields, readVector: VectorReader = vect
 export function documentPatchOf(raw: RawFields, readVector: VectorReader = vectorOfJson): DocumentPatch {
   const patch = readFields(raw, readVector, true);
   if (Object.keys(patch).length === 0) {
-    throw new NodeError('INVALID_REQUEST', 'at least one of title, content, vector, metadata is needed: nothing would change');
+    throw new NodeError(
+      'INVALID_REQUEST',
+      'at least one of title, content, vector, metadata is needed: nothing would change',
+    );
   }
   refuseTooLarge(patch);
   return patch;
 }
 
-function readFields(
-  raw: RawFields,
-  readVector: VectorReader,
-  nullable: boolean,
-): DocumentPatch {
+function readFields(raw: RawFields, readVector: VectorReader, nullable: boolean): DocumentPatch {
   const fields: { -readonly [K in keyof DocumentPatch]: DocumentPatch[K] } = {};
   if (raw.title !== undefined) fields.title = textOf(raw.title, 'title');
   if (raw.content !== undefined) fields.content = textOf(raw.content, 'content');
-  if (raw.metadata !== undefined) fields.metadata = nullable && raw.metadata === null ? null : metadataOf(raw.metadata, 'metadata');
-  if (raw.vector !== undefined) fields.vector = nullable && raw.vector === null ? null : readVector(raw.vector, 'vector');
+  if (raw.metadata !== undefined)
+    fields.metadata = nullable && raw.metadata === null ? null : metadataOf(raw.metadata, 'metadata');
+  if (raw.vector !== undefined)
+    fields.vector = nullable && raw.vector === null ? null : readVector(raw.vector, 'vector');
   return fields;
 }
 
@@ -79,6 +80,9 @@ function refuseTooLarge(fields: DocumentPatch): void {
     (metadata === undefined || metadata === null ? 0 : metadataBytes(metadata)) +
     4 * (vector?.length ?? 0);
   if (bytes > LIMITS.documentBytesMax) {
-    throw new NodeError('PAYLOAD_TOO_LARGE', `the document takes ${bytes} bytes; at most ${LIMITS.documentBytesMax} are allowed`);
+    throw new NodeError(
+      'PAYLOAD_TOO_LARGE',
+      `the document takes ${bytes} bytes; at most ${LIMITS.documentBytesMax} are allowed`,
+    );
   }
 }

@@ -27,7 +27,8 @@ export function filterOf(value: unknown, name = 'filter'): Filter {
 
 function group(value: unknown, name: string, depth: number, budget: Budget): Filter {
   const fields = fieldsOf(value, name);
-  if (depth > LIMITS.filterDepthMax) throw exceeded(`${quoted(name)} is nested deeper than ${LIMITS.filterDepthMax} levels`);
+  if (depth > LIMITS.filterDepthMax)
+    throw exceeded(`${quoted(name)} is nested deeper than ${LIMITS.filterDepthMax} levels`);
   refuseUnknown(fields, GROUPS, name);
   return {
     must: clauses(fields.must, `${name}.must`, depth, budget),

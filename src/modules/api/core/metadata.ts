@@ -69,7 +69,10 @@ function walkInside(value: object, name: string, depth: number): number {
 
 /** Keys that could reach a prototype; one that did before we saw it, in a decoder, shows by the prototype it left. */
 function forbidden(key: string, name: string): NodeError {
-  return new NodeError('INVALID_REQUEST', `${quoted(name)} holds the key \`${key}\`, which is not allowed anywhere: rename it`);
+  return new NodeError(
+    'INVALID_REQUEST',
+    `${quoted(name)} holds the key \`${key}\`, which is not allowed anywhere: rename it`,
+  );
 }
 
 function malformed(name: string): NodeError {

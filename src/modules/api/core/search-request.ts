@@ -19,7 +19,9 @@ export interface SearchFields {
   readonly withMetadata?: boolean | undefined;
   readonly withContent?: boolean | undefined;
   readonly withVector?: boolean | undefined;
-  readonly params?: { readonly ef?: number | undefined; readonly exact?: boolean | undefined; readonly legSize?: number | undefined } | undefined;
+  readonly params?:
+    | { readonly ef?: number | undefined; readonly exact?: boolean | undefined; readonly legSize?: number | undefined }
+    | undefined;
   readonly fusion?: FusionFields | undefined;
   readonly consistency?: 'any' | 'primary' | 'session' | undefined;
   readonly session?: string | undefined;
@@ -43,7 +45,10 @@ export function searchRequestOf(fields: SearchFields): SearchRequest {
   const topK = topKOf(fields);
   const offset = fields.offset ?? 0;
   if (offset + topK > LIMITS.topKMax) {
-    throw new NodeError('LIMIT_EXCEEDED', `offset + topK is ${offset + topK}; at most ${LIMITS.topKMax} are allowed: scroll instead`);
+    throw new NodeError(
+      'LIMIT_EXCEEDED',
+      `offset + topK is ${offset + topK}; at most ${LIMITS.topKMax} are allowed: scroll instead`,
+    );
   }
   return {
     collection: fields.collection ?? 'default',
@@ -73,7 +78,10 @@ function checkText(text: string): void {
   if (text === '') throw invalid('`text` must not be empty');
   if (!text.isWellFormed()) throw invalid('`text` must be well-formed Unicode: it holds a lone surrogate');
   if (text.length * 3 > LIMITS.searchTextBytesMax && utf8Length(text) > LIMITS.searchTextBytesMax) {
-    throw new NodeError('LIMIT_EXCEEDED', `\`text\` takes ${utf8Length(text)} bytes; at most ${LIMITS.searchTextBytesMax} are allowed`);
+    throw new NodeError(
+      'LIMIT_EXCEEDED',
+      `\`text\` takes ${utf8Length(text)} bytes; at most ${LIMITS.searchTextBytesMax} are allowed`,
+    );
   }
 }
 
@@ -81,12 +89,14 @@ function topKOf({ topK, limit, k }: SearchFields): number {
   if (topK === undefined && limit === undefined && k === undefined) return 10;
   const given = [topK, limit, k].filter((value) => value !== undefined);
   const only = given[0];
-  if (only === undefined || given.length > 1) throw invalid('topK, limit and k are names of one field: give only one of them');
+  if (only === undefined || given.length > 1)
+    throw invalid('topK, limit and k are names of one field: give only one of them');
   return only;
 }
 
 function modeOf({ mode, text, vector }: SearchFields): SearchMode {
-  if (text === undefined && vector === undefined) throw invalid('neither `text` nor `vector` is given: at least one is needed');
+  if (text === undefined && vector === undefined)
+    throw invalid('neither `text` nor `vector` is given: at least one is needed');
   const implied = text === undefined ? 'VECTOR' : vector === undefined ? 'KEYWORD' : 'HYBRID';
   if (mode === undefined || mode === implied) return implied;
   if (mode !== 'VECTOR' && text === undefined) throw invalid(`\`mode\` ${mode} needs \`text\``);
@@ -96,7 +106,8 @@ function modeOf({ mode, text, vector }: SearchFields): SearchMode {
 
 function fusionOf(fields: FusionFields): Fusion {
   if (fields.method === 'relative') {
-    if (fields.k !== undefined || fields.weights !== undefined) throw invalid('`fusion` relative takes `alpha`; `k` and `weights` belong to rrf');
+    if (fields.k !== undefined || fields.weights !== undefined)
+      throw invalid('`fusion` relative takes `alpha`; `k` and `weights` belong to rrf');
     return { method: 'relative', alpha: fields.alpha ?? 0.5 };
   }
   if (fields.alpha !== undefined) throw invalid('`fusion` rrf takes `k` and `weights`; `alpha` belongs to relative');

@@ -95,7 +95,9 @@ function unionOf(schema: Readonly<Record<string, unknown>> | undefined): string 
 }
 
 function listed(values: unknown): string {
-  return Array.isArray(values) ? (values.length > 1 ? 'one of ' : '') + values.map(shown).join(', ') : 'an allowed value';
+  return Array.isArray(values)
+    ? (values.length > 1 ? 'one of ' : '') + values.map(shown).join(', ')
+    : 'an allowed value';
 }
 
 /** `/fusion/weights/0` → `fusion.weights[0]`. */

@@ -27,7 +27,10 @@ export function vectorOfJson(value: unknown, name: string): Float32Array {
  */
 export function vectorOfBytes(bytes: Uint8Array, name: string): Float32Array {
   if (bytes.length % 4 !== 0) {
-    throw invalid(name, `must hold 4 bytes a dimension (little-endian float32); ${bytes.length} bytes are not a multiple of 4`);
+    throw invalid(
+      name,
+      `must hold 4 bytes a dimension (little-endian float32); ${bytes.length} bytes are not a multiple of 4`,
+    );
   }
   checkLength(bytes.length / 4, name);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -52,7 +55,10 @@ export function bytesOfVector(vector: Float32Array): Uint8Array {
 function checkLength(length: number, name: string): void {
   if (length === 0) throw invalid(name, 'must not be empty: leave it out when there is none');
   if (length > LIMITS.dimensionsMax) {
-    throw new NodeError('LIMIT_EXCEEDED', `${quoted(name)} has ${length} dimensions; at most ${LIMITS.dimensionsMax} are allowed`);
+    throw new NodeError(
+      'LIMIT_EXCEEDED',
+      `${quoted(name)} has ${length} dimensions; at most ${LIMITS.dimensionsMax} are allowed`,
+    );
   }
 }
 

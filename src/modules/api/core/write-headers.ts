@@ -6,7 +6,10 @@ const ETAG = /^"([\x21\x23-\x7e]{1,128})"$/;
 const VISIBLE = /^[\x21-\x7e]+$/;
 
 /** The condition of a write in `If-Match: "<version>"` or `If-None-Match: *`; undefined without either. */
-export function writeConditionOf(ifMatch: string | undefined, ifNoneMatch: string | undefined): WriteCondition | undefined {
+export function writeConditionOf(
+  ifMatch: string | undefined,
+  ifNoneMatch: string | undefined,
+): WriteCondition | undefined {
   if (ifMatch === undefined && ifNoneMatch === undefined) return undefined;
   if (ifMatch !== undefined && ifNoneMatch !== undefined) {
     throw new NodeError('INVALID_REQUEST', 'If-Match and If-None-Match contradict each other: give one of them');
@@ -16,7 +19,8 @@ export function writeConditionOf(ifMatch: string | undefined, ifNoneMatch: strin
     return { kind: 'absent' };
   }
   const version = ETAG.exec(ifMatch?.trim() ?? '')?.[1];
-  if (version === undefined) throw new NodeError('INVALID_REQUEST', 'If-Match must be one version in double quotes, e.g. "0190…"');
+  if (version === undefined)
+    throw new NodeError('INVALID_REQUEST', 'If-Match must be one version in double quotes, e.g. "0190…"');
   return { kind: 'version', version };
 }
 
@@ -24,7 +28,10 @@ export function writeConditionOf(ifMatch: string | undefined, ifNoneMatch: strin
 export function idempotencyKeyOf(key: string | undefined): string | undefined {
   if (key === undefined) return undefined;
   if (key.length > LIMITS.idempotencyKeyMax || !VISIBLE.test(key)) {
-    throw new NodeError('INVALID_REQUEST', `Idempotency-Key must be 1–${LIMITS.idempotencyKeyMax} visible ASCII characters`);
+    throw new NodeError(
+      'INVALID_REQUEST',
+      `Idempotency-Key must be 1–${LIMITS.idempotencyKeyMax} visible ASCII characters`,
+    );
   }
   return key;
 }

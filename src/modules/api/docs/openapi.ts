@@ -24,19 +24,27 @@ const CHECKED_BY_CODE: Json = {
     additionalProperties: false,
     description: 'All of must, none of must_not; should alone needs one. At most 64 clauses and 8 levels.',
     properties: Object.fromEntries(
-      ['must', 'should', 'must_not'].map((group) => [group, { type: 'array', items: { $ref: '#/components/schemas/FilterClause' } }]),
+      ['must', 'should', 'must_not'].map((group) => [
+        group,
+        { type: 'array', items: { $ref: '#/components/schemas/FilterClause' } },
+      ]),
     ),
   },
   FilterClause: {
     oneOf: [
-      clause({ key: { type: 'string' }, match: { oneOf: [clause({ value: {} }), clause({ any: { type: 'array', items: {} } })] } }),
+      clause({
+        key: { type: 'string' },
+        match: { oneOf: [clause({ value: {} }), clause({ any: { type: 'array', items: {} } })] },
+      }),
       clause({
         key: { type: 'string' },
         range: {
           type: 'object',
           additionalProperties: false,
           minProperties: 1,
-          properties: Object.fromEntries(['gt', 'gte', 'lt', 'lte'].map((bound) => [bound, { oneOf: [{ type: 'number' }, { type: 'string' }] }])),
+          properties: Object.fromEntries(
+            ['gt', 'gte', 'lt', 'lte'].map((bound) => [bound, { oneOf: [{ type: 'number' }, { type: 'string' }] }]),
+          ),
         },
       }),
       clause({ key: { type: 'string' }, exists: { type: 'boolean' } }),
@@ -88,37 +96,66 @@ export function openApiOf(routes: readonly RegisteredRoute[], options: OpenApiOp
     paths,
     components: {
       schemas: components,
-      securitySchemes: { apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' }, bearer: { type: 'http', scheme: 'bearer' } },
+      securitySchemes: {
+        apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
+        bearer: { type: 'http', scheme: 'bearer' },
+      },
     },
   };
 }
 
-function operation(method: string, path: string, endpoint: EndpointSpec, options: OpenApiOptions, components: Record<string, unknown>): Json {
+function operation(
+  method: string,
+  path: string,
+  endpoint: EndpointSpec,
+  options: OpenApiOptions,
+  components: Record<string, unknown>,
+): Json {
   const secured = options.secured && endpoint.scope !== 'open';
   return {
     operationId: `${method.toLowerCase()}${path.replaceAll(/[^A-Za-z0-9]+(.)/g, (_, next: string) => next.toUpperCase())}`,
     tags: [endpoint.tag],
     summary: endpoint.summary,
-    ...(secured ? { description: `Needs a key of scope ${endpoint.scope}.`, security: [{ apiKey: [] }, { bearer: [] }] } : {}),
+    ...(secured
+      ? { description: `Needs a key of scope ${endpoint.scope}.`, security: [{ apiKey: [] }, { bearer: [] }] }
+      : {}),
     parameters: [...pathParameters(path), ...queryParameters(endpoint, components), ...headerParameters(endpoint)],
     ...(endpoint.body === undefined ? {} : { requestBody: requestBody(endpoint, endpoint.body, components) }),
     responses: {
-      ...Object.fromEntries(Object.entries(endpoint.answers).map(([status, answer]) => [status, response(Number(status), answer, endpoint, components)])),
-      default: { description: 'An error.', content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } } },
+      ...Object.fromEntries(
+        Object.entries(endpoint.answers).map(([status, answer]) => [
+          status,
+          response(Number(status), answer, endpoint, components),
+        ]),
+      ),
+      default: {
+        description: 'An error.',
+        content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+      },
     },
   };
 }
 
 function requestBody(endpoint: EndpointSpec, body: TSchema, components: Record<string, unknown>): Json {
   const schema = plain(body, components);
-  const lines = { 'application/x-ndjson': { schema: { type: 'string', description: 'One item of `documents` a line.' } } };
+  const lines = {
+    'application/x-ndjson': { schema: { type: 'string', description: 'One item of `documents` a line.' } },
+  };
   return { required: true, content: { 'application/json': { schema }, ...(endpoint.input === 'bulk' ? lines : {}) } };
 }
 
-function response(status: number, answer: string | TSchema, endpoint: EndpointSpec, components: Record<string, unknown>): Json {
+function response(
+  status: number,
+  answer: string | TSchema,
+  endpoint: EndpointSpec,
+  components: Record<string, unknown>,
+): Json {
   if (status >= 400) {
     const description = typeof answer === 'string' ? answer : 'An error.';
-    return { description, content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } } };
+    return {
+      description,
+      content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+    };
   }
   const type = endpoint.produces ?? 'application/json';
   if (typeof answer === 'string') return { description: answer, content: { [type]: {} } };
@@ -142,7 +179,13 @@ function queryParameters({ query }: EndpointSpec, components: Record<string, unk
 }
 
 function headerParameters({ headers = [] }: EndpointSpec): readonly Json[] {
-  return headers.map((name) => ({ name, in: 'header', required: false, schema: { type: 'string' }, description: HEADERS[name] }));
+  return headers.map((name) => ({
+    name,
+    in: 'header',
+    required: false,
+    schema: { type: 'string' },
+    description: HEADERS[name],
+  }));
 }
 
 /** A schema as OpenAPI has it: annotations of ours resolved, titled shapes moved to the components. */

@@ -86,7 +86,12 @@ export function searchMessage(answer: SearchAnswer): pb.SearchResponse {
             rounds: explain.rounds,
             ...(explain.statistics === undefined
               ? {}
-              : { statistics: { documents: BigInt(explain.statistics.documents), averageLength: explain.statistics.averageLength } }),
+              : {
+                  statistics: {
+                    documents: BigInt(explain.statistics.documents),
+                    averageLength: explain.statistics.averageLength,
+                  },
+                }),
             timings: { ...explain.timings },
           },
         }),

@@ -75,11 +75,18 @@ export function readOptionsOf(request: ReadFields): ReadOptions {
     consistency: readConsistencyOf(request.consistency),
     session: present(request.session),
   });
-  return { collection: collection ?? 'default', consistency: consistency ?? (session === undefined ? 'any' : 'session') };
+  return {
+    collection: collection ?? 'default',
+    consistency: consistency ?? (session === undefined ? 'any' : 'session'),
+  };
 }
 
 /** Signal, deadline and session of a call. */
-export function callContextOf({ signal, timeoutMs }: GrpcCallContext, session: string, ownTimeoutMs?: number): CallContext {
+export function callContextOf(
+  { signal, timeoutMs }: GrpcCallContext,
+  session: string,
+  ownTimeoutMs?: number,
+): CallContext {
   const limits = [timeoutMs, ownTimeoutMs].filter((limit) => limit !== undefined);
   return {
     signal,
@@ -93,7 +100,8 @@ export function conditionOf(condition: pb.WriteCondition | undefined): WriteCond
     case 'version':
       return { kind: 'version', version: condition.condition.value };
     case 'absent':
-      if (!condition.condition.value) throw new NodeError('INVALID_REQUEST', '`condition.absent` must be true, or be left out');
+      if (!condition.condition.value)
+        throw new NodeError('INVALID_REQUEST', '`condition.absent` must be true, or be left out');
       return { kind: 'absent' };
     default:
       return undefined;
@@ -103,7 +111,8 @@ export function conditionOf(condition: pb.WriteCondition | undefined): WriteCond
 /** The condition of a call that needs the document to exist. */
 export function existingConditionOf(condition: pb.WriteCondition | undefined): WriteCondition | undefined {
   const found = conditionOf(condition);
-  if (found?.kind === 'absent') throw new NodeError('INVALID_REQUEST', '`condition.absent` contradicts a call that needs the document to exist');
+  if (found?.kind === 'absent')
+    throw new NodeError('INVALID_REQUEST', '`condition.absent` contradicts a call that needs the document to exist');
   return found;
 }
 
@@ -135,7 +144,12 @@ export function bulkItemOf({ item }: pb.IngestStreamRequest): BulkItem | undefin
         return { kind: 'upsert', id, fields, bytes: sizeOf(item.value) };
       }
       case 'patch':
-        return { kind: 'patch', id: checkedId(item.value.id), patch: patchOf(item.value.patch), bytes: sizeOf(item.value.patch) };
+        return {
+          kind: 'patch',
+          id: checkedId(item.value.id),
+          patch: patchOf(item.value.patch),
+          bytes: sizeOf(item.value.patch),
+        };
       case 'delete':
         return { kind: 'delete', id: checkedId(item.value.id), bytes: item.value.id.length };
       default:
@@ -176,7 +190,10 @@ export function searchOf(request: pb.SearchRequest): SearchRequest {
     collection: present(request.collection),
     consistency: readConsistencyOf(request.consistency),
     session: present(session),
-    params: request.params === undefined ? undefined : { ef: request.params.ef, exact: request.params.exact, legSize: request.params.legSize },
+    params:
+      request.params === undefined
+        ? undefined
+        : { ef: request.params.ef, exact: request.params.exact, legSize: request.params.legSize },
     fusion: fusionJson(request.fusion),
   });
   return searchRequestOf({
@@ -199,7 +216,11 @@ function fusionJson(fusion: pb.Fusion | undefined): object | undefined {
   switch (fusion?.method.case) {
     case 'rrf': {
       const { k, weights } = fusion.method.value;
-      return { method: 'rrf', k, weights: weights === undefined ? undefined : { vector: weights.vector, keyword: weights.keyword } };
+      return {
+        method: 'rrf',
+        k,
+        weights: weights === undefined ? undefined : { vector: weights.vector, keyword: weights.keyword },
+      };
     }
     case 'relative':
       return { method: 'relative', alpha: fusion.method.value.alpha };
@@ -213,7 +234,16 @@ function bytesVector(value: unknown, name: string): Float32Array {
 }
 
 /** About the bytes of a message, for back-pressure. */
-function sizeOf(fields: { readonly title?: string | undefined; readonly content?: string | undefined; readonly vector?: Uint8Array | undefined; readonly metadata?: object | undefined } | undefined): number {
+function sizeOf(
+  fields:
+    | {
+        readonly title?: string | undefined;
+        readonly content?: string | undefined;
+        readonly vector?: Uint8Array | undefined;
+        readonly metadata?: object | undefined;
+      }
+    | undefined,
+): number {
   const { title, content, vector, metadata } = fields ?? {};
   const metadataLength = metadata === undefined ? 0 : JSON.stringify(metadata).length;
   return (title?.length ?? 0) + (content?.length ?? 0) + (vector?.length ?? 0) + metadataLength;

@@ -7,12 +7,27 @@ import { COLLECTION_NAME_PATTERN } from '../../../kernel/ids.js';
 import type { ServerCall } from '../../../platform/grpc/grpc-call.js';
 import { grpcCallContext } from '../../../platform/grpc/grpc-call.js';
 import { GrpcErrorFilter } from '../../../platform/grpc/grpc-error-filter.js';
-import type { CatalogPort, ClusterPort, DocumentsPort, SearchPort, StreamsPort } from '../../coordinator/coordinator.js';
+import type {
+  CatalogPort,
+  ClusterPort,
+  DocumentsPort,
+  SearchPort,
+  StreamsPort,
+} from '../../coordinator/coordinator.js';
 import { CATALOG, CLUSTER, DOCUMENTS, SEARCH, STREAMS } from '../../coordinator/coordinator.js';
 import type { BulkItem } from '../../coordinator/core/requests.js';
 import { checkedId } from '../core/document-fields.js';
 import { shown } from '../core/shown.js';
-import { bulkMessage, changeMessage, collectionMessage, documentMessage, searchMessage, shardsMessage, statusMessage, writeFields } from './grpc-answers.js';
+import {
+  bulkMessage,
+  changeMessage,
+  collectionMessage,
+  documentMessage,
+  searchMessage,
+  shardsMessage,
+  statusMessage,
+  writeFields,
+} from './grpc-answers.js';
 import { Gated, GrpcAuthGuard } from './grpc-auth.guard.js';
 import {
   bulkItemOf,
@@ -55,7 +70,11 @@ export class GrpcController {
 
   @GrpcStreamMethod(SERVICE, 'IngestStream')
   @Gated('write')
-  async ingestStream(requests: AsyncIterable<pb.IngestStreamRequest>, _metadata: unknown, call: ServerCall): Promise<pb.IngestStreamResponse> {
+  async ingestStream(
+    requests: AsyncIterable<pb.IngestStreamRequest>,
+    _metadata: unknown,
+    call: ServerCall,
+  ): Promise<pb.IngestStreamResponse> {
     const iterator = requests[Symbol.asyncIterator]();
     const first = await iterator.next();
     if (first.done === true) throw new NodeError('INVALID_REQUEST', 'the stream holds no items');
@@ -74,35 +93,70 @@ export class GrpcController {
 
   @GrpcMethod(SERVICE, 'GetDocument')
   @Gated('read')
-  async getDocument(request: pb.GetDocumentRequest, _metadata: unknown, call: ServerCall): Promise<pb.GetDocumentResponse> {
+  async getDocument(
+    request: pb.GetDocumentRequest,
+    _metadata: unknown,
+    call: ServerCall,
+  ): Promise<pb.GetDocumentResponse> {
     const context = callContextOf(grpcCallContext(call), request.session);
-    const found = await this.documents.get(checkedId(request.id), request.withVector ?? false, readOptionsOf(request), context);
+    const found = await this.documents.get(
+      checkedId(request.id),
+      request.withVector ?? false,
+      readOptionsOf(request),
+      context,
+    );
     return create(pb.GetDocumentResponseSchema, { document: documentMessage(found), session: found.session });
   }
 
   @GrpcMethod(SERVICE, 'PatchDocument')
   @Gated('write')
-  async patchDocument(request: pb.PatchDocumentRequest, _metadata: unknown, call: ServerCall): Promise<pb.PatchDocumentResponse> {
+  async patchDocument(
+    request: pb.PatchDocumentRequest,
+    _metadata: unknown,
+    call: ServerCall,
+  ): Promise<pb.PatchDocumentResponse> {
     const options = writeOptionsOf(request, this.standard());
     const context = callContextOf(grpcCallContext(call), request.session);
     const condition = existingConditionOf(request.condition);
-    const answer = await this.documents.patch(checkedId(request.id), patchOf(request.patch), condition, options, context);
+    const answer = await this.documents.patch(
+      checkedId(request.id),
+      patchOf(request.patch),
+      condition,
+      options,
+      context,
+    );
     return create(pb.PatchDocumentResponseSchema, writeFields(answer));
   }
 
   @GrpcMethod(SERVICE, 'DeleteDocument')
   @Gated('write')
-  async deleteDocument(request: pb.DeleteDocumentRequest, _metadata: unknown, call: ServerCall): Promise<pb.DeleteDocumentResponse> {
+  async deleteDocument(
+    request: pb.DeleteDocumentRequest,
+    _metadata: unknown,
+    call: ServerCall,
+  ): Promise<pb.DeleteDocumentResponse> {
     const options = writeOptionsOf(request, this.standard());
     const context = callContextOf(grpcCallContext(call), request.session);
-    const answer = await this.documents.delete(checkedId(request.id), existingConditionOf(request.condition), options, context);
+    const answer = await this.documents.delete(
+      checkedId(request.id),
+      existingConditionOf(request.condition),
+      options,
+      context,
+    );
     return create(pb.DeleteDocumentResponseSchema, answer);
   }
 
   @GrpcMethod(SERVICE, 'ScrollDocuments')
   @Gated('read')
-  async scrollDocuments(request: pb.ScrollDocumentsRequest, _metadata: unknown, call: ServerCall): Promise<pb.ScrollDocumentsResponse> {
-    const answer = await this.documents.scroll(scrollOf(request), callContextOf(grpcCallContext(call), request.session));
+  async scrollDocuments(
+    request: pb.ScrollDocumentsRequest,
+    _metadata: unknown,
+    call: ServerCall,
+  ): Promise<pb.ScrollDocumentsResponse> {
+    const answer = await this.documents.scroll(
+      scrollOf(request),
+      callContextOf(grpcCallContext(call), request.session),
+    );
     return create(pb.ScrollDocumentsResponseSchema, {
       documents: answer.documents.map(documentMessage),
       ...(answer.cursor === null ? {} : { cursor: answer.cursor }),
@@ -113,17 +167,27 @@ export class GrpcController {
 
   @GrpcMethod(SERVICE, 'CountDocuments')
   @Gated('read')
-  async countDocuments(request: pb.CountDocumentsRequest, _metadata: unknown, call: ServerCall): Promise<pb.CountDocumentsResponse> {
+  async countDocuments(
+    request: pb.CountDocumentsRequest,
+    _metadata: unknown,
+    call: ServerCall,
+  ): Promise<pb.CountDocumentsResponse> {
     const context = callContextOf(grpcCallContext(call), request.session);
     const answer = await this.documents.count(optionalFilterOf(request.filter), readOptionsOf(request), context);
-    return create(pb.CountDocumentsResponseSchema, { count: BigInt(answer.count), shards: shardsMessage(answer.shards) });
+    return create(pb.CountDocumentsResponseSchema, {
+      count: BigInt(answer.count),
+      shards: shardsMessage(answer.shards),
+    });
   }
 
   @GrpcMethod(SERVICE, 'PutCollection')
   @Gated('admin')
   async putCollection(request: pb.PutCollectionRequest): Promise<pb.PutCollectionResponse> {
     if (!COLLECTION_NAME_PATTERN.test(request.name)) {
-      throw new NodeError('INVALID_REQUEST', `the name ${shown(request.name)} must be 1–63 letters, digits, '_', '.' or '-', and begin with a letter or digit`);
+      throw new NodeError(
+        'INVALID_REQUEST',
+        `the name ${shown(request.name)} must be 1–63 letters, digits, '_', '.' or '-', and begin with a letter or digit`,
+      );
     }
     const { created, collection } = await this.catalog.putCollection(request.name, collectionSettingsOf(request));
     return create(pb.PutCollectionResponseSchema, { created, collection: collectionMessage(collection) });
@@ -149,7 +213,8 @@ export class GrpcController {
     const { signal } = grpcCallContext(call);
     const cursor = request.cursor === '' ? undefined : request.cursor;
     const collection = request.collection === '' ? undefined : request.collection;
-    for await (const change of this.streams.changes(cursor, collection, request.follow ?? false, signal)) yield changeMessage(change);
+    for await (const change of this.streams.changes(cursor, collection, request.follow ?? false, signal))
+      yield changeMessage(change);
   }
 
   private standard() {
@@ -157,10 +222,18 @@ export class GrpcController {
   }
 }
 
-const NO_OPTIONS = { collection: '', consistency: pb.WriteConsistency.UNSPECIFIED, idempotencyKey: '', session: '' } as const;
+const NO_OPTIONS = {
+  collection: '',
+  consistency: pb.WriteConsistency.UNSPECIFIED,
+  idempotencyKey: '',
+  session: '',
+} as const;
 
 /** The items of a stream whose first message was read for its options. */
-async function* itemsOf(first: pb.IngestStreamRequest, rest: AsyncIterator<pb.IngestStreamRequest>): AsyncGenerator<BulkItem> {
+async function* itemsOf(
+  first: pb.IngestStreamRequest,
+  rest: AsyncIterator<pb.IngestStreamRequest>,
+): AsyncGenerator<BulkItem> {
   const item = bulkItemOf(first);
   if (item !== undefined) yield item;
   for (let next = await rest.next(); next.done !== true; next = await rest.next()) {
@@ -168,4 +241,8 @@ async function* itemsOf(first: pb.IngestStreamRequest, rest: AsyncIterator<pb.In
   }
 }
 
-const NO_ITEM: BulkItem = { kind: 'invalid', code: 'INVALID_REQUEST', detail: 'the message carries no item: only the first one may' };
+const NO_ITEM: BulkItem = {
+  kind: 'invalid',
+  code: 'INVALID_REQUEST',
+  detail: 'the message carries no item: only the first one may',
+};

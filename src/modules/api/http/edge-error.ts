@@ -17,7 +17,11 @@ export function edgeError(error: unknown): unknown {
     case 413:
       return new NodeError('PAYLOAD_TOO_LARGE', 'the request is too large', { cause: error });
     case 415:
-      return new NodeError('UNSUPPORTED_MEDIA_TYPE', 'content-type must be application/json, or application/x-ndjson for a bulk', { cause: error });
+      return new NodeError(
+        'UNSUPPORTED_MEDIA_TYPE',
+        'content-type must be application/json, or application/x-ndjson for a bulk',
+        { cause: error },
+      );
     default:
       return new NodeError('INVALID_REQUEST', (error as Error).message, { cause: error });
   }

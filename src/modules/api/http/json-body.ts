@@ -34,7 +34,10 @@ export function scanError(problem: JsonScanProblem, what: string): NodeError {
     case 'values':
       return new NodeError('LIMIT_EXCEEDED', `${what} holds more than ${JSON_VALUES_MAX} values`);
     case 'forbidden-key':
-      return new NodeError('INVALID_REQUEST', `${what} holds the key \`${problem.key}\`, which is not allowed anywhere: rename it`);
+      return new NodeError(
+        'INVALID_REQUEST',
+        `${what} holds the key \`${problem.key}\`, which is not allowed anywhere: rename it`,
+      );
   }
 }
 

@@ -82,9 +82,13 @@ export function decoded(request: IncomingMessage): Readable | NodeError {
 export function bodyError(error: Error): NodeError {
   if (error instanceof NodeError) return error;
   const compressed = 'code' in error && typeof error.code === 'string' && error.code.startsWith('Z_');
-  return new NodeError('INVALID_REQUEST', compressed ? 'the body is not valid gzip' : 'the request ended before its body was complete', {
-    cause: error,
-  });
+  return new NodeError(
+    'INVALID_REQUEST',
+    compressed ? 'the body is not valid gzip' : 'the request ended before its body was complete',
+    {
+      cause: error,
+    },
+  );
 }
 
 /** Reads away what is left of a request's body, within bounds, and then calls back. */

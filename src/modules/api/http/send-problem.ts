@@ -14,14 +14,19 @@ export function instanceOf(requestId: string): string {
  */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Logger): void {
   const { problem, unexpected } = problemOf(edgeError(error), instanceOf(request.id));
-  if (unexpected) log.error({ error, instance: problem.instance, method: request.method, path: request.url }, 'a request failed unexpectedly');
+  if (unexpected)
+    log.error(
+      { error, instance: problem.instance, method: request.method, path: request.url },
+      'a request failed unexpectedly',
+    );
   if (reply.sent || reply.raw.headersSent) {
     reply.raw.destroy();
     return;
   }
   void reply.code(problem.status).header('content-type', PROBLEM_CONTENT_TYPE);
   if (problem.status === 401) void reply.header('www-authenticate', 'Bearer realm="spector"');
-  if (problem.retryAfterMs !== undefined) void reply.header('retry-after', Math.max(1, Math.ceil(problem.retryAfterMs / 1_000)));
+  if (problem.retryAfterMs !== undefined)
+    void reply.header('retry-after', Math.max(1, Math.ceil(problem.retryAfterMs / 1_000)));
   // Bytes, because fastify adds a charset to JSON text, which problem documents do not have (RFC 9457).
   void reply.send(Buffer.from(JSON.stringify(problem)));
 }

@@ -4,7 +4,8 @@ import { Metadata, Vector } from './fields.js';
 
 /** Shapes of answers, for /openapi.json. Answers may gain fields: nothing is closed here. */
 const text = (description?: string) => Type.String(description === undefined ? {} : { description });
-const count = (description?: string) => Type.Integer({ minimum: 0, ...(description === undefined ? {} : { description }) });
+const count = (description?: string) =>
+  Type.Integer({ minimum: 0, ...(description === undefined ? {} : { description }) });
 const flag = (description?: string) => Type.Boolean(description === undefined ? {} : { description });
 const shape = <P extends Record<string, TSchema>>(title: string, properties: P) => Type.Object(properties, { title });
 const words = (...values: readonly string[]) => Type.Unsafe<string>({ type: 'string', enum: values });
@@ -39,12 +40,21 @@ export const BulkAnswerShape = shape('BulkAnswer', {
   success: count(),
   failed: count(),
   errors: Type.Array(
-    Type.Object({ index: count('Position in the request, from 0.'), id: Type.Union([Type.String(), Type.Null()]), code: text(), detail: text() }),
+    Type.Object({
+      index: count('Position in the request, from 0.'),
+      id: Type.Union([Type.String(), Type.Null()]),
+      code: text(),
+      detail: text(),
+    }),
     { description: 'The first 1 000, in order.' },
   ),
   session,
 });
-export const GetManyAnswerShape = shape('GetManyAnswer', { documents: Type.Array(DocumentShape), missing: Type.Array(Type.String()), session });
+export const GetManyAnswerShape = shape('GetManyAnswer', {
+  documents: Type.Array(DocumentShape),
+  missing: Type.Array(Type.String()),
+  session,
+});
 export const DeleteManyAnswerShape = shape('DeleteManyAnswer', {
   deleted: count(),
   failed: count(),
@@ -80,7 +90,10 @@ export const SearchAnswerShape = shape('SearchAnswer', {
       metadata: Type.Optional(Metadata),
       vector: Type.Optional(Vector),
       version,
-      ranks: Type.Object({ vector: Type.Optional(count()), keyword: Type.Optional(count()) }, { description: 'Ranks in the legs, from 1.' }),
+      ranks: Type.Object(
+        { vector: Type.Optional(count()), keyword: Type.Optional(count()) },
+        { description: 'Ranks in the legs, from 1.' },
+      ),
       explanation: Type.Optional(Type.Object({}, { description: 'With explain.' })),
     }),
   ),
@@ -105,7 +118,9 @@ export const CollectionShape = shape('Collection', {
 export const CollectionsShape = shape('Collections', { collections: Type.Array(CollectionShape) });
 export const AliasShape = shape('Alias', { name: text(), collection: text() });
 export const DeletedShape = shape('Deleted', { name: text(), deleted: flag() });
-export const OperationShape = shape('OperationAccepted', { operation: text('Its id: GET /api/v1/cluster/operations/{id}.') });
+export const OperationShape = shape('OperationAccepted', {
+  operation: text('Its id: GET /api/v1/cluster/operations/{id}.'),
+});
 export const ClusterSettingsShape = shape('ClusterSettings', {
   replicaCount: count(),
   writeConsistency: words('auto', 'one', 'quorum', 'all'),
@@ -161,11 +176,21 @@ export const StatusShape = shape('Status', {
       documents: count(),
       offset: count(),
       replicas: Type.Array(
-        Type.Object({ node: text(), role: words('primary', 'replica', 'learner'), inSync: flag(), offset: count(), lagMs: Type.Number() }),
+        Type.Object({
+          node: text(),
+          role: words('primary', 'replica', 'learner'),
+          inSync: flag(),
+          offset: count(),
+          lagMs: Type.Number(),
+        }),
       ),
     }),
   ),
 });
 const conditions = Type.Array(Type.Object({ name: text(), ready: flag(), waitsFor: text() }));
 export const ReadinessShape = shape('Readiness', { ready: flag(), conditions });
-export const HealthShape = shape('Health', { status: words('UP', 'DEGRADED', 'DOWN'), conditions, degraded: Type.Array(Type.String()) });
+export const HealthShape = shape('Health', {
+  status: words('UP', 'DEGRADED', 'DOWN'),
+  conditions,
+  degraded: Type.Array(Type.String()),
+});

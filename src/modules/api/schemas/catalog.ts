@@ -5,12 +5,16 @@ import { closed, CollectionName, limitedInteger, oneOf, WriteConsistencyField } 
 
 /** `PUT /api/v1/collections/{name}`. */
 export const CollectionBody = closed({
-  dimensions: Type.Optional(limitedInteger(1, LIMITS.dimensionsMax, 'Dimension of its vectors; by default that of the first one.')),
+  dimensions: Type.Optional(
+    limitedInteger(1, LIMITS.dimensionsMax, 'Dimension of its vectors; by default that of the first one.'),
+  ),
   similarity: Type.Optional(oneOf(['cosine', 'dot', 'euclidean'], 'How its vectors are compared.')),
   hnsw: Type.Optional(
     closed({
       m: Type.Optional(Type.Integer({ minimum: 4, maximum: 64, description: 'Links of a vector in the index.' })),
-      efConstruction: Type.Optional(Type.Integer({ minimum: 16, maximum: 800, description: 'Search width while building.' })),
+      efConstruction: Type.Optional(
+        Type.Integer({ minimum: 16, maximum: 800, description: 'Search width while building.' }),
+      ),
       efSearch: Type.Optional(Type.Integer({ minimum: 10, maximum: 1000, description: 'Default search width.' })),
     }),
   ),
@@ -59,7 +63,9 @@ export type ShardLogQuery = Static<typeof ShardLogQuery>;
 /** `GET /api/v1/events`. */
 export const EventsQuery = closed({
   filter: Type.Optional(
-    Type.String({ description: 'Kinds or their beginnings, separated by commas, e.g. `cluster,document.bulk_progress`.' }),
+    Type.String({
+      description: 'Kinds or their beginnings, separated by commas, e.g. `cluster,document.bulk_progress`.',
+    }),
   ),
 });
 export type EventsQuery = Static<typeof EventsQuery>;

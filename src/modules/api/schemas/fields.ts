@@ -27,13 +27,22 @@ function component<T>(name: string, description: string): TUnsafe<T> {
   return Type.Unsafe<T>({ 'x-component': name, description });
 }
 
-export const Id = Type.String({ description: 'Document id: 1–512 bytes of well-formed Unicode without control characters.', examples: ['doc-1'] });
+export const Id = Type.String({
+  description: 'Document id: 1–512 bytes of well-formed Unicode without control characters.',
+  examples: ['doc-1'],
+});
 export const Title = Type.String({ description: 'Searched by keyword.' });
 export const Content = Type.String({ description: 'Searched by keyword.' });
 /** Checked by vectorOfJson. */
-export const Vector = component<unknown>('Vector', 'Numbers, finite as 32-bit floats, of the dimension of the collection.');
+export const Vector = component<unknown>(
+  'Vector',
+  'Numbers, finite as 32-bit floats, of the dimension of the collection.',
+);
 /** Checked by metadataOf. */
-export const Metadata = component<JsonObject>('Metadata', 'Any JSON object of at most 64 KiB and 16 levels; what filters look at.');
+export const Metadata = component<JsonObject>(
+  'Metadata',
+  'Any JSON object of at most 64 KiB and 16 levels; what filters look at.',
+);
 /** Checked by filterOf. */
 export const FilterField = component<unknown>('Filter', 'Which documents are meant, by metadata or id.');
 /** Checked by idsOf. */

@@ -4,7 +4,14 @@ import { quoted, shown } from '../core/shown.js';
 import type { Validator } from './validator.js';
 import { validator } from './validator.js';
 
-const BOOLEANS: Readonly<Record<string, boolean>> = { true: true, on: true, 1: true, false: false, off: false, 0: false };
+const BOOLEANS: Readonly<Record<string, boolean>> = {
+  true: true,
+  on: true,
+  1: true,
+  false: false,
+  off: false,
+  0: false,
+};
 
 /**
  * Reads query parameters: text becomes what the schema says, strictly; unknown and repeated ones are refused.
@@ -19,7 +26,8 @@ export function queryReader<S extends TObject>(schema: S): Validator<Static<S>> 
     if (entries.length === 0) return none;
     const values: Record<string, unknown> = {};
     for (const [name, text] of entries) {
-      if (typeof text !== 'string') throw new NodeError('INVALID_REQUEST', `query parameter ${quoted(name)} is given more than once`);
+      if (typeof text !== 'string')
+        throw new NodeError('INVALID_REQUEST', `query parameter ${quoted(name)} is given more than once`);
       const type = Object.hasOwn(properties, name) ? properties[name]?.type : undefined;
       Object.defineProperty(values, name, { value: valueOf(name, text, type), enumerable: true });
     }
@@ -31,14 +39,20 @@ function valueOf(name: string, text: string, type: string | undefined): unknown 
   if (type === 'boolean') {
     const value = Object.hasOwn(BOOLEANS, text) ? BOOLEANS[text] : undefined;
     if (value === undefined) {
-      throw new NodeError('INVALID_REQUEST', `query parameter ${quoted(name)} must be true, false, on, off, 1 or 0, not ${shown(text)}`);
+      throw new NodeError(
+        'INVALID_REQUEST',
+        `query parameter ${quoted(name)} must be true, false, on, off, 1 or 0, not ${shown(text)}`,
+      );
     }
     return value;
   }
   if (type === 'integer') {
     const value = /^-?\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
     if (!Number.isSafeInteger(value)) {
-      throw new NodeError('INVALID_REQUEST', `query parameter ${quoted(name)} must be a whole number, not ${shown(text)}`);
+      throw new NodeError(
+        'INVALID_REQUEST',
+        `query parameter ${quoted(name)} must be a whole number, not ${shown(text)}`,
+      );
     }
     return value;
   }

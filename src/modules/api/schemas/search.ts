@@ -2,7 +2,16 @@ import type { Static } from 'typebox';
 import { Type } from 'typebox';
 import { LIMITS } from '../../../kernel/limits.js';
 import { withFields } from './documents.js';
-import { closed, CollectionName, FilterField, limitedInteger, oneOf, ReadConsistencyField, Session, Vector } from './fields.js';
+import {
+  closed,
+  CollectionName,
+  FilterField,
+  limitedInteger,
+  oneOf,
+  ReadConsistencyField,
+  Session,
+  Vector,
+} from './fields.js';
 
 const TopK = limitedInteger(1, LIMITS.topKMax, 'Results wanted; 10 by default. One of topK, limit, k.');
 const Weight = Type.Number({ minimum: 0, description: 'Weight of a leg; 1 by default.' });
@@ -13,7 +22,11 @@ export const FusionField = closed(
     k: Type.Optional(Type.Number({ minimum: 1, maximum: 1_000_000, description: 'Of rrf; 60 by default.' })),
     weights: Type.Optional(closed({ vector: Type.Optional(Weight), keyword: Type.Optional(Weight) }, 'Of rrf.')),
     alpha: Type.Optional(
-      Type.Number({ minimum: 0, maximum: 1, description: 'Of relative: 0 is keyword alone, 1 vector alone; 0.5 by default.' }),
+      Type.Number({
+        minimum: 0,
+        maximum: 1,
+        description: 'Of relative: 0 is keyword alone, 1 vector alone; 0.5 by default.',
+      }),
     ),
   },
   'How the legs of a hybrid search become one ranking.',
@@ -42,7 +55,9 @@ export const SearchBody = closed(
     fusion: Type.Optional(FusionField),
     consistency: Type.Optional(ReadConsistencyField),
     session: Type.Optional(Session),
-    timeoutMs: Type.Optional(Type.Integer({ minimum: 1, description: 'The smaller of it and the limit of the node wins.' })),
+    timeoutMs: Type.Optional(
+      Type.Integer({ minimum: 1, description: 'The smaller of it and the limit of the node wins.' }),
+    ),
     minCoverage: Type.Optional(
       Type.Number({ minimum: 0, maximum: 1, description: 'Share of the documents that must have been searched.' }),
     ),

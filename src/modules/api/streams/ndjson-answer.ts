@@ -25,7 +25,12 @@ export interface NdjsonAnswer<T> {
  * Answers with NDJSON, as fast as the client reads and no faster. An error before the first line rejects and becomes a
  * problem document; a later one is told in a last line `{"error": {code, detail, retryable}}`.
  */
-export async function sendNdjson<T>(reply: FastifyReply, streams: OpenStreams, answer: NdjsonAnswer<T>, log: Logger): Promise<void> {
+export async function sendNdjson<T>(
+  reply: FastifyReply,
+  streams: OpenStreams,
+  answer: NdjsonAnswer<T>,
+  log: Logger,
+): Promise<void> {
   const { signal, close } = streams.open(reply);
   const iterator = answer.items(signal)[Symbol.asyncIterator]();
   try {

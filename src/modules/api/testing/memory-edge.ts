@@ -29,12 +29,19 @@ export interface MemoryEdge extends AsyncDisposable {
 }
 
 /** Starts one on ports of its own; ready unless told otherwise. */
-export async function startMemoryEdge(options: { readonly apiKeys?: NodeConfig['apiKeys']; readonly ready?: boolean } = {}): Promise<MemoryEdge> {
+export async function startMemoryEdge(
+  options: { readonly apiKeys?: NodeConfig['apiKeys']; readonly ready?: boolean } = {},
+): Promise<MemoryEdge> {
   const node = new MemoryNode();
   const readiness = new Readiness();
   readiness.expect('log', 'opening the log');
   const logged: string[] = [];
-  const log = createLogger({ level: 'info', format: 'json', nodeId: 'node-1', destination: { write: (line: string) => void logged.push(line) } });
+  const log = createLogger({
+    level: 'info',
+    format: 'json',
+    nodeId: 'node-1',
+    destination: { write: (line: string) => void logged.push(line) },
+  });
   const config = { nodeId: 'node-1', apiKeys: options.apiKeys ?? [], httpTls: undefined } as unknown as NodeConfig;
   const values = new Map<symbol | typeof Readiness | typeof Metrics, unknown>([
     [DOCUMENTS, node],
@@ -51,8 +58,18 @@ export async function startMemoryEdge(options: { readonly apiKeys?: NodeConfig['
   ]);
   const providers = [...values].map(([provide, useValue]) => ({ provide, useValue }));
   const ports = { module: MemoryNodeModule, providers, exports: [...values.keys()] };
-  const app = await NestFactory.create<NestFastifyApplication>(ApiModule.register([ports]), createHttpAdapter(config, log), { logger: false });
-  const grpc = new NodeGrpcServer({ host: '127.0.0.1', port: 0, services: [SpectorService], drainTimeoutMs: 1_000, log });
+  const app = await NestFactory.create<NestFastifyApplication>(
+    ApiModule.register([ports]),
+    createHttpAdapter(config, log),
+    { logger: false },
+  );
+  const grpc = new NodeGrpcServer({
+    host: '127.0.0.1',
+    port: 0,
+    services: [SpectorService],
+    drainTimeoutMs: 1_000,
+    log,
+  });
   app.connectMicroservice({ strategy: grpc });
   await app.startAllMicroservices();
   await app.listen(0, '127.0.0.1');

@@ -1,7 +1,15 @@
 import { NodeError } from '../../../kernel/errors.js';
 import type { ErrorCode } from '../../../kernel/errors.js';
 import { LIMITS } from '../../../kernel/limits.js';
-import type { CatalogPort, ClusterPort, DocumentsPort, EventsPort, NodeEvent, SearchPort, StreamsPort } from '../../coordinator/coordinator.js';
+import type {
+  CatalogPort,
+  ClusterPort,
+  DocumentsPort,
+  EventsPort,
+  NodeEvent,
+  SearchPort,
+  StreamsPort,
+} from '../../coordinator/coordinator.js';
 import type {
   BulkError,
   BulkItem,
@@ -39,7 +47,12 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
   readonly writes: WriteOptions[] = [];
   readonly searches: SearchRequest[] = [];
   readonly filters: (Filter | undefined)[] = [];
-  clusterSettings: ClusterSettingsView = { replicaCount: 1, writeConsistency: 'one', partitionMode: 'available', rebalanceGraceMs: 600_000 };
+  clusterSettings: ClusterSettingsView = {
+    replicaCount: 1,
+    writeConsistency: 'one',
+    partitionMode: 'available',
+    rebalanceGraceMs: 600_000,
+  };
   /** Runs before each bulk item is taken. */
   beforeItem: (item: BulkItem) => Promise<void> = () => Promise.resolve();
   /** Fails every write with this code. */
@@ -50,13 +63,24 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
     this.collections.set('default', collection('default', {}));
   }
 
-  ingest(document: { id: string; fields: DocumentFields }, condition: WriteCondition | undefined, options: WriteOptions, call: CallContext) {
+  ingest(
+    document: { id: string; fields: DocumentFields },
+    condition: WriteCondition | undefined,
+    options: WriteOptions,
+    call: CallContext,
+  ) {
     this.calls.push(call);
     this.writes.push(options);
     return settle(() => this.put(document.id, document.fields, condition, options));
   }
 
-  patch(id: string, patch: DocumentPatch, condition: WriteCondition | undefined, options: WriteOptions, call: CallContext) {
+  patch(
+    id: string,
+    patch: DocumentPatch,
+    condition: WriteCondition | undefined,
+    options: WriteOptions,
+    call: CallContext,
+  ) {
     this.calls.push(call);
     return settle(() => {
       const merged: Record<string, unknown> = { ...this.found(id) };
@@ -95,7 +119,8 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
       } catch (error) {
         if (!(error instanceof NodeError)) throw error;
         failed++;
-        if (failed <= LIMITS.bulkErrorsMax) errors.push({ index, id: item.id ?? null, code: error.code, detail: error.message });
+        if (failed <= LIMITS.bulkErrorsMax)
+          errors.push({ index, id: item.id ?? null, code: error.code, detail: error.message });
       }
     }
     return { total, success: total - failed, failed, errors, session: 's-bulk' };
@@ -115,7 +140,11 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
     this.calls.push(call);
     return settle(() => {
       const { vector, ...document } = this.found(id);
-      return { ...document, ...(withVector && vector !== undefined ? { vector } : {}), session: call.session ?? 's-get' };
+      return {
+        ...document,
+        ...(withVector && vector !== undefined ? { vector } : {}),
+        session: call.session ?? 's-get',
+      };
     });
   }
 
@@ -129,7 +158,12 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
     const all = [...this.documents.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
     const from = request.cursor === undefined ? 0 : Number(request.cursor);
     const end = from + request.limit;
-    return settle(() => ({ documents: all.slice(from, end), cursor: end < all.length ? String(end) : null, shards: SHARDS, session: 's' }));
+    return settle(() => ({
+      documents: all.slice(from, end),
+      cursor: end < all.length ? String(end) : null,
+      shards: SHARDS,
+      session: 's',
+    }));
   }
 
   count(filter: Filter | undefined) {
@@ -140,18 +174,23 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
   async search(request: SearchRequest, call: CallContext) {
     this.calls.push(call);
     this.searches.push(request);
-    if (!this.collections.has(request.collection)) throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection ${request.collection}`);
+    if (!this.collections.has(request.collection))
+      throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection ${request.collection}`);
     if (request.text === 'wait') await new Promise((resolve) => call.signal.addEventListener('abort', resolve));
     if (request.text === 'bug') throw new TypeError('secret of the node');
-    const hits = [...this.documents.values()].filter(({ title, content }) => request.text === undefined || `${title} ${content}`.includes(request.text));
-    const results = hits.slice(request.offset, request.offset + request.topK).map(({ id, title, metadata, version }, i) => ({
-      id,
-      score: 1 / (i + 1),
-      ...(title === undefined ? {} : { titleJson: JSON.stringify(title) }),
-      ...(metadata === undefined ? {} : { metadataJson: JSON.stringify(metadata) }),
-      version,
-      ranks: { keyword: i + 1 },
-    }));
+    const hits = [...this.documents.values()].filter(
+      ({ title, content }) => request.text === undefined || `${title} ${content}`.includes(request.text),
+    );
+    const results = hits
+      .slice(request.offset, request.offset + request.topK)
+      .map(({ id, title, metadata, version }, i) => ({
+        id,
+        score: 1 / (i + 1),
+        ...(title === undefined ? {} : { titleJson: JSON.stringify(title) }),
+        ...(metadata === undefined ? {} : { metadataJson: JSON.stringify(metadata) }),
+        version,
+        ranks: { keyword: i + 1 },
+      }));
     const { mode } = request;
     return {
       results,
@@ -171,7 +210,8 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
     return settle(() => {
       const made = collection(name, settings);
       const known = this.collections.get(name);
-      if (known !== undefined && JSON.stringify(known) !== JSON.stringify(made)) throw new NodeError('COLLECTION_CONFLICT', `${name} has other settings`);
+      if (known !== undefined && JSON.stringify(known) !== JSON.stringify(made))
+        throw new NodeError('COLLECTION_CONFLICT', `${name} has other settings`);
       this.collections.set(name, made);
       return { created: known === undefined, collection: made };
     });
@@ -232,16 +272,36 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
       insecure: true,
       uptimeMs: 1,
       documents: this.documents.size,
-      shards: [{ shard: 0, epoch: 1, primary: 'node-1', documents: 0, offset: 1, replicas: [{ node: 'node-1', role: 'primary', inSync: true, offset: 1, lagMs: 0 }] }],
+      shards: [
+        {
+          shard: 0,
+          epoch: 1,
+          primary: 'node-1',
+          documents: 0,
+          offset: 1,
+          replicas: [{ node: 'node-1', role: 'primary', inSync: true, offset: 1, lagMs: 0 }],
+        },
+      ],
     }));
   }
 
   cluster() {
-    return settle(() => ({ clusterId: 'c', mapEpoch: 1, viewDigest: 'd', failoverPromiseMs: 0, settings: this.clusterSettings, members: [] }));
+    return settle(() => ({
+      clusterId: 'c',
+      mapEpoch: 1,
+      viewDigest: 'd',
+      failoverPromiseMs: 0,
+      settings: this.clusterSettings,
+      members: [],
+    }));
   }
 
   digest(shard: number) {
-    return settle(() => (shard === 0 ? { shard, offset: 1, chain: 'c', live: 'l', replicas: [] } : missing('SHARD_NOT_FOUND', String(shard))));
+    return settle(() =>
+      shard === 0
+        ? { shard, offset: 1, chain: 'c', live: 'l', replicas: [] }
+        : missing('SHARD_NOT_FOUND', String(shard)),
+    );
   }
 
   conflicts() {
@@ -272,7 +332,12 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
     return settle(() => undefined);
   }
 
-  async *changes(cursor: string | undefined, _collection: string | undefined, follow: boolean, signal: AbortSignal): AsyncGenerator<ChangeView> {
+  async *changes(
+    cursor: string | undefined,
+    _collection: string | undefined,
+    follow: boolean,
+    signal: AbortSignal,
+  ): AsyncGenerator<ChangeView> {
     if (cursor === 'old') throw new NodeError('OFFSET_COMPACTED', 'start over');
     let next = cursor === undefined ? 0 : Number(cursor);
     while (!signal.aborted) {
@@ -306,22 +371,46 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
     for (const listener of this.listeners) listener(event);
   }
 
-  private put(id: string, fields: DocumentFields, condition: WriteCondition | undefined, options: WriteOptions): WriteAnswer {
+  private put(
+    id: string,
+    fields: DocumentFields,
+    condition: WriteCondition | undefined,
+    options: WriteOptions,
+  ): WriteAnswer {
     this.check(id, condition, options);
     const created = !this.documents.has(id);
     const offset = this.log.length + 1;
     const document = { id, ...fields, version: offset.toString(16).padStart(48, '0') };
     this.documents.set(id, document);
-    this.log.push({ cursor: String(offset), op: 'upsert', id, version: document.version, collection: options.collection, document });
+    this.log.push({
+      cursor: String(offset),
+      op: 'upsert',
+      id,
+      version: document.version,
+      collection: options.collection,
+      document,
+    });
     for (const wake of this.wakers.splice(0)) wake();
-    return { id, indexed: true, created, version: document.version, shard: 0, epoch: 1, offset, durable: 1, fsync: 'always', session: `s-${offset}` };
+    return {
+      id,
+      indexed: true,
+      created,
+      version: document.version,
+      shard: 0,
+      epoch: 1,
+      offset,
+      durable: 1,
+      fsync: 'always',
+      session: `s-${offset}`,
+    };
   }
 
   private check(id: string, condition: WriteCondition | undefined, options: WriteOptions): void {
     if (this.failWith !== undefined) throw new NodeError(this.failWith, 'as asked', { retryAfterMs: 1_500 });
     if (!this.collections.has(options.collection)) missing('COLLECTION_NOT_FOUND', options.collection);
     const known = this.documents.get(id)?.version;
-    const holds = condition === undefined || (condition.kind === 'absent' ? known === undefined : known === condition.version);
+    const holds =
+      condition === undefined || (condition.kind === 'absent' ? known === undefined : known === condition.version);
     if (!holds) throw new NodeError('VERSION_CONFLICT', 'it has another version');
   }
 

@@ -3,7 +3,10 @@ import fc from 'fast-check';
 import { fuse, type Leg } from './fusion.js';
 
 const rrf = { method: 'rrf', k: 60, weights: { vector: 1, keyword: 1 } } as const;
-const leg = (...pairs: readonly (readonly [string, number])[]): Leg => ({ ids: pairs.map(([id]) => id), scores: pairs.map(([, score]) => score) });
+const leg = (...pairs: readonly (readonly [string, number])[]): Leg => ({
+  ids: pairs.map(([id]) => id),
+  scores: pairs.map(([, score]) => score),
+});
 
 describe('fuse', () => {
   it('sums 1 / (k + rank) over the legs, ranks from 1, ties by id', () => {
@@ -36,7 +39,9 @@ describe('fuse', () => {
   });
 
   it('a leg with one distinct score is as good as it gets', () => {
-    expect(fuse(leg(['a', 2], ['b', 2]), leg(), { method: 'relative', alpha: 0.5 }).map(({ score }) => score)).toEqual([0.5, 0.5]);
+    expect(fuse(leg(['a', 2], ['b', 2]), leg(), { method: 'relative', alpha: 0.5 }).map(({ score }) => score)).toEqual([
+      0.5, 0.5,
+    ]);
   });
 
   it('returns each document once, sorted, with every id of both legs', () => {

@@ -24,7 +24,10 @@ export interface Fused {
  * brought to 0…1 by its minimum and maximum, a missing document counts 0, and alpha weighs the vector leg.
  */
 export function fuse(vector: Leg, keyword: Leg, fusion: Fusion): readonly Fused[] {
-  const found = new Map<string, { vectorRank?: number; keywordRank?: number; vectorPart: number; keywordPart: number }>();
+  const found = new Map<
+    string,
+    { vectorRank?: number; keywordRank?: number; vectorPart: number; keywordPart: number }
+  >();
   const vectorParts = parts(vector, fusion, 'vector');
   const keywordParts = parts(keyword, fusion, 'keyword');
   for (let i = 0; i < vector.ids.length; i++) {
@@ -32,7 +35,8 @@ export function fuse(vector: Leg, keyword: Leg, fusion: Fusion): readonly Fused[
   }
   for (let i = 0; i < keyword.ids.length; i++) {
     const other = found.get(keyword.ids[i]);
-    if (other === undefined) found.set(keyword.ids[i], { keywordRank: i + 1, vectorPart: 0, keywordPart: keywordParts[i] });
+    if (other === undefined)
+      found.set(keyword.ids[i], { keywordRank: i + 1, vectorPart: 0, keywordPart: keywordParts[i] });
     else {
       other.keywordRank = i + 1;
       other.keywordPart = keywordParts[i];

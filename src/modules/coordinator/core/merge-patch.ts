@@ -7,7 +7,12 @@ export function mergePatch(fields: DocumentFields, patch: DocumentPatch): Docume
   const title = patch.title === undefined ? fields.title : (patch.title ?? undefined);
   const content = patch.content === undefined ? fields.content : (patch.content ?? undefined);
   const vector = patch.vector === undefined ? fields.vector : (patch.vector ?? undefined);
-  const metadata = patch.metadata === undefined ? fields.metadata : patch.metadata === null ? undefined : mergeObject(fields.metadata ?? {}, patch.metadata);
+  const metadata =
+    patch.metadata === undefined
+      ? fields.metadata
+      : patch.metadata === null
+        ? undefined
+        : mergeObject(fields.metadata ?? {}, patch.metadata);
   return {
     ...(title === undefined ? {} : { title }),
     ...(content === undefined ? {} : { content }),

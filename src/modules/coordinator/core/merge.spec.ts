@@ -42,21 +42,41 @@ function score(doc: Doc, statistics: KeywordCandidates['statistics']): number {
   let sum = 0;
   for (let t = 0; t < TERMS; t++) {
     if (doc.frequencies[t] > 0) {
-      sum += bm25(idf(statistics.documents, statistics.documentFrequencies[t]), doc.frequencies[t], doc.length, averageLength(statistics));
+      sum += bm25(
+        idf(statistics.documents, statistics.documentFrequencies[t]),
+        doc.frequencies[t],
+        doc.length,
+        averageLength(statistics),
+      );
     }
   }
   return sum;
 }
 
 const docs = fc
-  .array(fc.record({ shard: fc.nat(2), frequencies: fc.tuple(fc.nat(3), fc.nat(3)), length: fc.integer({ min: 1, max: 40 }) }), { minLength: 1, maxLength: 60 })
-  .map((list) => list.map((doc, i): Doc => ({ ...doc, id: `d${i}`, length: Math.max(doc.length, doc.frequencies[0] + doc.frequencies[1]) })));
+  .array(
+    fc.record({
+      shard: fc.nat(2),
+      frequencies: fc.tuple(fc.nat(3), fc.nat(3)),
+      length: fc.integer({ min: 1, max: 40 }),
+    }),
+    { minLength: 1, maxLength: 60 },
+  )
+  .map((list) =>
+    list.map((doc, i): Doc => ({
+      ...doc,
+      id: `d${i}`,
+      length: Math.max(doc.length, doc.frequencies[0] + doc.frequencies[1]),
+    })),
+  );
 
 describe('keyword merge', () => {
   it('ranks over shards exactly as one shard would, asking again only the shards that could still win', () => {
     fc.assert(
       fc.property(docs, fc.integer({ min: 1, max: 10 }), (all, k) => {
-        const byShard = [0, 1, 2].map((shard) => all.filter((doc) => doc.shard === shard)).filter((list) => list.length > 0);
+        const byShard = [0, 1, 2]
+          .map((shard) => all.filter((doc) => doc.shard === shard))
+          .filter((list) => list.length > 0);
         const answers = byShard.map((list) => ({ shard: list[0].shard, columns: answer(list, k) }));
         const sums = sumStatistics(
           answers.map(({ columns }) => columns.statistics),
@@ -64,7 +84,9 @@ describe('keyword merge', () => {
         );
         let merged = mergeLeg(answers, k, keywordScorer(sums));
         const kth = merged.length < k ? 0 : merged[merged.length - 1].score;
-        const second = answers.map((given, i) => (couldStillWin(given.columns, sums, kth) ? { ...given, columns: answer(byShard[i], Infinity) } : given));
+        const second = answers.map((given, i) =>
+          couldStillWin(given.columns, sums, kth) ? { ...given, columns: answer(byShard[i], Infinity) } : given,
+        );
         merged = mergeLeg(second, k, keywordScorer(sums));
         const whole = all
           .map((doc) => ({ id: doc.id, score: score(doc, sums) }))
@@ -78,8 +100,14 @@ describe('keyword merge', () => {
   });
 
   it('keeps the highest version of a document that two shards return', () => {
-    const one = { ...answer([{ id: 'x', shard: 0, frequencies: [3, 0], length: 3 }], 5), versionMs: Float64Array.of(5) };
-    const two = { ...answer([{ id: 'x', shard: 1, frequencies: [1, 0], length: 9 }], 5), versionMs: Float64Array.of(6) };
+    const one = {
+      ...answer([{ id: 'x', shard: 0, frequencies: [3, 0], length: 3 }], 5),
+      versionMs: Float64Array.of(5),
+    };
+    const two = {
+      ...answer([{ id: 'x', shard: 1, frequencies: [1, 0], length: 9 }], 5),
+      versionMs: Float64Array.of(6),
+    };
     const merged = mergeLeg(
       [
         { shard: 0, columns: one },

@@ -101,9 +101,7 @@ export function couldStillWin(answer: KeywordCandidates, sums: KeywordStatistics
   const local = answer.statistics;
   for (let t = 0; t < sums.documentFrequencies.length; t++) {
     if (local.documentFrequencies[t] === 0) continue;
-    const ratio =
-      idf(sums.documents, sums.documentFrequencies[t]) /
-      idf(local.documents, local.documentFrequencies[t]);
+    const ratio = idf(sums.documents, sums.documentFrequencies[t]) / idf(local.documents, local.documentFrequencies[t]);
     idfRatio = Math.max(idfRatio, ratio);
   }
   const lengthRatio = Math.max(1, averageLength(sums) / averageLength(local));

@@ -30,14 +30,18 @@ export function encodePositions(positions: Positions, clusterTag: number): strin
 }
 
 /** The positions behind a token; `foreign` when another cluster made it; undefined when it is not one. */
-export function decodePositions(text: string, clusterTag: number): { readonly positions: Positions; readonly foreign: boolean } | undefined {
+export function decodePositions(
+  text: string,
+  clusterTag: number,
+): { readonly positions: Positions; readonly foreign: boolean } | undefined {
   if (text.length > POSITIONS_TEXT_MAX) return undefined;
   const bytes = fromBase64Url(text);
   if (bytes === undefined || bytes[0] !== FORMAT) return undefined;
   const numbers = readNumbers(bytes);
   if (numbers === undefined || numbers.length === 0 || numbers.length % 3 !== 1) return undefined;
   const positions = new Map<number, Position>();
-  for (let i = 1; i < numbers.length; i += 3) positions.set(numbers[i], { epoch: numbers[i + 1], offset: numbers[i + 2] });
+  for (let i = 1; i < numbers.length; i += 3)
+    positions.set(numbers[i], { epoch: numbers[i + 1], offset: numbers[i + 2] });
   return { positions, foreign: numbers[0] !== clusterTag };
 }
 

@@ -20,7 +20,8 @@ export function decodeScrollCursor(text: string): ScrollCursor | undefined {
     const value: unknown = JSON.parse(fromUtf8(bytes));
     if (!Array.isArray(value) || value.length < 1 || value.length > 2) return undefined;
     const [shard, after] = value as readonly unknown[];
-    if (typeof shard !== 'number' || !Number.isInteger(shard) || shard < 0 || shard >= LIMITS.shardsMax) return undefined;
+    if (typeof shard !== 'number' || !Number.isInteger(shard) || shard < 0 || shard >= LIMITS.shardsMax)
+      return undefined;
     if (after !== undefined && typeof after !== 'string') return undefined;
     return { shard, after };
   } catch {

@@ -6,18 +6,24 @@ import type { Row, RowChange } from '../log-store.js';
 import { TableReadError } from './table.js';
 import type { Table, TableRange } from './table.js';
 
-/** Settings of LevelDB; sizes in bytes. The defaults are what `bench/` found best for entries of 700 bytes. */
+/** Settings of LevelDB; sizes in bytes. */
 export interface LevelSettings {
   readonly compression: boolean;
+  /** For tables beyond the 1 000 that LevelDB maps into memory, or compressed ones: mapped ones are not cached twice. */
   readonly cacheBytes: number;
+  /** Twice this is in memory while a full buffer becomes a table. */
   readonly writeBufferBytes: number;
   readonly fileBytesMax: number;
   readonly openFilesMax: number;
 }
 
+/**
+ * No compression: entries are mostly vectors, which do not shrink, and a flipped bit then damages one entry that the log can
+ * name, where it would take a whole compressed block. Larger buffers and tables than LevelDB's own mean fewer rewrites.
+ */
 export const LEVEL_SETTINGS: LevelSettings = {
   compression: false,
-  cacheBytes: 64 * 1024 * 1024,
+  cacheBytes: 32 * 1024 * 1024,
   writeBufferBytes: 16 * 1024 * 1024,
   fileBytesMax: 8 * 1024 * 1024,
   openFilesMax: 500,

@@ -129,7 +129,9 @@ async function checkTail(table: Table, hasher: Hasher, shard: number, state: Log
       bytesMax: TAIL_BYTES,
       reverse: true,
     });
-    const from = last.length === 0 ? tail : entryKeyOffset(last[last.length - 1].key);
+    const bytes = last.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
+    const cut = last.length >= TAIL_ENTRIES || bytes >= TAIL_BYTES;
+    const from = cut ? entryKeyOffset(last[last.length - 1].key) : start.offset + 1;
     const walk = new ChainWalk(hasher, shard, from, () => start);
     for (const { key, value } of [...last].reverse()) walk.take(entryKeyOffset(key), value, report);
     walk.reach(tail + 1, report);

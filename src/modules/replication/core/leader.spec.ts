@@ -5,7 +5,14 @@ import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { decodeEntry, verifyEntry } from '../../log/core/entry-codec.js';
 import { CHAIN_ZERO } from '../../log/core/entry.js';
 import { liveDocuments, shardDigest, ZERO_COUNTERS } from '../../shard/core/rows.js';
-import { INDEX_WAIT_MS, Leader, LEADER_OPS_MAX, type LeaderEffect, type LeaderOptions } from './leader.js';
+import {
+  INDEX_LATE_MS,
+  INDEX_WAIT_MS,
+  Leader,
+  LEADER_OPS_MAX,
+  type LeaderEffect,
+  type LeaderOptions,
+} from './leader.js';
 import type { Proposal, Reply, WriteOutcome } from './write.js';
 
 const uuid = new Uint8Array(16).fill(7);
@@ -52,11 +59,15 @@ const propose = (machine: Leader, proposals: readonly Proposal[], wallMs = 2_000
 
 /** Durable and applied up to the tail; the replies that came out. */
 function settle(machine: Leader): Reply[] {
-  const effects = [...machine.step({ kind: 'persisted', offset: machine.tail, monotonicMs: 0 }), ...machine.step({ kind: 'applied', offset: machine.tail })];
+  const effects = [
+    ...machine.step({ kind: 'persisted', offset: machine.tail, monotonicMs: 0 }),
+    ...machine.step({ kind: 'applied', offset: machine.tail }),
+  ];
   return repliesOf(effects);
 }
 
-const repliesOf = (effects: readonly LeaderEffect[]): Reply[] => effects.flatMap((effect) => (effect.kind === 'reply' ? [effect.reply] : []));
+const repliesOf = (effects: readonly LeaderEffect[]): Reply[] =>
+  effects.flatMap((effect) => (effect.kind === 'reply' ? [effect.reply] : []));
 
 function write(machine: Leader, asked: Proposal, wallMs?: number): WriteOutcome {
   const refused = repliesOf(propose(machine, [asked], wallMs))[0] as Reply | undefined;
@@ -90,7 +101,14 @@ describe('Leader', () => {
     expect(repliesOf(propose(machine, [proposal('a')]))).toEqual([]);
     expect(repliesOf(machine.step({ kind: 'persisted', offset: 2, monotonicMs: 0 }))).toEqual([]);
     const [reply] = repliesOf(machine.step({ kind: 'applied', offset: 2 }));
-    expect(reply.outcome).toMatchObject({ kind: 'written', offset: 2, epoch: 1, created: true, durable: 1, indexed: true });
+    expect(reply.outcome).toMatchObject({
+      kind: 'written',
+      offset: 2,
+      epoch: 1,
+      created: true,
+      durable: 1,
+      indexed: true,
+    });
   });
 
   it('acknowledges a durable write as not indexed once the index is late', () => {
@@ -127,7 +145,10 @@ describe('Leader', () => {
       proposal('a', { op: 'DELETE', condition: { kind: 'present' } }),
       proposal('a', { condition: { kind: 'absent' } }),
     ];
-    const refused = repliesOf(propose(machine, batch)).map(({ ticket: at, outcome }) => [at, outcome.kind === 'refused' ? outcome.code : 'written']);
+    const refused = repliesOf(propose(machine, batch)).map(({ ticket: at, outcome }) => [
+      at,
+      outcome.kind === 'refused' ? outcome.code : 'written',
+    ]);
     expect(refused).toEqual([
       [batch[1].ticket, 'VERSION_CONFLICT'],
       [batch[3].ticket, 'DOCUMENT_NOT_FOUND'],
@@ -143,9 +164,17 @@ describe('Leader', () => {
     const storedRow = rows[0].value;
     const version = versionText(decodeEntry(entries[0].bytes).version);
     const fresh = leader();
-    expect(write(fresh, proposal('b', { storedRow, condition: { kind: 'absent' } }))).toMatchObject({ code: 'VERSION_CONFLICT' });
-    expect(write(fresh, proposal('b', { storedRow, condition: { kind: 'version', version } }))).toMatchObject({ kind: 'written', created: false });
-    expect(write(leader(), proposal('b', { storedRow, condition: { kind: 'present' } }))).toMatchObject({ kind: 'written', created: false });
+    expect(write(fresh, proposal('b', { storedRow, condition: { kind: 'absent' } }))).toMatchObject({
+      code: 'VERSION_CONFLICT',
+    });
+    expect(write(fresh, proposal('b', { storedRow, condition: { kind: 'version', version } }))).toMatchObject({
+      kind: 'written',
+      created: false,
+    });
+    expect(write(leader(), proposal('b', { storedRow, condition: { kind: 'present' } }))).toMatchObject({
+      kind: 'written',
+      created: false,
+    });
   });
 
   it('answers a repeated key with the stored result, in flight and from the store, and refuses another payload', () => {
@@ -156,7 +185,9 @@ describe('Leader', () => {
     expect(batch.entries.length).toBe(1);
     expect(settle(machine).map(({ outcome }) => written(outcome).offset)).toEqual([2, 2]);
     const storedOperation = batch.rows[1].value;
-    const again = repliesOf(propose(machine, [proposal('a', { ...key, storedOperation, condition: { kind: 'absent' } })]));
+    const again = repliesOf(
+      propose(machine, [proposal('a', { ...key, storedOperation, condition: { kind: 'absent' } })]),
+    );
     expect(written(again[0].outcome)).toMatchObject({ offset: 2, created: true });
     const other = write(machine, proposal('a', { ...key, storedOperation, fingerprint: new Uint8Array(16).fill(2) }));
     expect(other).toMatchObject({ kind: 'refused', code: 'IDEMPOTENCY_CONFLICT' });
@@ -179,25 +210,48 @@ describe('Leader', () => {
     const effects = propose(machine, [proposal('', { op: 'COLLECTION_PURGE', payload: new Uint8Array(0) })]);
     expect(liveDocuments(machine.counters())).toBe(1);
     expect(appendOf(effects).batch.entries.map(({ bytes }) => decodeEntry(bytes).op)).toEqual(['COLLECTION_PURGE']);
-    expect(machine.step({ kind: 'persisted', offset: machine.tail, monotonicMs: 0 })).toContainEqual({ kind: 'sweep', collectionId: 1 });
+    expect(machine.step({ kind: 'persisted', offset: machine.tail, monotonicMs: 0 })).toContainEqual({
+      kind: 'sweep',
+      collectionId: 1,
+    });
     expect(repliesOf(propose(machine, [proposal('c')]))[0].outcome).toMatchObject({ code: 'COLLECTION_NOT_FOUND' });
   });
 
   it('refuses what it has no room for, and what its set cannot acknowledge, before anything is appended', () => {
     const machine = leader({ setSize: 3 });
-    expect(repliesOf(propose(machine, [proposal('a', { level: 'quorum' })]))[0].outcome).toMatchObject({ code: 'NO_QUORUM' });
-    expect(repliesOf(propose(machine, [proposal('a', { level: 'all' })]))[0].outcome).toMatchObject({ code: 'NO_QUORUM' });
+    expect(repliesOf(propose(machine, [proposal('a', { level: 'quorum' })]))[0].outcome).toMatchObject({
+      code: 'NO_QUORUM',
+    });
+    expect(repliesOf(propose(machine, [proposal('a', { level: 'all' })]))[0].outcome).toMatchObject({
+      code: 'NO_QUORUM',
+    });
     expect(machine.tail).toBe(1);
     const many = Array.from({ length: LEADER_OPS_MAX + 1 }, (_, i) => proposal(`d${i}`));
     const refused = repliesOf(propose(machine, many));
-    expect(refused.map(({ outcome }) => outcome)).toEqual([expect.objectContaining({ code: 'OVERLOADED', retryAfterMs: 100 })]);
+    expect(refused.map(({ outcome }) => outcome)).toEqual([
+      expect.objectContaining({ code: 'OVERLOADED', retryAfterMs: 100 }),
+    ]);
     expect(machine.tail).toBe(1 + LEADER_OPS_MAX);
+  });
+
+  it('throttles while the index is late', () => {
+    const machine = leader();
+    propose(machine, [proposal('a')]);
+    machine.step({ kind: 'persisted', offset: 2, monotonicMs: 0 });
+    const asked = (monotonicMs: number): readonly Reply[] =>
+      repliesOf(machine.step({ kind: 'propose', wallMs: 3_000, monotonicMs, proposals: [proposal('b')] }));
+    expect(asked(INDEX_LATE_MS)).toEqual([]);
+    expect(asked(INDEX_LATE_MS + 1)[0].outcome).toMatchObject({ code: 'OVERLOADED' });
+    machine.step({ kind: 'applied', offset: 2 });
+    expect(asked(INDEX_LATE_MS + 2)).toEqual([]);
   });
 
   it('after a failure the outcome of what was under way is unknown, and nothing more is admitted', () => {
     const machine = leader();
     propose(machine, [proposal('a')]);
-    expect(repliesOf(machine.step({ kind: 'fail', detail: 'the disk' }))[0].outcome).toMatchObject({ code: 'WRITE_OUTCOME_UNKNOWN' });
+    expect(repliesOf(machine.step({ kind: 'fail', detail: 'the disk' }))[0].outcome).toMatchObject({
+      code: 'WRITE_OUTCOME_UNKNOWN',
+    });
     expect(repliesOf(propose(machine, [proposal('b')]))[0].outcome).toMatchObject({ code: 'LOG_CORRUPT' });
   });
 });

@@ -7,7 +7,15 @@ import type { Entry, EntryOp } from '../../log/core/entry.js';
 import { encodeEntry } from '../../log/core/entry-codec.js';
 import { documentKey, idempotencyKey, shardKey } from '../../log/core/keys.js';
 import type { AppendBatch, AppendEntry, RowChange } from '../../log/log-store.js';
-import { CounterTally, decodeRow, encodeCounters, encodeRow, nextRow, type DocumentRow, type ShardCounters } from '../../shard/core/rows.js';
+import {
+  CounterTally,
+  decodeRow,
+  encodeCounters,
+  encodeRow,
+  nextRow,
+  type DocumentRow,
+  type ShardCounters,
+} from '../../shard/core/rows.js';
 import { applyMapOperation } from '../../ring/core/map-operations.js';
 import type { ClusterMap } from '../../ring/core/map.js';
 import { decodeOperation, encodeOperation, type OperationRow } from './operation-row.js';
@@ -46,7 +54,12 @@ export interface LeaderOptions {
 export type LeaderInput =
   /** Begins the reign: logs the BARRIER (2.3). */
   | { readonly kind: 'begin'; readonly wallMs: number; readonly opId: Uint8Array }
-  | { readonly kind: 'propose'; readonly wallMs: number; readonly monotonicMs: number; readonly proposals: readonly Proposal[] }
+  | {
+      readonly kind: 'propose';
+      readonly wallMs: number;
+      readonly monotonicMs: number;
+      readonly proposals: readonly Proposal[];
+    }
   /** Everything up to the offset is durable here. */
   | { readonly kind: 'persisted'; readonly offset: number; readonly monotonicMs: number }
   /** Everything up to the offset is in the index. */
@@ -69,6 +82,9 @@ export type LeaderEffect =
 /** Operations in flight in one shard, and their bytes (replication 3). */
 export const LEADER_OPS_MAX = 8_192;
 export const LEADER_BYTES_MAX = 32 * 1024 * 1024;
+/** Writes are throttled while the index is this late (replication 3). */
+export const INDEX_LATE_MS = 1_000;
+const RETRY_AFTER_MS = 100;
 /** A durable write waits this long for the index before it is acknowledged as `indexed: false`. */
 export const INDEX_WAIT_MS = 2_000;
 /** Names of the shard's own records (`m!`, see log/core/keys.ts) that a leader writes. */
@@ -196,7 +212,7 @@ export class Leader {
     const entries: AppendEntry[] = [];
     const rows: RowChange[] = [];
     for (const proposal of proposals) {
-      const outcome = this.#admit(proposal, wallMs, entries, rows);
+      const outcome = this.#admit(proposal, wallMs, monotonicMs, entries, rows);
       if (outcome !== undefined) effects.push({ kind: 'reply', reply: { ticket: proposal.ticket, outcome } });
     }
     if (entries.length > 0) effects.push(this.#batch(entries, rows));
@@ -206,20 +222,33 @@ export class Leader {
   }
 
   /** Logs one proposal, or says at once why not. Undefined: the answer comes with durability. */
-  #admit(proposal: Proposal, wallMs: number, entries: AppendEntry[], rows: RowChange[]): WriteOutcome | undefined {
+  #admit(
+    proposal: Proposal,
+    wallMs: number,
+    monotonicMs: number,
+    entries: AppendEntry[],
+    rows: RowChange[],
+  ): WriteOutcome | undefined {
     if (this.#failure !== undefined) return refused('LOG_CORRUPT', this.#failure);
     if (proposal.keyed) {
       const earlier = this.#earlier(proposal);
-      if (earlier !== undefined) return earlier.kind === 'again' ? this.#wait(proposal, earlier.row) : earlier.outcome;
+      if (earlier?.kind === 'conflict') return earlier.outcome;
+      if (earlier?.kind === 'again') {
+        this.#wait(proposal, earlier.row);
+        return undefined;
+      }
     }
     const needed = copiesNeeded(proposal.level, this.#options.setSize);
     if (needed > DURABLE_COPIES) {
-      return refused('NO_QUORUM', `the consistency "${proposal.level}" needs ${needed} copies and ${DURABLE_COPIES} can be reached`);
+      return refused(
+        'NO_QUORUM',
+        `the consistency "${proposal.level}" needs ${needed} copies and ${DURABLE_COPIES} can be reached`,
+      );
     }
     if (this.#purged.has(proposal.collectionId)) return refused('COLLECTION_NOT_FOUND', 'the collection was dropped');
-    if (this.#pending.length >= LEADER_OPS_MAX || this.#bytesInFlight + proposal.payload.length > LEADER_BYTES_MAX) {
-      return { kind: 'refused', code: 'OVERLOADED', detail: 'too many writes of this shard are in flight; send them again a little later', retryAfterMs: 100 };
-    }
+    const overload = this.#overload(proposal.payload.length, monotonicMs);
+    if (overload !== undefined)
+      return { kind: 'refused', code: 'OVERLOADED', detail: overload, retryAfterMs: RETRY_AFTER_MS };
     switch (proposal.op) {
       case 'UPSERT':
       case 'DELETE':
@@ -231,11 +260,29 @@ export class Leader {
     }
   }
 
-  #writeDocument(proposal: Proposal, wallMs: number, entries: AppendEntry[], rows: RowChange[]): WriteOutcome | undefined {
+  /** Why there is no room for another write: too many or too large ones in flight, or an index that falls behind. */
+  #overload(bytes: number, monotonicMs: number): string | undefined {
+    if (this.#pending.length >= LEADER_OPS_MAX || this.#bytesInFlight + bytes > LEADER_BYTES_MAX) {
+      return 'too many writes of this shard are in flight; send them again a little later';
+    }
+    const oldestMs = this.#pending.at(0)?.durableAtMs;
+    if (oldestMs !== undefined && monotonicMs - oldestMs > INDEX_LATE_MS) {
+      return 'the index of this shard is behind; send the write again a little later';
+    }
+    return undefined;
+  }
+
+  #writeDocument(
+    proposal: Proposal,
+    wallMs: number,
+    entries: AppendEntry[],
+    rows: RowChange[],
+  ): WriteOutcome | undefined {
     const { shard, generation } = this.#options;
     const rowKey = documentKey(generation, shard, proposal.collectionId, proposal.id);
     const rowName = toHex(rowKey);
-    const before = this.#rows.get(rowName) ?? (proposal.storedRow === undefined ? undefined : decodeRow(proposal.storedRow));
+    const before =
+      this.#rows.get(rowName) ?? (proposal.storedRow === undefined ? undefined : decodeRow(proposal.storedRow));
     const live = before !== undefined && !before.tombstone ? before : undefined;
     const conflict = checkCondition(proposal, live);
     if (conflict !== undefined) return conflict;
@@ -243,7 +290,11 @@ export class Leader {
     let hlc = this.#tick(wallMs);
     if (before !== undefined && compareHlc(hlc, before.version.hlc) <= 0) hlc = nextHlc(before.version.hlc);
     const entry = this.#append(proposal.op, proposal.collectionId, proposal.id, proposal.payload, proposal.opId, hlc);
-    const after = nextRow({ op: proposal.op, version: { hlc, opId: proposal.opId }, offset: entry.offset }, entry.bytes.length, before);
+    const after = nextRow(
+      { op: proposal.op, version: { hlc, opId: proposal.opId }, offset: entry.offset },
+      entry.bytes.length,
+      before,
+    );
     assert(after !== undefined, 'a write supersedes what it could have seen');
     this.#rows.set(rowName, after);
     this.#unpersisted[this.#unpersisted.length - 1].rowName = rowName;
@@ -279,7 +330,15 @@ export class Leader {
     return undefined;
   }
 
-  #record(proposal: Proposal, entry: AppendEntry, hlc: Hlc, created: boolean, wallMs: number, entries: AppendEntry[], rows: RowChange[]): void {
+  #record(
+    proposal: Proposal,
+    entry: AppendEntry,
+    hlc: Hlc,
+    created: boolean,
+    wallMs: number,
+    entries: AppendEntry[],
+    rows: RowChange[],
+  ): void {
     entries.push(entry);
     const result: OperationRow = {
       offset: entry.offset,
@@ -299,23 +358,27 @@ export class Leader {
   }
 
   /** Same key, same payload: the stored result, as soon as its entry has the asked level. Other payload: a conflict (2.10). */
-  #earlier(proposal: Proposal): { kind: 'again'; row: OperationRow } | { kind: 'conflict'; outcome: WriteOutcome } | undefined {
+  #earlier(
+    proposal: Proposal,
+  ): { kind: 'again'; row: OperationRow } | { kind: 'conflict'; outcome: WriteOutcome } | undefined {
     const row =
       this.#operations.get(toHex(proposal.opId)) ??
       (proposal.storedOperation === undefined ? undefined : decodeOperation(proposal.storedOperation));
     if (row === undefined) return undefined;
     if (equalBytes(row.fingerprint, proposal.fingerprint)) return { kind: 'again', row };
-    return { kind: 'conflict', outcome: refused('IDEMPOTENCY_CONFLICT', 'this idempotency key was used for another request; take a new key') };
+    return {
+      kind: 'conflict',
+      outcome: refused('IDEMPOTENCY_CONFLICT', 'this idempotency key was used for another request; take a new key'),
+    };
   }
 
-  #wait(proposal: Proposal, result: OperationRow): undefined {
+  #wait(proposal: Proposal, result: OperationRow): void {
     const pending: Pending = { ticket: proposal.ticket, offset: result.offset, result, durableAtMs: undefined };
     // Ascending by offset: a retry of an earlier entry goes before younger ones.
     let at = this.#pending.length;
     while (at > 0 && this.#pending[at - 1].offset > pending.offset) at--;
     if (at === this.#pending.length) this.#pending.push(pending);
     else this.#pending.splice(at, 0, pending);
-    return undefined;
   }
 
   #tick(wallMs: number): Hlc {
@@ -325,7 +388,16 @@ export class Leader {
 
   #append(op: EntryOp, collectionId: number, id: string, payload: Uint8Array, opId: Uint8Array, hlc: Hlc): AppendEntry {
     const { shard, epoch, hasher } = this.#options;
-    const entry: Omit<Entry, 'chain'> = { op, shard, epoch, offset: this.#tail + 1, version: { hlc, opId }, collectionId, id, payload };
+    const entry: Omit<Entry, 'chain'> = {
+      op,
+      shard,
+      epoch,
+      offset: this.#tail + 1,
+      version: { hlc, opId },
+      collectionId,
+      id,
+      payload,
+    };
     const { bytes, chain } = encodeEntry(entry, this.#chain, hasher);
     this.#tail = entry.offset;
     this.#chain = chain;
@@ -382,8 +454,15 @@ export class Leader {
       if (pending.offset > this.#durable) break;
       if (monotonicMs !== undefined) pending.durableAtMs ??= monotonicMs;
       const indexed = pending.offset <= this.#applied;
-      const late = monotonicMs !== undefined && pending.durableAtMs !== undefined && monotonicMs - pending.durableAtMs >= INDEX_WAIT_MS;
-      if (indexed || late) effects.push({ kind: 'reply', reply: { ticket: pending.ticket, outcome: this.#written(pending.result, indexed) } });
+      const late =
+        monotonicMs !== undefined &&
+        pending.durableAtMs !== undefined &&
+        monotonicMs - pending.durableAtMs >= INDEX_WAIT_MS;
+      if (indexed || late)
+        effects.push({
+          kind: 'reply',
+          reply: { ticket: pending.ticket, outcome: this.#written(pending.result, indexed) },
+        });
       else this.#pending[kept++] = pending;
     }
     if (kept < at) this.#pending.splice(kept, at - kept);
@@ -402,7 +481,10 @@ export class Leader {
     this.#unpersisted = [];
     return waiting.map((pending) => ({
       kind: 'reply',
-      reply: { ticket: pending.ticket, outcome: refused('WRITE_OUTCOME_UNKNOWN', `${detail}; retry with the same idempotency key`) },
+      reply: {
+        ticket: pending.ticket,
+        outcome: refused('WRITE_OUTCOME_UNKNOWN', `${detail}; retry with the same idempotency key`),
+      },
     }));
   }
 }

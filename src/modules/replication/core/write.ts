@@ -6,7 +6,8 @@ import type { Version } from '../../../kernel/version.js';
 export type AckLevel = 'one' | 'quorum' | 'all';
 
 /** What must be true of the live row for the write to happen. */
-export type RowCondition = { readonly kind: 'version'; readonly version: string } | { readonly kind: 'absent' } | { readonly kind: 'present' };
+export type RowCondition =
+  { readonly kind: 'version'; readonly version: string } | { readonly kind: 'absent' } | { readonly kind: 'present' };
 
 /** A write that its shard's primary is asked to make; already expanded to a full image or a tombstone (replication 2.3). */
 export interface Proposal {

@@ -121,3 +121,9 @@ export function checkFile(directory: string, file: CheckpointFile, hasher: Hashe
   const chunk = new Uint8Array(CHUNK_BYTES);
   readFileInto(directory, file, () => chunk, hasher);
 }
+
+/** `ENOENT` and its like; undefined for an error that does not come from the system. */
+export function systemErrorCode(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}

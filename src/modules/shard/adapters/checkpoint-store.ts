@@ -1,5 +1,6 @@
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { systemErrorCode } from './checkpoint-files.js';
 import type { CheckpointCollection, CheckpointFile, CheckpointManifest, CheckpointRef } from '../core/index-host.js';
 
 /** Checkpoints of a shard that are kept: the newest, and one to fall back to. */
@@ -72,7 +73,7 @@ async function namesIn(directory: string): Promise<string[]> {
   try {
     return await readdir(directory);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    if (systemErrorCode(error) === 'ENOENT') return [];
     throw error;
   }
 }
@@ -94,7 +95,7 @@ async function readManifest(directory: string): Promise<CheckpointManifest | und
     if (bytes.length > MANIFEST_BYTES_MAX) return undefined;
     text = bytes.toString('utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error) return undefined;
+    if (systemErrorCode(error) !== undefined) return undefined;
     throw error;
   }
   try {

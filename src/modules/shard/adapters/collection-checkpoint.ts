@@ -18,7 +18,7 @@ import type { CollectionSpec } from '../core/search.js';
 import type { VectorIndexes } from '../core/vector-index.js';
 import { PAGE_VECTORS, VectorPages } from '../core/vector-pages.js';
 import { VectorTable, type LoadedVectors } from '../core/vector-table.js';
-import { checkFile, readFile, readFileInto, sealFile, writeFile } from './checkpoint-files.js';
+import { checkFile, readFile, readFileInto, sealFile, systemErrorCode, writeFile } from './checkpoint-files.js';
 
 /**
  * The files of one collection in a checkpoint, `<collectionId>.<part>`:
@@ -75,7 +75,7 @@ export async function linkCollection(
     try {
       await link(join(previous.directory, name), join(directory, name));
     } catch (error) {
-      if (linked.length === 0 && isSystemError(error)) return undefined;
+      if (linked.length === 0 && systemErrorCode(error) !== undefined) return undefined;
       throw error;
     }
     linked.push(name);
@@ -152,8 +152,4 @@ function loadPages(pages: VectorPages, directory: string, file: CheckpointFile, 
 
 function* bytesOfPages(pages: Iterable<Float32Array>): Generator<Uint8Array> {
   for (const page of pages) yield new Uint8Array(page.buffer, page.byteOffset, page.byteLength);
-}
-
-function isSystemError(error: unknown): error is NodeJS.ErrnoException {
-  return error instanceof Error && 'code' in error;
 }

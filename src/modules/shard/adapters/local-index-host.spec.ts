@@ -408,7 +408,7 @@ describe('LocalIndexHost', () => {
     host.dropCollection(1);
     expect(
       host.search({ collectionId: 1, shards: [0], exact: false, keyword: { terms: ['red'], k: 1 } })[0].documents,
-    ).toBe(24);
+    ).toBe(30);
     const { manifest } = await writing;
     expect([manifest.offset, manifest.collections.length]).toEqual([30, 1]);
     expect(host.count(0, 1, undefined)).toBe(0);

@@ -23,7 +23,7 @@ const scalar = fc.oneof(
 const metadata: fc.Arbitrary<JsonObject> = fc.letrec<{ value: JsonValue; object: JsonObject }>((tie) => ({
   value: fc.oneof(
     { maxDepth: 3, withCrossShrink: true },
-    scalar as fc.Arbitrary<JsonValue>,
+    scalar,
     fc.array(tie('value'), { maxLength: 3 }),
     tie('object'),
   ),

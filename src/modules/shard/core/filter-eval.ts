@@ -67,7 +67,7 @@ function scalarsAt(metadata: JsonObject | undefined, key: string): FilterScalar[
 function reach(value: JsonValue, key: string, visit: (value: JsonValue) => void): void {
   if (Array.isArray(value)) for (const element of value as readonly JsonValue[]) reach(element, key, visit);
   else if (value !== null && typeof value === 'object') {
-    for (const [name, member] of Object.entries(value) as [string, JsonValue][]) {
+    for (const [name, member] of Object.entries<JsonValue>(value as JsonObject)) {
       if (name === key) visit(member);
       if (key.startsWith(`${name}.`)) reach(member, key.slice(name.length + 1), visit);
     }
@@ -78,7 +78,7 @@ function reach(value: JsonValue, key: string, visit: (value: JsonValue) => void)
 function hasKey(value: JsonValue, key: string): boolean {
   if (Array.isArray(value)) return (value as readonly JsonValue[]).some((element) => hasKey(element, key));
   if (value === null || typeof value !== 'object') return false;
-  return (Object.entries(value) as [string, JsonValue][]).some(
+  return Object.entries<JsonValue>(value as JsonObject).some(
     ([name, member]) =>
       name === key ||
       name.startsWith(`${key}.`) ||

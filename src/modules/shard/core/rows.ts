@@ -86,7 +86,11 @@ export function liveDocuments(counters: ShardCounters): number {
  * What an entry makes of the live row (replication 2.4): greater version replaces, equal re-points to this offset,
  * lower is ignored. Undefined: the row stays as it is.
  */
-export function nextRow(entry: Pick<Entry, 'op' | 'version' | 'offset'>, bytes: number, row: DocumentRow | undefined): DocumentRow | undefined {
+export function nextRow(
+  entry: Pick<Entry, 'op' | 'version' | 'offset'>,
+  bytes: number,
+  row: DocumentRow | undefined,
+): DocumentRow | undefined {
   assert(entry.op === 'UPSERT' || entry.op === 'DELETE', 'only documents have rows');
   if (row !== undefined && compareVersions(entry.version, row.version) < 0) return undefined;
   return { version: entry.version, offset: entry.offset, tombstone: entry.op === 'DELETE', bytes };
@@ -149,7 +153,8 @@ export class CounterTally {
 
   value(): ShardCounters {
     const collections = new Map<number, CollectionCounters>();
-    for (const [id, { live, digest, bytes }] of this.#collections) collections.set(id, { live, digest: digest.bytes(), bytes });
+    for (const [id, { live, digest, bytes }] of this.#collections)
+      collections.set(id, { live, digest: digest.bytes(), bytes });
     return { collections, supersededBytes: this.#supersededBytes };
   }
 }

@@ -1,0 +1,161 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { exactVectorIndexes } from '../../../../test/contract/exact-vector-index.js';
+import { ShardLog, specOf } from '../../../../test/contract/shard-log.js';
+import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
+import { MemoryLogStore } from '../../log/adapters/memory-log-store.js';
+import { CHECKPOINT_POLICY } from '../shard-ports.js';
+import { CheckpointStore } from './checkpoint-store.js';
+import { HostedShard } from './hosted-shard.js';
+import { IndexThread } from './index-thread.js';
+import { inlineTransport, type IndexTransportEvents } from './index-transport.js';
+
+const spec = specOf(1, 2);
+const clock = { wallMs: () => 0, monotonicMs: () => performance.now() };
+
+describe('HostedShard, when its thread dies', () => {
+  let directory: string;
+  let log: MemoryLogStore;
+  let shardLog: ShardLog;
+  let thread: IndexThread;
+  let shard: HostedShard;
+  let events: IndexTransportEvents;
+  let died: Error[];
+
+  /** The thread ends, whatever it was doing. */
+  const kill = (): void => events.died(new Error('killed'));
+
+  const restart = (): void => {
+    thread.restart();
+    thread.call('define', { collections: [spec] }).catch(() => undefined);
+    shard.reopen();
+  };
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'hosted-shard-'));
+    log = await MemoryLogStore.open({ hasher: nodeHasher });
+    shardLog = new ShardLog();
+    died = [];
+    const open = inlineTransport({ hasher: nodeHasher, clock, indexes: exactVectorIndexes });
+    thread = new IndexThread(
+      (given) => {
+        const transport = open(given);
+        let dead = false;
+        events = {
+          replies: given.replies,
+          died: (error) => {
+            dead = true;
+            void transport.close();
+            given.died(error);
+          },
+        };
+        return {
+          post: (message, transfer) => dead || transport.post(message, transfer),
+          close: () => transport.close(),
+        };
+      },
+      (error) => {
+        died.push(error);
+        shard.lost();
+      },
+    );
+    shard = new HostedShard(0, thread, {
+      log,
+      clock,
+      store: new CheckpointStore(directory),
+      spaceFor: () => true,
+      report: () => undefined,
+      policy: CHECKPOINT_POLICY,
+    });
+    await thread.call('define', { collections: [spec] });
+  });
+
+  afterEach(async () => {
+    await thread.close();
+    await log.close();
+    await rm(directory, { recursive: true });
+  });
+
+  const write = async (id: string): Promise<Uint8Array> => {
+    const entry = shardLog.upsert(id, { content: 'red' });
+    await shardLog.store(log);
+    return entry;
+  };
+
+  const ready = async (): Promise<void> => {
+    while (shard.failure !== undefined) await new Promise(setImmediate);
+  };
+
+  it('is read again from the log, and answers NOT_READY until then', async () => {
+    await shard.open(undefined);
+    await shard.apply([await write('a')]);
+    kill();
+    expect([died.length, shard.failure]).toEqual([1, 'NOT_READY']);
+    await expect(thread.call('count', { shard: 0, collectionId: 1, filter: undefined })).rejects.toMatchObject({
+      reason: 'DIED',
+    });
+    restart();
+    await ready();
+    expect(await thread.call('count', { shard: 0, collectionId: 1, filter: undefined })).toBe(1);
+  });
+
+  it('sends again what was on its way, and what came meanwhile, in order', async () => {
+    await shard.open(undefined);
+    const first = shard.apply([await write('a'), await write('b')]);
+    thread.flush();
+    const second = shard.apply([await write('a')]);
+    kill();
+    const third = shard.apply([await write('c')]);
+    restart();
+    await Promise.all([first, second, third]);
+    expect([shard.applied, shard.pendingBytes, shard.failure]).toEqual([4, 0, undefined]);
+    const page = await thread.call('scroll', {
+      shard: 0,
+      collectionId: 1,
+      filter: undefined,
+      after: undefined,
+      limit: 9,
+    });
+    expect([page.ids, page.offsets]).toEqual([
+      ['a', 'b', 'c'],
+      [3, 2, 4],
+    ]);
+  });
+
+  it('starts over when it dies while it is opened', async () => {
+    for (let i = 0; i < 20; i++) await write(`id-${i}`);
+    const opening = shard.open(undefined);
+    await new Promise(setImmediate);
+    kill();
+    await new Promise(setImmediate);
+    restart();
+    expect(await opening).toEqual({ replayed: 20, fromCheckpoint: false, offset: 20 });
+    expect(shard.failure).toBeUndefined();
+  });
+
+  it('comes back from a checkpoint it took before', async () => {
+    await shard.open(undefined);
+    await shard.apply([await write('a')]);
+    await shard.checkpoints.take(shard.applied);
+    await shard.apply([await write('b')]);
+    kill();
+    restart();
+    await ready();
+    expect([shard.applied, shard.checkpoints.newest]).toEqual([2, 1]);
+  });
+
+  it('stays faulted over a death, and waits for nobody after its end', async () => {
+    await shard.open(undefined);
+    shard.fail('damaged');
+    kill();
+    restart();
+    await new Promise(setImmediate);
+    expect(shard.failure).toBe('FAULTED');
+    const opening = shard.open(undefined);
+    kill();
+    await thread.close();
+    await expect(opening).rejects.toMatchObject({ reason: 'DIED' });
+  });
+});

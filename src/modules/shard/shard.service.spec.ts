@@ -1,0 +1,373 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { exactVectorIndexes } from '../../../test/contract/exact-vector-index.js';
+import { ShardLog, specOf } from '../../../test/contract/shard-log.js';
+import { Clusters } from '../../../test/contract/vector-index.suite.js';
+import { toHex } from '../../kernel/bytes.js';
+import { nodeHasher } from '../../platform/crypto/node-hasher.js';
+import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
+import { LogDamagedError } from '../log/log-store.js';
+import type { ShardSearch } from './core/search.js';
+import { ShardUnavailableError, type ShardPorts } from './shard-ports.js';
+import { ShardService } from './shard.service.js';
+
+const spec = specOf(1, 4);
+const clusters = new Clusters(41, 4, 6);
+const keyword = (term: string, shards = [0]): ShardSearch => ({
+  collectionId: 1,
+  shards,
+  exact: false,
+  keyword: { terms: [term], k: 100 },
+});
+
+describe('ShardService', () => {
+  let directory: string;
+  let log: MemoryLogStore;
+  let nowMs: number;
+  let reports: { level: string; message: string; details: object }[];
+  const services: ShardService[] = [];
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'shard-service-'));
+    log = await MemoryLogStore.open({ hasher: nodeHasher });
+    nowMs = 1_000;
+    reports = [];
+  });
+
+  afterEach(async () => {
+    for (const service of services.splice(0)) await service.close(false);
+    await log.close();
+    await rm(directory, { recursive: true });
+  });
+
+  const serviceOf = (changes: Partial<ShardPorts> = {}): ShardService => {
+    const service = new ShardService({
+      log,
+      hasher: nodeHasher,
+      clock: { wallMs: () => nowMs, monotonicMs: () => nowMs },
+      directory,
+      threads: 0,
+      indexes: exactVectorIndexes,
+      spaceFor: () => true,
+      report: (level, message, details) => reports.push({ level, message, details }),
+      ...changes,
+    });
+    services.push(service);
+    return service;
+  };
+
+  const fill = (shardLog: ShardLog, from: number, to: number): Uint8Array[] =>
+    Array.from({ length: to - from }, (_, i) =>
+      shardLog.upsert(`id-${from + i}`, {
+        content: (from + i) % 2 === 0 ? 'red word' : 'blue word',
+        vector: clusters.next(),
+        metadata: { n: from + i },
+      }),
+    );
+
+  /** A shard of 20 documents with checkpoints at offsets 10 and 20. */
+  const twoCheckpoints = async (): Promise<ShardLog> => {
+    const shardLog = new ShardLog();
+    const service = serviceOf();
+    await service.open(0, [spec]);
+    for (const to of [10, 20]) {
+      const entries = fill(shardLog, to - 10, to);
+      await shardLog.store(log);
+      await service.apply(0, entries);
+      expect(await service.checkpoint(0)).toMatchObject({ shard: 0, offset: to });
+    }
+    await service.close(false);
+    return shardLog;
+  };
+
+  const checkpoints = async (shard = 0): Promise<string[]> =>
+    (await readdir(join(directory, String(shard)))).map((name) => String(Number(name))).sort();
+
+  it('answers for what is applied, and says which shards cannot answer', async () => {
+    const shardLog = new ShardLog();
+    const service = serviceOf();
+    expect(await service.open(0, [spec])).toEqual({ replayed: 0, fromCheckpoint: false, offset: 0 });
+    const first = service.apply(0, fill(shardLog, 0, 3));
+    const second = service.apply(0, fill(shardLog, 3, 4));
+    expect(service.pendingBytes(0)).toBeGreaterThan(0);
+    await Promise.all([first, second]);
+    expect([service.pendingBytes(0), service.applied(0), service.isReady(0), service.isReady(5)]).toEqual([
+      0,
+      4,
+      true,
+      false,
+    ]);
+    const answers = await service.search(keyword('red', [5, 0]));
+    expect(answers[0]).toEqual({ shard: 5, documents: 0, failed: 'NOT_READY' });
+    expect([...(answers[1].keyword?.ids ?? [])].sort()).toEqual(['id-0', 'id-2']);
+    expect(await service.count([0, 5], 1, undefined)).toEqual([
+      { shard: 0, count: 4 },
+      { shard: 5, count: 0, failed: 'NOT_READY' },
+    ]);
+    const statistics = await service.keywordStatistics([0, 5], 1, ['red']);
+    expect(statistics.map(({ statistics: { documents }, failed }) => [documents, failed])).toEqual([
+      [4, undefined],
+      [0, 'NOT_READY'],
+    ]);
+    expect((await service.scroll(0, 1, undefined, 'id-1', 2)).ids).toEqual(['id-2', 'id-3']);
+    expect(await service.attributeKeys(0, 1)).toEqual(['n']);
+    await expect(service.scroll(5, 1, undefined, undefined, 2)).rejects.toThrow(ShardUnavailableError);
+    await expect(service.apply(5, [new Uint8Array(3)])).rejects.toThrow('not ready');
+    expect((await service.statistics())[0]).toMatchObject({ shard: 0, applied: 4 });
+  });
+
+  it('builds a shard from its log alone', async () => {
+    const shardLog = new ShardLog();
+    fill(shardLog, 0, 30);
+    shardLog.delete('id-7');
+    await shardLog.store(log);
+    const service = serviceOf();
+    expect(await service.open(0, [spec])).toEqual({ replayed: 31, fromCheckpoint: false, offset: 31 });
+    expect((await service.count([0], 1, undefined))[0].count).toBe(29);
+  });
+
+  it('opens up to an offset when told to', async () => {
+    const shardLog = new ShardLog();
+    fill(shardLog, 0, 30);
+    await shardLog.store(log);
+    const service = serviceOf();
+    expect(await service.open(0, [spec], 12)).toMatchObject({ replayed: 12, offset: 12 });
+    await service.apply(0, shardLog.bytes.slice(12));
+    expect(service.applied(0)).toBe(30);
+  });
+
+  it('opens the newest checkpoint and replays the rest; keeps the last two', async () => {
+    const shardLog = await twoCheckpoints();
+    const entries = fill(shardLog, 20, 25);
+    await shardLog.store(log);
+    const service = serviceOf();
+    expect(await service.open(0, [spec])).toEqual({ replayed: 5, fromCheckpoint: true, offset: 25 });
+    expect(service.oldestLoadableCheckpoint(0)).toBe(10);
+    expect((await service.count([0], 1, undefined))[0].count).toBe(25);
+    expect(await service.checkpoint(0)).toMatchObject({ offset: 25 });
+    expect(await service.checkpoint(0)).toBeUndefined();
+    expect(await checkpoints()).toEqual(['20', '25']);
+    expect(service.oldestLoadableCheckpoint(0)).toBe(20);
+    await service.apply(0, entries);
+    expect(service.applied(0)).toBe(25);
+  });
+
+  it('falls back to the checkpoint before, then to the log', async () => {
+    await twoCheckpoints();
+    const damage = async (offset: number): Promise<void> => {
+      const file = join(directory, '0', String(offset).padStart(16, '0'), '1.vectors');
+      const bytes = await readFile(file);
+      bytes[20] ^= 1;
+      await writeFile(file, bytes);
+    };
+    await damage(20);
+    const second = serviceOf();
+    expect(await second.open(0, [spec])).toEqual({ replayed: 10, fromCheckpoint: true, offset: 20 });
+    expect(reports).toEqual([
+      {
+        level: 'warn',
+        message: expect.stringContaining('cannot be used'),
+        details: expect.objectContaining({ offset: 20 }),
+      },
+    ]);
+    expect(await checkpoints()).toEqual(['10']);
+    await second.close(false);
+    await damage(10);
+    const third = serviceOf();
+    expect(await third.open(0, [spec])).toEqual({ replayed: 20, fromCheckpoint: false, offset: 20 });
+    expect(await third.verify(0)).toMatchObject({ documents: 20, differences: [] });
+  });
+
+  it('uses no checkpoint of another history, and none that is ahead of the log', async () => {
+    await twoCheckpoints();
+    log = await MemoryLogStore.open({ hasher: nodeHasher });
+    const other = new ShardLog();
+    for (let i = 0; i < 15; i++) other.upsert(`other-${i}`, { content: 'green' });
+    await other.store(log);
+    const service = serviceOf();
+    expect(await service.open(0, [spec])).toEqual({ replayed: 15, fromCheckpoint: false, offset: 15 });
+    expect(await checkpoints()).toEqual([]);
+    expect((await service.search(keyword('red')))[0].keyword?.ids).toEqual([]);
+  });
+
+  it('clears away what an interrupted checkpoint left', async () => {
+    await twoCheckpoints();
+    await writeFile(join(directory, '0', 'unfinished'), 'half');
+    const manifest = join(directory, '0', '0000000000000020', 'manifest.json');
+    await writeFile(manifest, '{"format":1,');
+    const service = serviceOf();
+    expect(await service.open(0, [spec])).toMatchObject({ replayed: 10, fromCheckpoint: true });
+    expect(await checkpoints()).toEqual(['10']);
+  });
+
+  it('takes checkpoints after enough log, after enough time, and when it closes', async () => {
+    const shardLog = new ShardLog();
+    const policy = { checkpoints: { logBytes: 2_000, ageMs: 60_000 } };
+    const service = serviceOf(policy);
+    await service.open(0, [spec]);
+    fill(shardLog, 0, 3);
+    await shardLog.store(log);
+    await service.apply(0, shardLog.bytes);
+    service.checkpointRound();
+    expect(service.oldestLoadableCheckpoint(0)).toBe(0);
+    nowMs += 60_000;
+    service.checkpointRound();
+    await service.idle();
+    expect(service.oldestLoadableCheckpoint(0)).toBe(3);
+    fill(shardLog, 3, 30);
+    await shardLog.store(log);
+    await service.apply(0, shardLog.bytes);
+    service.checkpointRound();
+    await service.idle();
+    expect(await checkpoints()).toEqual(['3', '30']);
+    fill(shardLog, 30, 31);
+    await shardLog.store(log);
+    await service.apply(0, shardLog.bytes);
+    await service.close();
+    expect(await checkpoints()).toEqual(['30', '31']);
+    expect(await serviceOf().open(0, [spec])).toEqual({ replayed: 0, fromCheckpoint: true, offset: 31 });
+  });
+
+  it('takes none without room, and leaves nothing of one that failed', async () => {
+    const shardLog = new ShardLog();
+    let room = false;
+    const asked: number[] = [];
+    const service = serviceOf({
+      spaceFor: (bytes) => {
+        asked.push(bytes);
+        return room;
+      },
+    });
+    await service.open(0, [spec]);
+    fill(shardLog, 0, 5);
+    await shardLog.store(log);
+    await service.apply(0, shardLog.bytes);
+    expect(await service.checkpoint(0)).toBeUndefined();
+    expect(reports[0]).toMatchObject({ level: 'warn', message: expect.stringContaining('no room') });
+    expect(asked[0]).toBeGreaterThan(0);
+    room = true;
+    await writeFile(join(directory, '0'), 'in the way');
+    await expect(service.checkpoint(0)).rejects.toThrow();
+    await rm(join(directory, '0'));
+    expect(await service.checkpoint(0)).toMatchObject({ offset: 5 });
+  });
+
+  it('reads a shard again when a collection it passed over becomes known', async () => {
+    const shardLog = new ShardLog();
+    shardLog.upsert('a', { content: 'red' }, undefined, 7);
+    shardLog.upsert('b', { content: 'red' });
+    await shardLog.store(log);
+    const service = serviceOf();
+    await service.open(0, [spec]);
+    await service.checkpoint(0);
+    expect((await service.count([0], 7, undefined))[0].count).toBe(0);
+    await service.defineCollections([specOf(7)]);
+    while (!service.isReady(0)) await new Promise(setImmediate);
+    expect((await service.count([0], 7, undefined))[0].count).toBe(1);
+    expect((await service.count([0], 1, undefined))[0].count).toBe(1);
+  });
+
+  it('drops a collection at once', async () => {
+    const shardLog = new ShardLog();
+    const service = serviceOf();
+    await service.open(0, [spec]);
+    await service.apply(0, fill(shardLog, 0, 3));
+    await service.dropCollection(1);
+    expect((await service.count([0], 1, undefined))[0].count).toBe(0);
+  });
+
+  it('faults a shard whose log is damaged; the others go on; opening it again brings it back', async () => {
+    const logs = [new ShardLog(0), new ShardLog(1)];
+    for (const shardLog of logs) {
+      fill(shardLog, 0, 5);
+      await shardLog.store(log);
+    }
+    log.flipByte(0, 3, 60);
+    const service = serviceOf();
+    await expect(service.open(0, [spec])).rejects.toThrow(LogDamagedError);
+    await service.open(1, [spec]);
+    expect((await service.search(keyword('red', [0, 1]))).map(({ failed }) => failed)).toEqual(['FAULTED', undefined]);
+    expect(service.failure(0)).toEqual({ reason: 'FAULTED', detail: expect.stringContaining('entry 3') });
+    await expect(service.apply(0, logs[0].bytes)).rejects.toThrow('faulted');
+    log.flipByte(0, 3, 60);
+    expect(await service.open(0, [spec])).toMatchObject({ replayed: 5 });
+    service.markFaulted(1, 'found by the scrub');
+    expect((await service.search(keyword('red', [0, 1]))).map(({ failed }) => failed)).toEqual([undefined, 'FAULTED']);
+    expect(service.failure(1)?.detail).toBe('found by the scrub');
+  });
+
+  it('rejects what is applied together with a bad entry, and faults the shard', async () => {
+    const shardLog = new ShardLog();
+    const service = serviceOf();
+    await service.open(0, [spec]);
+    const good = shardLog.upsert('a', { content: 'red' });
+    const bad = shardLog.upsert('b', { vector: new Float32Array(9) });
+    await expect(Promise.all([service.apply(0, [good]), service.apply(0, [bad])])).rejects.toThrow(/9 dimensions/);
+    expect(service.failure(0)?.reason).toBe('FAULTED');
+  });
+
+  it('does not run a search that was given up', async () => {
+    const service = serviceOf();
+    await service.open(0, [spec]);
+    await service.apply(0, fill(new ShardLog(), 0, 3));
+    const reason = new Error('too late');
+    await expect(service.search(keyword('red'), AbortSignal.abort(reason))).rejects.toBe(reason);
+    const controller = new AbortController();
+    const search = service.search(keyword('red'), controller.signal);
+    controller.abort(reason);
+    await expect(search).rejects.toBe(reason);
+    expect((await service.search(keyword('red'), new AbortController().signal))[0].documents).toBe(3);
+  });
+
+  it('turns searches away when too many wait', async () => {
+    const service = serviceOf();
+    await service.open(0, [spec]);
+    const searches = Array.from({ length: 10_005 }, () => service.search(keyword('red')));
+    const settled = await Promise.allSettled(searches);
+    const refused = settled.filter(({ status }) => status === 'rejected');
+    expect(refused.length).toBeGreaterThanOrEqual(5);
+    expect(refused[0]).toMatchObject({ reason: { code: 'OVERLOADED' } });
+  });
+
+  it('tells its digest, and of what offset it is', async () => {
+    const shardLog = new ShardLog();
+    const service = serviceOf();
+    await service.open(0, [spec]);
+    await service.apply(0, fill(shardLog, 0, 7));
+    const kept = await service.digest(0);
+    expect([kept.offset, toHex(kept.digest)]).not.toEqual([7, '0'.repeat(32)]);
+    expect(await service.digest(0, true)).toEqual(kept);
+  });
+
+  it('verifies against the log, and finds what differs', async () => {
+    const shardLog = new ShardLog();
+    fill(shardLog, 0, 80);
+    shardLog.delete('id-3');
+    await shardLog.store(log);
+    const service = serviceOf();
+    await service.open(0, [spec]);
+    const report = await service.verify(0);
+    expect(report).toMatchObject({ shard: 0, offset: 81, documents: 79, differences: [] });
+    expect(report.searches).toBeGreaterThan(40);
+    // An index that heard of another document than the log holds.
+    const liar = new ShardLog();
+    fill(liar, 0, 79);
+    const other = serviceOf({ directory: join(directory, 'other') });
+    await other.open(0, [spec], 79);
+    liar.upsert('id-9', { content: 'green' });
+    liar.upsert('id-3', { content: 'green' });
+    await other.apply(0, liar.bytes.slice(79));
+    expect((await other.verify(0)).differences).not.toEqual([]);
+  });
+
+  it('lets go of a shard', async () => {
+    const service = serviceOf();
+    await service.open(0, [spec]);
+    await service.closeShard(0);
+    expect(service.isReady(0)).toBe(false);
+    expect((await service.search(keyword('red')))[0].failed).toBe('NOT_READY');
+    expect(await service.open(0, [spec])).toMatchObject({ offset: 0 });
+  });
+});

@@ -1,0 +1,356 @@
+import { createServer } from 'node:net';
+import { hostname } from 'node:os';
+import { existsSync } from 'node:fs';
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { waitFor } from './cluster/wait-for.js';
+import { nodeCommand } from './support/command.js';
+import { makeDirectory, removeDirectory } from './support/data-files.js';
+import { count } from './support/documents.js';
+import { startNode, withNode } from './support/node.js';
+import { expectProblem, expectStatus } from './support/problem.js';
+import { Rest } from './support/rest.js';
+
+let directory: string;
+beforeEach(async () => {
+  directory = await makeDirectory();
+});
+afterEach(() => removeDirectory(directory));
+
+const FREE = ['--port', '0', '--grpc-port', '0'];
+
+describe('a bad configuration', () => {
+  it('lists all problems at once and exits with 78 before a port opens or a file is made', async () => {
+    const file = join(directory, 'spector.yaml');
+    await writeFile(file, 'query_timeout: 5m\ncolour: red\n');
+    const data = join(directory, 'data');
+    const ports = join(directory, 'ports.json');
+    const { code, stdout, stderr } = await nodeCommand(
+      [...FREE, '--data-dir', data, '--node-id', 'Not_An_Id', '--shard-count', '300', '--no-such-flag', '1'],
+      {
+        env: {
+          SPECTOR_CONFIG: file,
+          SPECTOR_PORTS_FILE: ports,
+          SPECTOR_FSYNC: 'sometimes',
+          SPECTOR_HEARTBEAT_INTERVAL: '10s',
+          SPECTOR_HEARTBEAT_TIMEOUT: '12s',
+          SPECTOR_API_KEYS: 'reader:everything:abc',
+          SPECTOR_GRPC_TLS: 'on',
+          SPECTOR_MAX_MEMORY: 'lots',
+        },
+      },
+    ).ended;
+    const said = stdout + stderr;
+    expect({ code, said }).toEqual({ code: 78, said: expect.any(String) });
+    for (const name of [
+      /query.timeout/i,
+      /colour/,
+      /node.id/i,
+      /shard.count/i,
+      /no-such-flag/,
+      /fsync/i,
+      /heartbeat/i,
+      /api.keys/i,
+      /grpc.(tls|cert|key|ca)/i,
+      /max.memory/i,
+    ]) {
+      expect(said).toMatch(name);
+    }
+    expect(said).not.toMatch(/\n\s+at /);
+    expect(existsSync(ports)).toBe(false);
+    expect(existsSync(data)).toBe(false);
+  });
+
+  it.each([
+    ['SPECTOR_PORT', '70000', /port/i],
+    ['SPECTOR_REPLICA_COUNT', '6', /replica/i],
+    ['SPECTOR_SHARD_COUNT', '0', /shard/i],
+    ['SPECTOR_QUERY_TIMEOUT', '61s', /timeout/i],
+    ['SPECTOR_HEARTBEAT_INTERVAL', '100ms', /heartbeat/i],
+    ['SPECTOR_WRITE_CONSISTENCY', 'some', /consistency/i],
+    ['SPECTOR_PARTITION_MODE', 'lenient', /partition/i],
+    ['SPECTOR_FSYNC', 'interval:', /fsync/i],
+    ['SPECTOR_SIMILARITY', 'manhattan', /similarity/i],
+    ['SPECTOR_HNSW_M', '3', /hnsw/i],
+    ['SPECTOR_HNSW_EF_CONSTRUCTION', '801', /hnsw/i],
+    ['SPECTOR_HNSW_EF_SEARCH', '9', /hnsw/i],
+    ['SPECTOR_DIMENSIONS', '4097', /dimensions/i],
+    ['SPECTOR_LOG_LEVEL', 'loud', /log/i],
+    ['SPECTOR_CLUSTER_MODE', 'maybe', /cluster/i],
+    ['SPECTOR_SEEDS', 'nowhere', /seeds/i],
+    ['SPECTOR_CONFIG', '/nowhere/spector.yaml', /spector\.yaml/],
+    ['SPECTOR_HTTP_CERT', '/nowhere/cert.pem', /http/i],
+  ])('%s=%s', async (name, value, said) => {
+    const ended = await nodeCommand([...FREE, '--data-dir', join(directory, 'data')], { env: { [name]: value } }).ended;
+    expect({ code: ended.code, said: ended.stdout + ended.stderr }).toEqual({
+      code: 78,
+      said: expect.stringMatching(said),
+    });
+  });
+
+  it('never shows a secret', async () => {
+    const env = {
+      SPECTOR_API_KEY: 'hush-hush-key',
+      SPECTOR_CLUSTER_SECRET: 'hush-hush-secret',
+      SPECTOR_LOG_LEVEL: 'loud',
+    };
+    const ended = await nodeCommand([...FREE, '--data-dir', join(directory, 'data')], { env }).ended;
+    expect(ended.code).toBe(78);
+    expect(ended.stdout + ended.stderr).not.toContain('hush-hush');
+  });
+});
+
+describe('the configuration', () => {
+  it('is taken from flag, then environment, then file, then default', async () => {
+    const file = join(directory, 'spector.yaml');
+    await writeFile(file, 'node_id: from-file\nshard_count: 7\nreplica_count: 3\n');
+    const node = await startNode({
+      nodeId: 'from-flag',
+      args: ['--shard-count', '5'],
+      env: {
+        SPECTOR_CONFIG: file,
+        SPECTOR_NODE_ID: 'from-environment',
+        SPECTOR_SHARD_COUNT: '6',
+        SPECTOR_QUERY_TIMEOUT: '5s',
+      },
+    });
+    try {
+      const status = expectStatus(await node.rest.get('/api/v1/status'), 200);
+      expect(status).toEqual(expect.objectContaining({ nodeId: 'from-flag', shardCount: 5, replicaCount: 3 }));
+    } finally {
+      await node.dispose();
+    }
+  });
+
+  it('has the published defaults', async () => {
+    const portsFile = join(directory, 'ports.json');
+    const run = nodeCommand([...FREE, '--data-dir', join(directory, 'data')], {
+      env: { SPECTOR_PORTS_FILE: portsFile },
+    });
+    try {
+      await waitFor('the ports file', () => existsSync(portsFile), 30_000);
+      const ports = JSON.parse(await readFile(portsFile, 'utf8')) as { http: number; grpc: number; pid: number };
+      expect(ports).toEqual({ http: expect.any(Number), grpc: expect.any(Number), pid: run.child.pid });
+      const rest = new Rest(`http://127.0.0.1:${ports.http}`);
+      await waitFor('readiness', async () => (await rest.get('/readyz')).status === 200, 30_000);
+      const status = expectStatus(await rest.get('/api/v1/status'), 200);
+      const nodeId = hostname().split('.', 1)[0].toLowerCase();
+      expect(status).toEqual(expect.objectContaining({ shardCount: 2, replicaCount: 1, clusterMode: false, nodeId }));
+      const written = expectStatus(await rest.put('/api/v1/documents/a', { vector: [1, 2] }), 201);
+      expect(written).toEqual(expect.objectContaining({ fsync: 'always' }));
+      expect(expectStatus(await rest.get('/api/v1/collections/default'), 200)).toEqual(
+        expect.objectContaining({
+          similarity: 'cosine',
+          hnsw: { m: 16, efConstruction: 200, efSearch: 100 },
+          dimensions: 2,
+        }),
+      );
+      await rest.close();
+      run.child.kill('SIGTERM');
+      expect((await run.ended).code).toBe(0);
+    } finally {
+      run.child.kill('SIGKILL');
+    }
+  });
+
+  it('takes the published commands', async () => {
+    // As published but for the ports, which may be taken here; seed and gRPC port agree as they do there.
+    const grpcPort = await freePort();
+    const published = [
+      '--cluster-mode',
+      '--node-id',
+      'node-1',
+      '--shard-count',
+      '4',
+      '--replica-count',
+      '2',
+      '--seeds',
+      `node-1:${grpcPort}`,
+    ];
+    await withNode(
+      { nodeId: 'node-1', args: [...published, '--grpc-port', String(grpcPort), '--host', '127.0.0.1'] },
+      async ({ rest }) => {
+        const status = expectStatus(await rest.get('/api/v1/status'), 200);
+        expect(status).toEqual(
+          expect.objectContaining({
+            clusterMode: true,
+            nodeId: 'node-1',
+            shardCount: 4,
+            replicaCount: 2,
+            activeNodes: 1,
+            topology: { 'node-1': { status: 'ACTIVE', shards: [0, 1, 2, 3] } },
+          }),
+        );
+        expectStatus(await rest.put('/api/v1/documents/a', { title: 't' }), 201);
+      },
+    );
+  });
+
+  it.each([
+    ['os', 'os'],
+    ['interval:50', 'interval:50'],
+    ['always', 'always'],
+  ])('FSYNC=%s is named in every answer to a write', async (value, named) => {
+    await withNode({ env: { SPECTOR_FSYNC: value } }, async ({ rest }) => {
+      expect(expectStatus(await rest.put('/api/v1/documents/a', { title: 't' }), 201)).toHaveProperty('fsync', named);
+    });
+  });
+
+  it('INDEX_THREADS=0 and DIMENSIONS work', async () => {
+    await withNode(
+      { env: { SPECTOR_INDEX_THREADS: '0', SPECTOR_DIMENSIONS: '3', SPECTOR_SIMILARITY: 'dot' } },
+      async ({ rest }) => {
+        expectProblem(await rest.put('/api/v1/documents/a', { vector: [1, 2] }), 'DIMENSION_MISMATCH');
+        expectStatus(await rest.put('/api/v1/documents/a', { vector: [1, 2, 3] }), 201);
+        const found = expectStatus<{ results: { score: number }[] }>(
+          await rest.post('/api/v1/search', { vector: [1, 1, 1], consistency: 'primary' }),
+          200,
+        );
+        expect(found.results).toEqual([expect.objectContaining({ id: 'a', score: 6 })]);
+      },
+    );
+  });
+
+  it('the shard count of the data stays, whatever is configured later', async () => {
+    await withNode({ args: ['--shard-count', '3'] }, async (node) => {
+      expectStatus(await node.rest.put('/api/v1/documents/a', { title: 't' }), 201);
+      await node.restart({ args: ['--shard-count', '5'] });
+      expect(expectStatus(await node.rest.get('/api/v1/status'), 200)).toHaveProperty('shardCount', 3);
+      expectStatus(await node.rest.get('/api/v1/documents/a'), 200);
+    });
+  });
+
+  it('tells of itself on --help', async () => {
+    const ended = await nodeCommand(['--help']).ended;
+    expect(ended.code).toBe(0);
+    for (const flag of [
+      '--node-id',
+      '--port',
+      '--grpc-port',
+      '--data-dir',
+      '--shard-count',
+      '--replica-count',
+      '--seeds',
+      '--cluster-mode',
+      '--grpc-tls',
+    ]) {
+      expect(ended.stdout).toContain(flag);
+    }
+  });
+});
+
+describe('a restart', () => {
+  it('keeps the cluster, the documents and the files to itself', async () => {
+    await withNode({}, async (node) => {
+      expectStatus(await node.rest.put('/api/v1/documents/a', { title: 't' }), 201);
+      const before = expectStatus<{ clusterId: string }>(await node.rest.get('/api/v1/status'), 200);
+      await node.restart();
+      const after = expectStatus<{ clusterId: string }>(await node.rest.get('/api/v1/status'), 200);
+      expect(after.clusterId).toBe(before.clusterId);
+      expect(await count(node.rest)).toBe(1);
+      expect((await stat(node.dataDir)).isDirectory()).toBe(true);
+    });
+  });
+});
+
+/** Lines that such a bulk sends at once: enough for the node to store some of them before it has seen the end. */
+const FIRST_LINES = 6_000;
+
+/** A bulk that does not end before it is told to; resolves when the node has begun to store it. */
+async function slowBulk(
+  rest: Rest,
+): Promise<{ readonly answer: Promise<{ status: number }>; readonly finish: () => void }> {
+  let finish: () => void = () => undefined;
+  const finished = new Promise<void>((resolve) => (finish = resolve));
+  async function* lines(): AsyncGenerator<Uint8Array> {
+    yield Buffer.from(Array.from({ length: FIRST_LINES }, (_, i) => `{"id":"d${i}","title":"t"}\n`).join(''));
+    await finished;
+    yield Buffer.from('{"id":"last","title":"t"}\n');
+  }
+  const answer = rest.bulk(lines());
+  answer.catch(() => undefined); // told to whoever awaits it
+  await waitFor('the bulk to be under way', async () => (await count(rest)) > 0, 10_000);
+  return { answer, finish };
+}
+
+describe('SIGTERM', () => {
+  it('makes the node not ready first, lets running requests finish, and ends with 0', async () => {
+    await withNode({}, async (node) => {
+      const { rest } = node;
+      const running = await slowBulk(rest);
+      const exited = node.process.expectExit();
+      process.kill(node.pid, 'SIGTERM');
+      const others = new Rest(node.base);
+      const readiness = await waitFor(
+        'readiness to flip',
+        async () => {
+          const answer = await others.get('/readyz');
+          return answer.status === 503 ? answer : undefined;
+        },
+        5_000,
+      );
+      expect(readiness.status).toBe(503);
+      expectStatus(await others.get('/livez'), 200);
+      const refused = await others.put('/api/v1/documents/late', { title: 't' });
+      expect(expectProblem(refused, 'DRAINING').retryable).toBe(true);
+      running.finish();
+      expect((await running.answer).status).toBe(201);
+      await others.close();
+      expect(await exited).toEqual({ code: 0, signal: null });
+      await node.restart();
+      expect(await count(node.rest)).toBe(FIRST_LINES + 1);
+    });
+  });
+
+  it('ends following streams instead of waiting for them', async () => {
+    await withNode({}, async (node) => {
+      const stream = await node.rest.stream('GET', '/api/v1/changes?follow=true');
+      const events = await node.rest.stream('GET', '/api/v1/events');
+      const started = performance.now();
+      expect(await node.stop()).toEqual({ code: 0, signal: null });
+      expect(performance.now() - started).toBeLessThan(10_000);
+      stream.abort();
+      events.abort();
+    });
+  });
+
+  it('a second one ends it at once', async () => {
+    await withNode({}, async (node) => {
+      const running = await slowBulk(node.rest);
+      const cut = running.answer.catch(() => 'cut');
+      const exited = node.process.expectExit();
+      process.kill(node.pid, 'SIGTERM');
+      const others = new Rest(node.base);
+      await waitFor('readiness to flip', async () => (await others.get('/readyz')).status === 503, 5_000);
+      const asked = performance.now();
+      process.kill(node.pid, 'SIGTERM');
+      const { code } = await exited;
+      expect(performance.now() - asked).toBeLessThan(3_000);
+      expect(code).not.toBe(0);
+      running.finish();
+      await cut;
+      await others.close();
+    });
+  });
+
+  it('SIGINT is the same', async () => {
+    await withNode({}, async (node) => {
+      expect(await node.stop('SIGINT')).toEqual({ code: 0, signal: null });
+    });
+  });
+});
+
+/** A port that was free a moment ago. */
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() =>
+        typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no port')),
+      );
+    });
+  });
+}
