@@ -6,7 +6,7 @@ import { truthOf } from '../lib/truth.mjs';
 
 const SUFFIX_SHARE = 0.1;
 const GIVE_UP_MS = 300_000;
-const POLL_MS = 3;
+const POLL_MS = 10;
 
 /**
  * From the spawn of the process to the first right answer: after SIGTERM, which leaves a checkpoint; and after SIGKILL

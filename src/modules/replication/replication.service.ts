@@ -140,7 +140,14 @@ export class ReplicationService {
 
   /** The stored row of a document. @throws NodeError when the shard does not serve */
   row(shard: number, collectionId: number, id: string): DocumentRow | undefined {
-    return this.#serving(shard).row(collectionId, id);
+    const replica = this.#serving(shard);
+    try {
+      return replica.row(collectionId, id);
+    } catch (error) {
+      if (!(error instanceof LogDamagedError)) throw error;
+      this.faultShard(shard, error);
+      throw new NodeError('LOG_CORRUPT', error.message, { cause: error });
+    }
   }
 
   /** Whether another local shard holds a result under this operation id: the key was used for another document. */

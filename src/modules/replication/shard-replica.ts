@@ -176,17 +176,38 @@ export class ShardReplica {
   }
 
   #proposeTurn(): void {
-    const { log, clock } = this.#ports;
-    const proposals = this.#turn.map((proposal) => ({
-      ...proposal,
-      storedRow:
-        proposal.id === ''
-          ? undefined
-          : log.row(documentKey(GENERATION, this.shard, proposal.collectionId, proposal.id)),
-      storedOperation: proposal.keyed ? log.row(idempotencyKey(this.shard, proposal.opId)) : undefined,
-    }));
+    const { clock } = this.#ports;
+    const turn = this.#turn;
     this.#turn = [];
+    let proposals: readonly Proposal[];
+    try {
+      proposals = turn.map((proposal) => this.#withStored(proposal));
+    } catch (error) {
+      // A row that cannot be read: nothing of this turn was logged, and the shard stops (replication 2.6).
+      const fault = error instanceof Error ? error : new Error(String(error));
+      for (const { ticket } of turn)
+        this.#reply(ticket, { kind: 'refused', code: 'LOG_CORRUPT', detail: fault.message });
+      this.fail(fault);
+      return;
+    }
     this.#run({ kind: 'propose', wallMs: clock.wallMs(), monotonicMs: clock.monotonicMs(), proposals });
+  }
+
+  /** The proposal with what is stored under its id and its key now. */
+  #withStored(proposal: Proposal): Proposal {
+    const { log } = this.#ports;
+    const { collectionId, id, keyed, opId } = proposal;
+    return {
+      ...proposal,
+      storedRow: id === '' ? undefined : log.row(documentKey(GENERATION, this.shard, collectionId, id)),
+      storedOperation: keyed ? log.row(idempotencyKey(this.shard, opId)) : undefined,
+    };
+  }
+
+  #reply(ticket: number, outcome: WriteOutcome): void {
+    const resolve = this.#waiting.get(ticket);
+    this.#waiting.delete(ticket);
+    resolve?.(outcome);
   }
 
   #run(input: LeaderInput): void {
@@ -211,13 +232,9 @@ export class ShardReplica {
         this.#ports.onDurable(effect.tail);
         this.#apply(effect.entries, effect.tail);
         return undefined;
-      case 'reply': {
-        const { ticket, outcome } = effect.reply;
-        const resolve = this.#waiting.get(ticket);
-        this.#waiting.delete(ticket);
-        resolve?.(outcome);
+      case 'reply':
+        this.#reply(effect.reply.ticket, effect.reply.outcome);
         return undefined;
-      }
       case 'map':
         this.#ports.onMap(effect.map);
         return undefined;
