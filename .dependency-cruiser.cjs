@@ -124,7 +124,7 @@ module.exports = {
         pathNot: [
           '^src/gen/',
           '^src/platform/grpc/',
-          '^src/modules/[^/]+/grpc/',
+          '^src/modules/[^/]+/(grpc|testing)/',
           '\\.(mapper|controller|client)\\.ts$',
           '^src/start\\.ts$',
           SPEC,

@@ -87,7 +87,8 @@ export function profileText(file, top) {
 /** @param {string} url */
 function shorten(url) {
   const path = url.replace(/^file:\/\//, '').replace(/\?.*$/, '');
-  const at = Math.max(path.lastIndexOf('/dist/'), path.lastIndexOf('/node_modules/'));
+  const packages = path.lastIndexOf('/node_modules/');
+  const at = packages >= 0 ? packages : path.lastIndexOf('/dist/');
   return at < 0 ? path : path.slice(at + 1);
 }
 

@@ -30,8 +30,17 @@ const ADVICE: Readonly<Record<string, string>> = {
 /** Exit codes of every command. */
 export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
 
-/** Prints what went wrong, with its code and what to do, and tells the exit code it means. */
-export function reportFailure(error: unknown, output: Output): number {
+/**
+ * Prints what went wrong, with its code and what to do, and tells the exit code it means.
+ * @param interrupted whether the user ended the command: then what failed for it is of no interest
+ */
+export function reportFailure(error: unknown, output: Output, interrupted: boolean): number {
+  if (interrupted) {
+    output.note(
+      output.json ? JSON.stringify({ error: { code: 'INTERRUPTED', detail: 'interrupted' } }) : 'spector: interrupted',
+    );
+    return EXIT.failed;
+  }
   if (error instanceof UsageError) {
     output.note(
       output.json ? JSON.stringify({ error: { code: 'USAGE', detail: error.message } }) : `spector: ${error.message}`,

@@ -4,9 +4,18 @@ import { shortened, table } from './table.js';
 /** Results for people: rank, score, id, title and the beginning of the content, fitted to the terminal. */
 export function hitTable(answer: SearchAnswer, columns: number, firstRank = 1): string {
   if (answer.results.length === 0) return 'no results';
-  const titleWidth = Math.max(12, Math.min(28, Math.floor(columns * 0.25)));
-  const idWidth = 16;
-  const contentWidth = Math.max(16, columns - 6 - 10 - idWidth - titleWidth - 10);
+  const longest = (texts: readonly string[], max: number): number =>
+    Math.min(max, Math.max(...texts.map((text) => shortened(text, max).length)));
+  const idWidth = longest(
+    answer.results.map(({ id }) => id),
+    24,
+  );
+  const titleWidth = longest(
+    answer.results.map(({ title }) => title ?? ''),
+    28,
+  );
+  // What is left after rank, score and the gaps between columns.
+  const contentWidth = Math.max(16, columns - 15 - (idWidth + 2) - (titleWidth + 2));
   return table(
     [
       { head: '#', align: 'right' },

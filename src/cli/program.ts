@@ -30,7 +30,7 @@ export async function runCli(argv: readonly string[], host: Host): Promise<numbe
         const context = connect(host, flags);
         exitCode = await command(context, ...([flags, ...all.slice(0, -2)] as never[]));
       } catch (error) {
-        exitCode = reportFailure(error, new Output(host, flags.json === true));
+        exitCode = reportFailure(error, new Output(host, flags.json === true), host.signal.aborted);
       }
     };
   try {

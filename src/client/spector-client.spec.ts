@@ -423,7 +423,7 @@ describe('streams', () => {
     });
     await expect(client.changes({ cursor: 'old' }).next()).rejects.toMatchObject({
       code: 'OFFSET_COMPACTED',
-      status: 410,
+      detail: 'start over',
     });
   });
 

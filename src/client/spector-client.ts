@@ -148,7 +148,7 @@ export class SpectorClient {
     return this.#read('POST', '/api/v1/documents/get', { ids, withVector: options.withVector }, options);
   }
 
-  /** Deletes at most 1 000 documents by id; absent ones are not an error. */
+  /** Deletes at most 1 000 documents by id; absent ones are listed as failed, with DOCUMENT_NOT_FOUND. */
   deleteMany(ids: readonly string[], options: WriteOptions = {}): Promise<DeleteManyAnswer> {
     return this.#write('POST', '/api/v1/documents/delete', { ids }, options);
   }

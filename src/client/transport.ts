@@ -256,7 +256,7 @@ function asSpectorError(error: unknown, signal: AbortSignal, deadline: Deadline,
 /** The UNREACHABLE behind a failed fetch or a broken body. */
 export function connectionError(error: unknown, node: string): SpectorError {
   const code = causeCode(error);
-  const reason = code ?? (error instanceof Error ? error.message : String(error));
+  const reason = code ?? deepestMessage(error);
   const sentence =
     code === 'ECONNREFUSED'
       ? `nothing listens at ${node} (ECONNREFUSED)`
@@ -269,6 +269,13 @@ export function connectionError(error: unknown, node: string): SpectorError {
     node,
     cause: error,
   });
+}
+
+/** The sentence at the end of the chain of causes: fetch itself says no more than that it failed. */
+function deepestMessage(error: unknown): string {
+  let at: unknown = error;
+  for (let depth = 0; depth < 5 && at instanceof Error && at.cause instanceof Error; depth++) at = at.cause;
+  return at instanceof Error ? at.message : String(at);
 }
 
 /** `ECONNREFUSED` and the like, from anywhere in the chain of causes; fetch hides it one or two levels down. */

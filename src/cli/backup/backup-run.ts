@@ -70,7 +70,7 @@ async function copy(options: BackupOptions, written: string[]): Promise<BackupMa
       throw error;
     }
   }
-  for (const tail of tails) tail.seeNothingElse();
+  for (const tail of tails) await tail.endScroll();
 
   const again = new Map<string, Document | undefined>();
   const positions: BackupPosition[] = [];

@@ -23,6 +23,8 @@ export class LogTail {
   readonly #signal: AbortSignal;
   readonly #touched = new Map<string, Touched>();
   #stale = 0;
+  /** Nothing that was seen was written after it; unknown while the scroll goes on. */
+  #seenUpTo = Infinity;
   #offset = 0;
   #chain = '';
 
@@ -65,7 +67,7 @@ export class LogTail {
 
   /** Whether what was seen is the state at the position. */
   get settled(): boolean {
-    return this.#stale === 0;
+    return this.#stale === 0 && this.#offset >= this.#seenUpTo;
   }
 
   /** Touched documents whose seen state is not that of the position. */
@@ -80,11 +82,13 @@ export class LogTail {
     this.#change(touched, () => (touched.seen = { version }));
   }
 
-  /** After a scroll has ended: what it did not show is not there. */
-  seeNothingElse(): void {
+  /** The scroll has ended: what it did not show is not there, and what it showed was written by now. */
+  async endScroll(): Promise<void> {
     for (const touched of this.#touched.values()) {
       if (touched.seen === undefined) this.#change(touched, () => (touched.seen = { version: undefined }));
     }
+    this.#seenUpTo = (await this.#client.digest(this.shard, { signal: this.#signal })).offset;
+    if (!this.settled) await this.advance();
   }
 
   /** Reads on, stopping at the first offset where everything seen fits. */

@@ -90,7 +90,7 @@ async function ingest(context: Context, flags: IngestFlags, source: string): Pro
       await writeState(file, latest);
       context.output.note(`stopped after line ${latest.position.line}; go on with: spector ingest --resume ${file}`);
     }
-    throw context.host.signal.aborted ? new Error('interrupted', { cause: error }) : error;
+    throw error;
   } finally {
     progress.stop(complete);
     input.close();

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 /** A temporary directory that goes when it is disposed of, or when the process ends without that. */
 export class TemporaryDirectory {
-  readonly #removeNow = (): void => rmSync(this.path, { recursive: true, force: true });
+  readonly #removeNow = (): void => rmSync(this.path, { recursive: true, force: true, maxRetries: 3 });
 
   private constructor(readonly path: string) {
     process.once('exit', this.#removeNow);

@@ -514,7 +514,7 @@ describe('bulks', () => {
       duplex: 'half',
       headers: { 'content-type': 'application/x-ndjson' },
       body,
-    } as RequestInit);
+    });
     let before = -1;
     await until(() => {
       const still = stored === 5 && sent === before;
@@ -712,7 +712,14 @@ describe('HTTP itself', () => {
     expect(page.text).not.toMatch(/https?:\/\//);
     const api = (await call('GET', '/openapi.json')).body as { paths: Record<string, Record<string, unknown>> };
     expect(Object.keys(api.paths['/api/v1/documents/{id}'] ?? {}).sort()).toEqual(['delete', 'get', 'patch', 'put']);
-    expect(JSON.stringify(api)).not.toContain('x-component');
+    const text = JSON.stringify(api);
+    expect(text).not.toContain('x-component');
+    const { schemas } = (api as unknown as { components: { schemas: object } }).components;
+    const referred = [...text.matchAll(/"#\/components\/schemas\/(\w+)"/g)].map(([, name]) => name);
+    expect(Object.keys(schemas)).toEqual(expect.arrayContaining([...new Set(referred)]));
+    const operations = [...text.matchAll(/"operationId":"([^"]+)"/g)].map(([, id]) => id);
+    expect(operations.length).toBeGreaterThan(35);
+    expect(new Set(operations).size).toBe(operations.length);
   });
 
   it.each([

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { Server } from 'node:tls';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { NodeError } from '../../kernel/errors.js';
@@ -93,8 +94,9 @@ export class NodeHttpAdapter extends FastifyAdapter {
 
   /** Rereads the certificate files for new connections (SIGHUP); throws, and keeps the old ones, when they are bad. */
   reloadCertificates(): void {
-    const server = this.getHttpServer() as { setSecureContext?: (context: { cert: Buffer; key: Buffer }) => void };
-    if (this.config.httpTls !== undefined) server.setSecureContext?.(certificates(this.config.httpTls));
+    const { server } = this.getInstance();
+    if (this.config.httpTls !== undefined && server instanceof Server)
+      server.setSecureContext(certificates(this.config.httpTls));
   }
 
   private prepare(): void {

@@ -5,7 +5,6 @@ import { LIMITS } from '../../kernel/limits.js';
 import { BULK_SCHEMAS } from './controllers/bulk.controller.js';
 import { linesOf, ndjsonItems } from './ndjson.js';
 
-// eslint-disable-next-line @typescript-eslint/require-await -- a stream is an async iterable
 async function* stream(chunks: Iterable<string | Buffer>): AsyncGenerator<Buffer> {
   for (const chunk of chunks) yield Buffer.from(chunk as string);
 }

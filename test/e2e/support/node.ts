@@ -1,7 +1,11 @@
+import { jest } from '@jest/globals';
 import type { Exit } from '../../../src/cli/processes/node-process.js';
 import type { NodeProcess, RestartOptions, StartOptions } from '../cluster/node-process.js';
 import { startNode as startProcess } from '../cluster/start-node.js';
 import { Rest } from './rest.js';
+
+// Processes start and end in these tests, on machines that do other things too. Every wait inside has a bound of its own.
+jest.setTimeout(60_000);
 
 /** A real node with a bare client of its own. */
 export class TestNode {

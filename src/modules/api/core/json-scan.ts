@@ -4,6 +4,7 @@ const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COLON = 0x3a;
 const COMMA = 0x2c;
+const OPEN_BRACKET = 0x5b;
 
 /**
  * Object keys of one JSON value. A parser takes about 1 µs for a key it has not seen, so that megabytes of distinct
@@ -36,7 +37,13 @@ export function scanJson(bytes: Uint8Array, from = 0, to = bytes.length): JsonSc
   let values = 0;
   let at = from;
   while (at < to) {
-    switch (bytes[at]) {
+    const byte = bytes[at] ?? 0;
+    if (byte > COMMA && byte < OPEN_BRACKET && byte !== COLON) {
+      // Digits and capitals: most of a vector.
+      at++;
+      continue;
+    }
+    switch (byte) {
       case QUOTE: {
         const end = stringEnd(bytes, at, to);
         const key = suspectKey(bytes, at, end, to);
@@ -45,7 +52,7 @@ export function scanJson(bytes: Uint8Array, from = 0, to = bytes.length): JsonSc
         continue;
       }
       case 0x7b: // {
-      case 0x5b: // [
+      case OPEN_BRACKET:
         if (++depth > LIMITS.jsonDepthMax) return { kind: 'depth' };
         if (++values > JSON_VALUES_MAX) return { kind: 'values' };
         break;

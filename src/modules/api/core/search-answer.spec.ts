@@ -78,9 +78,7 @@ describe('searchAnswerJson', () => {
             ...(one.vector === undefined ? {} : { vector: Array.from(one.vector) }),
           })),
         };
-        expect(JSON.parse(searchAnswerJson({ ...plain, results } as SearchAnswer))).toEqual(
-          JSON.parse(JSON.stringify(expected)),
-        );
+        expect(JSON.parse(searchAnswerJson({ ...plain, results }))).toEqual(JSON.parse(JSON.stringify(expected)));
       }),
     );
   });

@@ -67,7 +67,7 @@ function sentenceOf(violation: Violation, what: string): string {
 }
 
 function unknownField(name: string, parent: string, violation: Violation): string {
-  const known = Object.keys((violation.parentSchema?.properties ?? {}) as object);
+  const known = Object.keys(violation.parentSchema?.properties ?? {});
   const nearest = nearestName(name, known);
   const hint = nearest === undefined ? '' : `; did you mean ${quoted(nearest)}?`;
   return `${quoted(join(parent, name))} is not a known field${hint}`;

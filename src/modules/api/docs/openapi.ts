@@ -113,7 +113,7 @@ function operation(
 ): Json {
   const secured = options.secured && endpoint.scope !== 'open';
   return {
-    operationId: `${method.toLowerCase()}${path.replaceAll(/[^A-Za-z0-9]+(.)/g, (_, next: string) => next.toUpperCase())}`,
+    operationId: `${method.toLowerCase()}${path.replaceAll(/[^A-Za-z0-9]+(.?)/g, (_, next: string) => next.toUpperCase())}`,
     tags: [endpoint.tag],
     summary: endpoint.summary,
     ...(secured
@@ -192,12 +192,12 @@ function headerParameters({ headers = [] }: EndpointSpec): readonly Json[] {
 function plain(schema: unknown, components: Record<string, unknown>): Record<string, unknown> {
   const result: Record<string, unknown> = {};
   const { 'x-component': component, 'x-limit': _limit, ...rest } = schema as Record<string, unknown>;
-  if (component !== undefined) return { $ref: `#/components/schemas/${String(component)}`, ...rest };
+  if (typeof component === 'string') return { $ref: `#/components/schemas/${component}`, ...rest };
   for (const [key, value] of Object.entries(rest)) result[key] = plainValue(value, components);
   if (typeof result.title !== 'string') return result;
   const { title, ...described } = result;
-  components[title as string] = described;
-  return { $ref: `#/components/schemas/${title as string}` };
+  components[title] = described;
+  return { $ref: `#/components/schemas/${title}` };
 }
 
 function plainValue(value: unknown, components: Record<string, unknown>): unknown {

@@ -19,7 +19,11 @@ import { CHANGE_OPS, FAILURE_REASONS, NODE_STATUSES, ROLES, SEARCH_MODES, SIMILA
 /** Answers of the coordinator as messages of the gRPC contract. */
 
 /** The fields that the answers to Ingest and PatchDocument share. */
-export function writeFields({ epoch, offset, ...answer }: WriteAnswer) {
+export function writeFields({
+  epoch,
+  offset,
+  ...answer
+}: WriteAnswer): Omit<WriteAnswer, 'epoch' | 'offset'> & { readonly epoch: bigint; readonly offset: bigint } {
   return { ...answer, epoch: BigInt(epoch), offset: BigInt(offset) };
 }
 

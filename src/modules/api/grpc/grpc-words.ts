@@ -1,5 +1,7 @@
+import type { Similarity } from '../../../kernel/collection.js';
 import { NodeError } from '../../../kernel/errors.js';
 import * as pb from '../../../gen/spector/v1/spector_pb.js';
+import type { DocumentPatch, ReadConsistency, SearchMode, WriteConsistency } from '../../coordinator/core/requests.js';
 import { shown } from '../core/shown.js';
 
 /** The words of the HTTP contract behind the numbers of the enums, in both directions. */
@@ -31,23 +33,23 @@ const FIELDS = {
   [pb.DocumentField.VECTOR]: 'vector',
 } as const;
 
-export function writeConsistencyOf(value: pb.WriteConsistency) {
+export function writeConsistencyOf(value: pb.WriteConsistency): WriteConsistency | undefined {
   return wordOf(WRITE, value, 'consistency');
 }
 
-export function readConsistencyOf(value: pb.ReadConsistency) {
+export function readConsistencyOf(value: pb.ReadConsistency): ReadConsistency | undefined {
   return wordOf(READ, value, 'consistency');
 }
 
-export function searchModeOf(value: pb.SearchMode) {
+export function searchModeOf(value: pb.SearchMode): SearchMode | undefined {
   return wordOf(MODES, value, 'mode');
 }
 
-export function similarityOf(value: pb.Similarity) {
+export function similarityOf(value: pb.Similarity): Similarity | undefined {
   return wordOf(SIMILARITIES, value, 'similarity');
 }
 
-export function documentFieldOf(value: pb.DocumentField) {
+export function documentFieldOf(value: pb.DocumentField): keyof DocumentPatch {
   const field = wordOf(FIELDS, value, 'remove');
   if (field === undefined)
     throw new NodeError('INVALID_REQUEST', '`remove` must name fields: DOCUMENT_FIELD_UNSPECIFIED is none');

@@ -9,6 +9,7 @@ import { bytesOfVector } from '../core/vector.js';
 import type { MemoryEdge } from '../testing/memory-edge.js';
 import { startMemoryEdge } from '../testing/memory-edge.js';
 
+const services = [pb.SpectorService];
 let edge: MemoryEdge;
 let client: Client;
 
@@ -78,7 +79,7 @@ function ingestStream(
 }
 
 beforeAll(async () => {
-  edge = await startMemoryEdge();
+  edge = await startMemoryEdge({ services });
   client = new Client(`127.0.0.1:${edge.grpcPort}`, credentials.createInsecure());
 });
 afterAll(async () => {
@@ -178,7 +179,7 @@ describe('SpectorService', () => {
     await refused(search({ text: 'a', topK: 0 }), 3, /at least 1/);
     await refused(search({ text: 'a', topK: 10_001 }), 3, /10000/);
     await refused(search({ text: 'a', mode: pb.SearchMode.VECTOR }), 3, /needs `vector`/);
-    await refused(search({ text: 'a', mode: 9 as pb.SearchMode }), 3, /`mode`/);
+    await refused(search({ text: 'a', mode: JSON.parse('9') as pb.SearchMode }), 3, /`mode`/);
     await refused(search({ vector: new Uint8Array(6) }), 3, /multiple of 4/);
     await refused(search({ vector: bytesOfVector(Float32Array.of(Number.NaN)) }), 3, /finite/);
     await refused(search({ text: 'a', collection: '-' }), 3, /collection/);
@@ -282,7 +283,10 @@ describe('SpectorService', () => {
 
   it('asks for the same keys as HTTP', async () => {
     const sha256 = (key: string) => createHash('sha256').update(key).digest('hex');
-    await using secured = await startMemoryEdge({ apiKeys: [{ name: 'r', scope: 'read', sha256: sha256('reader') }] });
+    await using secured = await startMemoryEdge({
+      services,
+      apiKeys: [{ name: 'r', scope: 'read', sha256: sha256('reader') }],
+    });
     const open = client;
     client = new Client(`127.0.0.1:${secured.grpcPort}`, credentials.createInsecure());
     try {

@@ -1,4 +1,4 @@
-import type { Static, TSchema, TUnsafe } from 'typebox';
+import type { Static, TInteger, TObject, TSchema, TUnsafe } from 'typebox';
 import { Type } from 'typebox';
 import type { JsonObject } from '../../../kernel/json.js';
 import { LIMITS } from '../../../kernel/limits.js';
@@ -10,7 +10,7 @@ import { LIMITS } from '../../../kernel/limits.js';
  */
 
 /** An object that refuses unknown fields. */
-export function closed<P extends Record<string, TSchema>>(properties: P, description?: string) {
+export function closed<P extends Record<string, TSchema>>(properties: P, description?: string): TObject<P> {
   return Type.Object(properties, {
     additionalProperties: false,
     ...(description === undefined ? {} : { description }),
@@ -18,7 +18,7 @@ export function closed<P extends Record<string, TSchema>>(properties: P, descrip
 }
 
 /** One of some texts. */
-export function oneOf<const V extends readonly string[]>(values: V, description: string) {
+export function oneOf<const V extends readonly string[]>(values: V, description: string): TUnsafe<V[number]> {
   return Type.Unsafe<V[number]>({ type: 'string', enum: [...values], description });
 }
 
@@ -67,7 +67,7 @@ export const ReadConsistencyField = oneOf(
 );
 
 /** An integer with a bound of api.md, Limits. */
-export function limitedInteger(minimum: number, maximum: number, description: string) {
+export function limitedInteger(minimum: number, maximum: number, description: string): TInteger {
   return Type.Integer({ minimum, maximum, 'x-limit': true, description });
 }
 

@@ -30,8 +30,7 @@ export function validator<S extends TSchema>(schema: S, what = 'the body'): Vali
     let violations = passes.errors ?? [];
     if (typeof value === 'object' && value !== null && Object.keys(value).length <= EXAMINED_FIELDS_MAX) {
       explain ??= thorough.compile(schema);
-      explain(value);
-      violations = explain.errors ?? violations;
+      if (explain(value) !== true) violations = explain.errors ?? violations;
     }
     throw refusal(violations as readonly Violation[], what);
   };

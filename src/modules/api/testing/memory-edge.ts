@@ -1,7 +1,7 @@
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { SpectorService } from '../../../gen/spector/v1/spector_pb.js';
+import type { DescService } from '@bufbuild/protobuf';
 import type { NodeConfig } from '../../../platform/config/node-config.js';
 import { NODE_CONFIG } from '../../../platform/config/node-config.js';
 import { NodeGrpcServer } from '../../../platform/grpc/node-grpc-server.js';
@@ -30,7 +30,11 @@ export interface MemoryEdge extends AsyncDisposable {
 
 /** Starts one on ports of its own; ready unless told otherwise. */
 export async function startMemoryEdge(
-  options: { readonly apiKeys?: NodeConfig['apiKeys']; readonly ready?: boolean } = {},
+  options: {
+    readonly apiKeys?: NodeConfig['apiKeys'];
+    readonly ready?: boolean;
+    readonly services?: readonly DescService[];
+  } = {},
 ): Promise<MemoryEdge> {
   const node = new MemoryNode();
   const readiness = new Readiness();
@@ -63,13 +67,8 @@ export async function startMemoryEdge(
     createHttpAdapter(config, log),
     { logger: false },
   );
-  const grpc = new NodeGrpcServer({
-    host: '127.0.0.1',
-    port: 0,
-    services: [SpectorService],
-    drainTimeoutMs: 1_000,
-    log,
-  });
+  const { services = [] } = options;
+  const grpc = new NodeGrpcServer({ host: '127.0.0.1', port: 0, services, drainTimeoutMs: 1_000, log });
   app.connectMicroservice({ strategy: grpc });
   await app.startAllMicroservices();
   await app.listen(0, '127.0.0.1');

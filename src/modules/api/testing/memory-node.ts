@@ -18,7 +18,6 @@ import type {
   ClusterSettingsView,
   CollectionSettings,
   CollectionView,
-  DocumentPatch,
   DocumentView,
   LogLineView,
   SearchRequest,
@@ -63,36 +62,21 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
     this.collections.set('default', collection('default', {}));
   }
 
-  ingest(
-    document: { id: string; fields: DocumentFields },
-    condition: WriteCondition | undefined,
-    options: WriteOptions,
-    call: CallContext,
-  ) {
+  readonly ingest: DocumentsPort['ingest'] = (document, condition, options, call) => {
     this.calls.push(call);
     this.writes.push(options);
     return settle(() => this.put(document.id, document.fields, condition, options));
-  }
+  };
 
-  patch(
-    id: string,
-    patch: DocumentPatch,
-    condition: WriteCondition | undefined,
-    options: WriteOptions,
-    call: CallContext,
-  ) {
+  readonly patch: DocumentsPort['patch'] = (id, patch, condition, options, call) => {
     this.calls.push(call);
     return settle(() => {
-      const merged: Record<string, unknown> = { ...this.found(id) };
-      for (const [name, value] of Object.entries(patch)) {
-        if (value === null) delete merged[name];
-        else merged[name] = value;
-      }
-      return this.put(id, merged as DocumentFields, condition, options);
+      const merged = Object.entries({ ...this.found(id), ...patch }).filter(([, value]) => value !== null);
+      return this.put(id, Object.fromEntries(merged), condition, options);
     });
-  }
+  };
 
-  delete(id: string, condition: WriteCondition | undefined, options: WriteOptions, call: CallContext) {
+  readonly delete: DocumentsPort['delete'] = (id, condition, options, call) => {
     this.calls.push(call);
     return settle(() => {
       this.check(id, condition, options);
@@ -100,9 +84,9 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
       this.documents.delete(id);
       return { id, deleted: true as const, version, session: 's-del' };
     });
-  }
+  };
 
-  async bulk(items: AsyncIterable<BulkItem>, options: WriteOptions, call: CallContext) {
+  readonly bulk: DocumentsPort['bulk'] = async (items, options, call) => {
     this.calls.push(call);
     this.writes.push(options);
     const errors: BulkError[] = [];
@@ -124,19 +108,19 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
       }
     }
     return { total, success: total - failed, failed, errors, session: 's-bulk' };
-  }
+  };
 
-  deleteMany(ids: readonly string[]) {
+  readonly deleteMany: DocumentsPort['deleteMany'] = (ids) => {
     const deleted = ids.filter((id) => this.documents.delete(id)).length;
     return settle(() => ({ deleted, failed: 0, errors: [], session: 's' }));
-  }
+  };
 
-  deleteByFilter(filter: Filter) {
+  readonly deleteByFilter: DocumentsPort['deleteByFilter'] = (filter) => {
     this.filters.push(filter);
     return settle(() => ({ deleted: 0, failed: 0, errors: [], session: 's' }));
-  }
+  };
 
-  get(id: string, withVector: boolean, _options: unknown, call: CallContext) {
+  readonly get: DocumentsPort['get'] = (id, withVector, _options, call) => {
     this.calls.push(call);
     return settle(() => {
       const { vector, ...document } = this.found(id);
@@ -146,14 +130,14 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
         session: call.session ?? 's-get',
       };
     });
-  }
+  };
 
-  getMany(ids: readonly string[]) {
+  readonly getMany: DocumentsPort['getMany'] = (ids) => {
     const documents = ids.map((id) => this.documents.get(id)).filter((found) => found !== undefined);
     return settle(() => ({ documents, missing: ids.filter((id) => !this.documents.has(id)), session: 's' }));
-  }
+  };
 
-  scroll(request: { limit: number; cursor?: string; filter?: Filter }) {
+  readonly scroll: DocumentsPort['scroll'] = (request) => {
     this.filters.push(request.filter);
     const all = [...this.documents.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
     const from = request.cursor === undefined ? 0 : Number(request.cursor);
@@ -164,14 +148,14 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
       shards: SHARDS,
       session: 's',
     }));
-  }
+  };
 
-  count(filter: Filter | undefined) {
+  readonly count: DocumentsPort['count'] = (filter) => {
     this.filters.push(filter);
     return settle(() => ({ count: this.documents.size, shards: SHARDS }));
-  }
+  };
 
-  async search(request: SearchRequest, call: CallContext) {
+  readonly search: SearchPort['search'] = async (request, call) => {
     this.calls.push(call);
     this.searches.push(request);
     if (!this.collections.has(request.collection))
@@ -204,9 +188,9 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
       mapEpoch: 1,
       session: call.session ?? 's-search',
     };
-  }
+  };
 
-  putCollection(name: string, settings: CollectionSettings) {
+  readonly putCollection: CatalogPort['putCollection'] = (name, settings) => {
     return settle(() => {
       const made = collection(name, settings);
       const known = this.collections.get(name);
@@ -215,48 +199,48 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
       this.collections.set(name, made);
       return { created: known === undefined, collection: made };
     });
-  }
+  };
 
-  getCollection(name: string) {
+  readonly getCollection: CatalogPort['getCollection'] = (name) => {
     return settle(() => this.collections.get(name) ?? missing('COLLECTION_NOT_FOUND', name));
-  }
+  };
 
-  listCollections() {
+  readonly listCollections: CatalogPort['listCollections'] = () => {
     return settle(() => [...this.collections.values()]);
-  }
+  };
 
-  deleteCollection(name: string) {
+  readonly deleteCollection: CatalogPort['deleteCollection'] = (name) => {
     return settle(() => {
       if (!this.collections.delete(name)) missing('COLLECTION_NOT_FOUND', name);
     });
-  }
+  };
 
-  putAlias(name: string, target: string) {
+  readonly putAlias: CatalogPort['putAlias'] = (name, target) => {
     const created = !this.aliases.has(name);
     this.aliases.set(name, target);
     return settle(() => ({ created, alias: { name, collection: target } }));
-  }
+  };
 
-  getAlias(name: string) {
+  readonly getAlias: CatalogPort['getAlias'] = (name) => {
     return settle(() => ({ name, collection: this.aliases.get(name) ?? missing('ALIAS_NOT_FOUND', name) }));
-  }
+  };
 
-  deleteAlias(name: string) {
+  readonly deleteAlias: CatalogPort['deleteAlias'] = (name) => {
     return settle(() => {
       if (!this.aliases.delete(name)) missing('ALIAS_NOT_FOUND', name);
     });
-  }
+  };
 
-  settings() {
+  readonly settings: CatalogPort['settings'] = () => {
     return this.clusterSettings;
-  }
+  };
 
-  changeSettings(change: Partial<ClusterSettingsView>) {
+  readonly changeSettings: CatalogPort['changeSettings'] = (change) => {
     this.clusterSettings = { ...this.clusterSettings, ...change };
     return settle(() => this.clusterSettings);
-  }
+  };
 
-  status() {
+  readonly status: ClusterPort['status'] = () => {
     return settle((): StatusView => ({
       status: 'RUNNING',
       clusterMode: false,
@@ -283,9 +267,9 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
         },
       ],
     }));
-  }
+  };
 
-  cluster() {
+  readonly cluster: ClusterPort['cluster'] = () => {
     return settle(() => ({
       clusterId: 'c',
       mapEpoch: 1,
@@ -294,43 +278,43 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
       settings: this.clusterSettings,
       members: [],
     }));
-  }
+  };
 
-  digest(shard: number) {
+  readonly digest: ClusterPort['digest'] = (shard) => {
     return settle(() =>
       shard === 0
         ? { shard, offset: 1, chain: 'c', live: 'l', replicas: [] }
         : missing('SHARD_NOT_FOUND', String(shard)),
     );
-  }
+  };
 
-  conflicts() {
+  readonly conflicts: ClusterPort['conflicts'] = () => {
     return settle(() => []);
-  }
+  };
 
-  reshard() {
+  readonly reshard: ClusterPort['reshard'] = () => {
     return settle(() => ({ operation: 'op-1' }));
-  }
+  };
 
-  drain(nodeId: string) {
+  readonly drain: ClusterPort['drain'] = (nodeId) => {
     return settle(() => (nodeId === 'node-1' ? { operation: 'op-2' } : missing('NODE_NOT_FOUND', nodeId)));
-  }
+  };
 
-  removeNode(nodeId: string) {
+  readonly removeNode: ClusterPort['removeNode'] = (nodeId) => {
     return this.drain(nodeId);
-  }
+  };
 
-  movePrimary() {
+  readonly movePrimary: ClusterPort['movePrimary'] = () => {
     return settle(() => ({ operation: 'op-3' }));
-  }
+  };
 
-  operation(id: string) {
+  readonly operation: ClusterPort['operation'] = (id) => {
     return settle(() => (id === 'op-1' ? { operation: id, state: 'DONE' } : missing('OPERATION_NOT_FOUND', id)));
-  }
+  };
 
-  abortOperation() {
+  readonly abortOperation: ClusterPort['abortOperation'] = () => {
     return settle(() => undefined);
-  }
+  };
 
   async *changes(
     cursor: string | undefined,
@@ -355,21 +339,20 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
     }
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- the port is an async iterable
   async *logLines(from: number, limit: number): AsyncGenerator<LogLineView> {
     for (let offset = from; offset < Math.min(from + limit, 4); offset++) {
       yield { offset, op: 'UPSERT', epoch: 1, version: 'v', chain: 'c', bytes: 1 };
     }
   }
 
-  subscribe(listener: (event: NodeEvent) => void) {
+  readonly subscribe: EventsPort['subscribe'] = (listener) => {
     this.listeners.add(listener);
     return () => void this.listeners.delete(listener);
-  }
+  };
 
-  publish(event: NodeEvent) {
+  readonly publish: EventsPort['publish'] = (event) => {
     for (const listener of this.listeners) listener(event);
-  }
+  };
 
   private put(
     id: string,

@@ -30,8 +30,7 @@ import { checkFile, readFile, readFileInto, sealFile, systemErrorCode, writeFile
  * | vectors | float32 by label, as they are in memory; only with vectors |
  * | graph | the graph, as hnswlib writes it; only with vectors |
  */
-const PARTS = ['labels', 'keywords', 'attributes', 'vectors', 'graph'] as const;
-type Part = (typeof PARTS)[number];
+type Part = 'labels' | 'keywords' | 'attributes' | 'vectors' | 'graph';
 
 /** Writes a collection; nothing may be applied to it meanwhile. */
 export async function writeCollection(

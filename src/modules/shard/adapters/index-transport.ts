@@ -4,6 +4,12 @@ import { SearchUnpacker } from '../core/search-columns.js';
 import { IndexLoop } from './index-loop.js';
 import { LocalIndexHost, type LocalIndexHostPorts } from './local-index-host.js';
 
+/**
+ * What an index keeps lies outside of the engine's heap, and what a search leaves behind is small: a larger nursery would
+ * only be memory that is touched once.
+ */
+const YOUNG_GENERATION_MB = 12;
+
 /** The way to an index thread and back. */
 export interface IndexTransport {
   /** Memory in `transfer` changes hands. */
@@ -37,7 +43,10 @@ export function inlineTransport(ports: LocalIndexHostPorts): OpenIndexTransport 
 /** A worker thread of its own. */
 export function workerTransport(name: string): OpenIndexTransport {
   return (events) => {
-    const worker = new Worker(new URL('./index-worker.js', import.meta.url), { name });
+    const worker = new Worker(new URL('./index-worker.js', import.meta.url), {
+      name,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+    });
     let ended = false;
     const die = (error: Error): void => {
       if (ended) return;

@@ -52,20 +52,6 @@ describe('KeywordIndex', () => {
     expect(found(index, 'internationalization')).toEqual([0]);
   });
 
-  it('sorts ties by ids natively as it does by comparing labels', () => {
-    const index = new KeywordIndex();
-    const ids = Array.from({ length: 300 }, (_, label) => `id-${(label * 7_919) % 1_009}`);
-    for (let label = 0; label < 300; label++) index.add(label, label % 4 === 0 ? ['word', 'more'] : ['word']);
-    const compareLabels = (a: number, b: number): number => (ids[a] < ids[b] ? -1 : ids[a] > ids[b] ? 1 : 0);
-    const names = { idOf: (label: number) => ids[label], labelOf: (id: string) => ids.indexOf(id) };
-    for (const k of [1, 20, 80, 150, 299, 300]) {
-      const one = index.search(['more', 'word'], k, { compareLabels });
-      const two = index.search(['more', 'word'], k, { compareLabels, ids: names });
-      expect([...two.labels]).toEqual([...one.labels]);
-      expect(two.frequencies).toEqual(one.frequencies);
-    }
-  });
-
   it('is read back as it was, frequencies of any size and any letters included', () => {
     const index = new KeywordIndex();
     index.add(5, tokenize('Ärger über ÉCOLE, Привет 日本語 '.repeat(3)));

@@ -4,7 +4,7 @@ import { grown } from './grown.js';
 import { KeywordDocuments } from './keyword-documents.js';
 import { decodeKeywordIndex, encodeKeywordIndex } from './keyword-index-codec.js';
 import { KeywordScorer } from './keyword-scorer.js';
-import type { KeywordRanking, LabelIds } from './keyword-scorer.js';
+import type { KeywordRanking } from './keyword-scorer.js';
 import { PostingLists } from './posting-lists.js';
 import { PostingUpkeep } from './posting-upkeep.js';
 import type { KeywordStatistics } from './search.js';
@@ -14,8 +14,6 @@ import type { TieOrder } from './top-k.js';
 export interface KeywordSearchOptions {
   /** Order of two labels' ids, for documents of equal score. */
   readonly compareLabels: TieOrder;
-  /** The ids themselves, in whose order by UTF-16 code units `compareLabels` must be then: ties are sorted faster. */
-  readonly ids?: LabelIds;
   /** Sums to rank by, their frequencies in the order of the terms; by default the index's own. */
   readonly statistics?: KeywordStatistics;
   /** Labels that may be found; by default all. */
@@ -137,7 +135,6 @@ export class KeywordIndex {
         k,
         allowed: options.allowed,
         compareLabels: options.compareLabels,
-        ids: options.ids,
       }),
       statistics,
     };

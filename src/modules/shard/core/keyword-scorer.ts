@@ -3,7 +3,7 @@ import { bm25 } from './bm25.js';
 import type { KeywordDocuments } from './keyword-documents.js';
 import { FREQUENCY_BITS, FREQUENCY_MASK, PostingCursor } from './posting-lists.js';
 import type { PostingLists } from './posting-lists.js';
-import { TopK } from './top-k.js';
+import { kthGreatest, rankBest } from './rank-best.js';
 import type { TieOrder } from './top-k.js';
 import { grown } from './grown.js';
 
@@ -18,14 +18,6 @@ export interface KeywordQuery {
   /** Labels that may be found; undefined for all. */
   readonly allowed: Bitmap | undefined;
   readonly compareLabels: TieOrder;
-  /** The same order, if it is at hand, by the ids themselves. */
-  readonly ids: LabelIds | undefined;
-}
-
-/** The ids of labels, both ways. */
-export interface LabelIds {
-  idOf(label: number): string;
-  labelOf(id: string): number;
 }
 
 /** Columns of equal length, best first. */
@@ -56,8 +48,6 @@ const PRUNING_POSTINGS_MIN = 4_096;
 const ROUNDING = 1e-9;
 /** Looking one document up in a list costs about as much as scanning this many postings. */
 const LOOKUP_POSTINGS = 16;
-/** Of this many times the ties wanted, picking the first is cheaper than sorting all. */
-const MANY_TIES = 4;
 
 /**
  * Ranks the documents of posting lists by BM25: exactly the k best by score, then tie order.
@@ -82,7 +72,9 @@ export class KeywordScorer {
   /** Winners by ordinal, and their places. */
   #ascending = new Uint32Array(0);
   #pairs = new Float64Array(0);
-  readonly #best = new TopK(0, byNumber);
+  /** Sums of the documents met, and room to rearrange them. */
+  #taken = new Float64Array(0);
+  #scratch = new Float64Array(0);
 
   constructor(lists: PostingLists, documents: KeywordDocuments) {
     this.#lists = lists;
@@ -91,7 +83,7 @@ export class KeywordScorer {
   }
 
   get bytes(): number {
-    const arrays = [this.#sums, this.#met, this.#column, this.#ascending, this.#pairs];
+    const arrays = [this.#sums, this.#met, this.#taken, this.#scratch, this.#column, this.#ascending, this.#pairs];
     return arrays.reduce((bytes, array) => bytes + array.byteLength, 0);
   }
 
@@ -238,15 +230,11 @@ export class KeywordScorer {
     for (const term of terms) this.#lookUp(term, average);
   }
 
-  /** The k-th best sum of the documents met (more than k). */
+  /** The k-th best sum of the documents met (more than k); ∞ when k is 0. */
   #kth(k: number): number {
-    const best = this.#best;
-    best.reset(k, byNumber);
-    for (let i = 0; i < this.#metCount; i++) {
-      const sum = this.#sums[this.#met[i]];
-      if (sum > best.threshold) best.push(this.#met[i], sum);
-    }
-    return best.threshold;
+    if (k === 0) return Infinity;
+    this.#takeSums(false);
+    return kthGreatest(this.#taken, this.#metCount, k);
   }
 
   /** Drops the documents met whose sum is below `least`. */
@@ -262,64 +250,40 @@ export class KeywordScorer {
 
   /** The k best of the documents met; clears the sums. */
   #answer(query: KeywordQuery, terms: readonly ScoredTerm[], complete: boolean): KeywordRanking {
-    const best = this.#best;
-    best.reset(query.k, byNumber);
-    for (let i = 0; i < this.#metCount; i++) best.push(this.#met[i], this.#sums[this.#met[i]]);
-    const { items: ordinals, scores } = best.drain();
-    this.#orderTies(ordinals, scores, query);
-    for (let i = 0; i < this.#metCount; i++) this.#sums[this.#met[i]] = 0;
-
     const { labels: labelOf, lengths: lengthOf } = this.#documents;
-    const labels = new Uint32Array(ordinals.length);
-    const lengths = new Uint32Array(ordinals.length);
-    for (let i = 0; i < ordinals.length; i++) {
-      labels[i] = labelOf[ordinals[i]];
-      lengths[i] = lengthOf[ordinals[i]];
+    const met = this.#met;
+    // The sums lie far apart in memory: one visit takes each and clears it.
+    this.#takeSums(true);
+    const before = (a: number, b: number): number => query.compareLabels(labelOf[met[a]], labelOf[met[b]]);
+    const places = rankBest(this.#taken, this.#metCount, query.k, before, this.#scratch);
+    const n = places.length;
+    const ordinals = new Uint32Array(n);
+    const labels = new Uint32Array(n);
+    const lengths = new Uint32Array(n);
+    const scores = new Float64Array(n);
+    for (let i = 0; i < n; i++) {
+      const ordinal = met[places[i]];
+      ordinals[i] = ordinal;
+      labels[i] = labelOf[ordinal];
+      lengths[i] = lengthOf[ordinal];
+      scores[i] = this.#taken[places[i]];
     }
     const frequencies = this.#frequencies(ordinals, terms, query.lists.length);
     return { labels, scores, frequencies, lengths, complete };
   }
 
-  /**
-   * Puts documents of equal score in the order of their ids: first they are ranked by score alone, for comparing ids costs
-   * far more than comparing numbers. At the end of the ranking others of that score may have the better ids.
-   */
-  #orderTies(ordinals: Uint32Array, scores: Float64Array, query: KeywordQuery): void {
-    const n = ordinals.length;
-    for (let from = 0; from < n;) {
-      let to = from + 1;
-      while (to < n && scores[to] === scores[from]) to++;
-      const cut = to === n && this.#metCount > n;
-      if (cut || to - from > 1) {
-        const tied = cut ? this.#metWith(scores[from]) : Array.from(ordinals.subarray(from, to));
-        ordinals.set(this.#firstByIds(tied, to - from, query), from);
-      }
-      from = to;
+  /** Copies the sums of the documents met, in their order, into `#taken`. */
+  #takeSums(clear: boolean): void {
+    const n = this.#metCount;
+    this.#taken = grown(this.#taken, n);
+    this.#scratch = grown(this.#scratch, n);
+    const taken = this.#taken;
+    const sums = this.#sums;
+    const met = this.#met;
+    for (let i = 0; i < n; i++) {
+      taken[i] = sums[met[i]];
+      if (clear) sums[met[i]] = 0;
     }
-  }
-
-  /** The documents met whose sum is `score`. */
-  #metWith(score: number): number[] {
-    const ordinals: number[] = [];
-    for (let i = 0; i < this.#metCount; i++) if (this.#sums[this.#met[i]] === score) ordinals.push(this.#met[i]);
-    return ordinals;
-  }
-
-  /** The first `count` of some documents in the order of their ids. */
-  #firstByIds(ordinals: number[], count: number, query: KeywordQuery): ArrayLike<number> {
-    const { labels } = this.#documents;
-    const { ids, compareLabels } = query;
-    if (ordinals.length === 1) return ordinals;
-    if (ordinals.length > MANY_TIES * count) {
-      const best = this.#best;
-      best.reset(count, (a, b) => compareLabels(labels[a], labels[b]));
-      for (const ordinal of ordinals) best.push(ordinal, 0);
-      return best.drain().items;
-    }
-    if (ids === undefined) return ordinals.sort((a, b) => compareLabels(labels[a], labels[b])).slice(0, count);
-    // The engine sorts texts by UTF-16 code units, which is the order of ids, in a third of the time of a comparator.
-    const sorted = ordinals.map((ordinal) => ids.idOf(labels[ordinal])).sort();
-    return sorted.slice(0, count).map((id) => this.#documents.ordinalOf(ids.labelOf(id)));
   }
 
   /** The matrix ordinals × terms. */
@@ -351,8 +315,4 @@ function suffixSums(terms: readonly ScoredTerm[]): Float64Array {
   const sums = new Float64Array(terms.length + 1);
   for (let i = terms.length - 1; i >= 0; i--) sums[i] = sums[i + 1] + terms[i].bound;
   return sums;
-}
-
-function byNumber(a: number, b: number): number {
-  return a - b;
 }
