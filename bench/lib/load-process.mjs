@@ -43,6 +43,9 @@ process.once('message', (/** @type {Job} */ job) => {
   });
 });
 
+// Without its parent nobody would hear what it saw.
+process.once('disconnect', () => process.exit());
+
 class Load {
   #job;
   #requests;

@@ -4,9 +4,10 @@ import { status as grpcStatus } from '@grpc/grpc-js';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Health, HealthCheckResponse_ServingStatus } from '../../src/gen/grpc/health/v1/health_pb.js';
+import type {
+  DocumentSchema} from '../../src/gen/spector/v1/spector_pb.js';
 import {
   ChangeOp,
-  DocumentSchema,
   IngestStreamRequestSchema,
   NodeStatus,
   ReadConsistency,
@@ -505,7 +506,7 @@ describe('what is bad', () => {
 
   it('an unknown method is UNIMPLEMENTED', async () => {
     const failure = await failureOf(
-      client.unary({ ...getStatus, name: 'Missing', parent: getStatus.parent } as typeof getStatus, {}),
+      client.unary({ ...getStatus, name: 'Missing', parent: getStatus.parent }, {}),
     );
     expect(failure.status).toBe('UNIMPLEMENTED');
   });

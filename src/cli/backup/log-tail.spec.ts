@@ -106,7 +106,7 @@ describe('LogTail', () => {
             expect({ id, version: seen.get(id) }).toEqual({ id, version: shard.versionAt(id, offset) });
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 

@@ -63,10 +63,16 @@ export class Writer {
 
   /** Merges into a document (RFC 7386). @throws NodeError DOCUMENT_NOT_FOUND */
   async patch(id: string, patch: DocumentPatch, call: WriteCall): Promise<Written> {
-    const collection = await this.#collectionFor(patch.vector instanceof Float32Array ? { vector: patch.vector } : {}, call.collection);
+    const collection = await this.#collectionFor(
+      patch.vector instanceof Float32Array ? { vector: patch.vector } : {},
+      call.collection,
+    );
     const shard = this.replication.map.ring().shardOf(id);
     const asked = utf8(
-      JSON.stringify({ ...patch, vector: patch.vector instanceof Float32Array ? Array.from(patch.vector) : patch.vector }),
+      JSON.stringify({
+        ...patch,
+        vector: patch.vector instanceof Float32Array ? Array.from(patch.vector) : patch.vector,
+      }),
     );
     const common = this.#conditionAndKey(call, id, collection.id, 'patch', asked);
     for (let attempt = 1; ; attempt++) {

@@ -1,20 +1,18 @@
 import type * as pb from '../../../gen/spector/v1/spector_pb.js';
-import { NodeError } from '../../../kernel/errors.js';
-import { LIMITS } from '../../../kernel/limits.js';
 
 /**
  * A filter message in the JSON form of the HTTP contract; `filterOf` checks it, so that both protocols have one set of
- * rules and sentences. Nesting is bounded here too: a message may be nested deeper than a stack is.
+ * rules and sentences. The decoder has bounded its nesting (100 levels).
  */
-export function filterJson(filter: pb.Filter, depth = 1): object {
-  if (depth > LIMITS.filterDepthMax) {
-    throw new NodeError('LIMIT_EXCEEDED', `\`filter\` is nested deeper than ${LIMITS.filterDepthMax} levels`);
-  }
-  const clauses = (list: readonly pb.FilterClause[]) => list.map((clause) => clauseJson(clause, depth));
-  return { must: clauses(filter.must), should: clauses(filter.should), must_not: clauses(filter.mustNot) };
+export function filterJson(filter: pb.Filter): object {
+  return {
+    must: filter.must.map(clauseJson),
+    should: filter.should.map(clauseJson),
+    must_not: filter.mustNot.map(clauseJson),
+  };
 }
 
-function clauseJson({ clause }: pb.FilterClause, depth: number): object {
+function clauseJson({ clause }: pb.FilterClause): object {
   switch (clause.case) {
     case 'match':
       return { key: clause.value.key, match: { any: clause.value.any.map(valueJson) } };
@@ -27,7 +25,7 @@ function clauseJson({ clause }: pb.FilterClause, depth: number): object {
     case 'ids':
       return { ids: clause.value.ids };
     case 'nested':
-      return filterJson(clause.value, depth + 1);
+      return filterJson(clause.value);
     default:
       return {};
   }

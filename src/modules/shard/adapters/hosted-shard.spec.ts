@@ -104,8 +104,10 @@ describe('HostedShard, when its thread dies', () => {
   it('sends again what was on its way, and what came meanwhile, in order', async () => {
     await shard.open(undefined);
     const first = shard.apply([await write('a'), await write('b')]);
-    thread.flush();
     const second = shard.apply([await write('a')]);
+    // Sent, not answered.
+    await new Promise(setImmediate);
+    expect(thread.waiting).toBe(1);
     kill();
     const third = shard.apply([await write('c')]);
     restart();

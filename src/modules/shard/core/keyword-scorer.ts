@@ -42,6 +42,8 @@ interface ScoredTerm {
   readonly bound: number;
 }
 
+/** Ordinals whose sums are made at once: 16 KiB of them, which stay in the processor's nearest cache. */
+const WINDOW = 2_048;
 /** Queries that read fewer postings are summed straight through. */
 const PRUNING_POSTINGS_MIN = 4_096;
 /** Partial sums and bounds are added in other orders than the score: what is this close may be equal. */
@@ -52,58 +54,45 @@ const LOOKUP_POSTINGS = 16;
 /**
  * Ranks the documents of posting lists by BM25: exactly the k best by score, then tie order.
  *
- * Scores add up term at a time in an array over ordinals. A long query reads its terms from the highest bound down
- * (MaxScore; Turtle & Flood 1995): once the k-th best sum exceeds what all remaining terms can add, documents not met yet
- * are out, those that cannot reach the k-th are dropped, and the rest is looked up in the remaining, longest lists instead
- * of reading them. As sums then have another order than the score's definition (see `bm25`), the few documents in
- * question are summed again, in term order: the order of reading never shows in a result.
+ * Lists are read side by side, a window of ordinals at a time, and sums made in term order; what matched comes out as two
+ * columns, ordinals and their sums. A long query may read only its terms of the highest bounds (MaxScore;
+ * Turtle & Flood 1995): when the k-th best sum exceeds what the other terms can add, documents without any of these terms
+ * are out, those that cannot reach the k-th are dropped, and the rest is looked up in the other, longest lists instead of
+ * reading them. Sums then have another order than the score's definition (see `bm25`), so the few documents in question
+ * are summed again, in term order: how lists were read never shows in a result.
  */
 export class KeywordScorer {
   readonly #lists: PostingLists;
   readonly #documents: KeywordDocuments;
-  readonly #cursor: PostingCursor;
-  /** By ordinal: the sum so far; 0 for documents not met. All 0 between searches. */
-  #sums = new Float64Array(0);
-  /** Ordinals met, in the order met. */
+  readonly #cursors: PostingCursor[] = [];
+  /** By ordinal from the window's first: the sum so far. All 0 between windows. */
+  readonly #window = new Float64Array(WINDOW);
+  /** The documents met: ordinals and their sums. */
   #met = new Uint32Array(0);
+  #sums = new Float64Array(0);
   #metCount = 0;
-  /** Frequencies of one term, for `#met` or `#ascending`. */
-  #column = new Uint32Array(0);
-  /** Winners by ordinal, and their places. */
-  #ascending = new Uint32Array(0);
-  #pairs = new Float64Array(0);
-  /** Sums of the documents met, and room to rearrange them. */
-  #taken = new Float64Array(0);
+  /** Room to rearrange sums. */
   #scratch = new Float64Array(0);
+  /** Frequencies of one term. */
+  #column = new Uint32Array(0);
 
   constructor(lists: PostingLists, documents: KeywordDocuments) {
     this.#lists = lists;
     this.#documents = documents;
-    this.#cursor = new PostingCursor(lists);
   }
 
   get bytes(): number {
-    const arrays = [this.#sums, this.#met, this.#taken, this.#scratch, this.#column, this.#ascending, this.#pairs];
-    return arrays.reduce((bytes, array) => bytes + array.byteLength, 0);
+    const columns = [this.#window, this.#met, this.#sums, this.#scratch, this.#column];
+    return columns.reduce((bytes, column) => bytes + column.byteLength, 0);
   }
 
   rank(query: KeywordQuery): KeywordRanking {
-    const used = this.#documents.used;
-    this.#sums = grown(this.#sums, used);
-    this.#met = grown(this.#met, used);
-    this.#metCount = 0;
     const terms = this.#terms(query);
-    let postings = 0;
-    for (const term of terms) postings += term.count;
-
-    let complete = true;
-    if (query.allowed !== undefined && this.#lookUpAllowed(query, query.allowed, terms, postings)) {
-      complete = this.#metCount <= query.k;
-    } else if (postings < PRUNING_POSTINGS_MIN || terms.length < 2) {
-      for (const term of terms) this.#accumulate(term, query);
-      complete = this.#metCount <= query.k;
-    } else complete = this.#accumulatePruning(query, terms);
-    return this.#answer(query, terms, complete);
+    const postings = terms.reduce((sum, term) => sum + term.count, 0);
+    if (this.#lookUpAllowed(query, terms, postings)) return this.#answer(query, terms, this.#metCount <= query.k);
+    if (postings >= PRUNING_POSTINGS_MIN && this.#prune(query, terms)) return this.#answer(query, terms, false);
+    this.#gather(query, terms);
+    return this.#answer(query, terms, this.#metCount <= query.k);
   }
 
   #terms(query: KeywordQuery): ScoredTerm[] {
@@ -112,7 +101,7 @@ export class KeywordScorer {
       const list = query.lists[at];
       if (list < 0 || this.#lists.count(list) === 0) continue;
       const weight = query.weights[at];
-      // Frequency only helps and length only harms, so no document beats the best of both; 2.2 is reached at infinity.
+      // Frequency only helps and length only harms, so no document beats the best of both.
       const frequency = Math.min(this.#lists.frequencyMax(list), Number.MAX_SAFE_INTEGER);
       const bound = bm25(weight, frequency, this.#lists.lengthMin(list), query.averageLength);
       terms.push({ at, list, count: this.#lists.count(list), weight, bound });
@@ -121,198 +110,192 @@ export class KeywordScorer {
   }
 
   /** When few labels are allowed, looks each up in every list; false when reading the lists is cheaper. */
-  #lookUpAllowed(query: KeywordQuery, allowed: Bitmap, terms: readonly ScoredTerm[], postings: number): boolean {
-    if (allowed.count() * LOOKUP_POSTINGS * terms.length >= postings) return false;
-    allowed.forEach((label) => {
+  #lookUpAllowed(query: KeywordQuery, terms: readonly ScoredTerm[], postings: number): boolean {
+    const { allowed } = query;
+    if (allowed === undefined) return false;
+    const count = allowed.count();
+    if (count * LOOKUP_POSTINGS * terms.length >= postings) return false;
+    this.#makeRoom(count);
+    let met = 0;
+    for (let label = allowed.next(0); label >= 0; label = allowed.next(label + 1)) {
       const ordinal = this.#documents.ordinalOf(label);
-      if (ordinal >= 0) this.#met[this.#metCount++] = ordinal;
-    });
-    this.#met.subarray(0, this.#metCount).sort();
-    for (const term of terms) this.#lookUp(term, query.averageLength);
+      if (ordinal >= 0) this.#met[met++] = ordinal;
+    }
+    this.#metCount = met;
+    this.#sumAgain(terms, query.averageLength);
     this.#keep(Number.MIN_VALUE);
     return true;
   }
 
-  /** Adds what a term gives to every document of its list. */
-  #accumulate(term: ScoredTerm, query: KeywordQuery): void {
+  /** Reads the lists of `terms`, adding in their order: every document that has any and is allowed is met. */
+  #gather(query: KeywordQuery, terms: readonly ScoredTerm[]): void {
+    this.#metCount = 0;
+    while (this.#cursors.length < terms.length) this.#cursors.push(new PostingCursor(this.#lists));
+    terms.forEach((term, i) => this.#cursors[i].open(term.list).next());
+    for (let first = this.#firstUnread(terms.length); first < Infinity; first = this.#firstUnread(terms.length)) {
+      const before = this.#metCount;
+      this.#makeRoom(before + WINDOW);
+      for (let i = 0; i < terms.length; i++) this.#addWindow(terms[i], this.#cursors[i], first, query);
+      this.#takeWindow(first, before);
+    }
+  }
+
+  /** The lowest ordinal the first `n` cursors have not read; Infinity at the end. */
+  #firstUnread(n: number): number {
+    let posting = Infinity;
+    for (let i = 0; i < n; i++) {
+      const cursor = this.#cursors[i];
+      if (cursor.from < cursor.to) posting = Math.min(posting, cursor.page[cursor.from]);
+    }
+    return posting === Infinity ? Infinity : posting >>> FREQUENCY_BITS;
+  }
+
+  /** Adds what a term gives to the documents of the window that begins with ordinal `first`. */
+  #addWindow(term: ScoredTerm, cursor: PostingCursor, first: number, query: KeywordQuery): void {
     const { list, weight } = term;
     const { averageLength: average, allowed } = query;
     const { lengths, labels } = this.#documents;
-    const sums = this.#sums;
+    const window = this.#window;
     const met = this.#met;
     let metCount = this.#metCount;
-    const cursor = this.#cursor.open(list);
-    while (cursor.next()) {
+    const end = (first + WINDOW) * (FREQUENCY_MASK + 1);
+    do {
       const { page, to } = cursor;
-      for (let i = cursor.from; i < to; i++) {
+      let i = cursor.from;
+      for (; i < to && page[i] < end; i++) {
         const posting = page[i];
         const ordinal = posting >>> FREQUENCY_BITS;
-        const sum = sums[ordinal];
+        const slot = ordinal - first;
+        const sum = window[slot];
         if (sum === 0) {
           if (allowed !== undefined && !allowed.has(labels[ordinal])) continue;
           met[metCount++] = ordinal;
         }
         let frequency = posting & FREQUENCY_MASK;
         if (frequency === FREQUENCY_MASK) frequency = this.#lists.largeFrequency(list, ordinal);
-        sums[ordinal] = sum + bm25(weight, frequency, lengths[ordinal], average);
+        window[slot] = sum + bm25(weight, frequency, lengths[ordinal], average);
       }
-    }
+      cursor.from = i;
+      if (i < to) break;
+    } while (cursor.next());
     this.#metCount = metCount;
   }
 
-  /** Adds what a term gives to the documents met already, by reading its list. */
-  #accumulateMet(term: ScoredTerm, average: number): void {
-    const { list, weight } = term;
-    const { lengths } = this.#documents;
-    const sums = this.#sums;
-    const cursor = this.#cursor.open(list);
-    while (cursor.next()) {
-      const { page, to } = cursor;
-      for (let i = cursor.from; i < to; i++) {
-        const posting = page[i];
-        const ordinal = posting >>> FREQUENCY_BITS;
-        const sum = sums[ordinal];
-        if (sum === 0) continue;
-        let frequency = posting & FREQUENCY_MASK;
-        if (frequency === FREQUENCY_MASK) frequency = this.#lists.largeFrequency(list, ordinal);
-        sums[ordinal] = sum + bm25(weight, frequency, lengths[ordinal], average);
-      }
+  /** Moves the window's sums to the column of sums, for the documents met from `from` on. */
+  #takeWindow(first: number, from: number): void {
+    const window = this.#window;
+    for (let i = from; i < this.#metCount; i++) {
+      const slot = this.#met[i] - first;
+      this.#sums[i] = window[slot];
+      window[slot] = 0;
     }
   }
 
-  /** Adds what a term gives to the documents met already, which are ascending, by looking them up. */
-  #lookUp(term: ScoredTerm, average: number): void {
-    const n = this.#metCount;
-    this.#column = grown(this.#column, n);
-    this.#lists.frequencies(term.list, this.#met, n, this.#column);
-    const { lengths } = this.#documents;
-    for (let i = 0; i < n; i++) {
-      const ordinal = this.#met[i];
-      if (this.#column[i] !== 0) this.#sums[ordinal] += bm25(term.weight, this.#column[i], lengths[ordinal], average);
-    }
-  }
-
-  /** Reads lists from the highest bound down until documents not met are out. @returns whether all matches were met and fit */
-  #accumulatePruning(query: KeywordQuery, terms: readonly ScoredTerm[]): boolean {
+  /** Answers from the lists of the highest bounds, when the others cannot bring another document; false when they can. */
+  #prune(query: KeywordQuery, terms: readonly ScoredTerm[]): boolean {
     const { averageLength, k } = query;
     const order = [...terms].sort((a, b) => b.bound - a.bound || a.at - b.at);
-    const remaining = suffixSums(order);
-    let read = 0;
-    let kth = -Infinity;
-    for (; read < order.length; read++) {
-      // The k-th best sum is worth finding when the bounds allow it to end the reading, and finding it costs less.
-      const rest = remaining[read];
-      if (remaining[0] - rest > rest && this.#metCount > k && this.#metCount < 2 * order[read].count) {
-        kth = this.#kth(k);
-        if (rest < kth * (1 - ROUNDING)) break;
-      }
-      this.#accumulate(order[read], query);
+    const bounds = order.reduce((sum, term) => sum + term.bound, 0);
+    const postings = order.reduce((sum, term) => sum + term.count, 0);
+    let bound = 0;
+    let reading = 0;
+    let tried = 0;
+    for (let read = 1; read < order.length; read++) {
+      bound += order[read - 1].bound;
+      reading += order[read - 1].count;
+      const rest = (bounds - bound) * (1 + ROUNDING);
+      // Worth an attempt when it may succeed, would save more than it costs, and earlier attempts were much cheaper.
+      if (reading <= k || bound <= rest || reading * 2 > postings - reading || reading < 2 * tried) continue;
+      tried = reading;
+      this.#gather(query, order.slice(0, read));
+      if (this.#metCount <= k) continue;
+      const kth = this.#kth(k) * (1 - ROUNDING);
+      if (rest >= kth) continue;
+      this.#keep(kth - rest);
+      this.#sumAgain(terms, averageLength);
+      return true;
     }
-    const complete = this.#metCount <= k;
-    if (read < order.length) {
-      this.#keep(kth * (1 - ROUNDING) - remaining[read]);
-      this.#met.subarray(0, this.#metCount).sort();
-      for (const term of order.slice(read)) {
-        if (this.#metCount * LOOKUP_POSTINGS < term.count) this.#lookUp(term, averageLength);
-        else this.#accumulateMet(term, averageLength);
-      }
-    }
-    // Two summands may change places; more may not.
-    if (order.length > 2) this.#sumAgain(terms, averageLength, k);
-    return complete;
+    return false;
   }
 
-  /** Keeps the documents that are or may be among the k best and gives them their score to the bit. */
-  #sumAgain(terms: readonly ScoredTerm[], average: number, k: number): void {
-    if (this.#metCount > k) this.#keep(this.#kth(k) * (1 - ROUNDING));
-    this.#met.subarray(0, this.#metCount).sort();
-    for (let i = 0; i < this.#metCount; i++) this.#sums[this.#met[i]] = 0;
-    for (const term of terms) this.#lookUp(term, average);
+  /** Gives the documents met their scores to the bit, by looking each up in every list; brings them into ascending order. */
+  #sumAgain(terms: readonly ScoredTerm[], average: number): void {
+    const n = this.#metCount;
+    this.#met.subarray(0, n).sort();
+    this.#sums.fill(0, 0, n);
+    const { lengths } = this.#documents;
+    for (const term of terms) {
+      this.#lists.frequencies(term.list, this.#met, n, this.#column);
+      for (let i = 0; i < n; i++) {
+        const frequency = this.#column[i];
+        if (frequency !== 0) this.#sums[i] += bm25(term.weight, frequency, lengths[this.#met[i]], average);
+      }
+    }
   }
 
   /** The k-th best sum of the documents met (more than k); ∞ when k is 0. */
   #kth(k: number): number {
     if (k === 0) return Infinity;
-    this.#takeSums(false);
-    return kthGreatest(this.#taken, this.#metCount, k);
+    this.#scratch.set(this.#sums.subarray(0, this.#metCount));
+    return kthGreatest(this.#scratch, this.#metCount, k);
   }
 
   /** Drops the documents met whose sum is below `least`. */
   #keep(least: number): void {
     let kept = 0;
     for (let i = 0; i < this.#metCount; i++) {
-      const ordinal = this.#met[i];
-      if (this.#sums[ordinal] >= least) this.#met[kept++] = ordinal;
-      else this.#sums[ordinal] = 0;
+      if (this.#sums[i] < least) continue;
+      this.#met[kept] = this.#met[i];
+      this.#sums[kept++] = this.#sums[i];
     }
     this.#metCount = kept;
   }
 
-  /** The k best of the documents met; clears the sums. */
+  /** The k best of the documents met. */
   #answer(query: KeywordQuery, terms: readonly ScoredTerm[], complete: boolean): KeywordRanking {
     const { labels: labelOf, lengths: lengthOf } = this.#documents;
     const met = this.#met;
-    // The sums lie far apart in memory: one visit takes each and clears it.
-    this.#takeSums(true);
     const before = (a: number, b: number): number => query.compareLabels(labelOf[met[a]], labelOf[met[b]]);
-    const places = rankBest(this.#taken, this.#metCount, query.k, before, this.#scratch);
+    const places = rankBest(this.#sums, this.#metCount, query.k, before, this.#scratch);
     const n = places.length;
-    const ordinals = new Uint32Array(n);
     const labels = new Uint32Array(n);
     const lengths = new Uint32Array(n);
     const scores = new Float64Array(n);
     for (let i = 0; i < n; i++) {
       const ordinal = met[places[i]];
-      ordinals[i] = ordinal;
       labels[i] = labelOf[ordinal];
       lengths[i] = lengthOf[ordinal];
-      scores[i] = this.#taken[places[i]];
+      scores[i] = this.#sums[places[i]];
     }
-    const frequencies = this.#frequencies(ordinals, terms, query.lists.length);
-    return { labels, scores, frequencies, lengths, complete };
+    const ordinals = Uint32Array.from(places, (place) => met[place]);
+    return { labels, scores, frequencies: this.#frequencies(ordinals, terms, query.lists.length), lengths, complete };
   }
 
-  /** Copies the sums of the documents met, in their order, into `#taken`. */
-  #takeSums(clear: boolean): void {
-    const n = this.#metCount;
-    this.#taken = grown(this.#taken, n);
-    this.#scratch = grown(this.#scratch, n);
-    const taken = this.#taken;
-    const sums = this.#sums;
-    const met = this.#met;
-    for (let i = 0; i < n; i++) {
-      taken[i] = sums[met[i]];
-      if (clear) sums[met[i]] = 0;
-    }
-  }
-
-  /** The matrix ordinals × terms. */
+  /** The matrix ordinals × the query's terms. */
   #frequencies(ordinals: Uint32Array, terms: readonly ScoredTerm[], columns: number): Uint32Array {
     const n = ordinals.length;
     const matrix = new Uint32Array(n * columns);
     // Lists are looked up in ascending order: sort (ordinal, row) pairs as one number each.
-    this.#pairs = grown(this.#pairs, n);
-    this.#column = grown(this.#column, n);
-    this.#ascending = grown(this.#ascending, n);
-    const pairs = this.#pairs.subarray(0, n);
+    const pairs = this.#scratch.subarray(0, n);
     for (let row = 0; row < n; row++) pairs[row] = ordinals[row] * n + row;
     pairs.sort();
     for (let i = 0; i < n; i++) {
       const ordinal = Math.floor(pairs[i] / n);
-      this.#ascending[i] = ordinal;
       pairs[i] -= ordinal * n;
+      this.#met[i] = ordinal;
     }
     for (const term of terms) {
-      this.#lists.frequencies(term.list, this.#ascending, n, this.#column);
+      this.#lists.frequencies(term.list, this.#met, n, this.#column);
       for (let i = 0; i < n; i++) matrix[pairs[i] * columns + term.at] = this.#column[i];
     }
     return matrix;
   }
-}
 
-/** By position: the bounds from there to the end. */
-function suffixSums(terms: readonly ScoredTerm[]): Float64Array {
-  const sums = new Float64Array(terms.length + 1);
-  for (let i = terms.length - 1; i >= 0; i--) sums[i] = sums[i + 1] + terms[i].bound;
-  return sums;
+  /** Makes the columns hold at least `n` documents. */
+  #makeRoom(n: number): void {
+    this.#met = grown(this.#met, n);
+    this.#sums = grown(this.#sums, n);
+    this.#scratch = grown(this.#scratch, n);
+    this.#column = grown(this.#column, n);
+  }
 }

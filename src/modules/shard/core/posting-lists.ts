@@ -141,7 +141,12 @@ export class PostingLists {
         return;
       }
       const page = cursor.page;
-      let high = cursor.to - 1;
+      // Steps of 1, 2, 4 … and then by halves: near ones are found at once, far ones in logarithmic time.
+      let high = low;
+      for (let step = 1; page[high] < target; step *= 2) {
+        low = high + 1;
+        high = Math.min(high + step, cursor.to - 1);
+      }
       while (low < high) {
         const middle = (low + high) >>> 1;
         if (page[middle] < target) low = middle + 1;

@@ -1,0 +1,144 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { exactVectorIndexes } from '../../../../test/contract/exact-vector-index.js';
+import { ShardLog, specOf } from '../../../../test/contract/shard-log.js';
+import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
+import { encodeFrames } from '../core/frames.js';
+import type { IndexReply, IndexRequest } from '../core/index-messages.js';
+import { IndexLoop } from './index-loop.js';
+import { LocalIndexHost } from './local-index-host.js';
+
+describe('IndexLoop', () => {
+  let directory: string;
+  let turns: (readonly IndexReply[])[];
+  let loop: IndexLoop;
+  let log: ShardLog;
+  /** Milliseconds that pass at each look at the clock. */
+  let stepMs: number;
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'index-loop-'));
+    turns = [];
+    stepMs = 0;
+    let nowMs = 0;
+    const clock = { monotonicMs: () => (nowMs += stepMs) };
+    const host = new LocalIndexHost({ hasher: nodeHasher, clock, indexes: exactVectorIndexes });
+    loop = new IndexLoop(host, clock, (replies) => turns.push(replies));
+    log = new ShardLog();
+    ask(
+      { id: 1, kind: 'define', collections: [specOf(1, 2)] },
+      { id: 2, kind: 'open', shard: 0, checkpoint: undefined },
+    );
+    await replies(2);
+    turns.length = 0;
+  });
+
+  afterEach(async () => {
+    loop.close();
+    await rm(directory, { recursive: true });
+  });
+
+  const ask = (...requests: IndexRequest[]): void => loop.deliver({ requests, cancelled: [] });
+
+  const replies = async (count: number): Promise<readonly IndexReply[]> => {
+    while (turns.flat().length < count) await new Promise(setImmediate);
+    return turns.flat();
+  };
+
+  const count = (id: number): IndexRequest => ({ id, kind: 'count', shard: 0, collectionId: 1, filter: undefined });
+
+  const write = (id: number, documents: number): IndexRequest => ({
+    id,
+    kind: 'apply',
+    shard: 0,
+    frames: encodeFrames(Array.from({ length: documents }, (_, i) => log.upsert(`${id}-${i}`, { content: 'red' }))),
+  });
+
+  it('answers many requests of one message with one message', async () => {
+    ask(count(10), count(11), count(12));
+    await replies(3);
+    expect(turns).toHaveLength(1);
+    expect(turns[0].map(({ id }) => id)).toEqual([10, 11, 12]);
+  });
+
+  it('reads before it applies, and applies in order', async () => {
+    ask(write(10, 3), count(11), write(12, 2));
+    expect(await replies(3)).toEqual([
+      { id: 11, kind: 'count', answer: 0 },
+      { id: 10, kind: 'apply', answer: 3 },
+      { id: 12, kind: 'apply', answer: 5 },
+    ]);
+  });
+
+  it('lets reads in between the slices of a long apply', async () => {
+    stepMs = 1;
+    ask(write(10, 30));
+    const seen: unknown[] = [];
+    for (let id = 11; !turns.flat().some((reply) => reply.id === 10); id++) {
+      ask(count(id));
+      await new Promise(setImmediate);
+    }
+    for (const reply of turns.flat()) if ('answer' in reply && reply.kind === 'count') seen.push(reply.answer);
+    expect(seen.length).toBeGreaterThan(5);
+    expect(seen).toEqual([...seen].sort((a, b) => Number(a) - Number(b)));
+    expect(new Set(seen).size).toBeGreaterThan(3);
+  });
+
+  it('applies although reads never end', async () => {
+    stepMs = 1;
+    ask(...Array.from({ length: 400 }, (_, i) => count(100 + i)), write(10, 5));
+    const all = await replies(401);
+    const position = all.findIndex(({ id }) => id === 10);
+    expect(position).toBeGreaterThan(0);
+    expect(position).toBeLessThan(300);
+  });
+
+  it('drops a read that was cancelled before its turn', async () => {
+    loop.deliver({ requests: [count(10), count(11)], cancelled: [10] });
+    expect((await replies(1)).map(({ id }) => id)).toEqual([11]);
+    await new Promise(setImmediate);
+    expect(turns.flat()).toHaveLength(1);
+  });
+
+  it('keeps what is to be applied until a checkpoint is written, and answers reads meanwhile', async () => {
+    ask(write(10, 3));
+    await replies(1);
+    ask({ id: 11, kind: 'checkpoint', shard: 0, directory, previous: undefined }, write(12, 2), count(13));
+    const all = await replies(4);
+    expect(all.map(({ id }) => id)).toEqual([10, 13, 11, 12]);
+    expect(all[2]).toMatchObject({ answer: { offset: 3 } });
+  });
+
+  it('says why it could not', async () => {
+    const damaged = log.upsert('x', { content: 'red' }).slice();
+    damaged[damaged.length - 1] ^= 1;
+    ask(
+      { id: 10, kind: 'count', shard: 7, collectionId: 1, filter: undefined },
+      { id: 11, kind: 'checkpoint', shard: 0, directory: join(directory, 'missing', 'deep'), previous: undefined },
+      { id: 12, kind: 'apply', shard: 7, frames: encodeFrames([]) },
+      { id: 13, kind: 'close', shard: 0 },
+    );
+    const byId = new Map((await replies(4)).map((reply) => [reply.id, reply]));
+    expect(byId.get(10)).toMatchObject({ error: { reason: 'NOT_OPEN' } });
+    expect(byId.get(11)).toMatchObject({ kind: 'checkpoint' });
+    expect(byId.get(12)).toMatchObject({ error: { reason: 'NOT_OPEN' } });
+    ask(
+      { id: 14, kind: 'open', shard: 0, checkpoint: undefined },
+      { id: 15, kind: 'apply', shard: 0, frames: encodeFrames([damaged]) },
+    );
+    await replies(6);
+    expect(turns.flat().find(({ id }) => id === 15)).toMatchObject({
+      error: { reason: 'ENTRY_REFUSED', message: expect.stringContaining('crc') },
+    });
+  });
+
+  it('answers what waited for a shard that is closed', async () => {
+    stepMs = 1;
+    ask(write(10, 50));
+    ask({ id: 11, kind: 'close', shard: 0 });
+    const all = await replies(2);
+    expect(all.find(({ id }) => id === 10)).toMatchObject({ error: { reason: 'NOT_OPEN' } });
+  });
+});
