@@ -5,15 +5,15 @@ import { ERRORS, NodeError } from './errors.js';
 describe('the error table', () => {
   it('is the one in docs/errors.md, row by row', () => {
     const document = readFileSync('docs/errors.md', 'utf8');
-    const rows = [...document.matchAll(/^\| ([A-Z_]+) \| (\d{3}) \| ([A-Z_]+) \| (yes|no) \| (.+) \|$/gm)].map(
-      ([, code, http, grpc, retryable, title]) => ({
-        code,
-        http: Number(http),
-        grpc,
-        retryable: retryable === 'yes',
-        title,
-      }),
-    );
+    const rows = [
+      ...document.matchAll(/^\|\s*([A-Z_]+)\s*\|\s*(\d{3})\s*\|\s*([A-Z_]+)\s*\|\s*(yes|no)\s*\|\s*(.+?)\s*\|$/gm),
+    ].map(([, code, http, grpc, retryable, title]) => ({
+      code,
+      http: Number(http),
+      grpc,
+      retryable: retryable === 'yes',
+      title,
+    }));
     expect(rows).toEqual(Object.entries(ERRORS).map(([code, error]) => ({ code, ...error })));
   });
 

@@ -49,7 +49,7 @@ export class VectorPages {
   /** Ready to be compared: the scorer is to be called with labels that were set. */
   scorer(query: Float32Array): Scorer {
     assert(query.length === this.dimensions, `a vector here has ${this.dimensions} dimensions, not ${query.length}`);
-    const exact = Float64Array.from(query);
+    const exact = new Float64Array(query);
     switch (this.#similarity) {
       case 'dot':
         return (label) => this.#dot(exact, label);
