@@ -41,6 +41,13 @@ export async function runNode(argv: readonly string[]): Promise<void> {
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
+  process.on('SIGHUP', () => {
+    try {
+      node?.reloadCertificates();
+    } catch (error) {
+      process.stderr.write(`spector-node: the old certificates stay: ${describe(error).message}\n`);
+    }
+  });
   try {
     node = await startNode(config, packageVersion(), fatal);
   } catch (error) {

@@ -6,7 +6,7 @@ import { rename, writeFile, mkdir } from 'node:fs/promises';
 import { AppModule } from './app.module.js';
 import { Health } from './gen/grpc/health/v1/health_pb.js';
 import { SpectorService } from './gen/spector/v1/spector_pb.js';
-import { createHttpAdapter } from './modules/api/http-setup.js';
+import { createHttpAdapter, type NodeHttpAdapter } from './modules/api/http-setup.js';
 import { AttributeKeys } from './modules/coordinator/attribute-keys.js';
 import { NodeFacts } from './modules/coordinator/node-facts.js';
 import { EXIT_STORAGE, LOG_STORE } from './modules/log/log.module.js';
@@ -35,6 +35,8 @@ import { LEVEL_SETTINGS } from './modules/log/adapters/level-table.js';
 export interface RunningNode {
   readonly http: number;
   readonly grpc: number;
+  /** Rereads certificates for new connections; throws, and keeps the old ones, when they are bad. */
+  reloadCertificates(): void;
   /** Not ready, finish requests, checkpoint, close: everything SIGTERM does but ending the process. */
   stop(): Promise<void>;
 }
@@ -57,7 +59,6 @@ export async function startNode(
   readiness.settle('configuration');
 
   const adapter = createHttpAdapter(config, logger);
-  adapter.gate.follow(readiness);
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.of(parts), adapter, {
     logger: new NestLogger(logger),
     abortOnError: false,
@@ -76,7 +77,7 @@ export async function startNode(
   app.connectMicroservice({ strategy: grpc });
   readiness.settle('log');
 
-  const node = new Running(config, parts, app, grpc);
+  const node = new Running(config, parts, app, adapter, grpc);
   try {
     await node.listen();
     await node.open();
@@ -86,6 +87,12 @@ export async function startNode(
   }
   return node;
 }
+
+/** A stopping node answers /readyz with 503 at least this long, so that whoever polls it sees it before the port closes. */
+const NOT_READY_MS = 250;
+
+/** Lasting answers get this long to end in good order. */
+const STREAMS_END_MS = 500;
 
 const CONDITIONS = [
   ['configuration', 'the configuration is read'],
@@ -106,6 +113,7 @@ class Running implements RunningNode {
     private readonly config: NodeConfig,
     private readonly parts: PlatformParts,
     private readonly app: NestFastifyApplication,
+    private readonly adapter: NodeHttpAdapter,
     private readonly server: NodeGrpcServer,
   ) {
     this.#log = app.get<LogStore>(LOG_STORE);
@@ -152,6 +160,12 @@ class Running implements RunningNode {
     logger.info({ shards: map.shardCount, clusterId: map.clusterId }, 'ready');
   }
 
+  reloadCertificates(): void {
+    this.adapter.reloadCertificates();
+    this.server.reloadCertificates();
+    this.parts.logger.info('certificates reread');
+  }
+
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
@@ -170,7 +184,13 @@ class Running implements RunningNode {
     const { logger, readiness } = this.parts;
     readiness.stop();
     logger.info('stopping: no longer ready, finishing requests');
+    await new Promise((resolve) => setTimeout(resolve, NOT_READY_MS));
+    await this.adapter.running.drained(this.config.drainTimeoutMs);
+    // What is still connected now is idle, a stream that is being ended, or over its time: clients keep connections for
+    // minutes, and the server would wait for each.
+    const cut = setTimeout(() => this.adapter.getInstance().server.closeAllConnections(), STREAMS_END_MS);
     await this.app.close();
+    clearTimeout(cut);
     await this.#upkeep.stop();
     this.#replication.stop();
     await this.#shards.close();

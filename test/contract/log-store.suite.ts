@@ -328,7 +328,7 @@ export function logStoreContract(name: string, make: () => LogHarness): void {
           const store = await damaged(6, at);
           const damage: Damage = { shard: 1, offset: 6, problem };
           await expect(store.read(1, 6)).rejects.toMatchObject({ name: 'LogDamagedError', damage });
-          expect(() => store.readSync(1, 6)).toThrow(`log entry 6 of shard 1 is damaged (${problem})`);
+          expect(() => store.readSync(1, 6)).toThrow(`the log entry at offset 6 of shard 1 is damaged (${problem})`);
           await expect(store.scan(1, 1, 100, 1_000_000)).rejects.toMatchObject({ damage });
           expect(await store.scan(1, 1, 5, 1_000_000)).toHaveLength(5);
           expect(await store.scan(1, 7, 100, 1_000_000)).toHaveLength(4);

@@ -65,7 +65,6 @@ describe('spector', () => {
       'demo',
     ]) {
       expect(help.stdout).toMatch(new RegExp(`^\\s+${command}\\b`, 'm'));
-      expect((await spector([command, '--help'])).code).toBe(0);
     }
     expect((await spector(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   }, 60_000);
@@ -130,8 +129,9 @@ describe('search, get, count, delete, status', () => {
     expect(table.code).toBe(0);
     expect(table.stdout).toMatch(/score/i);
     expect(table.stdout).toContain(answer.results[0].id);
-    expect((await run('search', '--vector', '[1,2]')).code).toBe(1);
-    expect((await run('search', '--vector', '[1,2]')).stderr).toMatch(/DIMENSION_MISMATCH/);
+    const mismatched = await run('search', '--vector', '[1,2]');
+    expect(mismatched.code).toBe(1);
+    expect(mismatched.stderr).toMatch(/DIMENSION_MISMATCH/);
   });
 
   it('get', async () => {
@@ -221,10 +221,10 @@ describe('ingest', () => {
   });
 
   it('goes on where it was interrupted', async () => {
-    const total = 30_000;
+    const total = 12_000;
     const path = await file(
       'long.ndjson',
-      ndjson(Array.from({ length: total }, (_, i) => ({ id: `r${i}`, content: 'words '.repeat(40) }))),
+      ndjson(Array.from({ length: total }, (_, i) => ({ id: `r${i}`, content: 'words '.repeat(60) }))),
     );
     const interrupted = startSpector(['ingest', path, '--collection', 'resumed', '--batch', '100', '--url', node.base]);
     await waitFor('something to be stored', async () => (await count(node.rest, undefined, 'resumed')) > 500, 30_000);

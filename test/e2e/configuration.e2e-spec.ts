@@ -5,7 +5,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from './cluster/wait-for.js';
-import { nodeCommand } from './support/command.js';
+import { nodeCommand, type Running } from './support/command.js';
 import { makeDirectory, removeDirectory } from './support/data-files.js';
 import { count } from './support/documents.js';
 import { startNode, withNode } from './support/node.js';
@@ -62,27 +62,43 @@ describe('a bad configuration', () => {
     expect(existsSync(data)).toBe(false);
   });
 
+  it('names every setting whose value is out of range, with what it was', async () => {
+    const bad: Readonly<Record<string, string>> = {
+      PORT: '70000',
+      REPLICA_COUNT: '6',
+      SHARD_COUNT: '0',
+      QUERY_TIMEOUT: '61s',
+      HEARTBEAT_INTERVAL: '100ms',
+      HEARTBEAT_TIMEOUT: '121s',
+      WRITE_CONSISTENCY: 'some',
+      PARTITION_MODE: 'lenient',
+      FSYNC: 'interval:',
+      REBALANCE_GRACE: '25h',
+      DRAIN_TIMEOUT: '11m',
+      SIMILARITY: 'manhattan',
+      HNSW_M: '3',
+      HNSW_EF_CONSTRUCTION: '801',
+      HNSW_EF_SEARCH: '9',
+      DIMENSIONS: '4097',
+      LOG_LEVEL: 'loud',
+      LOG_FORMAT: 'xml',
+      CLUSTER_MODE: 'maybe',
+      SEEDS: 'nowhere',
+      HTTP_CERT: '/nowhere/cert.pem',
+    };
+    const env = Object.fromEntries(Object.entries(bad).map(([name, value]) => [`SPECTOR_${name}`, value]));
+    const ended = await nodeCommand(['--grpc-port', '0', '--data-dir', join(directory, 'data')], { env }).ended;
+    expect(ended.code).toBe(78);
+    const said = ended.stdout + ended.stderr;
+    for (const name of Object.keys(bad)) expect(said).toContain(name);
+    expect(existsSync(join(directory, 'data'))).toBe(false);
+  });
+
   it.each([
-    ['SPECTOR_PORT', '70000', /port/i],
-    ['SPECTOR_REPLICA_COUNT', '6', /replica/i],
-    ['SPECTOR_SHARD_COUNT', '0', /shard/i],
-    ['SPECTOR_QUERY_TIMEOUT', '61s', /timeout/i],
-    ['SPECTOR_HEARTBEAT_INTERVAL', '100ms', /heartbeat/i],
-    ['SPECTOR_WRITE_CONSISTENCY', 'some', /consistency/i],
-    ['SPECTOR_PARTITION_MODE', 'lenient', /partition/i],
-    ['SPECTOR_FSYNC', 'interval:', /fsync/i],
-    ['SPECTOR_SIMILARITY', 'manhattan', /similarity/i],
-    ['SPECTOR_HNSW_M', '3', /hnsw/i],
-    ['SPECTOR_HNSW_EF_CONSTRUCTION', '801', /hnsw/i],
-    ['SPECTOR_HNSW_EF_SEARCH', '9', /hnsw/i],
-    ['SPECTOR_DIMENSIONS', '4097', /dimensions/i],
-    ['SPECTOR_LOG_LEVEL', 'loud', /log/i],
-    ['SPECTOR_CLUSTER_MODE', 'maybe', /cluster/i],
-    ['SPECTOR_SEEDS', 'nowhere', /seeds/i],
-    ['SPECTOR_CONFIG', '/nowhere/spector.yaml', /spector\.yaml/],
-    ['SPECTOR_HTTP_CERT', '/nowhere/cert.pem', /http/i],
-  ])('%s=%s', async (name, value, said) => {
-    const ended = await nodeCommand([...FREE, '--data-dir', join(directory, 'data')], { env: { [name]: value } }).ended;
+    [{ SPECTOR_CONFIG: '/nowhere/spector.yaml' }, /spector\.yaml/],
+    [{ SPECTOR_HEARTBEAT_INTERVAL: '5s', SPECTOR_HEARTBEAT_TIMEOUT: '12s' }, /heartbeat/i],
+  ])('%j', async (env, said) => {
+    const ended = await nodeCommand([...FREE, '--data-dir', join(directory, 'data')], { env }).ended;
     expect({ code: ended.code, said: ended.stdout + ended.stderr }).toEqual({
       code: 78,
       said: expect.stringMatching(said),
@@ -129,11 +145,9 @@ describe('the configuration', () => {
       env: { SPECTOR_PORTS_FILE: portsFile },
     });
     try {
-      await waitFor('the ports file', () => existsSync(portsFile), 30_000);
-      const ports = JSON.parse(await readFile(portsFile, 'utf8')) as { http: number; grpc: number; pid: number };
+      const rest = await whenReady(run, portsFile);
+      const ports: unknown = JSON.parse(await readFile(portsFile, 'utf8'));
       expect(ports).toEqual({ http: expect.any(Number), grpc: expect.any(Number), pid: run.child.pid });
-      const rest = new Rest(`http://127.0.0.1:${ports.http}`);
-      await waitFor('readiness', async () => (await rest.get('/readyz')).status === 200, 30_000);
       const status = expectStatus(await rest.get('/api/v1/status'), 200);
       const nodeId = hostname().split('.', 1)[0].toLowerCase();
       expect(status).toEqual(expect.objectContaining({ shardCount: 2, replicaCount: 1, clusterMode: false, nodeId }));
@@ -156,35 +170,30 @@ describe('the configuration', () => {
 
   it('takes the published commands', async () => {
     // As published but for the ports, which may be taken here; seed and gRPC port agree as they do there.
-    const grpcPort = await freePort();
-    const published = [
-      '--cluster-mode',
-      '--node-id',
-      'node-1',
-      '--shard-count',
-      '4',
-      '--replica-count',
-      '2',
-      '--seeds',
-      `node-1:${grpcPort}`,
-    ];
-    await withNode(
-      { nodeId: 'node-1', args: [...published, '--grpc-port', String(grpcPort), '--host', '127.0.0.1'] },
-      async ({ rest }) => {
-        const status = expectStatus(await rest.get('/api/v1/status'), 200);
-        expect(status).toEqual(
-          expect.objectContaining({
-            clusterMode: true,
-            nodeId: 'node-1',
-            shardCount: 4,
-            replicaCount: 2,
-            activeNodes: 1,
-            topology: { 'node-1': { status: 'ACTIVE', shards: [0, 1, 2, 3] } },
-          }),
-        );
-        expectStatus(await rest.put('/api/v1/documents/a', { title: 't' }), 201);
-      },
-    );
+    const grpcPort = String(await freePort());
+    const portsFile = join(directory, 'ports.json');
+    const published = `--cluster-mode --node-id node-1 --grpc-port ${grpcPort} --shard-count 4 --replica-count 2 --seeds node-1:${grpcPort}`;
+    const here = ['--host', '127.0.0.1', '--port', '0', '--data-dir', join(directory, 'data')];
+    const run = nodeCommand([...published.split(' '), ...here], { env: { SPECTOR_PORTS_FILE: portsFile } });
+    try {
+      const rest = await whenReady(run, portsFile);
+      const status = expectStatus(await rest.get('/api/v1/status'), 200);
+      expect(status).toEqual(
+        expect.objectContaining({
+          clusterMode: true,
+          nodeId: 'node-1',
+          shardCount: 4,
+          replicaCount: 2,
+          activeNodes: 1,
+          topology: { 'node-1': { status: 'ACTIVE', shards: [0, 1, 2, 3] } },
+        }),
+      );
+      expectStatus(await rest.put('/api/v1/documents/a', { title: 't' }), 201);
+      await rest.close();
+    } finally {
+      run.child.kill('SIGKILL');
+      await run.ended;
+    }
   });
 
   it.each([
@@ -340,6 +349,18 @@ describe('SIGTERM', () => {
     });
   });
 });
+
+/** A client of a node that was started by hand, once it is ready. */
+async function whenReady(run: Running, portsFile: string): Promise<Rest> {
+  let over = false;
+  void run.ended.then(() => (over = true));
+  const options = { stopWhen: () => over };
+  await waitFor('the ports file', () => existsSync(portsFile), 30_000, options);
+  const { http } = JSON.parse(await readFile(portsFile, 'utf8')) as { http: number };
+  const rest = new Rest(`http://127.0.0.1:${http}`);
+  await waitFor('readiness', async () => (await rest.get('/readyz')).status === 200, 30_000, options);
+  return rest;
+}
 
 /** A port that was free a moment ago. */
 function freePort(): Promise<number> {

@@ -50,18 +50,18 @@ describe('kill -9 under load', () => {
     const history = new History();
     const node = await startNode({ args: ['--shard-count', '3'] });
     try {
-      for (let life = 0; life < 8; life++) {
+      for (let life = 0; life < 6; life++) {
         const load = new Load(node.base, history, `life-${life}`, SEED + life);
         await load.acknowledged(history.acknowledged + random.integer(40, 400));
         await node.kill();
         await load.stop();
         history.endEra();
-        if (life % 3 === 2) await killWhileStarting(node, random);
+        if (life === 3) await killWhileStarting(node, random);
         await node.restart();
         expect(history.check(await stateOf(node.rest))).toEqual([]);
         await expectOneState(node);
       }
-      expect(history.acknowledged).toBeGreaterThan(300);
+      expect(history.acknowledged).toBeGreaterThan(400);
       expect(history.unknown).toBe(0); // every one was settled by a check
 
       // The node that died answers as one that did not: the same log after a restart in good order, the same log read
@@ -121,8 +121,6 @@ async function killWhileStarting(node: TestNode, random: Random): Promise<void> 
     for (let i = 0; i < wanted; i++) await node.rest.get('/readyz').catch(() => undefined);
     await node.kill();
   }
-  await node.restart({ ready: true });
-  await node.kill();
 }
 
 describe("LevelDB's current log, cut at or after the last synced size", () => {

@@ -4,8 +4,7 @@ import { status as grpcStatus } from '@grpc/grpc-js';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Health, HealthCheckResponse_ServingStatus } from '../../src/gen/grpc/health/v1/health_pb.js';
-import type {
-  DocumentSchema} from '../../src/gen/spector/v1/spector_pb.js';
+import type { DocumentSchema } from '../../src/gen/spector/v1/spector_pb.js';
 import {
   ChangeOp,
   IngestStreamRequestSchema,
@@ -505,9 +504,7 @@ describe('what is bad', () => {
   });
 
   it('an unknown method is UNIMPLEMENTED', async () => {
-    const failure = await failureOf(
-      client.unary({ ...getStatus, name: 'Missing', parent: getStatus.parent }, {}),
-    );
+    const failure = await failureOf(client.unary({ ...getStatus, name: 'Missing', parent: getStatus.parent }, {}));
     expect(failure.status).toBe('UNIMPLEMENTED');
   });
 

@@ -15,6 +15,7 @@ import { endpointOf } from './http/endpoint.js';
 import { parseJson } from './http/json-body.js';
 import { readBody } from './http/read-body.js';
 import { RouteTable } from './http/route-table.js';
+import { RunningRequests } from './http/running-requests.js';
 import { sendProblem } from './http/send-problem.js';
 
 /** Longest part of a path that the router reads: an id of 512 bytes, every byte escaped, fits. */
@@ -43,6 +44,8 @@ export interface RequestMetrics {
 export class NodeHttpAdapter extends FastifyAdapter {
   readonly gate: RequestGate;
   readonly routeTable = new RouteTable();
+  /** What a stopping node finishes before it closes its port. */
+  readonly running = new RunningRequests();
   private metrics: RequestMetrics | undefined;
 
   constructor(
@@ -147,8 +150,12 @@ export class NodeHttpAdapter extends FastifyAdapter {
     const { headers } = request;
     const secret = secretOf(single(headers['x-api-key']), headers.authorization);
     const refusal = this.gate.refusal({ scope: endpoint.scope, always: endpoint.always ?? false }, secret);
-    if (refusal === undefined) done();
-    else sendProblem(refusal, request, reply, this.log);
+    if (refusal !== undefined) {
+      sendProblem(refusal, request, reply, this.log);
+      return;
+    }
+    if (endpoint.always !== true && endpoint.produces === undefined) this.running.enter(reply.raw);
+    done();
   }
 
   private answerUnrouted(request: FastifyRequest, reply: FastifyReply): void {

@@ -5,7 +5,8 @@ import { laterPosition, type Position } from './core/positions.js';
 import type { WriteCall, Writer, Written } from './writer.js';
 
 /** Operations and bytes of one bulk request under way at once: enough to fill batches, few enough to stay in memory. */
-export const BULK_OPS_MAX = 2_048;
+export const BULK_OPS_MAX = 1_024;
+export const BULK_OPS_MIN = 32;
 export const BULK_BYTES_MAX = 8 * 1024 * 1024;
 /** An overloaded shard is asked again for this long before a line fails. */
 const OVERLOAD_TRIES = 600;
@@ -34,6 +35,8 @@ export class BulkRun {
   #bytes = 0;
   #wake: (() => void) | undefined;
   #progressAtMs = 0;
+  /** Operations let under way at once: halved when a shard is overloaded, grown again while all goes well. */
+  #window = BULK_OPS_MAX;
 
   constructor(
     private readonly writer: Writer,
@@ -95,6 +98,7 @@ export class BulkRun {
     try {
       const written = await this.#whenAdmitted(index, item);
       this.#success++;
+      this.#window = Math.min(BULK_OPS_MAX, this.#window + 1 / BULK_OPS_MIN);
       this.#positions.set(
         written.shard,
         laterPosition(this.#positions.get(written.shard), { epoch: written.epoch, offset: written.offset }),
@@ -112,6 +116,7 @@ export class BulkRun {
       } catch (error) {
         const overloaded = error instanceof NodeError && error.code === 'OVERLOADED';
         if (!overloaded || attempt === OVERLOAD_TRIES || this.signal.aborted) throw error;
+        this.#window = Math.max(BULK_OPS_MIN, this.#window / 2);
         await new Promise((resolve) => setTimeout(resolve, OVERLOAD_PAUSE_MS));
       }
     }
@@ -146,7 +151,7 @@ export class BulkRun {
   }
 
   async #room(bytes: number): Promise<void> {
-    while (this.#ops > 0 && (this.#ops >= BULK_OPS_MAX || this.#bytes + bytes > BULK_BYTES_MAX)) await this.#change();
+    while (this.#ops > 0 && (this.#ops >= this.#window || this.#bytes + bytes > BULK_BYTES_MAX)) await this.#change();
   }
 
   #change(): Promise<void> {

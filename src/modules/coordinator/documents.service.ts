@@ -5,7 +5,7 @@ import { findCollection } from '../ring/core/map-operations.js';
 import type { Collection } from '../ring/core/map.js';
 import type { Filter } from '../shard/core/filter.js';
 import type { ScrollPage } from '../shard/core/index-host.js';
-import { ShardUnavailableError, type ShardFailure } from '../shard/shard-ports.js';
+import { ShardUnavailableError } from '../shard/shard-ports.js';
 import type { ShardService } from '../shard/shard.service.js';
 import { BulkRun } from './bulk-run.js';
 import type { DeleteManyAnswer, DocumentsPort, EventsPort, GetManyAnswer } from './coordinator.js';
@@ -30,6 +30,7 @@ import type {
   WriteOptions,
 } from './core/requests.js';
 import { Deadline } from './deadline.js';
+import { failureReason } from './failure-reason.js';
 import type { DocumentReader, StoredDocument } from './document-reader.js';
 import type { ReadGate } from './read-gate.js';
 import type { Sessions } from './session.js';
@@ -241,7 +242,7 @@ export class DocumentsService implements DocumentsPort {
       let count = 0;
       for (const answer of await deadline.before(this.shards.count(all, collection.id, filter))) {
         if (answer.failed === undefined) count += answer.count;
-        else failed.set(answer.shard, reasonOf(answer.failed));
+        else failed.set(answer.shard, failureReason(this.replication, answer.shard, answer.failed));
       }
       return { count, shards: report(shardCount, failed) };
     });
@@ -258,7 +259,7 @@ export class DocumentsService implements DocumentsPort {
     try {
       return await this.shards.scroll(shard, collectionId, filter, after, limit);
     } catch (error) {
-      if (error instanceof ShardUnavailableError) return reasonOf(error.reason);
+      if (error instanceof ShardUnavailableError) return failureReason(this.replication, shard, error.reason);
       throw error;
     }
   }
@@ -328,10 +329,6 @@ function view(document: StoredDocument, fields: FieldSelection): DocumentView {
     ...(fields.vector && vector !== undefined ? { vector } : {}),
     version: document.version,
   };
-}
-
-function reasonOf(failure: ShardFailure): ShardFailureReason {
-  return failure === 'FAULTED' ? 'FAULTED' : 'UNREACHABLE';
 }
 
 function report(total: number, failures: ReadonlyMap<number, ShardFailureReason>): ShardsReport {

@@ -15,6 +15,7 @@ import type { ShardService } from '../shard/shard.service.js';
 import { fuse, type Fused, type Leg } from './core/fusion.js';
 import { couldStillWin, keywordScorer, mergeLeg, sumStatistics, type Candidate } from './core/merge.js';
 import { planQuery, type Plan } from './core/plan.js';
+import { failureReason } from './failure-reason.js';
 import type {
   CallContext,
   HitExplanation,
@@ -224,7 +225,7 @@ class Query {
     }
     return answered.filter((answer) => {
       if (answer.failed !== undefined)
-        this.#failed.set(answer.shard, answer.failed === 'FAULTED' ? 'FAULTED' : 'UNREACHABLE');
+        this.#failed.set(answer.shard, failureReason(this.replication, answer.shard, answer.failed));
       return answer.failed === undefined;
     });
   }

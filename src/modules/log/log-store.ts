@@ -141,7 +141,7 @@ export class LogDamagedError extends Error {
     cause?: unknown,
   ) {
     super(
-      `log entry ${damage.offset} of shard ${damage.shard} is damaged (${damage.problem})`,
+      `the log entry at offset ${damage.offset} of shard ${damage.shard} is damaged (${damage.problem})`,
       cause === undefined ? undefined : { cause },
     );
   }

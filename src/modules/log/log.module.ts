@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Hasher } from '../../kernel/hasher.js';
 import { NODE_CONFIG, type NodeConfig } from '../../platform/config/node-config.js';
 import { LOGGER, type Logger } from '../../platform/logging/logger.js';
+import { Metrics } from '../../platform/metrics/metrics.js';
 import { FATAL, HASHER } from '../../platform/platform.module.js';
 import { LevelLogStore } from './adapters/level-log-store.js';
 import type { LogStore } from './log-store.js';
@@ -24,12 +25,13 @@ export class LogModule {
       providers: [
         {
           provide: LOG_STORE,
-          inject: [NODE_CONFIG, HASHER, LOGGER, FATAL],
+          inject: [NODE_CONFIG, HASHER, LOGGER, FATAL, Metrics],
           useFactory: (
             config: NodeConfig,
             hasher: Hasher,
             logger: Logger,
             fatal: (code: number, error: Error) => void,
+            metrics: Metrics,
           ): Promise<LogStore> => {
             const log = logger.child({ module: 'log' });
             return LevelLogStore.open({
@@ -38,6 +40,7 @@ export class LogModule {
               hasher,
               onFailure: (error) => fatal(EXIT_STORAGE, error),
               onWarning: (message) => log.warn(message),
+              onCommit: (batch) => metrics.groupCommit(batch),
             });
           },
         },

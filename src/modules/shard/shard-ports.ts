@@ -16,6 +16,8 @@ export interface ShardPorts {
   /** Whether the disk has room for so many bytes and its reserve. */
   readonly spaceFor: (bytes: number) => boolean;
   readonly report: ShardReport;
+  /** For the metrics: a checkpoint was written, or could not be. */
+  readonly onCheckpoint?: (outcome: 'written' | 'failed', ms: number) => void;
   /** Graphs of the main thread's own host (threads = 0, `verify`); worker threads always use hnswlib. Default hnswlib. */
   readonly indexes?: VectorIndexes;
   readonly checkpoints?: CheckpointPolicy;

@@ -4,6 +4,7 @@ import type { Clock } from '../../kernel/clock.js';
 import type { Hasher } from '../../kernel/hasher.js';
 import { NODE_CONFIG, type NodeConfig } from '../../platform/config/node-config.js';
 import { LOGGER, type Logger } from '../../platform/logging/logger.js';
+import { Metrics } from '../../platform/metrics/metrics.js';
 import { CLOCK, HASHER } from '../../platform/platform.module.js';
 import { DiskGuard } from '../../platform/resources/disk-guard.js';
 import { LOG_STORE } from '../log/log.module.js';
@@ -24,7 +25,7 @@ export class ShardModule {
       providers: [
         {
           provide: SHARD_PORTS,
-          inject: [NODE_CONFIG, LOG_STORE, HASHER, CLOCK, DiskGuard, LOGGER],
+          inject: [NODE_CONFIG, LOG_STORE, HASHER, CLOCK, DiskGuard, LOGGER, Metrics],
           useFactory: portsOf,
         },
         ShardService,
@@ -41,6 +42,7 @@ function portsOf(
   clock: Clock,
   disk: DiskGuard,
   logger: Logger,
+  metrics: Metrics,
 ): ShardPorts {
   const child = logger.child({ module: 'shard' });
   return {
@@ -52,5 +54,6 @@ function portsOf(
     // A checkpoint can wait; what is left of the disk belongs to the log.
     spaceFor: (bytes) => disk.freeBytes - bytes >= disk.reserveBytes,
     report: (level, message, details) => child[level](details, message),
+    onCheckpoint: (outcome, ms) => metrics.checkpoint({ outcome, ms }),
   };
 }

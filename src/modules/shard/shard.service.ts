@@ -227,7 +227,13 @@ export class ShardService {
     const taken = this.#checkpoints.then(() =>
       this.#demand(shard, (hosted) => hosted.checkpoints.take(hosted.applied)),
     );
-    this.#checkpoints = taken.catch(() => undefined);
+    const { onCheckpoint } = this.#ports;
+    this.#checkpoints = taken.then(
+      (report) => {
+        if (report !== undefined) onCheckpoint?.('written', report.tookMs);
+      },
+      () => onCheckpoint?.('failed', 0),
+    );
     return taken;
   }
 

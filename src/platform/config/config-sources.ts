@@ -52,7 +52,7 @@ export function readFlags(argv: readonly string[]): SourceReading {
     text ??= isSwitch ? 'true' : undefined;
     if (text === undefined) problems.push(`${flag} needs a value`);
     else if (name === undefined) file = text;
-    else if (given.has(name)) problems.push(`${flag} is given twice`);
+    // Given again, the last one counts: so a script can append to a command that is written down.
     else given.set(name, { text, origin: flag });
   }
   return file === undefined ? { given, problems } : { given, problems, file };

@@ -166,21 +166,16 @@ describe('loadConfig', () => {
     expect(load({ yaml: '# nothing\n' }).port).toBe(7070);
   });
 
+  it('counts the last of a flag that is given again', () => {
+    expect(load({ argv: ['--shard-count=4', '--port', '1', '--shard-count', '3'] })).toMatchObject({
+      shardCount: 3,
+      port: 1,
+    });
+  });
+
   it('lists all problems at once, each with its place', () => {
     const found = problems({
-      argv: [
-        '--port',
-        'abc',
-        '--colour',
-        'red',
-        '--grpc-port',
-        '--shard-count=0',
-        '--shard-count',
-        '3',
-        'stray',
-        '--api-key',
-        'x',
-      ],
+      argv: ['--port', 'abc', '--colour', 'red', '--grpc-port', '--shard-count=0', 'stray', '--api-key', 'x'],
       env: {
         SPECTOR_QUERY_TIMEOUT: '61s',
         SPECTOR_NODE_ID: 'Node_1',
@@ -193,7 +188,6 @@ describe('loadConfig', () => {
       '--colour is not a known flag; --help lists them',
       '"red" is neither a flag nor the value of one',
       '--grpc-port needs a value',
-      '--shard-count is given twice',
       '"stray" is neither a flag nor the value of one',
       '--api-key is no flag: other users could read it; set SPECTOR_API_KEY',
       '"x" is neither a flag nor the value of one',

@@ -56,7 +56,7 @@ export class TestNode {
   async restart(change: RestartOptions = {}): Promise<void> {
     if (this.process.exit === undefined) await this.stop();
     await this.client.close();
-    await this.process.restart(change);
+    await this.process.restart({ ready: true, ...change });
     this.client = new Rest(this.process.url);
   }
 

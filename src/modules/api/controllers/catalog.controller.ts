@@ -46,7 +46,7 @@ export class CatalogController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     noQuery(request.query);
-    const settings = collectionBody(request.body ?? {});
+    const settings = collectionBody(request.body === undefined ? {} : request.body);
     const { created, collection } = await this.catalog.putCollection(checkedName(name), settings);
     sendJson(reply, created ? 201 : 200, collection, created ? { location: `/api/v1/collections/${name}` } : {});
   }

@@ -226,7 +226,7 @@ export class DocumentsController {
     answers: { 200: ScrollAnswerShape },
   })
   async scroll(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
-    const body = scrollBody(request.body ?? {});
+    const body = scrollBody(request.body === undefined ? {} : request.body);
     const query = readQuery(request.query);
     const session = sessionOf(request, query, body);
     const answer = await this.documents.scroll(
@@ -256,7 +256,7 @@ export class DocumentsController {
     answers: { 200: CountAnswerShape },
   })
   async count(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
-    const body = countBody(request.body ?? {});
+    const body = countBody(request.body === undefined ? {} : request.body);
     const query = readQuery(request.query);
     const session = sessionOf(request, query, body);
     const filter = body.filter === undefined ? undefined : filterOf(body.filter);

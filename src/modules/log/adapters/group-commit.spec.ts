@@ -45,6 +45,7 @@ function rig(policy: CommitPolicy) {
     {
       recordsOf: (shard, state) => [{ key: utf8(`tail-${shard}`), value: utf8(String(state.tail)) }],
       committed: (states) => events.push(...[...states].map(([shard, { tail }]) => `${shard}:${tail}`)),
+      measured: () => undefined,
       synced: () => events.push('synced'),
       failed: (error) => failures.push(error),
     },

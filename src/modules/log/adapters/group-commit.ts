@@ -27,8 +27,17 @@ export interface CommitHost {
   committed(states: ReadonlyMap<number, LogState>): void;
   /** Everything committed so far is on disk. */
   synced(): void;
+  /** For the metrics: a batch went down, its sync included. */
+  measured(batch: CommitMeasure): void;
   /** Called once: nothing will be written any more. */
   failed(error: StorageFailedError): void;
+}
+
+/** One batch. */
+export interface CommitMeasure {
+  readonly entries: number;
+  readonly bytes: number;
+  readonly ms: number;
 }
 
 /** Counters since the log was opened. */
@@ -122,6 +131,7 @@ export class GroupCommit {
     while (this.queue.length > 0) {
       const batch = this.take();
       this.inFlight = batch;
+      const startedMs = performance.now();
       try {
         await this.write(batch);
       } catch (error) {
@@ -129,6 +139,7 @@ export class GroupCommit {
         break;
       }
       this.inFlight = [];
+      this.host.measured(sizeOf(batch, performance.now() - startedMs));
       for (const { unit, resolve } of batch) {
         this.pendingBytes -= unit.bytes;
         resolve();
@@ -208,4 +219,14 @@ export class GroupCommit {
     this.host.failed(error);
     for (const { reject } of refused) reject(error);
   }
+}
+
+function sizeOf(batch: readonly Waiting[], ms: number): CommitMeasure {
+  let entries = 0;
+  let bytes = 0;
+  for (const { unit } of batch) {
+    entries += unit.entries;
+    bytes += unit.bytes;
+  }
+  return { entries, bytes, ms };
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import type { Hasher } from '../../../kernel/hasher.js';
 import { StorageFailedError } from '../log-store.js';
-import type { CommitPolicy } from './group-commit.js';
+import type { CommitMeasure, CommitPolicy } from './group-commit.js';
 import { LEVEL_SETTINGS, LevelTable } from './level-table.js';
 import type { LevelSettings } from './level-table.js';
 import { openLog, refuseStepsBackwards } from './open-log.js';
@@ -23,6 +23,8 @@ export interface LevelLogOptions {
   readonly onFailure: (error: StorageFailedError) => void;
   /** A sentence for the operator about something that does not stop the log. */
   readonly onWarning: (message: string) => void;
+  /** For the metrics: a batch went down, its sync included. */
+  readonly onCommit?: (batch: CommitMeasure) => void;
   readonly settings?: Partial<LevelSettings>;
   readonly pace?: Pace;
 }
@@ -55,6 +57,7 @@ export class LevelLogStore extends TableLogStore {
           policy: options.fsync,
           pace: options.pace ?? NODE_PACE,
           onFailure: options.onFailure,
+          onCommit: options.onCommit,
           turn: () => setImmediate(),
         },
         opened,

@@ -21,7 +21,7 @@ import type {
 import { compactLog } from './compaction.js';
 import { readEntries } from './entry-reader.js';
 import { GroupCommit } from './group-commit.js';
-import type { CommitHost, CommitPolicy, CommitStats } from './group-commit.js';
+import type { CommitHost, CommitPolicy, CommitStats, CommitMeasure } from './group-commit.js';
 import type { OpenedLog } from './open-log.js';
 import type { Pace } from './pace.js';
 import { scrubLog } from './scrub.js';
@@ -39,6 +39,8 @@ export interface TableLogOptions {
   readonly side: SideFile | undefined;
   /** See GroupCommit. */
   readonly turn: () => Promise<void>;
+  /** For the metrics: a batch went down. */
+  readonly onCommit?: ((batch: CommitMeasure) => void) | undefined;
 }
 
 const TAG_ENTRY = 0x65;
@@ -60,6 +62,7 @@ export class TableLogStore implements LogStore, CommitHost {
   private readonly pace: Pace;
   private readonly side: SideFile | undefined;
   private readonly onFailure: (error: StorageFailedError) => void;
+  private readonly onCommit: ((batch: CommitMeasure) => void) | undefined;
   private readonly commits: GroupCommit;
   private readonly published: Map<number, LogState>;
   private readonly queued: Map<number, LogState>;
@@ -76,6 +79,7 @@ export class TableLogStore implements LogStore, CommitHost {
     this.pace = options.pace;
     this.side = options.side;
     this.onFailure = options.onFailure;
+    this.onCommit = options.onCommit;
     this.commits = new GroupCommit(options.table, options.policy, this, options.turn);
     this.published = new Map(opened.states);
     this.queued = new Map(opened.states);
@@ -264,6 +268,10 @@ export class TableLogStore implements LogStore, CommitHost {
   synced(): void {
     for (const shard of this.unsynced) this.side?.note(shard, this.state(shard).tail);
     this.unsynced.clear();
+  }
+
+  measured(batch: CommitMeasure): void {
+    if (batch.entries > 0) this.onCommit?.(batch);
   }
 
   failed(error: StorageFailedError): void {

@@ -165,15 +165,27 @@ describe('AttributeIndex', () => {
     expect(documents.index.statistics()).toMatchObject({ documents: 0, keys: 0, values: 0 });
   });
 
-  it('forgets values nobody has', () => {
+  it('forgets values nobody has, in ranges too', () => {
     const documents = new Documents();
-    documents.set(0, { stays: 1 });
-    for (let i = 0; i < 5_000; i++) documents.set(1, { stamp: i, stays: i });
-    expect(documents.index.statistics().values).toBeLessThan(300);
-    expect(documents.found(must({ kind: 'range', key: 'stamp', gte: 0 }))).toEqual([1]);
-    expect(documents.found(must({ kind: 'match', key: 'stamp', any: [4_998] }))).toEqual([]);
+    documents.set(0, { stays: 1, stamp: -1, text: 'a' });
+    for (let i = 0; i < 5_000; i++) {
+      documents.set(1, { stamp: i, text: `t${i}`, stays: i });
+      // Every few hundred the recent values are sorted in, and sets of forgotten values belong to others.
+      if (i % 400 !== 399) continue;
+      documents.set(2, { others: Array.from({ length: 300 }, (_, j) => i + j) });
+      for (const clause of [
+        { kind: 'range', key: 'stamp', gte: 0 },
+        { kind: 'range', key: 'text', gte: 't' },
+        { kind: 'range', key: 'text', lt: `t${i}` },
+        { kind: 'match', key: 'stamp', any: [i - 1] },
+      ] as const) {
+        expect(documents.found(must(clause))).toEqual(documents.expected(must(clause)));
+      }
+    }
+    documents.remove(2);
+    expect(documents.index.statistics().values).toBeLessThan(1_000);
     documents.remove(1);
-    expect([...documents.index.keys()]).toEqual(['stays']);
+    expect(documents.index.keys()).toEqual(new Set(['stays', 'stamp', 'text']));
     expect(documents.index.remove(1)).toBe(false);
   });
 

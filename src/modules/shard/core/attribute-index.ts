@@ -53,9 +53,9 @@ export class AttributeIndex {
       const set = index.#setOf(key, value);
       index.#sets.load(set, labels);
       key.used();
-      for (const label of labels) index.#sets.add(key.present, label);
       return { set, labels };
     });
+    index.#loadPresent();
     index.#loadRows(loaded);
     return index;
   }
@@ -209,6 +209,15 @@ export class AttributeIndex {
       this.#keys.delete(key.name);
       key.release(forget);
     } else if (this.#sets.count(set) === 0) key.emptied(forget);
+  }
+
+  /** The sets of keys, from those of their values. */
+  #loadPresent(): void {
+    for (const key of this.#keys.values()) {
+      const present = new Bitmap();
+      for (const set of key.values.values()) this.#sets.addTo(set, present);
+      this.#sets.load(key.present, present.toArray());
+    }
   }
 
   /** The rows of all labels, from the sets they are in. */

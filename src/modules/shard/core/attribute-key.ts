@@ -1,3 +1,4 @@
+import { assert } from '../../../kernel/assert.js';
 import type { Bitmap } from './bitmap.js';
 import type { FilterClause, FilterScalar } from './filter.js';
 import type { LabelSets } from './label-sets.js';
@@ -22,8 +23,8 @@ export class AttributeKey {
   readonly present: number;
   readonly #sets: LabelSets;
   readonly #values = new Map<AttributeValue, number>();
-  readonly #numbers = new SortedValues<number>();
-  readonly #strings = new SortedValues<string>();
+  readonly #numbers = new SortedValues<number>((value) => this.#known(value));
+  readonly #strings = new SortedValues<string>((value) => this.#known(value));
   #unused = 0;
   #units = 0;
 
@@ -50,9 +51,9 @@ export class AttributeKey {
     const set = this.#sets.create();
     this.#values.set(value, set);
     this.#unused++;
-    if (typeof value === 'number') this.#numbers.add(value, set);
+    if (typeof value === 'number') this.#numbers.add(value);
     else if (typeof value === 'string') {
-      this.#strings.add(value, set);
+      this.#strings.add(value);
       this.#units += value.length;
     }
     return set;
@@ -103,5 +104,11 @@ export class AttributeKey {
     // Bounds of two types let nothing through.
     if (!bounds.some((bound) => typeof bound === 'string')) this.#numbers.range(clause as Bounds<number>, add);
     if (!bounds.some((bound) => typeof bound === 'number')) this.#strings.range(clause as Bounds<string>, add);
+  }
+
+  #known(value: AttributeValue): number {
+    const set = this.#values.get(value);
+    assert(set !== undefined, 'a sorted value has a set');
+    return set;
   }
 }

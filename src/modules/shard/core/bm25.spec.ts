@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { averageLength, bm25, idf } from './bm25.js';
+import { averageLength, bm25, idf, lengthNorm, termScore } from './bm25.js';
 
 describe('idf', () => {
   it('is the published formula', () => {
@@ -27,6 +27,7 @@ describe('bm25', () => {
   it('is Okapi with k1 1.2 and b 0.75', () => {
     expect(bm25(2, 3, 10, 5)).toBeCloseTo((2 * 3 * 2.2) / (3 + 1.2 * (0.25 + (0.75 * 10) / 5)), 12);
     expect(bm25(2, 0, 10, 5)).toBe(0);
+    expect(termScore(2, 3, lengthNorm(10, 5))).toBe(bm25(2, 3, 10, 5));
   });
 
   it('grows with frequency and shrinks with length, within 2.2 times the weight', () => {

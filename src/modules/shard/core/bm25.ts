@@ -20,6 +20,16 @@ export function averageLength(statistics: Pick<KeywordStatistics, 'documents' | 
   return statistics.documents > 0 && statistics.totalLength > 0 ? statistics.totalLength / statistics.documents : 1;
 }
 
+/** How much a text's length dampens frequencies in it; the dear half of `bm25`, the same for all terms. */
+export function lengthNorm(length: number, average: number): number {
+  return BM25_K1 * (1 - BM25_B + (BM25_B * length) / average);
+}
+
+/** `bm25` with the text's `lengthNorm` at hand. */
+export function termScore(weight: number, frequency: number, norm: number): number {
+  return (weight * (frequency * (BM25_K1 + 1))) / (frequency + norm);
+}
+
 /**
  * What one term adds to a document's score (Okapi BM25; Robertson & Zaragoza 2009), in double precision. A document's
  * score is the sum over the query's terms *in sorted order*: shards and coordinator then get the same bits.
@@ -29,5 +39,5 @@ export function averageLength(statistics: Pick<KeywordStatistics, 'documents' | 
  * @param average `averageLength`
  */
 export function bm25(weight: number, frequency: number, length: number, average: number): number {
-  return (weight * (frequency * (BM25_K1 + 1))) / (frequency + BM25_K1 * (1 - BM25_B + (BM25_B * length) / average));
+  return termScore(weight, frequency, lengthNorm(length, average));
 }

@@ -3,7 +3,8 @@ import { LABELS_MAX } from './bitmap.js';
 import { IndexDamagedError } from './index-damaged-error.js';
 import { bytesOf, readSections, writeSections } from './index-sections.js';
 import type { KeywordDocuments } from './keyword-documents.js';
-import { FREQUENCY_BITS, FREQUENCY_MASK, PostingCursor } from './posting-lists.js';
+import { PostingCursor } from './posting-chunks.js';
+import { FREQUENCY_BITS, FREQUENCY_MASK } from './posting-lists.js';
 import type { PostingLists } from './posting-lists.js';
 import type { TermDictionary } from './term-dictionary.js';
 

@@ -1,7 +1,8 @@
 import type { Bitmap } from './bitmap.js';
-import { bm25 } from './bm25.js';
+import { bm25, lengthNorm, termScore } from './bm25.js';
 import type { KeywordDocuments } from './keyword-documents.js';
-import { FREQUENCY_BITS, FREQUENCY_MASK, PostingCursor } from './posting-lists.js';
+import { PostingCursor } from './posting-chunks.js';
+import { FREQUENCY_BITS, FREQUENCY_MASK } from './posting-lists.js';
 import type { PostingLists } from './posting-lists.js';
 import { kthGreatest, rankBest } from './rank-best.js';
 import type { TieOrder } from './top-k.js';
@@ -44,6 +45,8 @@ interface ScoredTerm {
 
 /** Ordinals whose sums are made at once: 16 KiB of them, which stay in the processor's nearest cache. */
 const WINDOW = 2_048;
+/** Texts of fewer terms have their `lengthNorm` in a table. */
+const NORMS = 512;
 /** Queries that read fewer postings are summed straight through. */
 const PRUNING_POSTINGS_MIN = 4_096;
 /** Partial sums and bounds are added in other orders than the score: what is this close may be equal. */
@@ -67,6 +70,9 @@ export class KeywordScorer {
   readonly #cursors: PostingCursor[] = [];
   /** By ordinal from the window's first: the sum so far. All 0 between windows. */
   readonly #window = new Float64Array(WINDOW);
+  /** By length: `lengthNorm` for `#normsAverage`. */
+  readonly #norms = new Float64Array(NORMS);
+  #normsAverage = 0;
   /** The documents met: ordinals and their sums. */
   #met = new Uint32Array(0);
   #sums = new Float64Array(0);
@@ -130,6 +136,7 @@ export class KeywordScorer {
   /** Reads the lists of `terms`, adding in their order: every document that has any and is allowed is met. */
   #gather(query: KeywordQuery, terms: readonly ScoredTerm[]): void {
     this.#metCount = 0;
+    this.#prepareNorms(query.averageLength);
     while (this.#cursors.length < terms.length) this.#cursors.push(new PostingCursor(this.#lists));
     terms.forEach((term, i) => this.#cursors[i].open(term.list).next());
     for (let first = this.#firstUnread(terms.length); first < Infinity; first = this.#firstUnread(terms.length)) {
@@ -138,6 +145,12 @@ export class KeywordScorer {
       for (let i = 0; i < terms.length; i++) this.#addWindow(terms[i], this.#cursors[i], first, query);
       this.#takeWindow(first, before);
     }
+  }
+
+  #prepareNorms(average: number): void {
+    if (average === this.#normsAverage) return;
+    for (let length = 0; length < NORMS; length++) this.#norms[length] = lengthNorm(length, average);
+    this.#normsAverage = average;
   }
 
   /** The lowest ordinal the first `n` cursors have not read; Infinity at the end. */
@@ -155,6 +168,7 @@ export class KeywordScorer {
     const { list, weight } = term;
     const { averageLength: average, allowed } = query;
     const { lengths, labels } = this.#documents;
+    const norms = this.#norms;
     const window = this.#window;
     const met = this.#met;
     let metCount = this.#metCount;
@@ -173,7 +187,9 @@ export class KeywordScorer {
         }
         let frequency = posting & FREQUENCY_MASK;
         if (frequency === FREQUENCY_MASK) frequency = this.#lists.largeFrequency(list, ordinal);
-        window[slot] = sum + bm25(weight, frequency, lengths[ordinal], average);
+        const length = lengths[ordinal];
+        const norm = length < NORMS ? norms[length] : lengthNorm(length, average);
+        window[slot] = sum + termScore(weight, frequency, norm);
       }
       cursor.from = i;
       if (i < to) break;
@@ -261,13 +277,14 @@ export class KeywordScorer {
     const labels = new Uint32Array(n);
     const lengths = new Uint32Array(n);
     const scores = new Float64Array(n);
+    const ordinals = new Uint32Array(n);
     for (let i = 0; i < n; i++) {
       const ordinal = met[places[i]];
+      ordinals[i] = ordinal;
       labels[i] = labelOf[ordinal];
       lengths[i] = lengthOf[ordinal];
       scores[i] = this.#sums[places[i]];
     }
-    const ordinals = Uint32Array.from(places, (place) => met[place]);
     return { labels, scores, frequencies: this.#frequencies(ordinals, terms, query.lists.length), lengths, complete };
   }
 

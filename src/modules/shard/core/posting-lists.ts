@@ -1,5 +1,6 @@
-import { assert } from '../../../kernel/assert.js';
 import { grown } from './grown.js';
+import { ChunkWriter, FIRST_CHUNK, PostingCursor, chunkAfter } from './posting-chunks.js';
+import type { PostingChains } from './posting-chunks.js';
 import { NO_BLOCK, PAGE_BITS, PAGE_MASK, SlotArena } from './slot-arena.js';
 
 /** A posting is one u32: ordinal × 64 + frequency, the frequency 63 meaning "63 or more, see the side table". */
@@ -8,8 +9,6 @@ export const FREQUENCY_MASK = (1 << FREQUENCY_BITS) - 1;
 /** Ordinals fit the bits that are left: 67 million documents of one collection in one shard. */
 export const ORDINALS_MAX = 2 ** (32 - FREQUENCY_BITS);
 
-const FIRST_CHUNK = 4;
-const LAST_CHUNK = 1024;
 const LENGTH_SATURATED = 0xffff;
 
 /**
@@ -20,7 +19,7 @@ const LENGTH_SATURATED = 0xffff;
  * Per list also what bounds a score from above: the greatest frequency and the least text length ever appended. After
  * `rewrite` dropped postings they may be looser than needed, never too tight.
  */
-export class PostingLists {
+export class PostingLists implements PostingChains {
   readonly #arena = new SlotArena();
   #heads = new Uint32Array(0);
   #tails = new Uint32Array(0);
@@ -160,7 +159,7 @@ export class PostingLists {
 
   /** Adds an empty chunk to the chain. */
   #extend(list: number): void {
-    const size = this.#heads[list] === NO_BLOCK ? FIRST_CHUNK : Math.min(this.#sizes[list] * 2, LAST_CHUNK);
+    const size = this.#heads[list] === NO_BLOCK ? FIRST_CHUNK : chunkAfter(this.#sizes[list]);
     const chunk = this.#arena.allocate(size);
     const pages = this.#arena.pages;
     pages[chunk >>> PAGE_BITS][chunk & PAGE_MASK] = NO_BLOCK;
@@ -186,13 +185,13 @@ export class PostingLists {
       this.#tails[list] = write.chunk;
       this.#sizes[list] = write.size;
       this.#rooms[list] = write.size - 1 - write.filled;
-      size = Math.min(write.size * 2, LAST_CHUNK);
+      size = chunkAfter(write.size);
     } else this.create(list);
     while (chunk !== NO_BLOCK) {
       const next = pages[chunk >>> PAGE_BITS][chunk & PAGE_MASK];
       this.#arena.release(chunk, size);
       chunk = next;
-      size = Math.min(size * 2, LAST_CHUNK);
+      size = chunkAfter(size);
     }
   }
 
@@ -200,73 +199,5 @@ export class PostingLists {
     const frequency = this.largeFrequency(list, from);
     this.#large.delete(list * ORDINALS_MAX + from);
     if (to >= 0) this.#large.set(list * ORDINALS_MAX + to, frequency);
-  }
-}
-
-/** Reads a list chunk by chunk: after `next()` answered true, its postings are `page[from]` … `page[to − 1]`. */
-export class PostingCursor {
-  page: Uint32Array = EMPTY_PAGE;
-  from = 0;
-  to = 0;
-  readonly #lists: PostingLists;
-  #chunk = NO_BLOCK;
-  #size = FIRST_CHUNK;
-  #left = 0;
-
-  constructor(lists: PostingLists) {
-    this.#lists = lists;
-  }
-
-  /** Goes before the first chunk of `list`. */
-  open(list: number): this {
-    this.#chunk = this.#lists.head(list);
-    this.#size = FIRST_CHUNK;
-    this.#left = this.#lists.count(list);
-    this.from = this.to = 0;
-    return this;
-  }
-
-  next(): boolean {
-    if (this.#left === 0) return false;
-    assert(this.#chunk !== NO_BLOCK, 'a posting list has as many chunks as its count needs');
-    const at = this.#chunk & PAGE_MASK;
-    const taken = Math.min(this.#left, this.#size - 1);
-    this.page = this.#lists.pages[this.#chunk >>> PAGE_BITS];
-    this.from = at + 1;
-    this.to = this.from + taken;
-    this.#left -= taken;
-    this.#chunk = this.page[at];
-    this.#size = Math.min(this.#size * 2, LAST_CHUNK);
-    return true;
-  }
-}
-
-const EMPTY_PAGE = new Uint32Array(0);
-
-/** Writes postings over a chain from its head on; never past what was read. */
-class ChunkWriter {
-  readonly #pages: readonly Uint32Array[];
-  /** The chunk written last and the postings in it. */
-  chunk: number;
-  size = FIRST_CHUNK;
-  filled = 0;
-  count = 0;
-
-  constructor(pages: readonly Uint32Array[], head: number) {
-    this.#pages = pages;
-    this.chunk = head;
-  }
-
-  put(posting: number): void {
-    let page = this.#pages[this.chunk >>> PAGE_BITS];
-    if (this.filled === this.size - 1) {
-      this.chunk = page[this.chunk & PAGE_MASK];
-      page = this.#pages[this.chunk >>> PAGE_BITS];
-      this.size = Math.min(this.size * 2, LAST_CHUNK);
-      this.filled = 0;
-    }
-    this.filled++;
-    page[(this.chunk & PAGE_MASK) + this.filled] = posting;
-    this.count++;
   }
 }

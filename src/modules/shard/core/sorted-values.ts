@@ -16,55 +16,50 @@ export interface Bounds<V> {
 export class SortedValues<V extends number | string> {
   #values: V[] = [];
   #sets: number[] = [];
-  #recentValues: V[] = [];
-  #recentSets: number[] = [];
+  #recent: V[] = [];
+  readonly #setOf: (value: V) => number;
+
+  /** @param setOf the number of the set of a value that was added */
+  constructor(setOf: (value: V) => number) {
+    this.#setOf = setOf;
+  }
 
   get bytes(): number {
-    return (this.#values.length + this.#recentValues.length) * 16;
+    return this.#values.length * 16 + this.#recent.length * 8;
   }
 
   /** Adds a value that is not there yet. */
-  add(value: V, set: number): void {
-    this.#recentValues.push(value);
-    this.#recentSets.push(set);
+  add(value: V): void {
+    this.#recent.push(value);
   }
 
   /** Calls `visit` with the set of every value within the bounds, in no particular order. */
   range(bounds: Bounds<V>, visit: (set: number) => void): void {
-    if (this.#recentValues.length > Math.max(RECENT_MIN, this.#values.length >>> 5)) this.#sortIn();
+    if (this.#recent.length > Math.max(RECENT_MIN, this.#values.length >>> 5)) this.#sortIn();
     const { gt, gte, lt, lte } = bounds;
     let from = gte === undefined ? 0 : this.#firstAbove(gte, true);
     if (gt !== undefined) from = Math.max(from, this.#firstAbove(gt, false));
     let to = lt === undefined ? this.#values.length : this.#firstAbove(lt, true);
     if (lte !== undefined) to = Math.min(to, this.#firstAbove(lte, false));
     for (let i = from; i < to; i++) visit(this.#sets[i]);
-    for (let i = 0; i < this.#recentValues.length; i++) {
-      const value = this.#recentValues[i];
+    for (const value of this.#recent) {
       if (
         (gt === undefined || value > gt) &&
         (gte === undefined || value >= gte) &&
         (lt === undefined || value < lt) &&
         (lte === undefined || value <= lte)
       ) {
-        visit(this.#recentSets[i]);
+        visit(this.#setOf(value));
       }
     }
   }
 
   /** Forgets the values whose set `keep` refuses. */
   retain(keep: (set: number) => boolean): void {
-    const values = [...this.#values, ...this.#recentValues];
-    const sets = [...this.#sets, ...this.#recentSets];
-    const sorted = this.#values.length;
-    this.#values = [];
-    this.#sets = [];
-    this.#recentValues = [];
-    this.#recentSets = [];
-    for (let i = 0; i < values.length; i++) {
-      if (!keep(sets[i])) continue;
-      (i < sorted ? this.#values : this.#recentValues).push(values[i]);
-      (i < sorted ? this.#sets : this.#recentSets).push(sets[i]);
-    }
+    const kept = this.#sets.map(keep);
+    this.#values = this.#values.filter((_, i) => kept[i]);
+    this.#sets = this.#sets.filter((_, i) => kept[i]);
+    this.#recent = this.#recent.filter((value) => keep(this.#setOf(value)));
   }
 
   /** The first sorted place whose value is above `bound`, or, inclusive, at or above it. */
@@ -81,26 +76,30 @@ export class SortedValues<V extends number | string> {
   }
 
   #sortIn(): void {
-    const recent = this.#recentValues.map((value, i) => ({ value, set: this.#recentSets[i] }));
-    recent.sort((a, b) => (a.value < b.value ? -1 : a.value > b.value ? 1 : 0));
     const values: V[] = [];
     const sets: number[] = [];
     let at = 0;
-    for (const { value, set } of recent) {
-      for (; at < this.#values.length && this.#values[at] < value; at++) {
+    const sortedUpTo = (end: number): void => {
+      for (; at < end; at++) {
         values.push(this.#values[at]);
         sets.push(this.#sets[at]);
       }
+    };
+    for (const value of ascending(this.#recent)) {
+      if (at < this.#values.length && this.#values[at] < value) sortedUpTo(this.#firstAbove(value, true));
       values.push(value);
-      sets.push(set);
+      sets.push(this.#setOf(value));
     }
-    for (; at < this.#values.length; at++) {
-      values.push(this.#values[at]);
-      sets.push(this.#sets[at]);
-    }
+    sortedUpTo(this.#values.length);
     this.#values = values;
     this.#sets = sets;
-    this.#recentValues = [];
-    this.#recentSets = [];
+    this.#recent = [];
   }
+}
+
+/** Sorted without a comparator, several times faster: numbers as a typed array, texts by code units, as ever. */
+function ascending<V extends number | string>(values: readonly V[]): Iterable<V> {
+  return typeof values[0] === 'number'
+    ? (Float64Array.from(values as readonly number[]).sort() as Iterable<number> as Iterable<V>)
+    : [...values].sort();
 }
