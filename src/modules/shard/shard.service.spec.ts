@@ -289,7 +289,7 @@ describe('ShardService', () => {
     await expect(service.open(0, [spec])).rejects.toThrow(LogDamagedError);
     await service.open(1, [spec]);
     expect((await service.search(keyword('red', [0, 1]))).map(({ failed }) => failed)).toEqual(['FAULTED', undefined]);
-    expect(service.failure(0)).toEqual({ reason: 'FAULTED', detail: expect.stringContaining('entry 3') });
+    expect(service.failure(0)).toEqual({ reason: 'FAULTED', detail: expect.stringContaining('offset 3') });
     await expect(service.apply(0, logs[0].bytes)).rejects.toThrow('faulted');
     log.flipByte(0, 3, 60);
     expect(await service.open(0, [spec])).toMatchObject({ replayed: 5 });
