@@ -21,6 +21,8 @@ export const LIMITS = {
   efMax: 4_096,
   /** Bytes of a search text in UTF-8. */
   searchTextBytesMax: 32 * 1024,
+  /** Distinct terms of a search text times candidates of a shard: 16 MiB of term frequencies in an answer. */
+  termCandidatesMax: 4 * 1024 * 1024,
   /** Bytes of the metadata of one document, as JSON in UTF-8. */
   metadataBytesMax: 64 * 1024,
   /** Nesting of metadata: objects and arrays. */

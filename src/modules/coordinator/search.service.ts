@@ -1,4 +1,5 @@
 import { NodeError } from '../../kernel/errors.js';
+import { LIMITS } from '../../kernel/limits.js';
 import { versionText } from '../../kernel/version.js';
 import type { Metrics } from '../../platform/metrics/metrics.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
@@ -156,6 +157,13 @@ class Query {
       shards: map.shardCount,
       exact: request.exact,
     });
+    // A shard answers a frequency for each term of each candidate.
+    if (this.#terms.length * this.#plan.shardSize > LIMITS.termCandidatesMax) {
+      throw new NodeError(
+        'LIMIT_EXCEEDED',
+        `\`text\` has ${this.#terms.length} distinct terms, too many for ${this.#plan.shardSize} candidates: shorten it, or ask for fewer results`,
+      );
+    }
   }
 
   async run(): Promise<SearchAnswer> {
