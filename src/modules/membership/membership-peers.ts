@@ -1,0 +1,69 @@
+import type { NodeUuid } from '../../kernel/peer.js';
+import type { NodeLoad, NodeRecord } from './core/node-record.js';
+
+/** A node says it is alive, and the answer says the same of the other: heard means answered (replication 5.1, 8.3). */
+export interface Heartbeat {
+  /** '' while the node belongs to no cluster. */
+  readonly clusterId: string;
+  readonly self: NodeRecord;
+  readonly load: NodeLoad;
+  /** Digest of the sender's view; a mismatch triggers an exchange. */
+  readonly viewDigest: string;
+  readonly mapEpoch: number;
+  /** Opaque to membership: what the sender's shards hold (replication's ShardPosition, encoded by the driver). */
+  readonly positions: Uint8Array;
+}
+
+/** "Who are you?": asked of seeds before anything else (replication 9.2). */
+export interface Introduction {
+  readonly nodeId: string;
+  readonly nodeUuid: NodeUuid;
+  readonly bootCount: number;
+  /** '' when it belongs to none. */
+  readonly clusterId: string;
+  /** A cluster of one node without documents, in its first boot: gives way to an older one. */
+  readonly provisional: boolean;
+  /** Wall clock of the bootstrap: of two provisional clusters the older stays. */
+  readonly bootstrappedMs: number;
+  readonly protocolMin: number;
+  readonly protocolMax: number;
+  readonly version: string;
+}
+
+export interface JoinRequest {
+  readonly record: NodeRecord;
+  readonly bootCount: number;
+}
+
+export type JoinAnswer =
+  /** Registered in the map; `records` is the view, so that the newcomer knows everybody at once. */
+  | { readonly kind: 'joined'; readonly clusterId: string; readonly records: readonly NodeRecord[] }
+  /** The map cannot change now (no majority, no primary yet): ask again. */
+  | { readonly kind: 'later'; readonly detail: string }
+  | {
+      readonly kind: 'refused';
+      readonly reason: 'DUPLICATE_NODE_ID' | 'FOREIGN_CLUSTER' | 'PROTOCOL';
+      readonly detail: string;
+    };
+
+/** The way to other nodes for membership, by address: a node is not known by uuid before it answered. */
+export interface MembershipPeers {
+  introduce(address: string, self: Introduction, timeoutMs: number): Promise<Introduction>;
+  join(address: string, request: JoinRequest, timeoutMs: number): Promise<JoinAnswer>;
+  heartbeat(address: string, beat: Heartbeat, timeoutMs: number): Promise<Heartbeat>;
+  /** Sends records and gets the other's: a merge on both sides. */
+  exchange(
+    address: string,
+    clusterId: string,
+    records: readonly NodeRecord[],
+    timeoutMs: number,
+  ): Promise<readonly NodeRecord[]>;
+}
+
+/** What a node answers other nodes; implemented by MembershipService, called by the gRPC handlers and the simulator. */
+export interface MembershipServer {
+  onIntroduce(other: Introduction): Introduction;
+  onJoin(request: JoinRequest): Promise<JoinAnswer>;
+  onHeartbeat(beat: Heartbeat): Heartbeat;
+  onExchange(clusterId: string, records: readonly NodeRecord[]): readonly NodeRecord[];
+}
