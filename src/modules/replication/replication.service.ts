@@ -4,11 +4,13 @@ import type { Clock } from '../../kernel/clock.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { Hasher } from '../../kernel/hasher.js';
 import { META_SHARD } from '../../kernel/ids.js';
+import { PROTOCOL } from '../../kernel/peer.js';
 import type { Random } from '../../kernel/random.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
 import { idempotencyKey } from '../log/core/keys.js';
 import { LogDamagedError, StorageFailedError, type LogStore } from '../log/log-store.js';
 import type { ClusterMap, Collection } from '../ring/core/map.js';
+import { mustRegister } from '../ring/core/node-operations.js';
 import type { CollectionSpec } from '../shard/core/search.js';
 import type { DocumentRow, ShardCounters } from '../shard/core/rows.js';
 import type { ShardService } from '../shard/shard.service.js';
@@ -204,7 +206,13 @@ export class ReplicationService {
     if (stored !== undefined) this.map.accept(stored);
     const replica = await this.#reign(META_SHARD, identity, stored);
     this.map.attach(replica);
-    const node = { nodeId: this.#config.nodeId, nodeUuid: toHex(identity.nodeUuid), address: this.#config.advertise };
+    const node = {
+      nodeId: this.#config.nodeId,
+      nodeUuid: toHex(identity.nodeUuid),
+      address: this.#config.advertise,
+      protocolMin: PROTOCOL.min,
+      protocolMax: PROTOCOL.max,
+    };
     if (stored === undefined) {
       const { shardCount, replicaCount, writeConsistency, partitionMode, rebalanceGraceMs } = this.#config;
       await this.map.change({
@@ -225,9 +233,7 @@ export class ReplicationService {
       });
       return;
     }
-    const known = stored.nodes.find((candidate) => candidate.nodeUuid === node.nodeUuid);
-    if (known?.nodeId !== node.nodeId || known.address !== node.address)
-      await this.map.change({ kind: 'register', node });
+    if (mustRegister(stored, node)) await this.map.change({ kind: 'register', node });
   }
 
   async #openShard(shard: number, identity: NodeIdentity): Promise<void> {
