@@ -89,7 +89,6 @@ const RETRY_AFTER_MS = 100;
 export const INDEX_WAIT_MS = 2_000;
 /** Names of the shard's own records (`m!`, see log/core/keys.ts) that a leader writes. */
 export const COUNTERS_ROW = 'counters';
-export const PROMISE_ROW = 'promise';
 export const MAP_ROW = 'map';
 
 /** Copies a leader can make durable by itself. */
@@ -197,14 +196,11 @@ export class Leader {
   }
 
   #begin(wallMs: number, opId: Uint8Array): readonly LeaderEffect[] {
-    const { shard, epoch } = this.#options;
+    const { epoch } = this.#options;
     const entry = this.#append('BARRIER', 0, '', new Uint8Array(0), opId, this.#tick(wallMs));
     this.#tally.supersede(entry.bytes.length);
     // The promise to refuse lower epochs goes down with the first entry of this one (1.2, 5.4).
-    const promise = new Uint8Array(24);
-    new DataView(promise.buffer).setBigUint64(0, BigInt(epoch.num));
-    promise.set(epoch.uuid, 8);
-    return [this.#batch([entry], [{ key: shardKey(shard, PROMISE_ROW), value: promise }])];
+    return [this.#batch([entry], [], epoch)];
   }
 
   #propose(proposals: readonly Proposal[], wallMs: number, monotonicMs: number): readonly LeaderEffect[] {
@@ -406,10 +402,11 @@ export class Leader {
     return { offset: entry.offset, epoch, chain, bytes };
   }
 
-  #batch(entries: readonly AppendEntry[], rows: readonly RowChange[]): LeaderEffect {
+  #batch(entries: readonly AppendEntry[], rows: readonly RowChange[], promise?: Epoch): LeaderEffect {
     const { shard } = this.#options;
     const counters: RowChange = { key: shardKey(shard, COUNTERS_ROW), value: encodeCounters(this.#tally.value()) };
-    return { kind: 'append', batch: { shard, entries, rows: [...rows, counters] }, tail: this.#tail };
+    const batch = { shard, entries, rows: [...rows, counters], ...(promise === undefined ? {} : { promise }) };
+    return { kind: 'append', batch, tail: this.#tail };
   }
 
   #persisted(offset: number, monotonicMs: number): readonly LeaderEffect[] {
