@@ -50,6 +50,8 @@ export interface Introduction {
   readonly protocolMin: number;
   readonly protocolMax: number;
   readonly version: string;
+  /** `host:port` at which it is asked: who gives way to another cluster must know where to find it. */
+  readonly grpcAddress: string;
 }
 
 export interface JoinRequest {
