@@ -4,10 +4,11 @@ import type { ErrorCode } from './errors.js';
 export type NodeUuid = string;
 
 /**
- * Why a peer gave no answer. REFUSED: nobody listens there (the process is gone). TIMEOUT: silence. RESET: the connection
- * broke while it was asked. REJECTED: it answered, and the answer is no; `code` says which no.
+ * Why a peer gave no answer. REFUSED: nobody listens there (the process is gone). UNRESOLVED: its host name means nothing
+ * (now). TIMEOUT: silence. RESET: the connection broke while it was asked. REJECTED: it answered, and the answer is no;
+ * `code` says which no.
  */
-export type PeerFailure = 'REFUSED' | 'TIMEOUT' | 'RESET' | 'REJECTED';
+export type PeerFailure = 'REFUSED' | 'UNRESOLVED' | 'TIMEOUT' | 'RESET' | 'REJECTED';
 
 /** A question to a peer that was not answered. */
 export class PeerError extends Error {
