@@ -62,9 +62,6 @@ export interface ReplicationEvents {
   streamed(shard: number, entries: number, bytes: number): void;
 }
 
-/** Whether a node without a map makes a cluster, or was taken into one and will be told its map (replication 9.2). */
-export type Entrance = { readonly kind: 'create'; readonly clusterId: string } | { readonly kind: 'joined' };
-
 /** Shards opened side by side at start: enough to keep the index threads busy. */
 const OPEN_AT_ONCE = 4;
 /** Payload bytes of writes in flight on the node (replication 3). */
@@ -125,29 +122,46 @@ export class ReplicationService implements ReplicaServer {
     return this.#identity;
   }
 
-  /** Whether this disk belongs to a cluster already. */
-  get hasMap(): boolean {
-    return this.map.known;
-  }
-
-  /**
-   * Opens everything; resolves when the map is known and every local copy is open or known to be faulted.
-   * @param entrance absent when there is a map already
-   */
-  async start(entrance: Entrance | undefined, address: string): Promise<void> {
-    const { log, logger } = this.#ports;
+  /** Opens the copy of the map; what it was cut off from it follows from its primary. A node that founds a cluster reigns. */
+  async openMap(founder: boolean): Promise<void> {
+    const { log } = this.#ports;
     const damage = log.openDamages().find((found) => found.shard === META_SHARD);
     if (damage !== undefined)
       throw new StorageFailedError(
         `the log of the map is damaged at offset ${damage.offset} (${damage.problem}); restore a backup`,
       );
-    if (entrance?.kind === 'create') this.#founders = [this.#self];
+    if (founder) this.#founders = [this.#self];
     await this.#open(META_SHARD);
     this.map.attach(this);
     this.#tick();
-    if (entrance?.kind === 'create') await this.#bootstrap(entrance.clusterId, address);
-    else await this.map.wait();
-    const map = this.map.current();
+    if (founder) await this.#untilReigning(META_SHARD);
+  }
+
+  /** Makes the map of a new cluster of this node alone (replication 9.2); after `openMap`. */
+  async found(clusterId: string, address: string): Promise<void> {
+    const { shardCount, replicaCount, writeConsistency, partitionMode, rebalanceGraceMs } = this.#config;
+    await this.map.change({
+      kind: 'bootstrap',
+      clusterId,
+      shardCount,
+      settings: { replicaCount, writeConsistency, partitionMode, rebalanceGraceMs },
+      node: this.registration(address),
+      defaults: {
+        similarity: this.#config.similarity,
+        hnsw: {
+          m: this.#config.hnswM,
+          efConstruction: this.#config.hnswEfConstruction,
+          efSearch: this.#config.hnswEfSearch,
+        },
+        ...(this.#config.dimensions === undefined ? {} : { dimensions: this.#config.dimensions }),
+      },
+    });
+  }
+
+  /** Opens the copies the map wants here; resolves when every one is open or known to be faulted. */
+  async openShards(): Promise<void> {
+    const { logger } = this.#ports;
+    const map = await this.map.wait();
     if (map.shardCount !== this.#config.shardCount) {
       logger.info(
         { configured: this.#config.shardCount, actual: map.shardCount },
@@ -382,27 +396,6 @@ export class ReplicationService implements ReplicaServer {
   }
 
   // ---- opening
-
-  async #bootstrap(clusterId: string, address: string): Promise<void> {
-    await this.#untilReigning(META_SHARD);
-    const { shardCount, replicaCount, writeConsistency, partitionMode, rebalanceGraceMs } = this.#config;
-    await this.map.change({
-      kind: 'bootstrap',
-      clusterId,
-      shardCount,
-      settings: { replicaCount, writeConsistency, partitionMode, rebalanceGraceMs },
-      node: this.registration(address),
-      defaults: {
-        similarity: this.#config.similarity,
-        hnsw: {
-          m: this.#config.hnswM,
-          efConstruction: this.#config.hnswEfConstruction,
-          efSearch: this.#config.hnswEfSearch,
-        },
-        ...(this.#config.dimensions === undefined ? {} : { dimensions: this.#config.dimensions }),
-      },
-    });
-  }
 
   /** What this node says of itself to the map. */
   registration(address: string): NodeRegistration {

@@ -14,7 +14,9 @@ import {
   entryOffset,
   entryOp,
   entryPayload,
+  entryShard,
   entryVersion,
+  verifyEntry,
 } from '../log/core/entry-codec.js';
 import { documentKey, idempotencyKey, loosePrefix, shardKey } from '../log/core/keys.js';
 import { verifyEntries } from '../log/core/received-entries.js';
@@ -129,7 +131,6 @@ interface FollowerLink {
  */
 export class ShardReplica {
   readonly shard: number;
-  readonly #self: NodeUuid;
   readonly #ports: ReplicaPorts;
   readonly #replica: Replica;
   readonly #waiting = new Map<number, (outcome: WriteOutcome) => void>();
@@ -144,9 +145,8 @@ export class ShardReplica {
   #fault: Error | undefined;
   #closed = false;
 
-  private constructor(shard: number, self: NodeUuid, replica: Replica, ports: ReplicaPorts) {
+  private constructor(shard: number, replica: Replica, ports: ReplicaPorts) {
     this.shard = shard;
-    this.#self = self;
     this.#replica = replica;
     this.#ports = ports;
   }
@@ -178,7 +178,7 @@ export class ShardReplica {
       map: shard === META_SHARD ? await storedMap(ports.log, state.tail) : undefined,
       openedMs: ports.clock.monotonicMs(),
     });
-    const driver = new ShardReplica(shard, self, replica, ports);
+    const driver = new ShardReplica(shard, replica, ports);
     driver.tick();
     return driver;
   }
@@ -377,7 +377,9 @@ export class ShardReplica {
     const prevChain = request.from - 1 === start.offset ? start.chain : await this.#chainAt(request.from - 1);
     assert(prevChain !== undefined, 'an entry above the start has a chain');
     const entries =
-      request.from > tail ? [] : await log.scan(this.shard, request.from, 5_000, Math.min(request.bytesMax, 1024 * 1024));
+      request.from > tail
+        ? []
+        : await log.scan(this.shard, request.from, 5_000, Math.min(request.bytesMax, 1024 * 1024));
     return { entries, prevChain };
   }
 
@@ -448,7 +450,9 @@ export class ShardReplica {
         for (const ticket of [...this.#links.keys()]) this.#dropLink(ticket, true);
         return;
       case 'loadLoose':
-        this.#guard(this.#eachLoose((entries) => this.#run({ kind: 'loose', entries, stored: this.#storedRows(entries) })));
+        this.#guard(
+          this.#eachLoose((entries) => this.#run({ kind: 'loose', entries, stored: this.#storedRows(entries) })),
+        );
         return;
       case 'announce':
         peers.announce(effect.leader);
@@ -720,7 +724,10 @@ export class ShardReplica {
         const { hasher } = this.#ports;
         // What is offered comes from another branch: each entry stands for itself.
         const stored = this.#storedRows(offer.entries);
-        if (documentProblem(offer.entries) !== undefined || !offersHold(hasher, this.shard, offer.entries)) {
+        const whole = offer.entries.every(
+          (entry) => verifyEntry(entry, hasher) === undefined && entryShard(entry) === this.shard,
+        );
+        if (!whole || documentProblem(offer.entries) !== undefined) {
           this.#dropLink(ticket, true);
           return;
         }
@@ -814,7 +821,10 @@ export class ShardReplica {
 }
 
 /** The end of a log and everything kept with it, as stored. */
-async function storedEnd(log: LogStore, shard: number): Promise<Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>> {
+async function storedEnd(
+  log: LogStore,
+  shard: number,
+): Promise<Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>> {
   const { tail, chain, start, history, generation } = log.state(shard);
   let loose = 0;
   let after: Uint8Array | undefined;

@@ -4,7 +4,7 @@ import type { Hasher } from '../../../kernel/hasher.js';
 import { ChainWalk } from '../core/chain-walk.js';
 import type { DamageReport } from '../core/chain-walk.js';
 import { entryChain, verifyEntry } from '../core/entry-codec.js';
-import { documentPrefix, entryKey, entryPrefix, FIRST_GENERATION, idempotencyPrefix, shardKey } from '../core/keys.js';
+import { documentPrefix, entryKey, entryPrefix, idempotencyPrefix, shardKey } from '../core/keys.js';
 import {
   encodeCut,
   encodeGenerations,

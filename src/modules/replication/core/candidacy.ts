@@ -64,14 +64,7 @@ export class Candidacy {
     return this.#grants.has(node);
   }
 
-  decide(
-    self: NodeUuid,
-    own: LogEnd,
-    set: ShardSet,
-    strict: boolean,
-    peers: PeerView,
-    nowMs: number,
-  ): Decision {
+  decide(self: NodeUuid, own: LogEnd, set: ShardSet, strict: boolean, peers: PeerView, nowMs: number): Decision {
     if (!set.members.includes(self)) return { kind: 'give up' };
     const granted = set.members.filter((node) => node === self || this.#grants.has(node)).length;
     const waitedMs = nowMs - this.startedMs;
@@ -91,14 +84,7 @@ export class Candidacy {
   }
 
   /** Available mode: every other member granted, is gone, refused the connection, or was waited for long enough. */
-  #settled(
-    self: NodeUuid,
-    set: ShardSet,
-    granted: number,
-    peers: PeerView,
-    nowMs: number,
-    waitedMs: number,
-  ): boolean {
+  #settled(self: NodeUuid, set: ShardSet, granted: number, peers: PeerView, nowMs: number, waitedMs: number): boolean {
     let lately = false;
     let missing = false;
     for (const node of set.members) {

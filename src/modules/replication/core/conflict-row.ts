@@ -1,6 +1,13 @@
 import { toHex, utf8 } from '../../../kernel/bytes.js';
 import { versionText } from '../../../kernel/version.js';
-import { entryCollectionId, entryEpoch, entryId, entryOffset, entryOp, entryVersion } from '../../log/core/entry-codec.js';
+import {
+  entryCollectionId,
+  entryEpoch,
+  entryId,
+  entryOffset,
+  entryOp,
+  entryVersion,
+} from '../../log/core/entry-codec.js';
 import type { RowChange } from '../../log/log-store.js';
 
 /** A write that lost against a higher version when two branches were merged (replication 6.4). */

@@ -2,7 +2,16 @@ import type { Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import type { AppendBatch } from '../../log/log-store.js';
 import type { ClusterMap } from '../../ring/core/map.js';
-import type { FenceAnswer, FenceRequest, Hello, HelloAnswer, Offer, ProbeRequest, PullRequest, ShardLeader } from './protocol.js';
+import type {
+  FenceAnswer,
+  FenceRequest,
+  Hello,
+  HelloAnswer,
+  Offer,
+  ProbeRequest,
+  PullRequest,
+  ShardLeader,
+} from './protocol.js';
 import type { Reply } from './write.js';
 
 /** What a replica asks of its driver; performed in order (architecture, the core contract). */
@@ -20,7 +29,11 @@ export type ReplicaEffect =
   /** Rows of a dropped collection may be deleted. */
   | { readonly kind: 'sweep'; readonly collectionId: number }
   /** A write lost against a higher version on another branch (6.4): its entry, or where it lies in this log. */
-  | { readonly kind: 'conflict'; readonly loser: Uint8Array | number; readonly winner: { readonly versionText: string } }
+  | {
+      readonly kind: 'conflict';
+      readonly loser: Uint8Array | number;
+      readonly winner: { readonly versionText: string };
+    }
   // Follower
   | { readonly kind: 'follow'; readonly to: NodeUuid; readonly hello: Hello }
   | { readonly kind: 'unfollow' }

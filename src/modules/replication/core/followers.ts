@@ -88,7 +88,9 @@ export class Followers {
     return set.members.filter((node) => {
       const follower = this.#byNode.get(node);
       if (follower?.caughtUpMs === undefined) return false;
-      return nowMs - follower.caughtUpMs <= IN_SYNC_MS + heartbeatMs && nowMs - follower.heardMs <= IN_SYNC_MS + heartbeatMs;
+      return (
+        nowMs - follower.caughtUpMs <= IN_SYNC_MS + heartbeatMs && nowMs - follower.heardMs <= IN_SYNC_MS + heartbeatMs
+      );
     });
   }
 

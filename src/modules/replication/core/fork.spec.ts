@@ -4,7 +4,10 @@ import { NO_EPOCH, sameEpoch, type EpochStart } from '../../../kernel/epoch.js';
 import { compareEnds, epochAt, forkOf, type Branch } from './fork.js';
 
 const uuid = (byte: number): Uint8Array => new Uint8Array(16).fill(byte);
-const branch = (lastOffset: number, ...reigns: readonly (readonly [num: number, by: number, start: number])[]): Branch => ({
+const branch = (
+  lastOffset: number,
+  ...reigns: readonly (readonly [num: number, by: number, start: number])[]
+): Branch => ({
   lastOffset,
   history: reigns.map(([num, by, start]): EpochStart => ({ epoch: { num, uuid: uuid(by) }, start })),
 });

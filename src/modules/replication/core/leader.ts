@@ -146,7 +146,12 @@ export class Leader {
   }
 
   /** Logs that a branch is merged as a whole: its positions are part of this log from now on (7.2). */
-  merged(branch: readonly { readonly epoch: Epoch; readonly end: number }[], wallMs: number, opId: Uint8Array, out: Out): void {
+  merged(
+    branch: readonly { readonly epoch: Epoch; readonly end: number }[],
+    wallMs: number,
+    opId: Uint8Array,
+    out: Out,
+  ): void {
     const payload = new TextEncoder().encode(
       JSON.stringify(branch.map(({ epoch, end }) => ({ num: epoch.num, uuid: toHex(epoch.uuid), end }))),
     );
@@ -445,7 +450,14 @@ export class Leader {
 
   #wait(proposal: Proposal, result: OperationRow, nowMs: number): void {
     const { ticket, level } = proposal;
-    const pending: Pending = { ticket, offset: result.offset, level, result, proposedMs: nowMs, durableAtMs: undefined };
+    const pending: Pending = {
+      ticket,
+      offset: result.offset,
+      level,
+      result,
+      proposedMs: nowMs,
+      durableAtMs: undefined,
+    };
     // Ascending by offset: a retry of an earlier entry goes before younger ones.
     let at = this.#pending.length;
     while (at > 0 && this.#pending[at - 1].offset > pending.offset) at--;

@@ -1,5 +1,6 @@
 import { assert } from '../../../kernel/assert.js';
-import { applyMapOperation, type MapOperation, type MapResult } from '../../ring/core/map-operations.js';
+import { applyMapOperation, type MapOperation } from '../../ring/core/map-operations.js';
+import type { MapResult } from '../../ring/core/map-result.js';
 import type { ClusterMap } from '../../ring/core/map.js';
 
 /** A MAP entry that is in the log and not yet known to be agreed. */

@@ -29,7 +29,9 @@ describe('positions in a heartbeat', () => {
   it('survive the way there', () => {
     fc.assert(
       fc.property(fc.uniqueArray(position, { selector: ({ shard }) => shard, maxLength: 9 }), (positions) => {
-        expect([...(decodePositions(encodePositions(positions)) ?? new Map<number, ShardPosition>()).values()]).toEqual(positions);
+        expect([...(decodePositions(encodePositions(positions)) ?? new Map<number, ShardPosition>()).values()]).toEqual(
+          positions,
+        );
       }),
     );
   });

@@ -64,7 +64,14 @@ export function decodePositions(bytes: Uint8Array): ReadonlyMap<number, ShardPos
     const leader = toHex(uuid());
     const setEpoch = number();
     const lastEpoch = epoch();
-    const [lastOffset, durable, applied, loose, documents, lagMs] = [number(), number(), number(), number(), number(), number()];
+    const [lastOffset, durable, applied, loose, documents, lagMs] = [
+      number(),
+      number(),
+      number(),
+      number(),
+      number(),
+      number(),
+    ];
     const numbers = [led.num, setEpoch, lastEpoch.num, lastOffset, durable, applied, loose, documents, lagMs];
     if (role === undefined || !numbers.every((value) => Number.isSafeInteger(value))) return undefined;
     positions.set(shard, {

@@ -1,6 +1,13 @@
 import { assert, unreachable } from '../../../kernel/assert.js';
 import { equalBytes, fromHex } from '../../../kernel/bytes.js';
-import { compareEpochs, EPOCH_LEAP_MAX, NO_EPOCH, sameEpoch, type Epoch, type EpochStart } from '../../../kernel/epoch.js';
+import {
+  compareEpochs,
+  EPOCH_LEAP_MAX,
+  NO_EPOCH,
+  sameEpoch,
+  type Epoch,
+  type EpochStart,
+} from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import { entryCollectionId, entryOffset, entryOp, entryPayload } from '../../log/core/entry-codec.js';
 import { shardKey } from '../../log/core/keys.js';
@@ -65,7 +72,13 @@ export interface ReplicaOptions {
 }
 
 export type ReplicaInput =
-  | { readonly kind: 'tick'; readonly now: Now; readonly peers: PeerView; readonly plan: CopyPlan; readonly opId: Uint8Array }
+  | {
+      readonly kind: 'tick';
+      readonly now: Now;
+      readonly peers: PeerView;
+      readonly plan: CopyPlan;
+      readonly opId: Uint8Array;
+    }
   | { readonly kind: 'propose'; readonly now: Now; readonly proposals: readonly Proposal[] }
   /** Everything up to the offset is durable here. */
   | { readonly kind: 'persisted'; readonly offset: number; readonly now: Now }
@@ -98,7 +111,11 @@ export type ReplicaInput =
   /** The primary asks to be relieved (5.7). */
   | { readonly kind: 'takeOver'; readonly epoch: Epoch; readonly now: Now }
   /** The log was cut, or a snapshot took its place; this is how it ends now. */
-  | { readonly kind: 'replaced'; readonly log: Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>; readonly now: Now }
+  | {
+      readonly kind: 'replaced';
+      readonly log: Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>;
+      readonly now: Now;
+    }
   // As a primary
   | {
       readonly kind: 'hello';
@@ -119,7 +136,11 @@ export type ReplicaInput =
     }
   | { readonly kind: 'linkEnded'; readonly link: number }
   /** The loose rows of this replica itself, which now reigns. */
-  | { readonly kind: 'loose'; readonly entries: readonly Uint8Array[]; readonly stored: readonly (Uint8Array | undefined)[] }
+  | {
+      readonly kind: 'loose';
+      readonly entries: readonly Uint8Array[];
+      readonly stored: readonly (Uint8Array | undefined)[];
+    }
   // Elections
   | { readonly kind: 'probed'; readonly round: number; readonly alive: boolean; readonly now: Now }
   | {
@@ -131,7 +152,13 @@ export type ReplicaInput =
       readonly now: Now;
       readonly opId: Uint8Array;
     }
-  | { readonly kind: 'fence'; readonly ticket: number; readonly from: NodeUuid; readonly request: FenceRequest; readonly now: Now }
+  | {
+      readonly kind: 'fence';
+      readonly ticket: number;
+      readonly from: NodeUuid;
+      readonly request: FenceRequest;
+      readonly now: Now;
+    }
   | {
       readonly kind: 'pulled';
       readonly epoch: Epoch;
@@ -514,8 +541,7 @@ export class Replica {
     const { self, openedMs, times } = this.#options;
     const alone = this.set.members.length === 1;
     const leader = this.#leader;
-    if (leader === undefined || this.#noPrimary || leader.node === self)
-      return alone || nowMs - openedMs >= SETTLE_MS;
+    if (leader === undefined || this.#noPrimary || leader.node === self) return alone || nowMs - openedMs >= SETTLE_MS;
     if (this.#session?.phase === 'streaming' && nowMs - this.#session.heardMs < FRESH_MS) return false;
     const facts = this.#peers.get(leader.node);
     if (facts === undefined) return nowMs - openedMs >= times.failoverAfterMs;
@@ -523,7 +549,11 @@ export class Replica {
     const { position } = facts;
     if (facts.live && position !== undefined) {
       // It lives and says that it does not reign: it was restarted, or gave way.
-      if (position.role !== 'primary' && this.#session === undefined && compareEpochs(position.epoch, leader.epoch) <= 0)
+      if (
+        position.role !== 'primary' &&
+        this.#session === undefined &&
+        compareEpochs(position.epoch, leader.epoch) <= 0
+      )
         return true;
     }
     const heardMs = Math.max(facts.heardMs, this.#session?.heardMs ?? -Infinity);
@@ -635,7 +665,8 @@ export class Replica {
   #followEntries(entries: readonly Uint8Array[], stored: readonly (Uint8Array | undefined)[], out: Out): void {
     out.push({ kind: 'append', batch: this.#log.follow(entries, stored), tail: this.#log.tail });
     for (const entry of entries)
-      if (entryOp(entry) === 'MAP') this.#options.map?.logged(entryOffset(entry), decodeMapOperation(entryPayload(entry)));
+      if (entryOp(entry) === 'MAP')
+        this.#options.map?.logged(entryOffset(entry), decodeMapOperation(entryPayload(entry)));
   }
 
   #offerLoose(session: FollowSession, out: Out): void {
@@ -766,7 +797,8 @@ export class Replica {
     }
     const { epoch } = reign;
     const fork = forkOf(this.#log.end(), hello);
-    const whole = fork === hello.lastOffset && (fork === 0 || (chainThere !== undefined && equalBytes(chainThere, hello.chain)));
+    const whole =
+      fork === hello.lastOffset && (fork === 0 || (chainThere !== undefined && equalBytes(chainThere, hello.chain)));
     if (whole && fork >= this.#log.start) {
       this.#followers.accept(link, hello.nodeUuid, hello.lastOffset, now.monotonicMs);
       out.push({ kind: 'welcome', link, answer: { kind: 'accept', epoch, from: fork + 1 } });
@@ -775,7 +807,11 @@ export class Replica {
     }
     const damaged = fork === hello.lastOffset && !whole && fork >= this.#log.start;
     if (fork < this.#log.start || fork < hello.start || damaged) {
-      out.push({ kind: 'welcome', link, answer: { kind: 'snapshot', epoch, fork: damaged ? 0 : fork, at: this.#log.end() } });
+      out.push({
+        kind: 'welcome',
+        link,
+        answer: { kind: 'snapshot', epoch, fork: damaged ? 0 : fork, at: this.#log.end() },
+      });
       return;
     }
     out.push({ kind: 'welcome', link, answer: { kind: 'diverged', epoch, fork } });
@@ -789,13 +825,7 @@ export class Replica {
     this.#proceedTransfer(now.monotonicMs, out);
   }
 
-  #offered(
-    offer: Offer,
-    stored: readonly (Uint8Array | undefined)[],
-    now: Now,
-    opId: Uint8Array,
-    out: Out,
-  ): void {
+  #offered(offer: Offer, stored: readonly (Uint8Array | undefined)[], now: Now, opId: Uint8Array, out: Out): void {
     const reign = this.#reign;
     if (reign === undefined) return;
     reign.merge(offer.entries, stored, false, out);
@@ -844,8 +874,7 @@ export class Replica {
     if (this.#reign !== undefined || leader.node === this.#options.self) return;
     this.#leader = leader;
     this.#noPrimary = false;
-    if (this.#candidacy !== undefined && compareEpochs(leader.epoch, this.#candidacy.epoch) > 0)
-      this.#giveUp(now, out);
+    if (this.#candidacy !== undefined && compareEpochs(leader.epoch, this.#candidacy.epoch) > 0) this.#giveUp(now, out);
     if (this.#session !== undefined && this.#session.phase !== 'cutting' && this.#session.to !== leader.node) {
       out.push({ kind: 'unfollow' });
       this.#session = undefined;
@@ -1011,7 +1040,11 @@ export class Replica {
     }
     candidacy.phase = 'pulling';
     const { shard } = this.#options;
-    out.push({ kind: 'pull', to: adopting.from, request: { shard, epoch, from: this.#log.tail + 1, bytesMax: PULL_BYTES } });
+    out.push({
+      kind: 'pull',
+      to: adopting.from,
+      request: { shard, epoch, from: this.#log.tail + 1, bytesMax: PULL_BYTES },
+    });
   }
 
   #pulled(input: Extract<ReplicaInput, { kind: 'pulled' }>, out: Out): void {
@@ -1067,7 +1100,10 @@ export class Replica {
   #announce(reign: Leader, out: Out): void {
     if (this.#announced || this.#log.durable < reign.barrier) return;
     this.#announced = true;
-    out.push({ kind: 'announce', leader: { shard: this.#options.shard, epoch: reign.epoch, node: this.#options.self } });
+    out.push({
+      kind: 'announce',
+      leader: { shard: this.#options.shard, epoch: reign.epoch, node: this.#options.self },
+    });
   }
 
   #stepDown(detail: string, out: Out): void {
@@ -1089,7 +1125,8 @@ export class Replica {
     this.#saw(request.epoch.num);
     if (this.#faulted !== undefined) return this.#refuse(ticket, 'FAULTED', out);
     if (request.epoch.num > this.#numSeen) return this.#refuse(ticket, 'PROMISED', out);
-    if (!this.#options.strict && request.set.mapEpoch < this.set.mapEpoch) return this.#refuse(ticket, 'SET_NEWER', out);
+    if (!this.#options.strict && request.set.mapEpoch < this.set.mapEpoch)
+      return this.#refuse(ticket, 'SET_NEWER', out);
     const order = compareEpochs(request.epoch, this.#promised);
     if (order < 0) return this.#refuse(ticket, 'PROMISED', out);
     // Its own grant repeated is granted again.
@@ -1102,7 +1139,12 @@ export class Replica {
       if (this.#reign !== undefined && this.couldAcknowledge(this.#reign.epoch, now.monotonicMs))
         return this.#refuse(ticket, 'PRIMARY_LIVES', out);
       const leader = this.leader;
-      if (this.#reign === undefined && leader !== undefined && leader.node !== from && leader.node !== this.#options.self) {
+      if (
+        this.#reign === undefined &&
+        leader !== undefined &&
+        leader.node !== from &&
+        leader.node !== this.#options.self
+      ) {
         const session = this.#session;
         const fresh = session?.phase === 'streaming' && now.monotonicMs - session.heardMs < FRESH_MS;
         if (fresh && session.to === leader.node) return this.#refuse(ticket, 'PRIMARY_LIVES', out);
@@ -1139,7 +1181,11 @@ export class Replica {
 
   /** The log is durable as a whole: the promise went to the disk behind everything that was appended. */
   #answerGrant({ ticket }: WaitingFence, out: Out): void {
-    out.push({ kind: 'answerFence', ticket, answer: { kind: 'granted', setEpoch: this.set.mapEpoch, end: this.#log.end() } });
+    out.push({
+      kind: 'answerFence',
+      ticket,
+      answer: { kind: 'granted', setEpoch: this.set.mapEpoch, end: this.#log.end() },
+    });
   }
 
   #refuse(ticket: number, reason: Extract<FenceAnswer, { kind: 'refused' }>['reason'], out: Out): void {
@@ -1168,7 +1214,11 @@ export class Replica {
 
   #confirmed(from: NodeUuid, answer: FenceAnswer | 'refused' | 'silent', now: Now, out: Out): void {
     if (answer === 'silent') return;
-    if (answer !== 'refused' && answer.kind === 'refused' && (answer.reason === 'PROMISED' || answer.reason === 'SET_NEWER')) {
+    if (
+      answer !== 'refused' &&
+      answer.kind === 'refused' &&
+      (answer.reason === 'PROMISED' || answer.reason === 'SET_NEWER')
+    ) {
       this.#saw(answer.promised.num);
       if (answer.reason === 'PROMISED') this.#stand('heal', now, out);
       else this.#stepDown('the set has changed meanwhile', out);
