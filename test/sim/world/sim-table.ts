@@ -1,4 +1,4 @@
-import { MemoryTable } from '../../../src/modules/log/adapters/memory-table.js';
+import type { MemoryTable } from '../../../src/modules/log/adapters/memory-table.js';
 import type { Table, TableRange } from '../../../src/modules/log/adapters/table.js';
 import type { Row, RowChange } from '../../../src/modules/log/log-store.js';
 
