@@ -48,12 +48,17 @@ export class LogOrder {
     this.#log(nodeUuid, shard).cut(offset);
   }
 
-  /** A log was replaced by a snapshot that ends at `offset` (replication 4.7). */
-  flip(nodeUuid: string, shard: number, offset: number, epoch: Epoch): void {
-    const log = new Log();
-    log.tail = offset;
-    log.epoch = epoch;
-    this.#logs.set(`${nodeUuid}|${shard}`, log);
+  /**
+   * What came before the entries of a batch: a log that ended further on was cut; one whose start lies beyond its end was
+   * replaced by a snapshot (replication 4.7).
+   */
+  settle(nodeUuid: string, shard: number, found: { readonly before: number; readonly start: number }): void {
+    const log = this.#log(nodeUuid, shard);
+    if (found.start > log.tail) {
+      const replaced = new Log();
+      replaced.tail = found.start;
+      this.#logs.set(`${nodeUuid}|${shard}`, replaced);
+    } else if (found.before < log.tail) log.cut(found.before);
   }
 
   /** A node told a candidate that it refuses every epoch below. */

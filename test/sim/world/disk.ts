@@ -18,7 +18,7 @@ import {
   RECORD_NAMES,
 } from '../../../src/modules/log/core/log-records.js';
 import { EMPTY_LOG } from '../../../src/modules/log/core/log-state.js';
-import type { AppendBatch, LogState, RowChange, StorageFailedError } from '../../../src/modules/log/log-store.js';
+import type { LogState, RowChange, StorageFailedError } from '../../../src/modules/log/log-store.js';
 import { decodeRow } from '../../../src/modules/shard/core/rows.js';
 import type { SimProcess } from './process.js';
 import type { Scheduler } from './scheduler.js';
@@ -49,6 +49,13 @@ export interface DiskFaults {
   forgets: ((key: Uint8Array) => boolean) | undefined;
 }
 
+/** What the user of a disk is told. */
+export interface DiskWatch {
+  readonly onFailure: (error: StorageFailedError) => void;
+  /** A batch is in the table: its entries by shard, empty for a shard of which only records changed. */
+  readonly onWritten: (entries: ReadonlyMap<number, readonly Uint8Array[]>) => void;
+}
+
 /** The disk of one host: it survives the processes that write to it, and loses what they did not sync. */
 export class SimDisk {
   readonly faults: DiskFaults;
@@ -77,11 +84,7 @@ export class SimDisk {
   }
 
   /** Opens the log for a process. */
-  open(
-    process: SimProcess,
-    onFailure: (error: StorageFailedError) => void,
-    onAppend: (batch: AppendBatch) => void,
-  ): Promise<SimLogStore> {
+  open(process: SimProcess, watch: DiskWatch): Promise<SimLogStore> {
     const part = (share: number) =>
       new Promise<void>(
         (resolve) =>
@@ -96,10 +99,11 @@ export class SimDisk {
         this.faults.failNext = false;
         throw new Error('input/output error');
       },
+      written: (changes) => watch.onWritten(writtenEntries(changes)),
       liesAboutSync: () => this.faults.lying,
     });
     const filtered = this.faults.forgets === undefined ? table : forgetful(table, this.faults.forgets);
-    return SimLogStore.open(filtered, { hasher: this.hasher, onFailure, onAppend });
+    return SimLogStore.open(filtered, { hasher: this.hasher, onFailure: watch.onFailure });
   }
 
   /** The process is gone: of what it did not sync, the first `kept` batches may be there all the same. */
@@ -145,6 +149,11 @@ export class SimDisk {
     const startRecord = start === undefined ? EMPTY_LOG.start : decodeStart(start);
     if (tailRecord === undefined || historyRecord === undefined || startRecord === undefined) return undefined;
     return { ...tailRecord, start: startRecord, history: historyRecord };
+  }
+
+  /** The generation of document rows a shard's records name; 1 before the first snapshot. */
+  documentGeneration(_shard: number): number {
+    return 1;
   }
 
   /** All entries of a log, ascending. */
@@ -195,4 +204,20 @@ function forgetful(table: SimTable, forgets: (key: Uint8Array) => boolean): SimT
       sync,
     );
   return table;
+}
+
+const TAG_ENTRY = 0x65;
+const TAG_SHARD = 0x6d;
+
+/** The shards a batch touches, with the entries it puts, in order of their offsets. */
+function writtenEntries(changes: readonly RowChange[]): ReadonlyMap<number, readonly Uint8Array[]> {
+  const written = new Map<number, Uint8Array[]>();
+  for (const { key, value } of changes) {
+    if (key[0] !== TAG_ENTRY && key[0] !== TAG_SHARD) continue;
+    const shard = new DataView(key.buffer, key.byteOffset).getUint32(2);
+    const entries = written.get(shard) ?? [];
+    written.set(shard, entries);
+    if (key[0] === TAG_ENTRY && value !== undefined) entries.push(value);
+  }
+  return written;
 }

@@ -44,6 +44,8 @@ export interface NodePorts {
   readonly bugs: ReadonlySet<string>;
   /** One line for the trace; not for every message. */
   readonly note: (line: string) => void;
+  /** Counts a rare path that was taken, by its name. */
+  readonly count: (what: string) => void;
 }
 
 /** Where entries of a shard are applied to; production's is ShardService. */

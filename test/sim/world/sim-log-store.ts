@@ -2,19 +2,15 @@ import type { Hasher } from '../../../src/kernel/hasher.js';
 import { openLog } from '../../../src/modules/log/adapters/open-log.js';
 import type { Table } from '../../../src/modules/log/adapters/table.js';
 import { TableLogStore } from '../../../src/modules/log/adapters/table-log-store.js';
-import type { AppendBatch, StorageFailedError } from '../../../src/modules/log/log-store.js';
+import type { StorageFailedError } from '../../../src/modules/log/log-store.js';
 
 export interface SimLogOptions {
   readonly hasher: Hasher;
   readonly onFailure: (error: StorageFailedError) => void;
-  /** A batch is on the disk; called before its caller hears of it. */
-  readonly onAppend: (batch: AppendBatch) => void;
 }
 
 /** The production log over a simulated disk. */
 export class SimLogStore extends TableLogStore {
-  readonly #onAppend: (batch: AppendBatch) => void;
-
   static async open(table: Table, options: SimLogOptions): Promise<SimLogStore> {
     return new SimLogStore(table, options, await openLog(table, options.hasher));
   }
@@ -32,11 +28,5 @@ export class SimLogStore extends TableLogStore {
       },
       opened,
     );
-    this.#onAppend = options.onAppend;
-  }
-
-  override async append(batch: AppendBatch): Promise<void> {
-    await super.append(batch);
-    this.#onAppend(batch);
   }
 }

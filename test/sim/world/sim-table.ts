@@ -10,6 +10,8 @@ export interface DiskTurn {
   after(): Promise<void>;
   /** Throws what the disk answers instead. */
   fail(changes: readonly RowChange[]): void;
+  /** The changes are in the table. */
+  written(changes: readonly RowChange[]): void;
   /** The disk says it is down, and it is not: a lie that only a crash shows. */
   liesAboutSync(): boolean;
 }
@@ -41,6 +43,7 @@ export class SimTable implements Table {
     await this.turn.before();
     this.turn.fail(changes);
     await this.memory.write(changes, sync && !this.turn.liesAboutSync());
+    this.turn.written(changes);
     await this.turn.after();
   }
 
