@@ -122,11 +122,12 @@ export class PeerAuth {
     const { security } = this.#options;
     switch (security.kind) {
       case 'tls':
-        return this.#proveByCertificate(call, claim);
+        this.#proveByCertificate(call, claim);
+        break;
       case 'secret':
-        return this.#proveBySecret(call, claim, security.secret);
+        this.#proveBySecret(call, claim, security.secret);
+        break;
       case 'open':
-        return;
     }
   }
 

@@ -25,6 +25,8 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   'grpc-node.flow_control_window': FLOW_CONTROL_BYTES,
   // A repeated message would be kept in memory until it is answered; callers decide what is repeated.
   'grpc.enable_retries': 0,
+  // A purpose that is not used gives its connection back; heartbeats keep that of control.
+  'grpc.client_idle_timeout_ms': 60_000,
   'grpc.enable_channelz': 0,
   'grpc.enable_http_proxy': 0,
   'grpc.service_config_disable_resolution': 1,

@@ -181,7 +181,9 @@ export class PeerChannels {
   #channel(target: PeerTarget, connection: PeerConnection): PeerChannel {
     if (this.#closed) throw new PeerError('RESET', 'this node closes its connections');
     const nodeId = target.nodeId ?? '';
-    const key = `${connection} ${nodeId} ${target.address}`;
+    // Only TLS binds a connection to a node; elsewhere each call names whom it means.
+    const bound = this.#options.credentials.security.kind === 'tls' ? nodeId : '';
+    const key = `${connection} ${bound} ${target.address}`;
     const existing = this.#channels.get(key);
     if (existing?.usable === true) return existing;
     if (existing !== undefined) this.#drop(key, existing);
@@ -191,8 +193,8 @@ export class PeerChannels {
     const channel = new PeerChannel(
       target.address,
       this.#depth(backoff),
-      () => credentials.channel(nodeId),
-      nodeId === '' ? ANY_NODE : nodeId,
+      () => credentials.channel(bound),
+      bound === '' ? ANY_NODE : bound,
     );
     this.#channels.set(key, channel);
     return channel;
@@ -279,7 +281,7 @@ function timeout(target: PeerTarget): PeerError {
 /** The value, unless the time is over or the signal aborts before. */
 async function within<T>(promise: Promise<T>, target: PeerTarget, { timeoutMs, signal }: PeerCallOptions): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
-  let abort = () => undefined as void;
+  let abort: () => void = () => undefined;
   const early = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(timeout(target)), timeoutMs);
     abort = () => reject(signal?.reason as Error);

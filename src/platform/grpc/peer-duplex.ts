@@ -2,7 +2,7 @@ import type { Client, ClientDuplexStream, MethodDefinition, StatusObject } from 
 import { status as Status } from '@grpc/grpc-js';
 import type { Message } from '@bufbuild/protobuf';
 import type { Metadata } from '@grpc/grpc-js';
-import { PeerError } from '../../kernel/peer.js';
+import type { PeerError } from '../../kernel/peer.js';
 import type { PeerLink, PeerLinkEvents } from './peer-link.js';
 
 /** A stream that was closed in good order gets this long to end on the other side. */

@@ -35,9 +35,9 @@ export function watchHandshakes(server: Server, refused: (handshake: RefusedHand
 
 /** Node puts the code of what it did not like here, not into the error. */
 function socketProblem(socket: TLSSocket): string | undefined {
-  const problem = socket.authorizationError as unknown;
+  const problem: unknown = socket.authorizationError;
   if (problem === null || problem === undefined) return undefined;
-  return problem instanceof Error ? problem.message : String(problem as string);
+  return problem instanceof Error ? problem.message : String(problem);
 }
 
 const REPEAT_LOG_MS = 30_000;

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file spector/peer/v1/membership.proto.
  */
 export const file_spector_peer_v1_membership: GenFile = /*@__PURE__*/
-  fileDesc("CiBzcGVjdG9yL3BlZXIvdjEvbWVtYmVyc2hpcC5wcm90bxIPc3BlY3Rvci5wZWVyLnYxItsBCgpOb2RlUmVjb3JkEg8KB25vZGVfaWQYASABKAkSEQoJbm9kZV91dWlkGAIgASgMEhMKC2luY2FybmF0aW9uGAMgASgEEisKBnN0YXR1cxgEIAEoDjIbLnNwZWN0b3IucGVlci52MS5Ob2RlU3RhdHVzEhQKDGdycGNfYWRkcmVzcxgFIAEoCRIUCgxodHRwX2FkZHJlc3MYBiABKAkSDwoHdmVyc2lvbhgHIAEoCRIUCgxwcm90b2NvbF9taW4YCCABKA0SFAoMcHJvdG9jb2xfbWF4GAkgASgNIk4KCE5vZGVMb2FkEhcKD2Rpc2tfZnJlZV9ieXRlcxgBIAEoBBIYChBkaXNrX3RvdGFsX2J5dGVzGAIgASgEEg8KB3dhbGxfbXMYAyABKAQixQEKDEludHJvZHVjdGlvbhIPCgdub2RlX2lkGAEgASgJEhEKCW5vZGVfdXVpZBgCIAEoDBISCgpib290X2NvdW50GAMgASgEEhIKCmNsdXN0ZXJfaWQYBCABKAkSEwoLcHJvdmlzaW9uYWwYBSABKAgSFwoPYm9vdHN0cmFwcGVkX21zGAYgASgEEhQKDHByb3RvY29sX21pbhgHIAEoDRIUCgxwcm90b2NvbF9tYXgYCCABKA0SDwoHdmVyc2lvbhgJIAEoCSKpAQoEQmVhdBISCgpjbHVzdGVyX2lkGAEgASgJEikKBHNlbGYYAiABKAsyGy5zcGVjdG9yLnBlZXIudjEuTm9kZVJlY29yZBInCgRsb2FkGAMgASgLMhkuc3BlY3Rvci5wZWVyLnYxLk5vZGVMb2FkEhMKC3ZpZXdfZGlnZXN0GAQgASgJEhEKCW1hcF9lcG9jaBgFIAEoBBIRCglwb3NpdGlvbnMYBiABKAwiPwoQSW50cm9kdWNlUmVxdWVzdBIrCgRzZWxmGAEgASgLMh0uc3BlY3Rvci5wZWVyLnYxLkludHJvZHVjdGlvbiJAChFJbnRyb2R1Y2VSZXNwb25zZRIrCgRzZWxmGAEgASgLMh0uc3BlY3Rvci5wZWVyLnYxLkludHJvZHVjdGlvbiJOCgtKb2luUmVxdWVzdBIrCgZyZWNvcmQYASABKAsyGy5zcGVjdG9yLnBlZXIudjEuTm9kZVJlY29yZBISCgpib290X2NvdW50GAIgASgEIpYECgxKb2luUmVzcG9uc2USNgoGam9pbmVkGAEgASgLMiQuc3BlY3Rvci5wZWVyLnYxLkpvaW5SZXNwb25zZS5Kb2luZWRIABI0CgVsYXRlchgCIAEoCzIjLnNwZWN0b3IucGVlci52MS5Kb2luUmVzcG9uc2UuTGF0ZXJIABI4CgdyZWZ1c2VkGAMgASgLMiUuc3BlY3Rvci5wZWVyLnYxLkpvaW5SZXNwb25zZS5SZWZ1c2VkSAAaSgoGSm9pbmVkEhIKCmNsdXN0ZXJfaWQYASABKAkSLAoHcmVjb3JkcxgCIAMoCzIbLnNwZWN0b3IucGVlci52MS5Ob2RlUmVjb3JkGhcKBUxhdGVyEg4KBmRldGFpbBgBIAEoCRpWCgdSZWZ1c2VkEjsKBnJlYXNvbhgBIAEoDjIrLnNwZWN0b3IucGVlci52MS5Kb2luUmVzcG9uc2UuUmVmdXNhbFJlYXNvbhIOCgZkZXRhaWwYAiABKAkilgEKDVJlZnVzYWxSZWFzb24SHgoaUkVGVVNBTF9SRUFTT05fVU5TUEVDSUZJRUQQABIkCiBSRUZVU0FMX1JFQVNPTl9EVVBMSUNBVEVfTk9ERV9JRBABEiIKHlJFRlVTQUxfUkVBU09OX0ZPUkVJR05fQ0xVU1RFUhACEhsKF1JFRlVTQUxfUkVBU09OX1BST1RPQ09MEANCCAoGYW5zd2VyIjcKEEhlYXJ0YmVhdFJlcXVlc3QSIwoEYmVhdBgBIAEoCzIVLnNwZWN0b3IucGVlci52MS5CZWF0IjgKEUhlYXJ0YmVhdFJlc3BvbnNlEiMKBGJlYXQYASABKAsyFS5zcGVjdG9yLnBlZXIudjEuQmVhdCJTCg9FeGNoYW5nZVJlcXVlc3QSEgoKY2x1c3Rlcl9pZBgBIAEoCRIsCgdyZWNvcmRzGAIgAygLMhsuc3BlY3Rvci5wZWVyLnYxLk5vZGVSZWNvcmQiQAoQRXhjaGFuZ2VSZXNwb25zZRIsCgdyZWNvcmRzGAEgAygLMhsuc3BlY3Rvci5wZWVyLnYxLk5vZGVSZWNvcmQqvwEKCk5vZGVTdGF0dXMSGwoXTk9ERV9TVEFUVVNfVU5TUEVDSUZJRUQQABIXChNOT0RFX1NUQVRVU19KT0lOSU5HEAESFgoSTk9ERV9TVEFUVVNfQUNUSVZFEAISFwoTTk9ERV9TVEFUVVNfTEVBVklORxADEhcKE05PREVfU1RBVFVTX1NVU1BFQ1QQBBIbChdOT0RFX1NUQVRVU19VTkFWQUlMQUJMRRAFEhQKEE5PREVfU1RBVFVTX0xFRlQQBjLRAgoRTWVtYmVyc2hpcFNlcnZpY2USUgoJSW50cm9kdWNlEiEuc3BlY3Rvci5wZWVyLnYxLkludHJvZHVjZVJlcXVlc3QaIi5zcGVjdG9yLnBlZXIudjEuSW50cm9kdWNlUmVzcG9uc2USQwoESm9pbhIcLnNwZWN0b3IucGVlci52MS5Kb2luUmVxdWVzdBodLnNwZWN0b3IucGVlci52MS5Kb2luUmVzcG9uc2USUgoJSGVhcnRiZWF0EiEuc3BlY3Rvci5wZWVyLnYxLkhlYXJ0YmVhdFJlcXVlc3QaIi5zcGVjdG9yLnBlZXIudjEuSGVhcnRiZWF0UmVzcG9uc2USTwoIRXhjaGFuZ2USIC5zcGVjdG9yLnBlZXIudjEuRXhjaGFuZ2VSZXF1ZXN0GiEuc3BlY3Rvci5wZWVyLnYxLkV4Y2hhbmdlUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("CiBzcGVjdG9yL3BlZXIvdjEvbWVtYmVyc2hpcC5wcm90bxIPc3BlY3Rvci5wZWVyLnYxItsBCgpOb2RlUmVjb3JkEg8KB25vZGVfaWQYASABKAkSEQoJbm9kZV91dWlkGAIgASgMEhMKC2luY2FybmF0aW9uGAMgASgEEisKBnN0YXR1cxgEIAEoDjIbLnNwZWN0b3IucGVlci52MS5Ob2RlU3RhdHVzEhQKDGdycGNfYWRkcmVzcxgFIAEoCRIUCgxodHRwX2FkZHJlc3MYBiABKAkSDwoHdmVyc2lvbhgHIAEoCRIUCgxwcm90b2NvbF9taW4YCCABKA0SFAoMcHJvdG9jb2xfbWF4GAkgASgNIk4KCE5vZGVMb2FkEhcKD2Rpc2tfZnJlZV9ieXRlcxgBIAEoBBIYChBkaXNrX3RvdGFsX2J5dGVzGAIgASgEEg8KB3dhbGxfbXMYAyABKAQi2wEKDEludHJvZHVjdGlvbhIPCgdub2RlX2lkGAEgASgJEhEKCW5vZGVfdXVpZBgCIAEoDBISCgpib290X2NvdW50GAMgASgEEhIKCmNsdXN0ZXJfaWQYBCABKAkSEwoLcHJvdmlzaW9uYWwYBSABKAgSFwoPYm9vdHN0cmFwcGVkX21zGAYgASgEEhQKDHByb3RvY29sX21pbhgHIAEoDRIUCgxwcm90b2NvbF9tYXgYCCABKA0SDwoHdmVyc2lvbhgJIAEoCRIUCgxncnBjX2FkZHJlc3MYCiABKAkiLgoJSGVhcmRQZWVyEhEKCW5vZGVfdXVpZBgBIAEoDBIOCgZhZ29fbXMYAiABKAQi1AEKBEJlYXQSEgoKY2x1c3Rlcl9pZBgBIAEoCRIpCgRzZWxmGAIgASgLMhsuc3BlY3Rvci5wZWVyLnYxLk5vZGVSZWNvcmQSJwoEbG9hZBgDIAEoCzIZLnNwZWN0b3IucGVlci52MS5Ob2RlTG9hZBITCgt2aWV3X2RpZ2VzdBgEIAEoCRIRCgltYXBfZXBvY2gYBSABKAQSEQoJcG9zaXRpb25zGAYgASgMEikKBWhlYXJkGAcgAygLMhouc3BlY3Rvci5wZWVyLnYxLkhlYXJkUGVlciI/ChBJbnRyb2R1Y2VSZXF1ZXN0EisKBHNlbGYYASABKAsyHS5zcGVjdG9yLnBlZXIudjEuSW50cm9kdWN0aW9uIkAKEUludHJvZHVjZVJlc3BvbnNlEisKBHNlbGYYASABKAsyHS5zcGVjdG9yLnBlZXIudjEuSW50cm9kdWN0aW9uIk4KC0pvaW5SZXF1ZXN0EisKBnJlY29yZBgBIAEoCzIbLnNwZWN0b3IucGVlci52MS5Ob2RlUmVjb3JkEhIKCmJvb3RfY291bnQYAiABKAQilgQKDEpvaW5SZXNwb25zZRI2CgZqb2luZWQYASABKAsyJC5zcGVjdG9yLnBlZXIudjEuSm9pblJlc3BvbnNlLkpvaW5lZEgAEjQKBWxhdGVyGAIgASgLMiMuc3BlY3Rvci5wZWVyLnYxLkpvaW5SZXNwb25zZS5MYXRlckgAEjgKB3JlZnVzZWQYAyABKAsyJS5zcGVjdG9yLnBlZXIudjEuSm9pblJlc3BvbnNlLlJlZnVzZWRIABpKCgZKb2luZWQSEgoKY2x1c3Rlcl9pZBgBIAEoCRIsCgdyZWNvcmRzGAIgAygLMhsuc3BlY3Rvci5wZWVyLnYxLk5vZGVSZWNvcmQaFwoFTGF0ZXISDgoGZGV0YWlsGAEgASgJGlYKB1JlZnVzZWQSOwoGcmVhc29uGAEgASgOMisuc3BlY3Rvci5wZWVyLnYxLkpvaW5SZXNwb25zZS5SZWZ1c2FsUmVhc29uEg4KBmRldGFpbBgCIAEoCSKWAQoNUmVmdXNhbFJlYXNvbhIeChpSRUZVU0FMX1JFQVNPTl9VTlNQRUNJRklFRBAAEiQKIFJFRlVTQUxfUkVBU09OX0RVUExJQ0FURV9OT0RFX0lEEAESIgoeUkVGVVNBTF9SRUFTT05fRk9SRUlHTl9DTFVTVEVSEAISGwoXUkVGVVNBTF9SRUFTT05fUFJPVE9DT0wQA0IICgZhbnN3ZXIiNwoQSGVhcnRiZWF0UmVxdWVzdBIjCgRiZWF0GAEgASgLMhUuc3BlY3Rvci5wZWVyLnYxLkJlYXQiOAoRSGVhcnRiZWF0UmVzcG9uc2USIwoEYmVhdBgBIAEoCzIVLnNwZWN0b3IucGVlci52MS5CZWF0InYKD0V4Y2hhbmdlUmVxdWVzdBISCgpjbHVzdGVyX2lkGAEgASgJEgwKBGZyb20YAiABKAwSEwoLdmlld19kaWdlc3QYAyABKAkSLAoHcmVjb3JkcxgEIAMoCzIbLnNwZWN0b3IucGVlci52MS5Ob2RlUmVjb3JkIkAKEEV4Y2hhbmdlUmVzcG9uc2USLAoHcmVjb3JkcxgBIAMoCzIbLnNwZWN0b3IucGVlci52MS5Ob2RlUmVjb3JkKr8BCgpOb2RlU3RhdHVzEhsKF05PREVfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTTk9ERV9TVEFUVVNfSk9JTklORxABEhYKEk5PREVfU1RBVFVTX0FDVElWRRACEhcKE05PREVfU1RBVFVTX0xFQVZJTkcQAxIXChNOT0RFX1NUQVRVU19TVVNQRUNUEAQSGwoXTk9ERV9TVEFUVVNfVU5BVkFJTEFCTEUQBRIUChBOT0RFX1NUQVRVU19MRUZUEAYy0QIKEU1lbWJlcnNoaXBTZXJ2aWNlElIKCUludHJvZHVjZRIhLnNwZWN0b3IucGVlci52MS5JbnRyb2R1Y2VSZXF1ZXN0GiIuc3BlY3Rvci5wZWVyLnYxLkludHJvZHVjZVJlc3BvbnNlEkMKBEpvaW4SHC5zcGVjdG9yLnBlZXIudjEuSm9pblJlcXVlc3QaHS5zcGVjdG9yLnBlZXIudjEuSm9pblJlc3BvbnNlElIKCUhlYXJ0YmVhdBIhLnNwZWN0b3IucGVlci52MS5IZWFydGJlYXRSZXF1ZXN0GiIuc3BlY3Rvci5wZWVyLnYxLkhlYXJ0YmVhdFJlc3BvbnNlEk8KCEV4Y2hhbmdlEiAuc3BlY3Rvci5wZWVyLnYxLkV4Y2hhbmdlUmVxdWVzdBohLnNwZWN0b3IucGVlci52MS5FeGNoYW5nZVJlc3BvbnNlYgZwcm90bzM");
 
 /**
  * One member as a view knows it.
@@ -168,6 +168,13 @@ export type Introduction = Message<"spector.peer.v1.Introduction"> & {
    * @generated from field: string version = 9;
    */
   version: string;
+
+  /**
+   * host:port at which it is asked.
+   *
+   * @generated from field: string grpc_address = 10;
+   */
+  grpcAddress: string;
 };
 
 /**
@@ -176,6 +183,30 @@ export type Introduction = Message<"spector.peer.v1.Introduction"> & {
  */
 export const IntroductionSchema: GenMessage<Introduction> = /*@__PURE__*/
   messageDesc(file_spector_peer_v1_membership, 2);
+
+/**
+ * A peer that answered the speaker `ago_ms` before it spoke.
+ *
+ * @generated from message spector.peer.v1.HeardPeer
+ */
+export type HeardPeer = Message<"spector.peer.v1.HeardPeer"> & {
+  /**
+   * @generated from field: bytes node_uuid = 1;
+   */
+  nodeUuid: Uint8Array;
+
+  /**
+   * @generated from field: uint64 ago_ms = 2;
+   */
+  agoMs: bigint;
+};
+
+/**
+ * Describes the message spector.peer.v1.HeardPeer.
+ * Use `create(HeardPeerSchema)` to create a new message.
+ */
+export const HeardPeerSchema: GenMessage<HeardPeer> = /*@__PURE__*/
+  messageDesc(file_spector_peer_v1_membership, 3);
 
 /**
  * One side's heartbeat.
@@ -218,6 +249,13 @@ export type Beat = Message<"spector.peer.v1.Beat"> & {
    * @generated from field: bytes positions = 6;
    */
   positions: Uint8Array;
+
+  /**
+   * Whom the sender heard lately.
+   *
+   * @generated from field: repeated spector.peer.v1.HeardPeer heard = 7;
+   */
+  heard: HeardPeer[];
 };
 
 /**
@@ -225,7 +263,7 @@ export type Beat = Message<"spector.peer.v1.Beat"> & {
  * Use `create(BeatSchema)` to create a new message.
  */
 export const BeatSchema: GenMessage<Beat> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_membership, 3);
+  messageDesc(file_spector_peer_v1_membership, 4);
 
 /**
  * @generated from message spector.peer.v1.IntroduceRequest
@@ -242,7 +280,7 @@ export type IntroduceRequest = Message<"spector.peer.v1.IntroduceRequest"> & {
  * Use `create(IntroduceRequestSchema)` to create a new message.
  */
 export const IntroduceRequestSchema: GenMessage<IntroduceRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_membership, 4);
+  messageDesc(file_spector_peer_v1_membership, 5);
 
 /**
  * @generated from message spector.peer.v1.IntroduceResponse
@@ -259,7 +297,7 @@ export type IntroduceResponse = Message<"spector.peer.v1.IntroduceResponse"> & {
  * Use `create(IntroduceResponseSchema)` to create a new message.
  */
 export const IntroduceResponseSchema: GenMessage<IntroduceResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_membership, 5);
+  messageDesc(file_spector_peer_v1_membership, 6);
 
 /**
  * @generated from message spector.peer.v1.JoinRequest
@@ -281,7 +319,7 @@ export type JoinRequest = Message<"spector.peer.v1.JoinRequest"> & {
  * Use `create(JoinRequestSchema)` to create a new message.
  */
 export const JoinRequestSchema: GenMessage<JoinRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_membership, 6);
+  messageDesc(file_spector_peer_v1_membership, 7);
 
 /**
  * @generated from message spector.peer.v1.JoinResponse
@@ -316,7 +354,7 @@ export type JoinResponse = Message<"spector.peer.v1.JoinResponse"> & {
  * Use `create(JoinResponseSchema)` to create a new message.
  */
 export const JoinResponseSchema: GenMessage<JoinResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_membership, 7);
+  messageDesc(file_spector_peer_v1_membership, 8);
 
 /**
  * Registered in the map.
@@ -342,7 +380,7 @@ export type JoinResponse_Joined = Message<"spector.peer.v1.JoinResponse.Joined">
  * Use `create(JoinResponse_JoinedSchema)` to create a new message.
  */
 export const JoinResponse_JoinedSchema: GenMessage<JoinResponse_Joined> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_membership, 7, 0);
+  messageDesc(file_spector_peer_v1_membership, 8, 0);
 
 /**
  * The map cannot change now: ask again.
@@ -361,7 +399,7 @@ export type JoinResponse_Later = Message<"spector.peer.v1.JoinResponse.Later"> &
  * Use `create(JoinResponse_LaterSchema)` to create a new message.
  */
 export const JoinResponse_LaterSchema: GenMessage<JoinResponse_Later> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_membership, 7, 1);
+  messageDesc(file_spector_peer_v1_membership, 8, 1);
 
 /**
  * @generated from message spector.peer.v1.JoinResponse.Refused
@@ -383,7 +421,7 @@ export type JoinResponse_Refused = Message<"spector.peer.v1.JoinResponse.Refused
  * Use `create(JoinResponse_RefusedSchema)` to create a new message.
  */
 export const JoinResponse_RefusedSchema: GenMessage<JoinResponse_Refused> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_membership, 7, 2);
+  messageDesc(file_spector_peer_v1_membership, 8, 2);
 
 /**
  * @generated from enum spector.peer.v1.JoinResponse.RefusalReason
@@ -414,7 +452,7 @@ export enum JoinResponse_RefusalReason {
  * Describes the enum spector.peer.v1.JoinResponse.RefusalReason.
  */
 export const JoinResponse_RefusalReasonSchema: GenEnum<JoinResponse_RefusalReason> = /*@__PURE__*/
-  enumDesc(file_spector_peer_v1_membership, 7, 0);
+  enumDesc(file_spector_peer_v1_membership, 8, 0);
 
 /**
  * @generated from message spector.peer.v1.HeartbeatRequest
@@ -431,7 +469,7 @@ export type HeartbeatRequest = Message<"spector.peer.v1.HeartbeatRequest"> & {
  * Use `create(HeartbeatRequestSchema)` to create a new message.
  */
 export const HeartbeatRequestSchema: GenMessage<HeartbeatRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_membership, 8);
+  messageDesc(file_spector_peer_v1_membership, 9);
 
 /**
  * @generated from message spector.peer.v1.HeartbeatResponse
@@ -448,7 +486,7 @@ export type HeartbeatResponse = Message<"spector.peer.v1.HeartbeatResponse"> & {
  * Use `create(HeartbeatResponseSchema)` to create a new message.
  */
 export const HeartbeatResponseSchema: GenMessage<HeartbeatResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_membership, 9);
+  messageDesc(file_spector_peer_v1_membership, 10);
 
 /**
  * @generated from message spector.peer.v1.ExchangeRequest
@@ -460,7 +498,19 @@ export type ExchangeRequest = Message<"spector.peer.v1.ExchangeRequest"> & {
   clusterId: string;
 
   /**
-   * @generated from field: repeated spector.peer.v1.NodeRecord records = 2;
+   * @generated from field: bytes from = 2;
+   */
+  from: Uint8Array;
+
+  /**
+   * Of the sender's view.
+   *
+   * @generated from field: string view_digest = 3;
+   */
+  viewDigest: string;
+
+  /**
+   * @generated from field: repeated spector.peer.v1.NodeRecord records = 4;
    */
   records: NodeRecord[];
 };
@@ -470,7 +520,7 @@ export type ExchangeRequest = Message<"spector.peer.v1.ExchangeRequest"> & {
  * Use `create(ExchangeRequestSchema)` to create a new message.
  */
 export const ExchangeRequestSchema: GenMessage<ExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_membership, 10);
+  messageDesc(file_spector_peer_v1_membership, 11);
 
 /**
  * @generated from message spector.peer.v1.ExchangeResponse
@@ -487,7 +537,7 @@ export type ExchangeResponse = Message<"spector.peer.v1.ExchangeResponse"> & {
  * Use `create(ExchangeResponseSchema)` to create a new message.
  */
 export const ExchangeResponseSchema: GenMessage<ExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_membership, 11);
+  messageDesc(file_spector_peer_v1_membership, 12);
 
 /**
  * States of a member, in the order in which they win over each other at equal incarnation.
@@ -572,7 +622,7 @@ export const MembershipService: GenService<{
     output: typeof HeartbeatResponseSchema;
   },
   /**
-   * Merges two views.
+   * Merges two views: takes records, and answers all of its own unless its view then has the sender's digest.
    *
    * @generated from rpc spector.peer.v1.MembershipService.Exchange
    */

@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file spector/peer/v1/replication.proto.
  */
 export const file_spector_peer_v1_replication: GenFile = /*@__PURE__*/
-  fileDesc("CiFzcGVjdG9yL3BlZXIvdjEvcmVwbGljYXRpb24ucHJvdG8SD3NwZWN0b3IucGVlci52MSIuCghTaGFyZFNldBIRCgltYXBfZXBvY2gYASABKAQSDwoHbWVtYmVycxgCIAMoDCJRCgtTaGFyZExlYWRlchINCgVzaGFyZBgBIAEoDRIlCgVlcG9jaBgCIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBIMCgRub2RlGAMgASgMIkIKCkVwb2NoU3RhcnQSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSDQoFc3RhcnQYAiABKAQilQEKBkxvZ0VuZBITCgtsYXN0X29mZnNldBgBIAEoBBIqCgpsYXN0X2Vwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEg0KBWNoYWluGAMgASgMEiwKB2hpc3RvcnkYBCADKAsyGy5zcGVjdG9yLnBlZXIudjEuRXBvY2hTdGFydBINCgVzdGFydBgFIAEoBCKvAQoFSGVsbG8SDQoFc2hhcmQYASABKA0SEQoJbm9kZV91dWlkGAIgASgMEhIKCmJvb3RfY291bnQYAyABKAQSEQoJbWFwX2Vwb2NoGAQgASgEEigKCHByb21pc2VkGAUgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEg0KBWxvb3NlGAYgASgEEiQKA2VuZBgHIAEoCzIXLnNwZWN0b3IucGVlci52MS5Mb2dFbmQiWgoDQWNrEhYKDmR1cmFibGVfb2Zmc2V0GAEgASgEEhYKDmFwcGxpZWRfb2Zmc2V0GAIgASgEEg0KBWNoYWluGAMgASgMEhQKDGNyZWRpdF9ieXRlcxgEIAEoBCKMAQoFT2ZmZXISDAoEbGFzdBgBIAEoCBIyCgZicmFuY2gYAiADKAsyIi5zcGVjdG9yLnBlZXIudjEuT2ZmZXIuQnJhbmNoRXBvY2gaQQoLQnJhbmNoRXBvY2gSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSCwoDZW5kGAIgASgEIp8BCg1Gb2xsb3dSZXF1ZXN0EicKBWhlbGxvGAEgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkhlbGxvSAASIwoDYWNrGAIgASgLMhQuc3BlY3Rvci5wZWVyLnYxLkFja0gAEicKBW9mZmVyGAMgASgLMhYuc3BlY3Rvci5wZWVyLnYxLk9mZmVySAASDwoHZW50cmllcxgEIAMoDEIGCgRraW5kItMGCgtIZWxsb0Fuc3dlchI1CgZhY2NlcHQYASABKAsyIy5zcGVjdG9yLnBlZXIudjEuSGVsbG9BbnN3ZXIuQWNjZXB0SAASOQoIZGl2ZXJnZWQYAiABKAsyJS5zcGVjdG9yLnBlZXIudjEuSGVsbG9BbnN3ZXIuRGl2ZXJnZWRIABI5CghzbmFwc2hvdBgDIAEoCzIlLnNwZWN0b3IucGVlci52MS5IZWxsb0Fuc3dlci5TbmFwc2hvdEgAEjUKBnJlamVjdBgEIAEoCzIjLnNwZWN0b3IucGVlci52MS5IZWxsb0Fuc3dlci5SZWplY3RIABo9CgZBY2NlcHQSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSDAoEZnJvbRgCIAEoBBo/CghEaXZlcmdlZBIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBIMCgRmb3JrGAIgASgEGmQKCFNuYXBzaG90EiUKBWVwb2NoGAEgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEgwKBGZvcmsYAiABKAQSIwoCYXQYAyABKAsyFy5zcGVjdG9yLnBlZXIudjEuTG9nRW5kGm8KBlJlamVjdBI5CgZyZWFzb24YASABKA4yKS5zcGVjdG9yLnBlZXIudjEuSGVsbG9BbnN3ZXIuUmVqZWN0UmVhc29uEioKBGhpbnQYAiABKAsyHC5zcGVjdG9yLnBlZXIudjEuU2hhcmRMZWFkZXIi/gEKDFJlamVjdFJlYXNvbhIdChlSRUpFQ1RfUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZUkVKRUNUX1JFQVNPTl9OT1RfUFJJTUFSWRABEh8KG1JFSkVDVF9SRUFTT05fVU5LTk9XTl9TSEFSRBACEh0KGVJFSkVDVF9SRUFTT05fU1RBTEVfRVBPQ0gQAxIZChVSRUpFQ1RfUkVBU09OX0ZBVUxURUQQBBIWChJSRUpFQ1RfUkVBU09OX0JVU1kQBRIhCh1SRUpFQ1RfUkVBU09OX0ZPUkVJR05fQ0xVU1RFUhAGEhoKFlJFSkVDVF9SRUFTT05fUFJPVE9DT0wQB0IICgZhbnN3ZXIilgEKDEVudHJpZXNCYXRjaBIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBITCgtwcmV2X29mZnNldBgCIAEoBBISCgpwcmV2X2NoYWluGAMgASgMEhcKD2hpZ2hfd2F0ZXJfbWFyaxgEIAEoBBIMCgR0YWlsGAUgASgEEg8KB2luX3N5bmMYBiADKAwihgEKDVNuYXBzaG90Q2h1bmsSPAoKb3BlcmF0aW9ucxgBIAMoCzIoLnNwZWN0b3IucGVlci52MS5TbmFwc2hvdENodW5rLk9wZXJhdGlvbhIMCgRsYXN0GAIgASgIGikKCU9wZXJhdGlvbhINCgVvcF9pZBgBIAEoDBINCgV2YWx1ZRgCIAEoDCK6AQoORm9sbG93UmVzcG9uc2USLgoGYW5zd2VyGAEgASgLMhwuc3BlY3Rvci5wZWVyLnYxLkhlbGxvQW5zd2VySAASLgoFYmF0Y2gYAiABKAsyHS5zcGVjdG9yLnBlZXIudjEuRW50cmllc0JhdGNoSAASLwoFY2h1bmsYAyABKAsyHi5zcGVjdG9yLnBlZXIudjEuU25hcHNob3RDaHVua0gAEg8KB2VudHJpZXMYBCADKAxCBgoEa2luZCKYAQoMRmVuY2VSZXF1ZXN0Eg0KBXNoYXJkGAEgASgNEiUKBWVwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEioKBWNhdXNlGAMgASgOMhsuc3BlY3Rvci5wZWVyLnYxLkZlbmNlQ2F1c2USJgoDc2V0GAQgASgLMhkuc3BlY3Rvci5wZWVyLnYxLlNoYXJkU2V0IugECg1GZW5jZVJlc3BvbnNlEjkKB2dyYW50ZWQYASABKAsyJi5zcGVjdG9yLnBlZXIudjEuRmVuY2VSZXNwb25zZS5HcmFudGVkSAASOQoHcmVmdXNlZBgCIAEoCzImLnNwZWN0b3IucGVlci52MS5GZW5jZVJlc3BvbnNlLlJlZnVzZWRIABpCCgdHcmFudGVkEhEKCXNldF9lcG9jaBgBIAEoBBIkCgNlbmQYAiABKAsyFy5zcGVjdG9yLnBlZXIudjEuTG9nRW5kGsUBCgdSZWZ1c2VkEjwKBnJlYXNvbhgBIAEoDjIsLnNwZWN0b3IucGVlci52MS5GZW5jZVJlc3BvbnNlLlJlZnVzYWxSZWFzb24SKAoIcHJvbWlzZWQYAiABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSJgoDc2V0GAMgASgLMhkuc3BlY3Rvci5wZWVyLnYxLlNoYXJkU2V0EioKBGhpbnQYBCABKAsyHC5zcGVjdG9yLnBlZXIudjEuU2hhcmRMZWFkZXIiygEKDVJlZnVzYWxSZWFzb24SHgoaUkVGVVNBTF9SRUFTT05fVU5TUEVDSUZJRUQQABIcChhSRUZVU0FMX1JFQVNPTl9TRVRfTkVXRVIQARIbChdSRUZVU0FMX1JFQVNPTl9QUk9NSVNFRBACEiAKHFJFRlVTQUxfUkVBU09OX1BSSU1BUllfTElWRVMQAxIgChxSRUZVU0FMX1JFQVNPTl9VTktOT1dOX1NIQVJEEAQSGgoWUkVGVVNBTF9SRUFTT05fRkFVTFRFRBAFQggKBmFuc3dlciJeCgxQcm9iZVJlcXVlc3QSDQoFc2hhcmQYASABKA0SJQoFZXBvY2gYAiABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSEAoDdmlhGAMgASgMSACIAQFCBgoEX3ZpYSIeCg1Qcm9iZVJlc3BvbnNlEg0KBWFsaXZlGAEgASgIImQKC1B1bGxSZXF1ZXN0Eg0KBXNoYXJkGAEgASgNEiUKBWVwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEgwKBGZyb20YAyABKAQSEQoJYnl0ZXNfbWF4GAQgASgEIjMKDFB1bGxSZXNwb25zZRIPCgdlbnRyaWVzGAEgAygMEhIKCnByZXZfY2hhaW4YAiABKAwiPwoPQW5ub3VuY2VSZXF1ZXN0EiwKBmxlYWRlchgBIAEoCzIcLnNwZWN0b3IucGVlci52MS5TaGFyZExlYWRlciISChBBbm5vdW5jZVJlc3BvbnNlKnIKCkZlbmNlQ2F1c2USGwoXRkVOQ0VfQ0FVU0VfVU5TUEVDSUZJRUQQABIXChNGRU5DRV9DQVVTRV9TVVNQRUNUEAESFAoQRkVOQ0VfQ0FVU0VfSEVBTBACEhgKFEZFTkNFX0NBVVNFX1RSQU5TRkVSEAMyiQMKElJlcGxpY2F0aW9uU2VydmljZRJNCgZGb2xsb3cSHi5zcGVjdG9yLnBlZXIudjEuRm9sbG93UmVxdWVzdBofLnNwZWN0b3IucGVlci52MS5Gb2xsb3dSZXNwb25zZSgBMAESRgoFRmVuY2USHS5zcGVjdG9yLnBlZXIudjEuRmVuY2VSZXF1ZXN0Gh4uc3BlY3Rvci5wZWVyLnYxLkZlbmNlUmVzcG9uc2USRgoFUHJvYmUSHS5zcGVjdG9yLnBlZXIudjEuUHJvYmVSZXF1ZXN0Gh4uc3BlY3Rvci5wZWVyLnYxLlByb2JlUmVzcG9uc2USQwoEUHVsbBIcLnNwZWN0b3IucGVlci52MS5QdWxsUmVxdWVzdBodLnNwZWN0b3IucGVlci52MS5QdWxsUmVzcG9uc2USTwoIQW5ub3VuY2USIC5zcGVjdG9yLnBlZXIudjEuQW5ub3VuY2VSZXF1ZXN0GiEuc3BlY3Rvci5wZWVyLnYxLkFubm91bmNlUmVzcG9uc2ViBnByb3RvMw", [file_spector_peer_v1_epoch]);
+  fileDesc("CiFzcGVjdG9yL3BlZXIvdjEvcmVwbGljYXRpb24ucHJvdG8SD3NwZWN0b3IucGVlci52MSIuCghTaGFyZFNldBIRCgltYXBfZXBvY2gYASABKAQSDwoHbWVtYmVycxgCIAMoDCJRCgtTaGFyZExlYWRlchINCgVzaGFyZBgBIAEoDRIlCgVlcG9jaBgCIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBIMCgRub2RlGAMgASgMIkIKCkVwb2NoU3RhcnQSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSDQoFc3RhcnQYAiABKAQilQEKBkxvZ0VuZBITCgtsYXN0X29mZnNldBgBIAEoBBIqCgpsYXN0X2Vwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEg0KBWNoYWluGAMgASgMEiwKB2hpc3RvcnkYBCADKAsyGy5zcGVjdG9yLnBlZXIudjEuRXBvY2hTdGFydBINCgVzdGFydBgFIAEoBCKvAQoFSGVsbG8SDQoFc2hhcmQYASABKA0SEQoJbm9kZV91dWlkGAIgASgMEhIKCmJvb3RfY291bnQYAyABKAQSEQoJbWFwX2Vwb2NoGAQgASgEEigKCHByb21pc2VkGAUgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEg0KBWxvb3NlGAYgASgEEiQKA2VuZBgHIAEoCzIXLnNwZWN0b3IucGVlci52MS5Mb2dFbmQiWgoDQWNrEhYKDmR1cmFibGVfb2Zmc2V0GAEgASgEEhYKDmFwcGxpZWRfb2Zmc2V0GAIgASgEEg0KBWNoYWluGAMgASgMEhQKDGNyZWRpdF9ieXRlcxgEIAEoBCKMAQoFT2ZmZXISDAoEbGFzdBgBIAEoCBIyCgZicmFuY2gYAiADKAsyIi5zcGVjdG9yLnBlZXIudjEuT2ZmZXIuQnJhbmNoRXBvY2gaQQoLQnJhbmNoRXBvY2gSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSCwoDZW5kGAIgASgEIp8BCg1Gb2xsb3dSZXF1ZXN0EicKBWhlbGxvGAEgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkhlbGxvSAASIwoDYWNrGAIgASgLMhQuc3BlY3Rvci5wZWVyLnYxLkFja0gAEicKBW9mZmVyGAMgASgLMhYuc3BlY3Rvci5wZWVyLnYxLk9mZmVySAASDwoHZW50cmllcxgEIAMoDEIGCgRraW5kItMGCgtIZWxsb0Fuc3dlchI1CgZhY2NlcHQYASABKAsyIy5zcGVjdG9yLnBlZXIudjEuSGVsbG9BbnN3ZXIuQWNjZXB0SAASOQoIZGl2ZXJnZWQYAiABKAsyJS5zcGVjdG9yLnBlZXIudjEuSGVsbG9BbnN3ZXIuRGl2ZXJnZWRIABI5CghzbmFwc2hvdBgDIAEoCzIlLnNwZWN0b3IucGVlci52MS5IZWxsb0Fuc3dlci5TbmFwc2hvdEgAEjUKBnJlamVjdBgEIAEoCzIjLnNwZWN0b3IucGVlci52MS5IZWxsb0Fuc3dlci5SZWplY3RIABo9CgZBY2NlcHQSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSDAoEZnJvbRgCIAEoBBo/CghEaXZlcmdlZBIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBIMCgRmb3JrGAIgASgEGmQKCFNuYXBzaG90EiUKBWVwb2NoGAEgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEgwKBGZvcmsYAiABKAQSIwoCYXQYAyABKAsyFy5zcGVjdG9yLnBlZXIudjEuTG9nRW5kGm8KBlJlamVjdBI5CgZyZWFzb24YASABKA4yKS5zcGVjdG9yLnBlZXIudjEuSGVsbG9BbnN3ZXIuUmVqZWN0UmVhc29uEioKBGhpbnQYAiABKAsyHC5zcGVjdG9yLnBlZXIudjEuU2hhcmRMZWFkZXIi/gEKDFJlamVjdFJlYXNvbhIdChlSRUpFQ1RfUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZUkVKRUNUX1JFQVNPTl9OT1RfUFJJTUFSWRABEh8KG1JFSkVDVF9SRUFTT05fVU5LTk9XTl9TSEFSRBACEh0KGVJFSkVDVF9SRUFTT05fU1RBTEVfRVBPQ0gQAxIZChVSRUpFQ1RfUkVBU09OX0ZBVUxURUQQBBIWChJSRUpFQ1RfUkVBU09OX0JVU1kQBRIhCh1SRUpFQ1RfUkVBU09OX0ZPUkVJR05fQ0xVU1RFUhAGEhoKFlJFSkVDVF9SRUFTT05fUFJPVE9DT0wQB0IICgZhbnN3ZXIilgEKDEVudHJpZXNCYXRjaBIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBITCgtwcmV2X29mZnNldBgCIAEoBBISCgpwcmV2X2NoYWluGAMgASgMEhcKD2hpZ2hfd2F0ZXJfbWFyaxgEIAEoBBIMCgR0YWlsGAUgASgEEg8KB2luX3N5bmMYBiADKAwihgEKDVNuYXBzaG90Q2h1bmsSPAoKb3BlcmF0aW9ucxgBIAMoCzIoLnNwZWN0b3IucGVlci52MS5TbmFwc2hvdENodW5rLk9wZXJhdGlvbhIMCgRsYXN0GAIgASgIGikKCU9wZXJhdGlvbhINCgVvcF9pZBgBIAEoDBINCgV2YWx1ZRgCIAEoDCIxCghIYW5kT3ZlchIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaCLqAQoORm9sbG93UmVzcG9uc2USLgoGYW5zd2VyGAEgASgLMhwuc3BlY3Rvci5wZWVyLnYxLkhlbGxvQW5zd2VySAASLgoFYmF0Y2gYAiABKAsyHS5zcGVjdG9yLnBlZXIudjEuRW50cmllc0JhdGNoSAASLwoFY2h1bmsYAyABKAsyHi5zcGVjdG9yLnBlZXIudjEuU25hcHNob3RDaHVua0gAEi4KCWhhbmRfb3ZlchgFIAEoCzIZLnNwZWN0b3IucGVlci52MS5IYW5kT3ZlckgAEg8KB2VudHJpZXMYBCADKAxCBgoEa2luZCKYAQoMRmVuY2VSZXF1ZXN0Eg0KBXNoYXJkGAEgASgNEiUKBWVwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEioKBWNhdXNlGAMgASgOMhsuc3BlY3Rvci5wZWVyLnYxLkZlbmNlQ2F1c2USJgoDc2V0GAQgASgLMhkuc3BlY3Rvci5wZWVyLnYxLlNoYXJkU2V0IugECg1GZW5jZVJlc3BvbnNlEjkKB2dyYW50ZWQYASABKAsyJi5zcGVjdG9yLnBlZXIudjEuRmVuY2VSZXNwb25zZS5HcmFudGVkSAASOQoHcmVmdXNlZBgCIAEoCzImLnNwZWN0b3IucGVlci52MS5GZW5jZVJlc3BvbnNlLlJlZnVzZWRIABpCCgdHcmFudGVkEhEKCXNldF9lcG9jaBgBIAEoBBIkCgNlbmQYAiABKAsyFy5zcGVjdG9yLnBlZXIudjEuTG9nRW5kGsUBCgdSZWZ1c2VkEjwKBnJlYXNvbhgBIAEoDjIsLnNwZWN0b3IucGVlci52MS5GZW5jZVJlc3BvbnNlLlJlZnVzYWxSZWFzb24SKAoIcHJvbWlzZWQYAiABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSJgoDc2V0GAMgASgLMhkuc3BlY3Rvci5wZWVyLnYxLlNoYXJkU2V0EioKBGhpbnQYBCABKAsyHC5zcGVjdG9yLnBlZXIudjEuU2hhcmRMZWFkZXIiygEKDVJlZnVzYWxSZWFzb24SHgoaUkVGVVNBTF9SRUFTT05fVU5TUEVDSUZJRUQQABIcChhSRUZVU0FMX1JFQVNPTl9TRVRfTkVXRVIQARIbChdSRUZVU0FMX1JFQVNPTl9QUk9NSVNFRBACEiAKHFJFRlVTQUxfUkVBU09OX1BSSU1BUllfTElWRVMQAxIgChxSRUZVU0FMX1JFQVNPTl9VTktOT1dOX1NIQVJEEAQSGgoWUkVGVVNBTF9SRUFTT05fRkFVTFRFRBAFQggKBmFuc3dlciJeCgxQcm9iZVJlcXVlc3QSDQoFc2hhcmQYASABKA0SJQoFZXBvY2gYAiABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSEAoDdmlhGAMgASgMSACIAQFCBgoEX3ZpYSIeCg1Qcm9iZVJlc3BvbnNlEg0KBWFsaXZlGAEgASgIImQKC1B1bGxSZXF1ZXN0Eg0KBXNoYXJkGAEgASgNEiUKBWVwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEgwKBGZyb20YAyABKAQSEQoJYnl0ZXNfbWF4GAQgASgEIjMKDFB1bGxSZXNwb25zZRIPCgdlbnRyaWVzGAEgAygMEhIKCnByZXZfY2hhaW4YAiABKAwiPwoPQW5ub3VuY2VSZXF1ZXN0EiwKBmxlYWRlchgBIAEoCzIcLnNwZWN0b3IucGVlci52MS5TaGFyZExlYWRlciISChBBbm5vdW5jZVJlc3BvbnNlKnIKCkZlbmNlQ2F1c2USGwoXRkVOQ0VfQ0FVU0VfVU5TUEVDSUZJRUQQABIXChNGRU5DRV9DQVVTRV9TVVNQRUNUEAESFAoQRkVOQ0VfQ0FVU0VfSEVBTBACEhgKFEZFTkNFX0NBVVNFX1RSQU5TRkVSEAMyiQMKElJlcGxpY2F0aW9uU2VydmljZRJNCgZGb2xsb3cSHi5zcGVjdG9yLnBlZXIudjEuRm9sbG93UmVxdWVzdBofLnNwZWN0b3IucGVlci52MS5Gb2xsb3dSZXNwb25zZSgBMAESRgoFRmVuY2USHS5zcGVjdG9yLnBlZXIudjEuRmVuY2VSZXF1ZXN0Gh4uc3BlY3Rvci5wZWVyLnYxLkZlbmNlUmVzcG9uc2USRgoFUHJvYmUSHS5zcGVjdG9yLnBlZXIudjEuUHJvYmVSZXF1ZXN0Gh4uc3BlY3Rvci5wZWVyLnYxLlByb2JlUmVzcG9uc2USQwoEUHVsbBIcLnNwZWN0b3IucGVlci52MS5QdWxsUmVxdWVzdBodLnNwZWN0b3IucGVlci52MS5QdWxsUmVzcG9uc2USTwoIQW5ub3VuY2USIC5zcGVjdG9yLnBlZXIudjEuQW5ub3VuY2VSZXF1ZXN0GiEuc3BlY3Rvci5wZWVyLnYxLkFubm91bmNlUmVzcG9uc2ViBnByb3RvMw", [file_spector_peer_v1_epoch]);
 
 /**
  * The configured replicas of a shard, in the map's order.
@@ -616,6 +616,25 @@ export const SnapshotChunk_OperationSchema: GenMessage<SnapshotChunk_Operation> 
   messageDesc(file_spector_peer_v1_replication, 10, 0);
 
 /**
+ * The follower at the primary's tail shall take over.
+ *
+ * @generated from message spector.peer.v1.HandOver
+ */
+export type HandOver = Message<"spector.peer.v1.HandOver"> & {
+  /**
+   * @generated from field: spector.peer.v1.Epoch epoch = 1;
+   */
+  epoch?: Epoch | undefined;
+};
+
+/**
+ * Describes the message spector.peer.v1.HandOver.
+ * Use `create(HandOverSchema)` to create a new message.
+ */
+export const HandOverSchema: GenMessage<HandOver> = /*@__PURE__*/
+  messageDesc(file_spector_peer_v1_replication, 11);
+
+/**
  * @generated from message spector.peer.v1.FollowResponse
  */
 export type FollowResponse = Message<"spector.peer.v1.FollowResponse"> & {
@@ -640,6 +659,12 @@ export type FollowResponse = Message<"spector.peer.v1.FollowResponse"> & {
      */
     value: SnapshotChunk;
     case: "chunk";
+  } | {
+    /**
+     * @generated from field: spector.peer.v1.HandOver hand_over = 5;
+     */
+    value: HandOver;
+    case: "handOver";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -655,7 +680,7 @@ export type FollowResponse = Message<"spector.peer.v1.FollowResponse"> & {
  * Use `create(FollowResponseSchema)` to create a new message.
  */
 export const FollowResponseSchema: GenMessage<FollowResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 11);
+  messageDesc(file_spector_peer_v1_replication, 12);
 
 /**
  * @generated from message spector.peer.v1.FenceRequest
@@ -689,7 +714,7 @@ export type FenceRequest = Message<"spector.peer.v1.FenceRequest"> & {
  * Use `create(FenceRequestSchema)` to create a new message.
  */
 export const FenceRequestSchema: GenMessage<FenceRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 12);
+  messageDesc(file_spector_peer_v1_replication, 13);
 
 /**
  * @generated from message spector.peer.v1.FenceResponse
@@ -718,7 +743,7 @@ export type FenceResponse = Message<"spector.peer.v1.FenceResponse"> & {
  * Use `create(FenceResponseSchema)` to create a new message.
  */
 export const FenceResponseSchema: GenMessage<FenceResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 13);
+  messageDesc(file_spector_peer_v1_replication, 14);
 
 /**
  * @generated from message spector.peer.v1.FenceResponse.Granted
@@ -740,7 +765,7 @@ export type FenceResponse_Granted = Message<"spector.peer.v1.FenceResponse.Grant
  * Use `create(FenceResponse_GrantedSchema)` to create a new message.
  */
 export const FenceResponse_GrantedSchema: GenMessage<FenceResponse_Granted> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 13, 0);
+  messageDesc(file_spector_peer_v1_replication, 14, 0);
 
 /**
  * @generated from message spector.peer.v1.FenceResponse.Refused
@@ -774,7 +799,7 @@ export type FenceResponse_Refused = Message<"spector.peer.v1.FenceResponse.Refus
  * Use `create(FenceResponse_RefusedSchema)` to create a new message.
  */
 export const FenceResponse_RefusedSchema: GenMessage<FenceResponse_Refused> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 13, 1);
+  messageDesc(file_spector_peer_v1_replication, 14, 1);
 
 /**
  * @generated from enum spector.peer.v1.FenceResponse.RefusalReason
@@ -815,7 +840,7 @@ export enum FenceResponse_RefusalReason {
  * Describes the enum spector.peer.v1.FenceResponse.RefusalReason.
  */
 export const FenceResponse_RefusalReasonSchema: GenEnum<FenceResponse_RefusalReason> = /*@__PURE__*/
-  enumDesc(file_spector_peer_v1_replication, 13, 0);
+  enumDesc(file_spector_peer_v1_replication, 14, 0);
 
 /**
  * @generated from message spector.peer.v1.ProbeRequest
@@ -844,7 +869,7 @@ export type ProbeRequest = Message<"spector.peer.v1.ProbeRequest"> & {
  * Use `create(ProbeRequestSchema)` to create a new message.
  */
 export const ProbeRequestSchema: GenMessage<ProbeRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 14);
+  messageDesc(file_spector_peer_v1_replication, 15);
 
 /**
  * @generated from message spector.peer.v1.ProbeResponse
@@ -861,7 +886,7 @@ export type ProbeResponse = Message<"spector.peer.v1.ProbeResponse"> & {
  * Use `create(ProbeResponseSchema)` to create a new message.
  */
 export const ProbeResponseSchema: GenMessage<ProbeResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 15);
+  messageDesc(file_spector_peer_v1_replication, 16);
 
 /**
  * @generated from message spector.peer.v1.PullRequest
@@ -895,7 +920,7 @@ export type PullRequest = Message<"spector.peer.v1.PullRequest"> & {
  * Use `create(PullRequestSchema)` to create a new message.
  */
 export const PullRequestSchema: GenMessage<PullRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 16);
+  messageDesc(file_spector_peer_v1_replication, 17);
 
 /**
  * @generated from message spector.peer.v1.PullResponse
@@ -921,7 +946,7 @@ export type PullResponse = Message<"spector.peer.v1.PullResponse"> & {
  * Use `create(PullResponseSchema)` to create a new message.
  */
 export const PullResponseSchema: GenMessage<PullResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 17);
+  messageDesc(file_spector_peer_v1_replication, 18);
 
 /**
  * @generated from message spector.peer.v1.AnnounceRequest
@@ -938,7 +963,7 @@ export type AnnounceRequest = Message<"spector.peer.v1.AnnounceRequest"> & {
  * Use `create(AnnounceRequestSchema)` to create a new message.
  */
 export const AnnounceRequestSchema: GenMessage<AnnounceRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 18);
+  messageDesc(file_spector_peer_v1_replication, 19);
 
 /**
  * @generated from message spector.peer.v1.AnnounceResponse
@@ -951,7 +976,7 @@ export type AnnounceResponse = Message<"spector.peer.v1.AnnounceResponse"> & {
  * Use `create(AnnounceResponseSchema)` to create a new message.
  */
 export const AnnounceResponseSchema: GenMessage<AnnounceResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 19);
+  messageDesc(file_spector_peer_v1_replication, 20);
 
 /**
  * Why a replica wants to be primary.
