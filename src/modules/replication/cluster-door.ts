@@ -20,7 +20,13 @@ interface Belonging {
 
 const BELONGING = nodeKey('cluster');
 /** What membership is told instead of an error that passes. */
-const PASSING: ReadonlySet<string> = new Set(['STARTING', 'SHARD_UNAVAILABLE', 'NO_QUORUM', 'OVERLOADED', 'WRITE_OUTCOME_UNKNOWN']);
+const PASSING: ReadonlySet<string> = new Set([
+  'STARTING',
+  'SHARD_UNAVAILABLE',
+  'NO_QUORUM',
+  'OVERLOADED',
+  'WRITE_OUTCOME_UNKNOWN',
+]);
 
 /** The map and the data directory, as membership needs them to let nodes in (replication 9.2). */
 export class ClusterDoor implements ClusterRegistry {

@@ -219,6 +219,11 @@ export class ReplicationService implements ReplicaServer {
     }
   }
 
+  /** This process stood still, or its clock jumped (1.5): reigns are confirmed before anything is acknowledged again. */
+  paused(): void {
+    for (const replica of this.#replicas.values()) replica.paused();
+  }
+
   stop(): void {
     this.#stopped = true;
     this.#cancelTick?.();
