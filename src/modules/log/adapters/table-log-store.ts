@@ -471,6 +471,7 @@ export class TableLogStore implements LogStore, CommitHost {
     await this.endCompaction(shard);
     await this.commits.sync();
     const before = this.state(shard);
+    assert(to <= before.tail, `shard ${shard}: the log was cut to ${before.tail} before it could be cut to ${to}`);
     if (to < before.start.offset) throw new OffsetCompactedError(shard, to, before.start.offset);
     const chain = await this.chainAt(shard, to, before);
     const bytes = await this.bytesAbove(shard, to, before);
