@@ -152,8 +152,9 @@ export class ReplicationService {
 
   /** Whether another local shard holds a result under this operation id: the key was used for another document. */
   usedElsewhere(shard: number, opId: Uint8Array): boolean {
+    const { log } = this.#ports;
     return this.localShards().some(
-      (other) => other !== shard && this.#ports.log.row(idempotencyKey(other, opId)) !== undefined,
+      (other) => other !== shard && log.row(idempotencyKey(other, opId, log.state(other).generation)) !== undefined,
     );
   }
 

@@ -46,8 +46,6 @@ export interface ReplicaPorts {
 }
 
 const NO_FINGERPRINT = new Uint8Array(16);
-/** Generation of the document rows until a snapshot flips it (replication 4.7). */
-export const GENERATION = 1;
 
 /**
  * One shard's replica on this node, as its primary: drives the Leader machine with the log, the index and the clock.
@@ -88,7 +86,7 @@ export class ShardReplica {
       tail: state.tail,
       chain: state.chain,
       lastHlc: await lastClock(ports.log, shard, state),
-      generation: GENERATION,
+      generation: state.generation,
       counters: storedCounters(ports.log, shard),
       setSize,
       map,
@@ -153,7 +151,7 @@ export class ShardReplica {
 
   /** The stored row of a document, tombstones included. Durable rows only. */
   row(collectionId: number, id: string): DocumentRow | undefined {
-    const bytes = this.#ports.log.row(documentKey(GENERATION, this.shard, collectionId, id));
+    const bytes = this.#ports.log.row(documentKey(this.#generation, this.shard, collectionId, id));
     return bytes === undefined ? undefined : decodeRow(bytes);
   }
 
@@ -173,6 +171,11 @@ export class ShardReplica {
     this.#fault = error;
     this.#run({ kind: 'fail', detail: error.message });
     this.#ports.onFault(error);
+  }
+
+  /** Of the rows in use; another one after each received snapshot (replication 4.7). */
+  get #generation(): number {
+    return this.#ports.log.state(this.shard).generation;
   }
 
   #proposeTurn(): void {
@@ -196,11 +199,12 @@ export class ShardReplica {
   /** The proposal with what is stored under its id and its key now. */
   #withStored(proposal: Proposal): Proposal {
     const { log } = this.#ports;
+    const generation = this.#generation;
     const { collectionId, id, keyed, opId } = proposal;
     return {
       ...proposal,
-      storedRow: id === '' ? undefined : log.row(documentKey(GENERATION, this.shard, collectionId, id)),
-      storedOperation: keyed ? log.row(idempotencyKey(this.shard, opId)) : undefined,
+      storedRow: id === '' ? undefined : log.row(documentKey(generation, this.shard, collectionId, id)),
+      storedOperation: keyed ? log.row(idempotencyKey(this.shard, opId, generation)) : undefined,
     };
   }
 

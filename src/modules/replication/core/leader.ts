@@ -18,6 +18,7 @@ import {
 } from '../../shard/core/rows.js';
 import { applyMapOperation } from '../../ring/core/map-operations.js';
 import type { ClusterMap } from '../../ring/core/map.js';
+import { endOfLoose } from './loose-rows.js';
 import { decodeOperation, encodeOperation, type OperationRow } from './operation-row.js';
 import type { AckLevel, Proposal, Reply, WriteOutcome } from './write.js';
 
@@ -295,7 +296,10 @@ export class Leader {
     this.#rows.set(rowName, after);
     this.#unpersisted[this.#unpersisted.length - 1].rowName = rowName;
     this.#tally.change(proposal.collectionId, proposal.id, before, after);
-    rows.push({ key: rowKey, value: encodeRow(after) });
+    rows.push(
+      { key: rowKey, value: encodeRow(after) },
+      ...endOfLoose(shard, proposal.collectionId, proposal.id, before),
+    );
     const created = live === undefined && proposal.op === 'UPSERT';
     this.#record(proposal, entry, hlc, created, wallMs, entries, rows);
     return undefined;
@@ -348,7 +352,10 @@ export class Leader {
       const name = toHex(proposal.opId);
       this.#operations.set(name, result);
       this.#unpersisted[this.#unpersisted.length - 1].operationName = name;
-      rows.push({ key: idempotencyKey(this.#options.shard, proposal.opId), value: encodeOperation(result) });
+      rows.push({
+        key: idempotencyKey(this.#options.shard, proposal.opId, this.#options.generation),
+        value: encodeOperation(result),
+      });
     }
     this.#wait(proposal, result);
   }
