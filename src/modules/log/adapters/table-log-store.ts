@@ -4,7 +4,7 @@ import type { Hasher } from '../../../kernel/hasher.js';
 import { ChainWalk } from '../core/chain-walk.js';
 import type { DamageReport } from '../core/chain-walk.js';
 import { entryChain, verifyEntry } from '../core/entry-codec.js';
-import { documentPrefix, entryKey, entryPrefix, FIRST_GENERATION, idempotencyPrefix, shardKey } from '../core/keys.js';
+import { documentPrefix, entryKey, entryPrefix, idempotencyPrefix, shardKey } from '../core/keys.js';
 import {
   encodeCut,
   encodeGenerations,
@@ -104,7 +104,7 @@ export class TableLogStore implements LogStore, CommitHost {
   private readonly unusable: Map<number, Damage>;
   private readonly turns = new ShardTurns();
   private readonly compacting = new Map<number, Compacting>();
-  private readonly recent = new RecentEntries();
+  protected readonly recent = new RecentEntries();
   /** Counts how often a log was replaced or cut: a read that spans it tells of damage that is none. */
   private readonly cuts = new Map<number, number>();
   /** Durable ones, and those asked for. */
