@@ -20,13 +20,21 @@ import {
 } from '../log/core/entry-codec.js';
 import { documentKey, idempotencyKey, loosePrefix, shardKey } from '../log/core/keys.js';
 import { verifyEntries } from '../log/core/received-entries.js';
-import { LogDamagedError, StorageFailedError, type LogStore } from '../log/log-store.js';
+import { LogDamagedError, StorageFailedError, type LogStore, type RowChange } from '../log/log-store.js';
 import type { ClusterMap } from '../ring/core/map.js';
 import type { MapOperation } from '../ring/core/map-operations.js';
-import { decodeCounters, decodeRow, ZERO_COUNTERS, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
+import {
+  CounterTally,
+  decodeCounters,
+  decodeRow,
+  encodeCounters,
+  ZERO_COUNTERS,
+  type DocumentRow,
+  type ShardCounters,
+} from '../shard/core/rows.js';
 import { conflictRow } from './core/conflict-row.js';
 import type { ReplicaEffect } from './core/effects.js';
-import { loosen } from './core/loose-rows.js';
+import { loosen, sortLoose, type StoredShard } from './core/loose-rows.js';
 import { decodeAgreedMap, decodeMapOperation } from './core/map-codec.js';
 import { MapState, type PendingOperation } from './core/map-state.js';
 import type { CopyPlan, FailoverTimes, Now, PeerView } from './core/peer-view.js';
@@ -47,7 +55,7 @@ import type {
 import { documentProblem } from './core/received-documents.js';
 import { MAP_ROW, Replica, type ReplicaInput } from './core/replica.js';
 import { COUNTERS_ROW, ReplicaLog, SETS_ROW, type ReplicaLogOptions } from './core/replica-log.js';
-import { decodeSets } from './core/set-codec.js';
+import { decodeSets, encodeSets } from './core/set-codec.js';
 import type { AckLevel, Proposal, RowCondition, WriteOutcome } from './core/write.js';
 import { BATCH_BYTES, FollowerFeed } from './follower-feed.js';
 import type { Link, LinkEvents, ReplicaPeers } from './replica-peers.js';
@@ -164,7 +172,7 @@ export class ShardReplica {
       shard,
       hasher: ports.hasher,
       lastHlc: await lastClock(ports.log, shard, state.tail, state.start.offset),
-      ...(await storedEnd(ports.log, shard)),
+      ...storedEnd(ports.log, shard),
     });
     const replica = new Replica({
       shard,
@@ -650,27 +658,31 @@ export class ShardReplica {
   /** Cuts the log behind `to`: rows beyond it become loose, and the index goes back (6.3, 6.4). */
   async #truncate(to: number): Promise<void> {
     const { log, index, hasher } = this.#ports;
-    const entries: Uint8Array[] = [];
-    const { tail } = log.state(this.shard);
-    for (let from = to + 1; from <= tail;) {
-      const part = await log.scan(this.shard, from, PAGE, 1024 * 1024);
-      entries.push(...part);
-      from = entryOffset(part[part.length - 1]) + 1;
+    const { shard } = this;
+    const { tail } = log.state(shard);
+    const rows: RowChange[] = [];
+    if (shard !== META_SHARD) {
+      const tally = new CounterTally(hasher, this.counters());
+      for (let from = to + 1; from <= tail;) {
+        const part = await log.scan(shard, from, PAGE, 1024 * 1024);
+        const loosened = loosen(part, to, this.#stored(), tally);
+        rows.push(...loosened.rows);
+        // Ahead of the cut: without it they are leftovers that mean nothing.
+        await log.append({ shard, entries: [], rows: loosened.side });
+        from = entryOffset(part[part.length - 1]) + 1;
+      }
+      rows.push({ key: shardKey(shard, COUNTERS_ROW), value: encodeCounters(tally.value()) });
     }
-    const sets = decodeSets(log.row(shardKey(this.shard, SETS_ROW))).filter(({ offset }) => offset <= to);
-    const rows = loosen({
-      shard: this.shard,
-      generation: this.generation,
-      hasher,
-      to,
-      entries: this.shard === META_SHARD ? [] : entries,
-      storedRow: (key) => log.row(key),
-      counters: this.counters(),
-      sets,
-    });
-    await log.truncate(this.shard, to, rows);
+    const sets = decodeSets(log.row(shardKey(shard, SETS_ROW))).filter(({ offset }) => offset <= to);
+    rows.push({ key: shardKey(shard, SETS_ROW), value: encodeSets(sets) });
+    await log.truncate(shard, to, rows);
     await index?.rewind(to);
-    this.#run({ kind: 'replaced', log: await storedEnd(log, this.shard), now: this.#now() });
+    this.#run({ kind: 'replaced', log: storedEnd(log, shard), now: this.#now() });
+  }
+
+  #stored(): StoredShard {
+    const { log } = this.#ports;
+    return { shard: this.shard, generation: this.generation, row: (key) => log.row(key) };
   }
 
   /** Offers the loose rows to the primary that is followed now (6.4). */
@@ -694,13 +706,18 @@ export class ShardReplica {
     await flush(true);
   }
 
-  /** The entries of the loose rows, in pages. */
+  /** The entries of the loose rows, in pages; what is left over of earlier ones goes. */
   async #eachLoose(take: (entries: readonly Uint8Array[]) => Promise<void> | void): Promise<void> {
     const { log } = this.#ports;
     let after: Uint8Array | undefined;
     for (;;) {
       const page = await log.rows(loosePrefix(this.shard), after, PAGE);
-      if (page.length > 0) await take(page.map(({ value }) => value));
+      const { entries, leftovers } = sortLoose(page, this.#stored());
+      if (leftovers.length > 0) {
+        const rows = leftovers.map(({ key }) => ({ key, value: undefined }));
+        await log.append({ shard: this.shard, entries: [], rows });
+      }
+      if (entries.length > 0) await take(entries);
       if (page.length < PAGE || this.#closed) return;
       after = page[page.length - 1].key;
     }
@@ -821,19 +838,8 @@ export class ShardReplica {
 }
 
 /** The end of a log and everything kept with it, as stored. */
-async function storedEnd(
-  log: LogStore,
-  shard: number,
-): Promise<Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>> {
+function storedEnd(log: LogStore, shard: number): Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'> {
   const { tail, chain, start, history, generation } = log.state(shard);
-  let loose = 0;
-  let after: Uint8Array | undefined;
-  for (;;) {
-    const page = await log.rows(loosePrefix(shard), after, PAGE);
-    loose += page.length;
-    if (page.length < PAGE) break;
-    after = page[page.length - 1].key;
-  }
   return {
     generation,
     tail,
@@ -842,7 +848,6 @@ async function storedEnd(
     history,
     counters: storedCounters(log, shard),
     sets: decodeSets(log.row(shardKey(shard, SETS_ROW))),
-    loose,
   };
 }
 
