@@ -255,7 +255,7 @@ export class Cluster {
 /** `host[:port]`; an IPv6 address with a port comes in brackets. */
 function advertisedAddress(text: string): { readonly host: string; readonly port: number | undefined } {
   const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(text) ?? [];
-  const host = (bracketed as string | undefined) ?? (plain as string | undefined) ?? text;
+  const host = (bracketed as string | undefined) ?? plain ?? text;
   return { host, port: (port as string | undefined) === undefined ? undefined : Number(port) };
 }
 

@@ -34,6 +34,7 @@ import { NO_FELLOWS, ShardView, type Fellows } from './fellows.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
 import { MAP_ROW } from './core/replica.js';
 import { COUNTERS_ROW, SETS_ROW } from './core/replica-log.js';
+import { LooseStore } from './loose-store.js';
 import { MapService } from './map.service.js';
 import { openIdentity, retireIdentity, type NodeIdentity } from './node-identity.js';
 import type { Link, LinkEvents, ReplicaPeers, ReplicaServer } from './replica-peers.js';
@@ -474,7 +475,8 @@ export class ReplicationService implements ReplicaServer {
       if (damage !== undefined) throw new LogDamagedError(damage);
       let applied = log.state(shard).tail;
       if (!meta) {
-        const report = await shards.open(shard, this.map.current().collections.map(toSpec));
+        const loose = (): AsyncIterable<readonly Uint8Array[]> => new LooseStore(log, hasher).entries(shard);
+        const report = await shards.open(shard, this.map.current().collections.map(toSpec), undefined, loose);
         applied = report.offset;
         logger.info({ shard, ...report }, 'shard opened');
       }

@@ -18,23 +18,14 @@ import {
   entryVersion,
   verifyEntry,
 } from '../log/core/entry-codec.js';
-import { documentKey, idempotencyKey, loosePrefix, shardKey } from '../log/core/keys.js';
+import { documentKey, idempotencyKey, shardKey } from '../log/core/keys.js';
 import { verifyEntries } from '../log/core/received-entries.js';
-import { LogDamagedError, StorageFailedError, type LogStore, type RowChange } from '../log/log-store.js';
+import { LogDamagedError, StorageFailedError, type LogStore } from '../log/log-store.js';
 import type { ClusterMap } from '../ring/core/map.js';
 import type { MapOperation } from '../ring/core/map-operations.js';
-import {
-  CounterTally,
-  decodeCounters,
-  decodeRow,
-  encodeCounters,
-  ZERO_COUNTERS,
-  type DocumentRow,
-  type ShardCounters,
-} from '../shard/core/rows.js';
+import { decodeCounters, decodeRow, ZERO_COUNTERS, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
 import { conflictRow } from './core/conflict-row.js';
 import type { ReplicaEffect } from './core/effects.js';
-import { loosen, sortLoose, type StoredShard } from './core/loose-rows.js';
 import { decodeAgreedMap, decodeMapOperation } from './core/map-codec.js';
 import { MapState, type PendingOperation } from './core/map-state.js';
 import type { CopyPlan, FailoverTimes, Now, PeerView } from './core/peer-view.js';
@@ -58,6 +49,7 @@ import { COUNTERS_ROW, ReplicaLog, SETS_ROW, type ReplicaLogOptions } from './co
 import { decodeSets, encodeSets } from './core/set-codec.js';
 import type { AckLevel, Proposal, RowCondition, WriteOutcome } from './core/write.js';
 import { BATCH_BYTES, FollowerFeed } from './follower-feed.js';
+import { LooseStore } from './loose-store.js';
 import type { Link, LinkEvents, ReplicaPeers } from './replica-peers.js';
 
 /** A write as the coordinator or the map asks for it. */
@@ -141,6 +133,7 @@ export class ShardReplica {
   readonly shard: number;
   readonly #ports: ReplicaPorts;
   readonly #replica: Replica;
+  readonly #looseStore: LooseStore;
   readonly #waiting = new Map<number, (outcome: WriteOutcome) => void>();
   readonly #links = new Map<number, FollowerLink>();
   readonly #fences = new Map<number, (answer: FenceAnswer) => void>();
@@ -157,6 +150,7 @@ export class ShardReplica {
     this.shard = shard;
     this.#replica = replica;
     this.#ports = ports;
+    this.#looseStore = new LooseStore(ports.log, ports.hasher);
   }
 
   /** A copy whose log is open; it follows, or stands for primary, as soon as it is ticked. The index must be at `applied`. */
@@ -458,9 +452,7 @@ export class ShardReplica {
         for (const ticket of [...this.#links.keys()]) this.#dropLink(ticket, true);
         return;
       case 'loadLoose':
-        this.#guard(
-          this.#eachLoose((entries) => this.#run({ kind: 'loose', entries, stored: this.#storedRows(entries) })),
-        );
+        this.#guard(this.#loadLoose());
         return;
       case 'announce':
         peers.announce(effect.leader);
@@ -657,32 +649,15 @@ export class ShardReplica {
 
   /** Cuts the log behind `to`: rows beyond it become loose, and the index goes back (6.3, 6.4). */
   async #truncate(to: number): Promise<void> {
-    const { log, index, hasher } = this.#ports;
+    const { log, index } = this.#ports;
     const { shard } = this;
-    const { tail } = log.state(shard);
-    const rows: RowChange[] = [];
-    if (shard !== META_SHARD) {
-      const tally = new CounterTally(hasher, this.counters());
-      for (let from = to + 1; from <= tail;) {
-        const part = await log.scan(shard, from, PAGE, 1024 * 1024);
-        const loosened = loosen(part, to, this.#stored(), tally);
-        rows.push(...loosened.rows);
-        // Ahead of the cut: without it they are leftovers that mean nothing.
-        await log.append({ shard, entries: [], rows: loosened.side });
-        from = entryOffset(part[part.length - 1]) + 1;
-      }
-      rows.push({ key: shardKey(shard, COUNTERS_ROW), value: encodeCounters(tally.value()) });
-    }
     const sets = decodeSets(log.row(shardKey(shard, SETS_ROW))).filter(({ offset }) => offset <= to);
-    rows.push({ key: shardKey(shard, SETS_ROW), value: encodeSets(sets) });
-    await log.truncate(shard, to, rows);
+    const beside = [{ key: shardKey(shard, SETS_ROW), value: encodeSets(sets) }];
+    // The map's shard has no rows of documents, and a suffix that no majority has never was (9.1).
+    if (shard === META_SHARD) await log.truncate(shard, to, beside);
+    else await this.#looseStore.cutBranch(shard, to, beside);
     await index?.rewind(to);
     this.#run({ kind: 'replaced', log: storedEnd(log, shard), now: this.#now() });
-  }
-
-  #stored(): StoredShard {
-    const { log } = this.#ports;
-    return { shard: this.shard, generation: this.generation, row: (key) => log.row(key) };
   }
 
   /** Offers the loose rows to the primary that is followed now (6.4). */
@@ -696,31 +671,19 @@ export class ShardReplica {
       bytes = 0;
       if (link !== undefined && this.#upstream === link && !link.send({ kind: 'offer', offer })) await link.drained();
     };
-    await this.#eachLoose(async (entries) => {
+    for await (const entries of this.#looseStore.entries(this.shard)) {
       for (const entry of entries) {
         if (bytes + entry.length > BATCH_BYTES && part.length > 0) await flush(false);
         part.push(entry);
         bytes += entry.length;
       }
-    });
+    }
     await flush(true);
   }
 
-  /** The entries of the loose rows, in pages; what is left over of earlier ones goes. */
-  async #eachLoose(take: (entries: readonly Uint8Array[]) => Promise<void> | void): Promise<void> {
-    const { log } = this.#ports;
-    let after: Uint8Array | undefined;
-    for (;;) {
-      const page = await log.rows(loosePrefix(this.shard), after, PAGE);
-      const { entries, leftovers } = sortLoose(page, this.#stored());
-      if (leftovers.length > 0) {
-        const rows = leftovers.map(({ key }) => ({ key, value: undefined }));
-        await log.append({ shard: this.shard, entries: [], rows });
-      }
-      if (entries.length > 0) await take(entries);
-      if (page.length < PAGE || this.#closed) return;
-      after = page[page.length - 1].key;
-    }
+  async #loadLoose(): Promise<void> {
+    for await (const entries of this.#looseStore.entries(this.shard))
+      this.#run({ kind: 'loose', entries, stored: this.#storedRows(entries) });
   }
 
   // ---- followers of this primary
