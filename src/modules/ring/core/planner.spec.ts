@@ -117,6 +117,9 @@ describe('planNext', () => {
     const world = cluster(3, 3, 2);
     world.die('02');
     start(world, 'd', { kind: 'drain', node: '03' });
+    for (let i = 0; i < 10; i++) world.step();
+    expect(world.map.placement.every(({ members }) => members.length === 3)).toBe(true);
+    expect(operation(world, 'd')?.detail).toMatch(/too few other copies in sync/);
     expect(world.settle(1_000)).toBe(true);
     expect(operation(world, 'd')?.detail).toMatch(/no other node can take shard/);
     world.comeBack('02');
@@ -242,7 +245,7 @@ describe('planNext', () => {
           expect(world.refusals).toEqual([]);
         },
       ),
-      { numRuns: 150 },
+      { numRuns: 80 },
     );
   });
 });

@@ -59,8 +59,9 @@ export class PlannedWorld {
   }
 
   die(uuid: string): void {
-    if (this.#nodes.get(uuid)?.status === 'ACTIVE')
-      this.#nodes.set(uuid, { status: 'UNAVAILABLE', sinceMs: this.nowMs });
+    if (this.#nodes.get(uuid)?.status !== 'ACTIVE') return;
+    this.#nodes.set(uuid, { status: 'UNAVAILABLE', sinceMs: this.nowMs });
+    for (const shard of this.#shards()) this.#failOver(shard, placementOf(this.map, shard)?.members ?? []);
   }
 
   comeBack(uuid: string): void {
@@ -106,9 +107,21 @@ export class PlannedWorld {
       this.actions.push(action);
       if (!skip(action)) this.#perform(action);
     }
-    this.nowMs += STEP_MS;
-    this.#observe();
+    this.pass(STEP_MS);
     return actions;
+  }
+
+  /** Time goes by. */
+  pass(ms: number): void {
+    this.nowMs += ms;
+    this.#observe();
+  }
+
+  /** The reign goes over if it can; whether it did. */
+  handOver({ shard, to }: Transfer): boolean {
+    if (!this.inSync(shard).includes(to) || !this.#primaries.has(shard)) return false;
+    this.#primaries.set(shard, to);
+    return true;
   }
 
   /** Steps until nothing was planned for a while; whether that came within `steps`. */
@@ -126,7 +139,7 @@ export class PlannedWorld {
     return new Situation(this.map, this.facts(), this.#placer);
   }
 
-  facts(): ClusterFacts {
+  facts(transfers: readonly Transfer[] = this.#transfers): ClusterFacts {
     const shards = new Map<number, ShardFacts>();
     for (const shard of this.#shards()) {
       const copies = new Map(
@@ -139,7 +152,7 @@ export class PlannedWorld {
       );
       shards.set(shard, { primary: this.#primaries.get(shard), settled: this.#settled.get(shard) ?? 0, copies });
     }
-    return { nowMs: this.nowMs, wallMs: this.nowMs, nodes: this.#nodes, shards, transfers: this.#transfers };
+    return { nowMs: this.nowMs, wallMs: this.nowMs, nodes: this.#nodes, shards, transfers };
   }
 
   #shards(): readonly number[] {
@@ -207,8 +220,7 @@ export class PlannedWorld {
       // A strict shard needs a majority for it; in available mode a new member may make the majority (replication 9.6).
       if (shard !== META_SHARD || this.inSync(shard).length * 2 > members.length) this.#settled.set(shard, epoch);
     }
-    for (const { shard, to } of this.#transfers)
-      if (this.inSync(shard).includes(to) && this.#primaries.has(shard)) this.#primaries.set(shard, to);
+    for (const transfer of this.#transfers) this.handOver(transfer);
     this.#transfers = [];
   }
 
