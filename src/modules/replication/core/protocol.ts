@@ -111,6 +111,8 @@ export type FollowerMessage =
 export type PrimaryMessage =
   | { readonly kind: 'answer'; readonly answer: HelloAnswer }
   | { readonly kind: 'batch'; readonly batch: EntriesBatch }
+  /** The follower at the primary's tail shall take over (5.7). */
+  | { readonly kind: 'handOver'; readonly epoch: Epoch }
   | { readonly kind: 'chunk'; readonly chunk: SnapshotChunk };
 
 /** Why a replica wants to be primary (5.4). */
