@@ -72,7 +72,11 @@ export class ClusterDoor implements ClusterRegistry {
       const holder = map.current().nodes.find((node) => node.nodeId === nodeId && node.nodeUuid !== nodeUuid);
       if (holder !== undefined && holder.nodeUuid !== replaces)
         return { kind: 'refused', detail: `the name "${nodeId}" belongs to another node` };
-      await map.change({ kind: 'register', node: { nodeId, nodeUuid, address, protocolMin, protocolMax } });
+      await map.change({
+        kind: 'register',
+        node: { nodeId, nodeUuid, address, protocolMin, protocolMax },
+        ...(holder === undefined ? {} : { replaces: holder.nodeUuid }),
+      });
       return { kind: 'joined' };
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;
