@@ -25,6 +25,12 @@ export interface WriteRequest {
   /** 16 bytes: what the client asked for. Only looked at with `key`. */
   readonly fingerprint?: Uint8Array;
   readonly mapOperation?: MapOperation;
+  /** 16 bytes the coordinator chose, so that a repetition is known; absent: random. `key` goes before it. */
+  readonly opId?: Uint8Array;
+  /** It was sent before and may have been logged: kept and looked up like a keyed one from now on. */
+  readonly repeatedFrom?: number;
+  /** The encoded result of that earlier sending, when its entry was found in the log. */
+  readonly earlier?: Uint8Array;
 }
 
 /** What a replica needs of the world. */
@@ -130,8 +136,8 @@ export class ShardReplica {
     return new Promise((resolve) => {
       const ticket = this.#nextTicket++;
       this.#waiting.set(ticket, resolve);
-      const keyed = request.key !== undefined;
-      const opId = request.key ?? this.#ports.random.bytes(OP_ID_BYTES);
+      const keyed = request.key !== undefined || request.repeatedFrom !== undefined;
+      const opId = request.key ?? request.opId ?? this.#ports.random.bytes(OP_ID_BYTES);
       if (this.#turn.length === 0) setImmediate(() => this.#proposeTurn());
       this.#turn.push({
         ticket,
@@ -145,7 +151,7 @@ export class ShardReplica {
         keyed,
         fingerprint: request.fingerprint ?? NO_FINGERPRINT,
         storedRow: undefined,
-        storedOperation: undefined,
+        storedOperation: request.earlier,
         ...(request.mapOperation === undefined ? {} : { mapOperation: request.mapOperation }),
       });
     });
@@ -200,7 +206,7 @@ export class ShardReplica {
     return {
       ...proposal,
       storedRow: id === '' ? undefined : log.row(documentKey(GENERATION, this.shard, collectionId, id)),
-      storedOperation: keyed ? log.row(idempotencyKey(this.shard, opId)) : undefined,
+      storedOperation: keyed ? (log.row(idempotencyKey(this.shard, opId)) ?? proposal.storedOperation) : undefined,
     };
   }
 
