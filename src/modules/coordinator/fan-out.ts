@@ -115,7 +115,8 @@ interface Pending {
 interface Attempt {
   readonly node: NodeUuid;
   readonly choices: readonly Choice[];
-  readonly controller: AbortController;
+  /** Absent: only the deadline ends it. */
+  readonly controller: AbortController | undefined;
   timer: NodeJS.Timeout | undefined;
   done: boolean;
 }
@@ -176,7 +177,9 @@ class FanOutRun<C extends GatedCall> {
       if (pending === undefined || pending.inFlight > 0) continue;
       this.#fail(shard, pending, pending.last ?? failed);
     }
-    for (const { node, choices } of plan.requests) this.#send(node, choices);
+    // A lone question to this node needs no way to be called back.
+    const lone = why === 'first' && plan.requests.length === 1 && this.#attempts.length === 0;
+    for (const { node, choices } of plan.requests) this.#send(node, choices, lone && choices[0].copy.self);
     this.#finishIfDone();
   }
 
@@ -188,9 +191,10 @@ class FanOutRun<C extends GatedCall> {
     return { route: route ?? none, primary, tried, behind, inSyncOnly };
   }
 
-  #send(node: NodeUuid, choices: readonly Choice[]): void {
+  #send(node: NodeUuid, choices: readonly Choice[], lone: boolean): void {
     const { deadline, session } = this.options;
-    const attempt: Attempt = { node, choices, controller: new AbortController(), timer: undefined, done: false };
+    const controller = lone ? undefined : new AbortController();
+    const attempt: Attempt = { node, choices, controller, timer: undefined, done: false };
     const gates = choices.map(({ shard, epoch, stale, copy }): ShardGate => {
       const pending = this.#pending.get(shard);
       assert(pending !== undefined, 'only shards without an answer are asked');
@@ -205,7 +209,7 @@ class FanOutRun<C extends GatedCall> {
     this.ports.hedge.sent();
     const startedMs = performance.now();
     this.#watch(attempt);
-    const options = { timeoutMs: deadline.remainingMs, signal: attempt.controller.signal };
+    const options = { timeoutMs: deadline.remainingMs, signal: controller?.signal ?? deadline.signal };
     this.#ask(node, gates, options).then(
       (replies) => {
         this.#ended(attempt);
@@ -363,7 +367,7 @@ class FanOutRun<C extends GatedCall> {
     for (const attempt of this.#attempts) {
       if (attempt.done) continue;
       clearTimeout(attempt.timer);
-      attempt.controller.abort();
+      attempt.controller?.abort();
     }
   }
 }

@@ -8,6 +8,7 @@ import { encodeOperation } from '../replication/core/operation-row.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import { documentSegments } from '../shard/core/document-codec.js';
 import { shardDigest } from '../shard/core/rows.js';
+import type { ShardSearchAnswer } from '../shard/core/search.js';
 import { ShardUnavailableError } from '../shard/shard-ports.js';
 import type { ShardService } from '../shard/shard.service.js';
 import type { Position } from './core/positions.js';
@@ -29,6 +30,7 @@ import type {
 } from './core/shard-calls.js';
 import type { DocumentReader } from './document-reader.js';
 import type { ReplicaGate } from './replica-gate.js';
+import type { WriteAdmission } from './write-admission.js';
 import type { ShardAccess, ShardCallOptions } from './shard-access.js';
 
 /** How long a read waits for the session, and a call for the map it was made with (replication 7.2). */
@@ -57,6 +59,7 @@ export class LocalShards implements ShardAccess {
     private readonly shards: ShardService,
     private readonly log: LogStore,
     private readonly reader: DocumentReader,
+    private readonly admission: WriteAdmission,
   ) {}
 
   /** Calls under way, of this node and of others. */
@@ -99,7 +102,7 @@ export class LocalShards implements ShardAccess {
       const answers = await this.shards.search({ ...search, shards }, options.signal);
       return merge(
         passed,
-        answers.map((answer) =>
+        answers.map((answer): Answer<ShardSearchAnswer> =>
           answer.failed === undefined ? { value: answer } : { refusal: this.#failure(answer.shard, answer.failed) },
         ),
       );
@@ -154,7 +157,7 @@ export class LocalShards implements ShardAccess {
           }
         }),
       ),
-    write: ({ mapEpoch, writes }) => Promise.all(writes.map((write) => this.#write(write, mapEpoch))),
+    write: ({ mapEpoch, writes }) => Promise.all(writes.map((write) => this.write(write, mapEpoch))),
     entries: async ({ mapEpoch, shard, after, limit, bytesMax, waitMs }, options) => {
       const gate: ShardGate = { shard, epoch: 0, primary: false, stale: true };
       const [reply] = await this.#each(mapEpoch, [gate], options, () =>
@@ -265,8 +268,14 @@ export class LocalShards implements ShardAccess {
     }
   }
 
-  async #write(write: ShardWrite, mapEpoch: number): Promise<ShardWriteOutcome> {
+  /** Makes a write of a shard whose primary is here, or says why not. */
+  async write(write: ShardWrite, mapEpoch: number): Promise<ShardWriteOutcome> {
     const { shard, key } = write;
+    const full = write.op === 'UPSERT' ? this.admission.refusal(write.payload.length) : undefined;
+    if (full !== undefined) {
+      const { code, message: detail, retryAfterMs } = full;
+      return { kind: 'refused', code, detail, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+    }
     if (key !== undefined && this.replication.usedElsewhere(shard, key)) {
       const detail = 'this idempotency key was used for another request; take a new key';
       return { kind: 'refused', code: 'IDEMPOTENCY_CONFLICT', detail };
@@ -321,10 +330,7 @@ export class LocalShards implements ShardAccess {
     const state = this.log.state(shard);
     const fork = forkOf(state, after);
     const from = (fork ?? after.offset) + 1;
-    const end = this.gates.readable(shard);
-    if (from <= state.start.offset && !(from === 1 && after.epoch === 0)) {
-      return { entries: [], start: state.start.offset, tail: end, compacted: true };
-    }
+    const compacted = from <= state.start.offset;
     let entries = await this.#scan(shard, from, limit, bytesMax);
     if (entries.length === 0 && waitMs > 0) {
       await this.#news(shard, from, waitMs, signal);
@@ -335,7 +341,7 @@ export class LocalShards implements ShardAccess {
       start: this.log.state(shard).start.offset,
       tail: this.gates.readable(shard),
       ...(fork === undefined ? {} : { fork }),
-      compacted: false,
+      compacted,
     };
   }
 
@@ -409,7 +415,7 @@ function operationOf(entry: Uint8Array, version: Version, created: boolean): Uin
 
 /** Where the reader's branch left this log, or undefined when the log contains what it has (replication 6.3, 7.2). */
 function forkOf({ history, tail }: LogState, after: Position): number | undefined {
-  if (after.offset === 0 || after.epoch === 0) return after.offset > tail ? tail : undefined;
+  if (after.offset === 0 || after.epoch === 0) return undefined;
   const at = history.findLastIndex((reign) => reign.start <= after.offset);
   if (at >= 0 && history[at].epoch.num === after.epoch && after.offset <= tail) return undefined;
   // The last offset of the newest reign that is not after the reader's: no later one can be common to both.

@@ -97,3 +97,6 @@ export class SoleGate implements ReplicaGate {
     return Promise.resolve([]);
   }
 }
+
+/** Injection token of the ReplicaGate. */
+export const REPLICA_GATE = Symbol('REPLICA_GATE');

@@ -84,3 +84,6 @@ export class SoleRoutes implements Routes {
     };
   }
 }
+
+/** Injection token of the Routes. */
+export const ROUTES = Symbol('ROUTES');

@@ -31,3 +31,6 @@ export const NO_PEERS: PeerShards = {
   },
   reportedLoad: () => 0,
 };
+
+/** Injection token of the PeerShards. */
+export const PEER_SHARDS = Symbol('PEER_SHARDS');

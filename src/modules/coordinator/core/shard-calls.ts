@@ -131,7 +131,7 @@ export interface EntryPage {
    * from there (replication 7.2).
    */
   readonly fork?: number;
-  /** The asked offset was compacted: only what is above `start` is there. */
+  /** The asked offset is not above `start`: entries may be missing that the reader never saw. */
   readonly compacted: boolean;
 }
 
