@@ -294,7 +294,7 @@ class FanOutRun<C extends GatedCall> {
       case 'NOT_IN_SYNC':
         pending.behind.add(copy.node);
         // It has an answer, as the last resort.
-        if (!stale) pending.tried.delete(copy.node);
+        if (!stale && !pending.primary) pending.tried.delete(copy.node);
         return;
       case 'NOT_CAUGHT_UP':
         pending.notCaughtUp = true;
