@@ -94,7 +94,7 @@ class Nodes implements Routes {
   private access(node: string): ShardAccess {
     return {
       call: async <C extends ShardCall>(_: C, ask: ShardAsk<C>, options: ShardCallOptions): Promise<ShardAnswer<C>> =>
-        (await this.answer(node, ask as ShardAsk<'count'>, options)),
+        await this.answer(node, ask as ShardAsk<'count'>, options),
     };
   }
 

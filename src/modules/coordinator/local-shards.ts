@@ -1,6 +1,7 @@
 import type { NodeUuid } from '../../kernel/peer.js';
 import { toHex } from '../../kernel/bytes.js';
 import { NodeError } from '../../kernel/errors.js';
+import { LIMITS } from '../../kernel/limits.js';
 import { compareHlc, versionText, type Version } from '../../kernel/version.js';
 import { entryEpoch, entryId, entryOffset, entryOp, entryPayload, entryVersion } from '../log/core/entry-codec.js';
 import { LogDamagedError, OffsetCompactedError, type LogState, type LogStore } from '../log/log-store.js';
@@ -36,6 +37,9 @@ import type { ShardAccess, ShardCallOptions } from './shard-access.js';
 /** How long a read waits for the session, and a call for the map it was made with (replication 7.2). */
 export const SESSION_WAIT_MS = 200;
 const POLL_MS = 2;
+/** Entries and bytes of one page of a log, whatever is asked for. */
+const ENTRIES_MAX = 1_000;
+const ENTRY_BYTES_MAX = 1024 * 1024;
 /** Entries that are searched for a repeated write, and at once; more were written since than a retry can be late. */
 const REPEATED_ENTRIES_MAX = 50_000;
 const REPEATED_PAGE = 1_000;
@@ -130,7 +134,7 @@ export class LocalShards implements ShardAccess {
           collectionId,
           filter,
           after,
-          limit,
+          Math.min(limit, LIMITS.scrollMax),
           options.signal,
         );
         const documents: StoredSegments[] = [];
@@ -161,7 +165,14 @@ export class LocalShards implements ShardAccess {
     entries: async ({ mapEpoch, shard, after, limit, bytesMax, waitMs }, options) => {
       const gate: ShardGate = { shard, epoch: 0, primary: false, stale: true };
       const [reply] = await this.#each(mapEpoch, [gate], options, () =>
-        this.#entries(shard, after, limit, bytesMax, waitMs, options.signal),
+        this.#entries(
+          shard,
+          after,
+          Math.min(limit, ENTRIES_MAX),
+          Math.min(bytesMax, ENTRY_BYTES_MAX),
+          Math.min(waitMs, options.timeoutMs / 2),
+          options.signal,
+        ),
       );
       return reply;
     },
