@@ -25,7 +25,7 @@ import { FanOut } from './fan-out.js';
 import { LocalShards } from './local-shards.js';
 import { ForwardedMapChanges, MAP_CHANGES, type MapChanges } from './map-changes.js';
 import { MEMBERS, SoleMembers } from './members.js';
-import { REPLICA_GATE, SoleGate, type ReplicaGate } from './replica-gate.js';
+import { REPLICA_GATE, ReplicationGate, type ReplicaGate } from './replica-gate.js';
 import { ROUTES, SoleRoutes, type Routes } from './routes.js';
 import { NO_PEERS, PEER_SHARDS, type PeerShards } from './shard-access.js';
 import { WinnerFetch } from './winner-fetch.js';
@@ -67,7 +67,7 @@ export class CoordinatorModule {
         {
           provide: REPLICA_GATE,
           inject: [ReplicationService, LOG_STORE],
-          useFactory: (service: ReplicationService, store: LogStore) => new SoleGate(service, store),
+          useFactory: (service: ReplicationService, store: LogStore) => new ReplicationGate(service, store),
         },
         { provide: PEER_SHARDS, useValue: NO_PEERS },
         {

@@ -1,5 +1,5 @@
-import type { Epoch } from '../../kernel/epoch.js';
-import { NodeError } from '../../kernel/errors.js';
+import { META_SHARD } from '../../kernel/ids.js';
+import type { ErrorCode } from '../../kernel/errors.js';
 import type { NodeUuid } from '../../kernel/peer.js';
 import type { LogStore } from '../log/log-store.js';
 import type { ReplicationService } from '../replication/replication.service.js';
@@ -30,7 +30,6 @@ export interface ReplicaGate {
   write(write: ShardWrite & { readonly earlier?: Uint8Array }, mapEpoch: number): Promise<ShardWriteOutcome>;
   /** Offset up to which the log is settled: what a reader may be told of. */
   readable(shard: number): number;
-  epoch(shard: number): Epoch | undefined;
   /** Changes the map, as primary of its shard. Never rejects. */
   change(operation: MapOperation): Promise<MapChange>;
   /** Hands the primary over; undefined: done or under way. */
@@ -40,11 +39,11 @@ export interface ReplicaGate {
 
 export type MapChange =
   | { readonly kind: 'changed'; readonly mapEpoch: number }
-  | { readonly kind: 'refused'; readonly code: NodeError['code']; readonly detail: string }
+  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string }
   | { readonly kind: 'turned-away'; readonly refusal: Refusal };
 
-/** A node that holds every shard and is primary of each: a cluster of one. */
-export class SoleGate implements ReplicaGate {
+/** The gate of this node's replicas, whatever their roles are now. */
+export class ReplicationGate implements ReplicaGate {
   constructor(
     private readonly replication: ReplicationService,
     private readonly log: LogStore,
@@ -54,10 +53,14 @@ export class SoleGate implements ReplicaGate {
     return this.replication.map.current().epoch;
   }
 
-  check({ shard }: ShardGate): GateAnswer {
+  check({ shard, primary, stale }: ShardGate): GateAnswer {
     if (this.replication.fault(shard) !== undefined) return { open: false, refusal: { code: 'FAULTED' } };
-    if (this.replication.replica(shard) === undefined) return { open: false, refusal: { code: 'STARTING' } };
-    return { open: true };
+    const replica = this.replication.replica(shard);
+    if (replica === undefined) return { open: false, refusal: { code: 'STARTING' } };
+    if (replica.role === 'primary') return { open: true };
+    if (primary) return { open: false, refusal: this.#elsewhere(shard) };
+    if (replica.inSync) return { open: true };
+    return stale ? { open: true, lagMs: replica.lagMs } : { open: false, refusal: { code: 'NOT_IN_SYNC' } };
   }
 
   reached(shard: number, position: Position): boolean {
@@ -67,34 +70,45 @@ export class SoleGate implements ReplicaGate {
     return (this.replication.replica(shard)?.position.applied ?? 0) >= position.offset;
   }
 
-  write(write: ShardWrite & { readonly earlier?: Uint8Array }): Promise<ShardWriteOutcome> {
-    return this.replication.write(write.shard, write);
+  async write(write: ShardWrite & { readonly earlier?: Uint8Array }): Promise<ShardWriteOutcome> {
+    const outcome = await this.replication.write(write.shard, write);
+    if (outcome.kind !== 'redirect') return outcome;
+    const { hint } = outcome;
+    return { kind: 'turned-away', refusal: { code: 'NOT_PRIMARY', ...(hint === undefined ? {} : { hint }) } };
   }
 
   readable(shard: number): number {
+    const replica = this.replication.replica(shard);
+    const strict = this.replication.map.current().settings.partitionMode === 'strict';
+    // A strict suffix without a majority may still be discarded (replication 6.4).
+    if (strict && replica !== undefined) return replica.highWaterMark;
     return this.log.state(shard).tail;
   }
 
-  epoch(shard: number): Epoch | undefined {
-    return this.replication.replica(shard)?.epoch;
-  }
-
   async change(operation: MapOperation): Promise<MapChange> {
-    try {
-      return { kind: 'changed', mapEpoch: (await this.replication.map.change(operation)).epoch };
-    } catch (error) {
-      if (!(error instanceof NodeError)) throw error;
-      return { kind: 'refused', code: error.code, detail: error.message };
+    const outcome = await this.replication.map.changeHere(operation);
+    switch (outcome.kind) {
+      case 'written':
+        return { kind: 'changed', mapEpoch: this.mapEpoch };
+      case 'refused':
+        return { kind: 'refused', code: outcome.code, detail: outcome.detail };
+      case 'redirect':
+        return { kind: 'turned-away', refusal: this.#elsewhere(META_SHARD) };
     }
   }
 
-  transfer(): Promise<Refusal | undefined> {
-    return Promise.resolve({ code: 'STALE_MAP' });
+  transfer(shard: number, to: NodeUuid): Promise<Refusal | undefined> {
+    return Promise.resolve(this.replication.transfer(shard, to) ? undefined : this.#elsewhere(shard));
   }
 
-  // Nothing was ever written on another branch: only a healed partition can supersede a write.
+  // Filled from the conflict log of the shard once it can be read (replication 6.4).
   conflicts(): Promise<readonly unknown[]> {
     return Promise.resolve([]);
+  }
+
+  #elsewhere(shard: number): Refusal {
+    const hint = this.replication.leader(shard);
+    return { code: 'NOT_PRIMARY', ...(hint === undefined ? {} : { hint }) };
   }
 }
 

@@ -2,8 +2,7 @@ import { PeerError } from '../../kernel/peer.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { Random } from '../../kernel/random.js';
 import { OP_ID_BYTES } from '../../kernel/version.js';
-import type { WriteOutcome } from '../replication/core/write.js';
-import type { Refusal, ShardWrite, ShardWriteOutcome } from './core/shard-calls.js';
+import type { MadeOrRefused, Refusal, ShardWrite, ShardWriteOutcome } from './core/shard-calls.js';
 import type { LocalShards } from './local-shards.js';
 import type { Routes } from './routes.js';
 import type { PeerShards } from './shard-access.js';
@@ -14,7 +13,7 @@ export const WRITE_WAIT_MS = 5_000;
 const PAUSES_MS = [100, 400, WRITE_WAIT_MS];
 const POLL_MS = 10;
 
-const UNKNOWN: WriteOutcome = {
+const UNKNOWN: MadeOrRefused = {
   kind: 'refused',
   code: 'WRITE_OUTCOME_UNKNOWN',
   detail: 'the write was not acknowledged in time and may or may not be stored; retry with the same idempotency key',
@@ -29,7 +28,7 @@ const CONCLUSIVE: ReadonlySet<string> = new Set([
 
 /** What one sending brought. */
 type Sent =
-  | { readonly kind: 'outcome'; readonly outcome: WriteOutcome }
+  | { readonly kind: 'outcome'; readonly outcome: MadeOrRefused }
   /** Not made there: the shard is, or will be, somewhere else. */
   | { readonly kind: 'elsewhere' }
   /** The connection broke: it may have been made. */
@@ -48,7 +47,7 @@ export class WriteRouter {
   ) {}
 
   /** Resolves with the outcome, by `timeoutMs` at the latest. Never rejects. */
-  async write(write: Omit<ShardWrite, 'opId' | 'repeatedFrom'>, timeoutMs: number): Promise<WriteOutcome> {
+  async write(write: Omit<ShardWrite, 'opId' | 'repeatedFrom'>, timeoutMs: number): Promise<MadeOrRefused> {
     const endsMs = performance.now() + Math.min(WRITE_WAIT_MS, timeoutMs);
     const opId = write.key ?? this.random.bytes(OP_ID_BYTES);
     let repeatedFrom: number | undefined;
@@ -128,18 +127,18 @@ export class WriteRouter {
   }
 
   /** What is said of a write that may have been made before it was refused. */
-  #conclude(outcome: WriteOutcome, lost: boolean): WriteOutcome {
+  #conclude(outcome: MadeOrRefused, lost: boolean): MadeOrRefused {
     if (!lost || outcome.kind === 'written' || CONCLUSIVE.has(outcome.code)) return outcome;
     return UNKNOWN;
   }
 
-  #gaveUp(shard: number, repeatedFrom: number | undefined): WriteOutcome {
+  #gaveUp(shard: number, repeatedFrom: number | undefined): MadeOrRefused {
     if (repeatedFrom !== undefined) return UNKNOWN;
     return refused('SHARD_UNAVAILABLE', `shard ${shard} has no primary that can be reached; try again`, 1_000);
   }
 }
 
-function refused(code: NodeError['code'], detail: string, retryAfterMs?: number): WriteOutcome {
+function refused(code: NodeError['code'], detail: string, retryAfterMs?: number): MadeOrRefused {
   return { kind: 'refused', code, detail, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
 }
 

@@ -5,7 +5,6 @@ import { utf8Length } from '../../kernel/ids.js';
 import { LIMITS } from '../../kernel/limits.js';
 import { OP_ID_BYTES } from '../../kernel/version.js';
 import type { ReplicationService } from '../replication/replication.service.js';
-import type { WriteOutcome } from '../replication/core/write.js';
 import type { Metrics } from '../../platform/metrics/metrics.js';
 import { findCollection } from '../ring/core/map-operations.js';
 import type { Collection } from '../ring/core/map.js';
@@ -15,7 +14,7 @@ import type { ClusterKeys } from './cluster-keys.js';
 import { mergePatch } from './core/merge-patch.js';
 import type { Positions } from './core/positions.js';
 import type { DocumentPatch, WriteCondition, WriteConsistency } from './core/requests.js';
-import type { ShardWrite } from './core/shard-calls.js';
+import type { MadeOrRefused, ShardWrite } from './core/shard-calls.js';
 import { checkVector } from './vector-check.js';
 import { Deadline } from './deadline.js';
 import { fieldsOf } from './document-view.js';
@@ -25,7 +24,7 @@ import { shardError } from './shard-error.js';
 import { WRITE_WAIT_MS, type WriteRouter } from './write-router.js';
 
 /** A write that is known to be stored: durable at its level (replication 3). */
-export type Written = Extract<WriteOutcome, { kind: 'written' }> & { readonly shard: number };
+export type Written = Extract<MadeOrRefused, { kind: 'written' }> & { readonly shard: number };
 
 /** What one write is asked with. */
 export interface WriteCall {
@@ -266,7 +265,7 @@ export class Writer {
   }
 }
 
-function outcomeName(outcome: WriteOutcome): 'stored' | 'refused' | 'unknown' {
+function outcomeName(outcome: MadeOrRefused): 'stored' | 'refused' | 'unknown' {
   if (outcome.kind === 'written') return 'stored';
   return outcome.code === 'WRITE_OUTCOME_UNKNOWN' ? 'unknown' : 'refused';
 }

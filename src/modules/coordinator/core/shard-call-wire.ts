@@ -1,7 +1,7 @@
 import { ERRORS, type ErrorCode } from '../../../kernel/errors.js';
 import { LIMITS } from '../../../kernel/limits.js';
 import type { ShardLeader } from '../../replication/core/protocol.js';
-import type { RowCondition, WriteOutcome } from '../../replication/core/write.js';
+import type { RowCondition } from '../../replication/core/write.js';
 import type { MapOperation } from '../../ring/core/map-operations.js';
 import type { Filter, FilterClause, FilterScalar } from '../../shard/core/filter.js';
 import type {
@@ -19,6 +19,7 @@ import {
   REFUSAL_CODES,
   type DocumentPage,
   type EntryPage,
+  type MadeOrRefused,
   type Refusal,
   type ShardAnswer,
   type ShardAsk,
@@ -207,7 +208,7 @@ const write: Codec<ShardWrite> = record<ShardWrite>({
   opId: bytes,
   repeatedFrom: optional(uint),
 });
-type Outcome<K extends WriteOutcome['kind']> = Omit<Extract<WriteOutcome, { readonly kind: K }>, 'kind'>;
+type Outcome<K extends MadeOrRefused['kind']> = Omit<Extract<MadeOrRefused, { readonly kind: K }>, 'kind'>;
 const outcome: Codec<ShardWriteOutcome> = kinds<ShardWriteOutcome>({
   written: record<Outcome<'written'>>({
     version,

@@ -107,7 +107,9 @@ export interface ShardWrite {
   readonly repeatedFrom?: number;
 }
 
-export type ShardWriteOutcome = WriteOutcome | { readonly kind: 'turned-away'; readonly refusal: Refusal };
+/** What a primary says of a write. */
+export type MadeOrRefused = Exclude<WriteOutcome, { readonly kind: 'redirect' }>;
+export type ShardWriteOutcome = MadeOrRefused | { readonly kind: 'turned-away'; readonly refusal: Refusal };
 
 export interface ShardSummary {
   readonly offset: number;
