@@ -20,7 +20,13 @@ interface Belonging {
 
 const BELONGING = nodeKey('cluster');
 /** What membership is told instead of an error that passes. */
-const PASSING: ReadonlySet<string> = new Set(['STARTING', 'SHARD_UNAVAILABLE', 'NO_QUORUM', 'OVERLOADED', 'WRITE_OUTCOME_UNKNOWN']);
+const PASSING: ReadonlySet<string> = new Set([
+  'STARTING',
+  'SHARD_UNAVAILABLE',
+  'NO_QUORUM',
+  'OVERLOADED',
+  'WRITE_OUTCOME_UNKNOWN',
+]);
 
 /** The map and the data directory, as membership needs them to let nodes in (replication 9.2). */
 export class ClusterDoor implements ClusterRegistry {
@@ -66,7 +72,11 @@ export class ClusterDoor implements ClusterRegistry {
       const holder = map.current().nodes.find((node) => node.nodeId === nodeId && node.nodeUuid !== nodeUuid);
       if (holder !== undefined && holder.nodeUuid !== replaces)
         return { kind: 'refused', detail: `the name "${nodeId}" belongs to another node` };
-      await map.change({ kind: 'register', node: { nodeId, nodeUuid, address, protocolMin, protocolMax } });
+      await map.change({
+        kind: 'register',
+        node: { nodeId, nodeUuid, address, protocolMin, protocolMax },
+        ...(holder === undefined ? {} : { replaces: holder.nodeUuid }),
+      });
       return { kind: 'joined' };
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;

@@ -34,6 +34,7 @@ import { NO_FELLOWS, ShardView, type Fellows } from './fellows.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
 import { MAP_ROW } from './core/replica.js';
 import { COUNTERS_ROW, SETS_ROW } from './core/replica-log.js';
+import { LooseStore } from './loose-store.js';
 import { MapService } from './map.service.js';
 import { openIdentity, retireIdentity, type NodeIdentity } from './node-identity.js';
 import type { Link, LinkEvents, ReplicaPeers, ReplicaServer } from './replica-peers.js';
@@ -217,6 +218,11 @@ export class ReplicationService implements ReplicaServer {
       for (const { replica, to } of moving) replica.transfer(to);
       await new Promise<void>((resolve) => this.#ports.timers.after(TICK_MS / 2, resolve));
     }
+  }
+
+  /** This process stood still, or its clock jumped (1.5): reigns are confirmed before anything is acknowledged again. */
+  paused(): void {
+    for (const replica of this.#replicas.values()) replica.paused();
   }
 
   stop(): void {
@@ -469,7 +475,8 @@ export class ReplicationService implements ReplicaServer {
       if (damage !== undefined) throw new LogDamagedError(damage);
       let applied = log.state(shard).tail;
       if (!meta) {
-        const report = await shards.open(shard, this.map.current().collections.map(toSpec));
+        const loose = (): AsyncIterable<readonly Uint8Array[]> => new LooseStore(log, hasher).entries(shard);
+        const report = await shards.open(shard, this.map.current().collections.map(toSpec), undefined, loose);
         applied = report.offset;
         logger.info({ shard, ...report }, 'shard opened');
       }

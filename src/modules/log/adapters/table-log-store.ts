@@ -104,7 +104,7 @@ export class TableLogStore implements LogStore, CommitHost {
   private readonly unusable: Map<number, Damage>;
   private readonly turns = new ShardTurns();
   private readonly compacting = new Map<number, Compacting>();
-  private readonly recent = new RecentEntries();
+  protected readonly recent = new RecentEntries();
   /** Counts how often a log was replaced or cut: a read that spans it tells of damage that is none. */
   private readonly cuts = new Map<number, number>();
   /** Durable ones, and those asked for. */
@@ -471,6 +471,7 @@ export class TableLogStore implements LogStore, CommitHost {
     await this.endCompaction(shard);
     await this.commits.sync();
     const before = this.state(shard);
+    assert(to <= before.tail, `shard ${shard}: the log was cut to ${before.tail} before it could be cut to ${to}`);
     if (to < before.start.offset) throw new OffsetCompactedError(shard, to, before.start.offset);
     const chain = await this.chainAt(shard, to, before);
     const bytes = await this.bytesAbove(shard, to, before);

@@ -787,8 +787,8 @@ export class Replica {
       out.push({ kind: 'welcome', link, answer });
     };
     const reign = this.#reign;
-    if (this.#faulted !== undefined) return reject('FAULTED');
-    if (reign === undefined) return reject('NOT_PRIMARY');
+    if (this.#faulted !== undefined) return void reject('FAULTED');
+    if (reign === undefined) return void reject('NOT_PRIMARY');
     if (compareEpochs(hello.promised, reign.epoch) > 0) {
       // 5.4: a primary that meets a higher promise anywhere stops and fences above it.
       reject('STALE_EPOCH');
@@ -1123,21 +1123,21 @@ export class Replica {
   #fence(input: WaitingFence, now: Now, out: Out): void {
     const { ticket, from, request } = input;
     this.#saw(request.epoch.num);
-    if (this.#faulted !== undefined) return this.#refuse(ticket, 'FAULTED', out);
-    if (request.epoch.num > this.#numSeen) return this.#refuse(ticket, 'PROMISED', out);
+    if (this.#faulted !== undefined) return void this.#refuse(ticket, 'FAULTED', out);
+    if (request.epoch.num > this.#numSeen) return void this.#refuse(ticket, 'PROMISED', out);
     if (!this.#options.strict && request.set.mapEpoch < this.set.mapEpoch)
-      return this.#refuse(ticket, 'SET_NEWER', out);
+      return void this.#refuse(ticket, 'SET_NEWER', out);
     const order = compareEpochs(request.epoch, this.#promised);
-    if (order < 0) return this.#refuse(ticket, 'PROMISED', out);
+    if (order < 0) return void this.#refuse(ticket, 'PROMISED', out);
     // Its own grant repeated is granted again.
-    if (order === 0) return this.#answerGrant({ ticket, from, request }, out);
+    if (order === 0) return void this.#answerGrant({ ticket, from, request }, out);
     // A log that is being cut has no end to tell for a moment; one that a snapshot replaces counts nowhere until then.
-    if (this.#session?.phase === 'receiving') return this.#refuse(ticket, 'FAULTED', out);
+    if (this.#session?.phase === 'receiving') return void this.#refuse(ticket, 'FAULTED', out);
     if (this.#session?.phase === 'cutting' || this.#candidacy?.phase === 'cutting')
-      return this.#refuse(ticket, 'PROMISED', out);
+      return void this.#refuse(ticket, 'PROMISED', out);
     if (request.cause === 'suspect') {
       if (this.#reign !== undefined && this.couldAcknowledge(this.#reign.epoch, now.monotonicMs))
-        return this.#refuse(ticket, 'PRIMARY_LIVES', out);
+        return void this.#refuse(ticket, 'PRIMARY_LIVES', out);
       const leader = this.leader;
       if (
         this.#reign === undefined &&
@@ -1147,7 +1147,7 @@ export class Replica {
       ) {
         const session = this.#session;
         const fresh = session?.phase === 'streaming' && now.monotonicMs - session.heardMs < FRESH_MS;
-        if (fresh && session.to === leader.node) return this.#refuse(ticket, 'PRIMARY_LIVES', out);
+        if (fresh && session.to === leader.node) return void this.#refuse(ticket, 'PRIMARY_LIVES', out);
         const facts = this.#peers.get(leader.node);
         if (facts !== undefined && !facts.gone && !facts.refused && this.#probingFence === undefined) {
           // Its own probe decides.
@@ -1164,7 +1164,7 @@ export class Replica {
 
   #grant(waiting: WaitingFence, now: Now, out: Out): void {
     const { request } = waiting;
-    if (compareEpochs(request.epoch, this.#promised) <= 0) return this.#refuse(waiting.ticket, 'PROMISED', out);
+    if (compareEpochs(request.epoch, this.#promised) <= 0) return void this.#refuse(waiting.ticket, 'PROMISED', out);
     if (this.#reign !== undefined) this.#stepDown('another replica takes over', out);
     if (this.#candidacy !== undefined) this.#giveUp(now, out);
     if (this.#session !== undefined && this.#session.phase !== 'cutting') {
