@@ -65,6 +65,12 @@ export interface WriteRequest {
   /** 16 bytes: what the client asked for. Only looked at with `key`. */
   readonly fingerprint?: Uint8Array;
   readonly mapOperation?: MapOperation;
+  /** 16 bytes the coordinator chose, so that a repetition is known; absent: random. `key` goes before it. */
+  readonly opId?: Uint8Array;
+  /** It was sent before and may have been logged: kept and looked up like a keyed one from now on. */
+  readonly repeatedFrom?: number;
+  /** The encoded result of that earlier sending, when its entry was found in the log. */
+  readonly earlier?: Uint8Array;
 }
 
 /** Where durable entries go to be searched. */
@@ -270,8 +276,8 @@ export class ShardReplica {
     return new Promise((resolve) => {
       const ticket = this.#nextTicket++;
       this.#waiting.set(ticket, resolve);
-      const keyed = request.key !== undefined;
-      const opId = request.key ?? this.#ports.random.bytes(OP_ID_BYTES);
+      const keyed = request.key !== undefined || request.repeatedFrom !== undefined;
+      const opId = request.key ?? request.opId ?? this.#ports.random.bytes(OP_ID_BYTES);
       if (this.#turn.length === 0) this.#ports.timers.soon(() => this.#proposeTurn());
       this.#turn.push({
         ticket,
@@ -285,7 +291,7 @@ export class ShardReplica {
         keyed,
         fingerprint: request.fingerprint ?? NO_FINGERPRINT,
         storedRow: undefined,
-        storedOperation: undefined,
+        storedOperation: request.earlier,
         ...(request.mapOperation === undefined ? {} : { mapOperation: request.mapOperation }),
       });
     });
@@ -529,7 +535,9 @@ export class ShardReplica {
     return {
       ...proposal,
       storedRow: id === '' ? undefined : log.row(documentKey(generation, this.shard, collectionId, id)),
-      storedOperation: keyed ? log.row(idempotencyKey(this.shard, opId, generation)) : undefined,
+      storedOperation: keyed
+        ? (log.row(idempotencyKey(this.shard, opId, generation)) ?? proposal.storedOperation)
+        : undefined,
     };
   }
 
