@@ -63,3 +63,6 @@ export class PeerError extends Error {
     this.retryAfterMs = options.retryAfterMs;
   }
 }
+
+/** Versions of the protocol between nodes that this build speaks (replication 8.5). */
+export const PROTOCOL = { min: 1, max: 1 } as const;

@@ -1,20 +1,13 @@
 import type { Epoch, EpochStart } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
+import type { ShardSet } from '../../ring/core/shard-set.js';
+
+export { NO_SET, type ShardSet } from '../../ring/core/shard-set.js';
 
 /**
  * What replicas of one shard say to each other (replication 4.1–5.6, 6.4), in the core's own words: values, no bytes of
  * the wire. The drivers carry them over gRPC or over a simulated network.
  */
-
-/** The configured replicas of a shard, by which majorities are counted (replication 9.6). */
-export interface ShardSet {
-  /** Map epoch that decided it; 0 before the map decided anything. */
-  readonly mapEpoch: number;
-  /** In the map's order: the first is the preferred primary. */
-  readonly members: readonly NodeUuid[];
-}
-
-export const NO_SET: ShardSet = { mapEpoch: 0, members: [] };
 
 /** Who is primary of a shard, as far as the speaker knows. */
 export interface ShardLeader {
@@ -183,6 +176,8 @@ export interface ShardPosition {
   readonly epoch: Epoch;
   readonly leader: NodeUuid;
   readonly setEpoch: number;
+  /** Of a primary: the set epoch from which the next change may be made (9.6); 0 while the last one is not settled. */
+  readonly settled: number;
   readonly lastEpoch: Epoch;
   readonly lastOffset: number;
   readonly durable: number;
