@@ -1,7 +1,8 @@
 import { NodeError } from '../../kernel/errors.js';
-import { versionText } from '../../kernel/version.js';
-import { entryPayload, entryVersion } from '../log/core/entry-codec.js';
+import { compareVersions, versionText } from '../../kernel/version.js';
+import { entryCollectionId, entryId, entryOp, entryPayload, entryVersion } from '../log/core/entry-codec.js';
 import { LogDamagedError, OffsetCompactedError, type LogStore } from '../log/log-store.js';
+import { looseEntry } from '../replication/loose-store.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import { decodeDocument } from '../shard/core/document-codec.js';
 import type { DocumentFields } from '../shard/core/document.js';
@@ -29,8 +30,13 @@ export class DocumentReader {
     for (let moves = 0; moves < MOVES_MAX; moves++) {
       const row = this.replication.row(shard, collectionId, id);
       if (row === undefined || row.tombstone) return undefined;
-      const entry = await this.entry(shard, row.offset);
-      if (entry !== undefined) {
+      // The row may move on, or its branch be cut off, while its entry is read: then it is asked again.
+      const entry = row.loose
+        ? looseEntry(this.log, shard, collectionId, id)
+        : row.offset <= this.log.state(shard).tail
+          ? await this.entry(shard, row.offset)
+          : undefined;
+      if (entry !== undefined && compareVersions(entryVersion(entry), row.version) === 0) {
         return {
           id,
           version: versionText(row.version),
@@ -42,9 +48,13 @@ export class DocumentReader {
     throw new NodeError('OVERLOADED', `the document "${id}" changes faster than it can be read`, { retryAfterMs: 100 });
   }
 
-  /** The document as the entry at `offset` holds it, or undefined when that was compacted away. @throws NodeError LOG_CORRUPT */
-  async stored(shard: number, id: string, offset: number): Promise<StoredDocument | undefined> {
-    const entry = await this.entry(shard, offset);
+  /**
+   * The document as the entry an index pointed at holds it, also where that was cut off with a branch (replication 6.4);
+   * undefined when it was compacted away. @throws NodeError LOG_CORRUPT
+   */
+  async stored(shard: number, collectionId: number, id: string, offset: number): Promise<StoredDocument | undefined> {
+    const logged = offset <= this.log.state(shard).tail ? await this.entry(shard, offset) : undefined;
+    const entry = isOf(logged, collectionId, id) ? logged : looseEntry(this.log, shard, collectionId, id);
     if (entry === undefined) return undefined;
     return { id, version: versionText(entryVersion(entry)), offset, fields: decodeDocument(entryPayload(entry)) };
   }
@@ -65,4 +75,46 @@ export class DocumentReader {
     this.replication.faultShard(shard, error);
     return new NodeError('LOG_CORRUPT', error.message, { cause: error });
   }
+}
+
+/** Whether an entry is the image of a document: after a cut another one may be at its offset (replication 6.3). */
+function isOf(entry: Uint8Array | undefined, collectionId: number, id: string): entry is Uint8Array {
+  return (
+    entry !== undefined &&
+    entryOp(entry) === 'UPSERT' &&
+    entryCollectionId(entry) === collectionId &&
+    entryId(entry) === id
+  );
+}
+
+/** What an index said of a document. */
+export interface IndexedDocument {
+  readonly id: string;
+  readonly shard: number;
+  readonly offset: number;
+  readonly versionMs: number;
+  readonly versionCounter: number;
+}
+
+/**
+ * The entry an index points at: in the log, or in the side store once it was cut off with a branch. Undefined when it was
+ * superseded and is gone.
+ * @throws LogDamagedError
+ */
+export function indexedEntry(log: LogStore, collectionId: number, found: IndexedDocument): Uint8Array | undefined {
+  const { shard, id, offset, versionMs, versionCounter } = found;
+  const fits = (entry: Uint8Array | undefined): entry is Uint8Array => {
+    if (!isOf(entry, collectionId, id)) return false;
+    const { ms, counter } = entryVersion(entry).hlc;
+    return ms === versionMs && counter === versionCounter;
+  };
+  let entry: Uint8Array | undefined;
+  try {
+    entry = offset <= log.state(shard).tail ? log.readSync(shard, offset) : undefined;
+  } catch (error) {
+    if (!(error instanceof OffsetCompactedError)) throw error;
+  }
+  if (fits(entry)) return entry;
+  const loose = looseEntry(log, shard, collectionId, id);
+  return fits(loose) ? loose : undefined;
 }

@@ -216,7 +216,7 @@ export class DocumentsService implements DocumentsPort {
         );
         if (typeof page === 'string') failed.set(shard, page);
         else {
-          for (const document of await this.#documents(shard, page.ids, page.offsets))
+          for (const document of await this.#documents(shard, collection.id, page.ids, page.offsets))
             documents.push(view(document, request.fields));
           if (page.more) {
             after = page.ids.at(-1);
@@ -275,10 +275,15 @@ export class DocumentsService implements DocumentsPort {
   }
 
   /** The documents behind (id, offset), in order; one that changed since is left to its newer entry. */
-  async #documents(shard: number, ids: readonly string[], offsets: readonly number[]): Promise<StoredDocument[]> {
+  async #documents(
+    shard: number,
+    collectionId: number,
+    ids: readonly string[],
+    offsets: readonly number[],
+  ): Promise<StoredDocument[]> {
     const found: StoredDocument[] = [];
     for (let i = 0; i < ids.length; i++) {
-      const entry = await this.reader.stored(shard, ids[i], offsets[i]);
+      const entry = await this.reader.stored(shard, collectionId, ids[i], offsets[i]);
       if (entry !== undefined) found.push(entry);
     }
     return found;

@@ -4,7 +4,7 @@ import { versionText } from '../../kernel/version.js';
 import type { Metrics } from '../../platform/metrics/metrics.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
 import { entryPayload, entryVersion } from '../log/core/entry-codec.js';
-import { LogDamagedError, OffsetCompactedError, type LogStore } from '../log/log-store.js';
+import { LogDamagedError, type LogStore } from '../log/log-store.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import { findCollection } from '../ring/core/map-operations.js';
 import type { Collection } from '../ring/core/map.js';
@@ -27,6 +27,7 @@ import type {
 } from './core/requests.js';
 import type { EventsPort, SearchPort } from './coordinator.js';
 import { Deadline } from './deadline.js';
+import { indexedEntry } from './document-reader.js';
 import { checkVector } from './vector-check.js';
 import type { ReadGate } from './read-gate.js';
 import type { Sessions } from './session.js';
@@ -322,7 +323,8 @@ class Query {
   ): SearchHit | undefined {
     const { fields, explain } = this.request;
     try {
-      const entry = this.log.readSync(candidate.shard, candidate.offset);
+      const entry = indexedEntry(this.log, this.#collection.id, candidate);
+      if (entry === undefined) return undefined;
       const segments = documentSegments(entryPayload(entry), fields);
       return {
         id: result.id,
@@ -339,7 +341,6 @@ class Query {
         ...(explain ? { explanation: this.#explain(result, candidate.shard, vector, keyword) } : {}),
       };
     } catch (error) {
-      if (error instanceof OffsetCompactedError) return undefined;
       if (!(error instanceof LogDamagedError)) throw error;
       this.replication.faultShard(candidate.shard, error);
       this.#failed.set(candidate.shard, 'FAULTED');
