@@ -4,7 +4,7 @@ import { entryVersion } from '../log/core/entry-codec.js';
 import { looseKey, loosePrefix, shardKey } from '../log/core/keys.js';
 import type { LogStore, RowChange } from '../log/log-store.js';
 import { CounterTally, decodeCounters, encodeCounters, ZERO_COUNTERS, type ShardCounters } from '../shard/core/rows.js';
-import { COUNTERS_ROW } from './core/leader.js';
+import { COUNTERS_ROW } from './core/replica-log.js';
 import { loosen, sortLoose, type SortedLoose, type StoredShard } from './core/loose-rows.js';
 
 /** Entries of a branch looked at in one turn, and rows of the side store in one page. */
@@ -21,9 +21,10 @@ export class LooseStore {
   /**
    * Cuts a branch off: the log ends at `fork`, rows that pointed beyond are loose. Payloads go to the side store first, in
    * parts; then one synced batch changes everything else, so that a crash leaves the branch as it was or all of it loose.
+   * @param beside rows to write with it
    * @returns the counters as of the fork, as they are stored
    */
-  async cutBranch(shard: number, fork: number): Promise<ShardCounters> {
+  async cutBranch(shard: number, fork: number, beside: readonly RowChange[] = []): Promise<ShardCounters> {
     const { log } = this;
     const stored = this.#stored(shard);
     const tally = new CounterTally(this.hasher, this.#counters(shard));
@@ -37,7 +38,7 @@ export class LooseStore {
       next += entries.length;
     }
     const counters = tally.value();
-    rows.push({ key: shardKey(shard, COUNTERS_ROW), value: encodeCounters(counters) });
+    rows.push({ key: shardKey(shard, COUNTERS_ROW), value: encodeCounters(counters) }, ...beside);
     // What is in the side store must be on disk before the log loses it.
     await log.sync();
     await log.truncate(shard, fork, rows);

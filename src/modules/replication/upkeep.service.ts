@@ -154,7 +154,7 @@ export class UpkeepService {
       this.#stop.signal,
       COMPACT_BYTES_PER_SECOND,
     );
-    this.replication.replica(shard)?.compacted(report.bytes);
+    this.replication.replica(shard)?.compacted(report.bytes, upTo);
     this.logger.info({ shard, upTo, ...report }, 'superseded entries compacted');
   }
 
