@@ -14,7 +14,7 @@ import {
   type DocumentRow,
   type ShardCounters,
 } from '../shard/core/rows.js';
-import { COUNTERS_ROW } from './core/leader.js';
+import { COUNTERS_ROW } from './core/replica-log.js';
 import type { LogEnd, SnapshotChunk } from './core/protocol.js';
 import {
   cursorAfter,

@@ -11,7 +11,7 @@ import {
 } from '../log/core/keys.js';
 import type { LogStore, LogView } from '../log/log-store.js';
 import { decodeCounters, decodeRow, looseRows, ZERO_COUNTERS, type ShardCounters } from '../shard/core/rows.js';
-import { COUNTERS_ROW } from './core/leader.js';
+import { COUNTERS_ROW } from './core/replica-log.js';
 import { decodeOperation } from './core/operation-row.js';
 import type { LogEnd, SnapshotChunk } from './core/protocol.js';
 import { logEndAt, logEndOf, operationOut, type SnapshotCursor } from './core/snapshot.js';

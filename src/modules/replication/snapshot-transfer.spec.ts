@@ -21,7 +21,7 @@ import {
   ZERO_COUNTERS,
   type ShardCounters,
 } from '../shard/core/rows.js';
-import { COUNTERS_ROW } from './core/leader.js';
+import { COUNTERS_ROW } from './core/replica-log.js';
 import { endOfLoose } from './core/loose-rows.js';
 import { encodeOperation } from './core/operation-row.js';
 import { SNAPSHOT_START } from './core/snapshot.js';
