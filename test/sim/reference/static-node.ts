@@ -2,7 +2,7 @@ import { NO_EPOCH } from '../../../src/kernel/epoch.js';
 import type { Epoch } from '../../../src/kernel/epoch.js';
 import { PeerError } from '../../../src/kernel/peer.js';
 import type { NodeUuid } from '../../../src/kernel/peer.js';
-import { compareHlc, HLC_ZERO, nextHlc } from '../../../src/kernel/version.js';
+import { compareHlc, HLC_ZERO, nextHlc, versionText } from '../../../src/kernel/version.js';
 import type { Hlc, Version } from '../../../src/kernel/version.js';
 import { decodeEntry, encodeEntry } from '../../../src/modules/log/core/entry-codec.js';
 import type { Entry } from '../../../src/modules/log/core/entry.js';
@@ -77,6 +77,7 @@ class StaticShard {
   #durable = 0;
   #applied = 0;
   #waiting: Waiting[] = [];
+  #heard = { atMs: Number.NEGATIVE_INFINITY, highWaterMark: 0 };
   readonly #overlay = new Map<string, Uint8Array>();
   readonly #followers = new Map<NodeUuid, { link: Link<PrimaryMessage>; sent: number; durable: number }>();
 
@@ -100,17 +101,13 @@ class StaticShard {
     const num = state.epoch.num + (bugs.has('reuse-epoch') && state.epoch.num > 0 ? 0 : 1);
     this.#epoch = { num, uuid: identity.nodeUuid };
     await this.#log('BARRIER', 0, '', new Uint8Array(0), this.#version(new Uint8Array(16), undefined), []).stored;
-    this.#pump();
+    this.#keepAlive();
   }
 
   inspect(): ReplicaInspection {
     const { placement, nodeUuid, bugs } = this.ports;
     const set = placement.set(this.shard);
     const primary = set.members[0] === nodeUuid;
-    const inSync = [
-      nodeUuid,
-      ...[...this.#followers].filter(([, { durable }]) => durable === this.#end.tail).map(([uuid]) => uuid),
-    ];
     return {
       role: primary ? 'primary' : set.members.includes(nodeUuid) ? 'replica' : 'learner',
       epoch: this.#epoch,
@@ -120,8 +117,8 @@ class StaticShard {
       highWaterMark: this.#highWaterMark(),
       applied: this.#applied,
       generation: 1,
-      inSync: bugs.has('claim-sync') ? set.members : inSync,
-      selfInSync: true,
+      inSync: bugs.has('claim-sync') ? set.members : [nodeUuid],
+      selfInSync: primary || this.#hears(),
       faulted: false,
       loose: 0,
       queues: [{ name: 'waiting', size: this.#waiting.length, bound: 1_000 }],
@@ -129,7 +126,7 @@ class StaticShard {
   }
 
   write(request: WriteRequest): Promise<NodeWriteOutcome> {
-    const { placement, nodeUuid, log, bugs } = this.ports;
+    const { placement, nodeUuid, bugs } = this.ports;
     const [primary] = placement.set(this.shard).members;
     if (primary !== nodeUuid || this.#epoch === NO_EPOCH)
       return Promise.resolve({
@@ -146,6 +143,9 @@ class StaticShard {
     const key = documentKey(1, this.shard, request.collectionId, request.id);
     const rowBytes = this.#row(key);
     const row = rowBytes === undefined ? undefined : decodeRow(rowBytes);
+    const { condition } = request;
+    if (condition?.kind === 'version' && (row === undefined || versionText(row.version) !== condition.version))
+      return Promise.resolve({ kind: 'refused', code: 'VERSION_CONFLICT', detail: 'another version' });
     const version = this.#version(opId, row?.version.hlc);
     const { offset, stored: down } = this.#log(
       request.op === 'DELETE' ? 'DELETE' : 'UPSERT',
@@ -206,6 +206,7 @@ class StaticShard {
         const entries = message.batch.entries.filter((bytes) => decodeEntry(bytes).offset > this.#end.tail);
         const kept = bugs.has('skip-entry') && entries.length > 1 ? entries.slice(1) : entries;
         this.#epoch = message.batch.epoch;
+        this.#heard = { atMs: this.ports.clock.monotonicMs(), highWaterMark: message.batch.highWaterMark };
         const appends: AppendEntry[] = kept.map((bytes) => {
           const { offset, epoch, chain } = decodeEntry(bytes);
           return { offset, epoch, chain, bytes };
@@ -251,12 +252,22 @@ class StaticShard {
     });
   }
 
-  /** Sends every follower what is stored and not sent. */
-  #pump(): void {
+  #hears(): boolean {
+    const { atMs, highWaterMark } = this.#heard;
+    return this.ports.clock.monotonicMs() - atMs < 2_000 && this.#applied >= highWaterMark;
+  }
+
+  #keepAlive(): void {
+    this.#pump(true);
+    this.ports.timers.after(500, () => this.#keepAlive());
+  }
+
+  /** Sends every follower what is stored and not sent, or (`always`) at least a sign of life. */
+  #pump(always = false): void {
     const { log } = this.ports;
     for (const follower of this.#followers.values()) {
       const from = follower.sent + 1;
-      if (from > this.#durable) continue;
+      if (from > this.#durable && !always) continue;
       follower.sent = this.#durable;
       log.scan(this.shard, from, 1_000, 2 ** 20).then(
         (entries) => {

@@ -37,7 +37,9 @@ export class Client {
     const { world } = this;
     const running = through.running;
     if (running?.node === undefined) return { kind: 'refused', code: 'DOWN' };
-    const request = requestOf(operation, payload, level);
+    // As the coordinator has it: strict raises one to quorum (replication 2.8).
+    const raised = level === 'one' && world.map.isStrict(operation.shard) ? 'quorum' : level;
+    const request = requestOf(operation, payload, raised);
     const deadlineMs = world.nowMs + DEADLINE_MS;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const to = this.#target(through, operation.shard);

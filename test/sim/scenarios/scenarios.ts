@@ -1,0 +1,3 @@
+import type { Scenario } from '../world/run.js';
+
+export const SCENARIOS: readonly Scenario[] = [];
