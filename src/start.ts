@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { rename, writeFile, mkdir } from 'node:fs/promises';
 import { AppModule } from './app.module.js';
@@ -141,7 +142,11 @@ class Running implements RunningNode {
   /** Opens the shards: replays what the indexes miss. */
   async open(): Promise<void> {
     const { readiness, logger } = this.parts;
-    await this.#replication.start();
+    await this.#replication.identify();
+    const fresh = !this.#replication.map.known;
+    await this.#replication.openMap(fresh);
+    if (fresh) await this.#replication.found(randomUUID(), this.config.advertise);
+    await this.#replication.openShards();
     readiness.settle('map');
     const map = this.#replication.map.current();
     const keys = this.app.get(AttributeKeys);

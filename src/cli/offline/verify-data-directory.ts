@@ -17,7 +17,7 @@ import {
 import { MapService } from '../../modules/replication/map.service.js';
 import { readIdentity } from '../../modules/replication/node-identity.js';
 import { toSpec } from '../../modules/replication/replication.service.js';
-import { GENERATION, storedCounters } from '../../modules/replication/shard-replica.js';
+import { storedCounters } from '../../modules/replication/shard-replica.js';
 import type { ClusterMap } from '../../modules/ring/core/map.js';
 import { LiveDigest, liveTerm } from '../../modules/shard/core/digest.js';
 import { decodeRow, liveDocuments, shardDigest } from '../../modules/shard/core/rows.js';
@@ -102,7 +102,7 @@ async function verifyTable(
   const digest = new LiveDigest();
   const damages: Damage[] = [];
   let live = 0;
-  for await (const row of rowsOf(log, documentPrefix(GENERATION, shard))) {
+  for await (const row of rowsOf(log, documentPrefix(log.state(shard).generation, shard))) {
     const { collectionId, id } = documentKeyParts(row.key);
     // Rows of a dropped collection wait to be deleted, and count no more.
     if (!known.has(collectionId)) continue;

@@ -218,6 +218,7 @@ export class Writer {
         outcome.retryAfterMs === undefined ? {} : { retryAfterMs: outcome.retryAfterMs },
       );
     }
+    if (outcome.kind === 'redirect') throw new NodeError('SHARD_UNAVAILABLE', `shard ${shard} has no primary here`);
     return { ...outcome, shard };
   }
 
@@ -241,5 +242,5 @@ export class Writer {
 
 function outcomeName(outcome: WriteOutcome): 'stored' | 'refused' | 'unknown' {
   if (outcome.kind === 'written') return 'stored';
-  return outcome.code === 'WRITE_OUTCOME_UNKNOWN' ? 'unknown' : 'refused';
+  return outcome.kind === 'refused' && outcome.code === 'WRITE_OUTCOME_UNKNOWN' ? 'unknown' : 'refused';
 }

@@ -12,6 +12,28 @@ export interface Heartbeat {
   readonly mapEpoch: number;
   /** Opaque to membership: what the sender's shards hold (replication's ShardPosition, encoded by the driver). */
   readonly positions: Uint8Array;
+  /**
+   * Whom the sender heard lately: a node is not declared failed while somebody hears it, so that one broken link does not
+   * make all nodes quarrel about who is alive.
+   */
+  readonly heard: readonly HeardPeer[];
+}
+
+/** A peer that answered the speaker `agoMs` before it spoke. */
+export interface HeardPeer {
+  readonly nodeUuid: NodeUuid;
+  readonly agoMs: number;
+}
+
+/**
+ * Records for the other to merge; then, unless its view has this digest, it answers all of its own. So a change is told
+ * with one record, and a comparison of equal views with none (replication 8.3).
+ */
+export interface Exchange {
+  readonly clusterId: string;
+  readonly from: NodeUuid;
+  readonly viewDigest: string;
+  readonly records: readonly NodeRecord[];
 }
 
 /** "Who are you?": asked of seeds before anything else (replication 9.2). */
@@ -28,6 +50,8 @@ export interface Introduction {
   readonly protocolMin: number;
   readonly protocolMax: number;
   readonly version: string;
+  /** `host:port` at which it is asked: who gives way to another cluster must know where to find it. */
+  readonly grpcAddress: string;
 }
 
 export interface JoinRequest {
@@ -51,19 +75,17 @@ export interface MembershipPeers {
   introduce(address: string, self: Introduction, timeoutMs: number): Promise<Introduction>;
   join(address: string, request: JoinRequest, timeoutMs: number): Promise<JoinAnswer>;
   heartbeat(address: string, beat: Heartbeat, timeoutMs: number): Promise<Heartbeat>;
-  /** Sends records and gets the other's: a merge on both sides. */
-  exchange(
-    address: string,
-    clusterId: string,
-    records: readonly NodeRecord[],
-    timeoutMs: number,
-  ): Promise<readonly NodeRecord[]>;
+  /** Answers nothing when the views are equal after the merge, else all records of the other. */
+  exchange(address: string, exchange: Exchange, timeoutMs: number): Promise<readonly NodeRecord[]>;
 }
 
-/** What a node answers other nodes; implemented by MembershipService, called by the gRPC handlers and the simulator. */
+/**
+ * What a node answers other nodes; implemented by MembershipService, called by the gRPC handlers and the simulator. A
+ * refusal is thrown as NodeError and reaches the asking node as PeerError REJECTED with its code.
+ */
 export interface MembershipServer {
   onIntroduce(other: Introduction): Introduction;
   onJoin(request: JoinRequest): Promise<JoinAnswer>;
   onHeartbeat(beat: Heartbeat): Heartbeat;
-  onExchange(clusterId: string, records: readonly NodeRecord[]): readonly NodeRecord[];
+  onExchange(exchange: Exchange): readonly NodeRecord[];
 }

@@ -8,6 +8,9 @@ import { CLOCK, HASHER, RANDOM } from '../../platform/platform.module.js';
 import type { LogStore } from '../log/log-store.js';
 import { LOG_STORE } from '../log/log.module.js';
 import { ShardService } from '../shard/shard.service.js';
+import { systemTimers } from '../../platform/clock/system-timers.js';
+import { NO_FELLOWS } from './fellows.js';
+import { NO_REPLICA_PEERS } from './replica-peers-none.js';
 import { ReplicationService } from './replication.service.js';
 import { UpkeepService } from './upkeep.service.js';
 
@@ -37,6 +40,10 @@ export class ReplicationModule {
               hasher,
               clock,
               random,
+              timers: systemTimers,
+              peers: NO_REPLICA_PEERS,
+              fellows: NO_FELLOWS,
+              events: { primaryChanged: () => undefined, replicaSynced: () => undefined, streamed: () => undefined },
               logger: logger.child({ module: 'replication' }),
             }),
         },

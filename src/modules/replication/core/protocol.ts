@@ -1,20 +1,13 @@
 import type { Epoch, EpochStart } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
+import type { ShardSet } from '../../ring/core/shard-set.js';
+
+export { NO_SET, type ShardSet } from '../../ring/core/shard-set.js';
 
 /**
  * What replicas of one shard say to each other (replication 4.1–5.6, 6.4), in the core's own words: values, no bytes of
  * the wire. The drivers carry them over gRPC or over a simulated network.
  */
-
-/** The configured replicas of a shard, by which majorities are counted (replication 9.6). */
-export interface ShardSet {
-  /** Map epoch that decided it; 0 before the map decided anything. */
-  readonly mapEpoch: number;
-  /** In the map's order: the first is the preferred primary. */
-  readonly members: readonly NodeUuid[];
-}
-
-export const NO_SET: ShardSet = { mapEpoch: 0, members: [] };
 
 /** Who is primary of a shard, as far as the speaker knows. */
 export interface ShardLeader {
@@ -118,6 +111,8 @@ export type FollowerMessage =
 export type PrimaryMessage =
   | { readonly kind: 'answer'; readonly answer: HelloAnswer }
   | { readonly kind: 'batch'; readonly batch: EntriesBatch }
+  /** The follower at the primary's tail shall take over (5.7). */
+  | { readonly kind: 'handOver'; readonly epoch: Epoch }
   | { readonly kind: 'chunk'; readonly chunk: SnapshotChunk };
 
 /** Why a replica wants to be primary (5.4). */

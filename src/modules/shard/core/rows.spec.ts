@@ -26,6 +26,7 @@ const row: fc.Arbitrary<DocumentRow> = fc.record({
   offset: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
   tombstone: fc.boolean(),
   bytes: fc.nat(2 ** 31),
+  loose: fc.boolean(),
 });
 
 const entry = (ms: number, offset: number, op: 'UPSERT' | 'DELETE' = 'UPSERT'): Entry => ({
@@ -79,7 +80,7 @@ describe('counters', () => {
         let written = 0;
         for (const [at, { id, collection, tombstone, version: of }] of steps.entries()) {
           const key = `${collection} ${id}`;
-          const after: DocumentRow = { version: of, offset: at + 1, tombstone, bytes: 10 + at };
+          const after: DocumentRow = { version: of, offset: at + 1, tombstone, bytes: 10 + at, loose: false };
           tally.change(collection, id, table.get(key)?.row, after);
           table.set(key, { row: after, id, collection });
           written += after.bytes;

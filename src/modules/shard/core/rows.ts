@@ -14,14 +14,18 @@ export interface DocumentRow {
   readonly tombstone: boolean;
   /** Bytes of the entry it points at: what becomes superseded when it is replaced. */
   readonly bytes: number;
+  /** Its entry was cut off the log and lies in the side store until the row is re-pointed or beaten (replication 6.4). */
+  readonly loose: boolean;
 }
 
+const TOMBSTONE = 1;
+const LOOSE = 2;
 const ROW_BYTES = 1 + 8 + OP_ID_BYTES + 8 + 4;
 
 export function encodeRow(row: DocumentRow): Uint8Array {
   const bytes = new Uint8Array(ROW_BYTES);
   const view = new DataView(bytes.buffer);
-  bytes[0] = row.tombstone ? 1 : 0;
+  bytes[0] = (row.tombstone ? TOMBSTONE : 0) | (row.loose ? LOOSE : 0);
   view.setUint16(1, Math.floor(row.version.hlc.ms / 2 ** 32));
   view.setUint32(3, row.version.hlc.ms >>> 0);
   view.setUint16(7, row.version.hlc.counter);
@@ -36,7 +40,8 @@ export function decodeRow(bytes: Uint8Array): DocumentRow {
   assert(bytes.length === ROW_BYTES, `a document row has ${ROW_BYTES} bytes`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return {
-    tombstone: bytes[0] === 1,
+    tombstone: (bytes[0] & TOMBSTONE) !== 0,
+    loose: (bytes[0] & LOOSE) !== 0,
     version: {
       hlc: { ms: view.getUint16(1) * 2 ** 32 + view.getUint32(3), counter: view.getUint16(7) },
       opId: bytes.slice(9, 9 + OP_ID_BYTES),
@@ -93,7 +98,7 @@ export function nextRow(
 ): DocumentRow | undefined {
   assert(entry.op === 'UPSERT' || entry.op === 'DELETE', 'only documents have rows');
   if (row !== undefined && compareVersions(entry.version, row.version) < 0) return undefined;
-  return { version: entry.version, offset: entry.offset, tombstone: entry.op === 'DELETE', bytes };
+  return { version: entry.version, offset: entry.offset, tombstone: entry.op === 'DELETE', bytes, loose: false };
 }
 
 /** Counters on their way through a batch: `change` row by row, then `value()` for the row that is written with them. */
