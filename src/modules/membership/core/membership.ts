@@ -342,10 +342,12 @@ export class Membership {
   #onExchange(exchange: Exchange): void {
     const problem = clusterRefusal(this.#clusterId, exchange.clusterId);
     if (problem !== undefined) {
+      this.roster.refused++;
       this.#out.push({ kind: 'reject', ...problem });
       return;
     }
     if (exchange.records.length > MEMBERS_MAX + LEFT_MAX) {
+      this.roster.refused++;
       this.#reject('LIMIT_EXCEEDED', `an exchange holds at most ${MEMBERS_MAX + LEFT_MAX} records`);
       return;
     }
