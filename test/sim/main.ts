@@ -68,7 +68,7 @@ export async function main(args: readonly string[]): Promise<number> {
     for (let seed = Number(values.from); seed < Number(values.from) + Number(values.seeds); seed++) {
       const options = {
         seed,
-        factory: subject.factory,
+        factory: subject,
         bugs,
         ...(faults === undefined ? {} : { faults }),
         ...(scenario === undefined ? {} : { scenario }),

@@ -10,10 +10,11 @@ import { documentKey, idempotencyKey } from '../../../src/modules/log/core/keys.
 import type { AppendEntry, LogState, RowChange } from '../../../src/modules/log/log-store.js';
 import { decodeOperation, encodeOperation } from '../../../src/modules/replication/core/operation-row.js';
 import type { FollowerMessage, PrimaryMessage } from '../../../src/modules/replication/core/protocol.js';
+import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
 import type { Link, LinkEvents, ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
 import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
 import { decodeRow, encodeRow, nextRow } from '../../../src/modules/shard/core/rows.js';
-import type { NodePorts, NodeWriteOutcome, ReplicaInspection, ReplicaNode } from '../world/node.js';
+import type { NodePorts, ReplicaInspection, ReplicaNode } from '../world/node.js';
 
 /**
  * The least that replicates: the first member of a set is its primary for ever. It never fails over, so it shows nothing
@@ -41,7 +42,7 @@ export class StaticNode implements ReplicaNode {
     for (const shard of this.ports.placement.shards()) await this.#shard(shard).start();
   }
 
-  write(shard: number, request: WriteRequest): Promise<NodeWriteOutcome> {
+  write(shard: number, request: WriteRequest): Promise<WriteOutcome> {
     return this.#shard(shard).write(request);
   }
 
@@ -75,6 +76,7 @@ class StaticShard {
   #end: Pick<LogState, 'tail' | 'chain'> = { tail: 0, chain: new Uint8Array(16) };
   #hlc: Hlc = HLC_ZERO;
   #durable = 0;
+  #failed = false;
   #applied = 0;
   #waiting: Waiting[] = [];
   #heard = { atMs: Number.NEGATIVE_INFINITY, highWaterMark: 0 };
@@ -116,7 +118,6 @@ class StaticShard {
       set,
       highWaterMark: this.#highWaterMark(),
       applied: this.#applied,
-      generation: 1,
       inSync: bugs.has('claim-sync') ? set.members : [nodeUuid],
       selfInSync: primary || this.#hears(),
       faulted: false,
@@ -125,12 +126,12 @@ class StaticShard {
     };
   }
 
-  write(request: WriteRequest): Promise<NodeWriteOutcome> {
+  write(request: WriteRequest): Promise<WriteOutcome> {
     const { placement, nodeUuid, bugs } = this.ports;
     const [primary] = placement.set(this.shard).members;
     if (primary !== nodeUuid || this.#epoch === NO_EPOCH)
       return Promise.resolve({
-        kind: 'not-primary',
+        kind: 'redirect',
         hint: { shard: this.shard, epoch: { num: 1, uuid: new Uint8Array(16) }, node: primary },
       });
     if (bugs.has('never-end')) return new Promise(() => undefined);
@@ -147,31 +148,23 @@ class StaticShard {
     if (condition?.kind === 'version' && (row === undefined || versionText(row.version) !== condition.version))
       return Promise.resolve({ kind: 'refused', code: 'VERSION_CONFLICT', detail: 'another version' });
     const version = this.#version(opId, row?.version.hlc);
-    const { offset, stored: down } = this.#log(
-      request.op === 'DELETE' ? 'DELETE' : 'UPSERT',
-      request.collectionId,
-      request.id,
-      request.payload,
-      version,
-      [
-        {
-          key: idempotencyKey(this.shard, opId),
-          value: encodeOperation({
-            offset: this.#end.tail + 1,
-            epoch: this.#epoch.num,
-            version,
-            created: false,
-            fingerprint: new Uint8Array(16),
-            writtenMs: 0,
-          }),
-        },
-      ],
-    );
+    const { offset, stored: down } = this.#log(request.op, request.collectionId, request.id, request.payload, version, [
+      {
+        key: idempotencyKey(this.shard, opId),
+        value: encodeOperation({
+          offset: this.#end.tail + 1,
+          epoch: this.#epoch.num,
+          version,
+          created: false,
+          fingerprint: new Uint8Array(16),
+          writtenMs: 0,
+        }),
+      },
+    ]);
     this.#pump();
-    void down.then(
-      () => undefined,
-      () => undefined,
-    );
+    down.catch(() => {
+      this.#failed = true;
+    });
     const created = row === undefined || row.tombstone;
     if (bugs.has('ack-before-sync'))
       return Promise.resolve(this.#written(offset, { version, epoch: this.#epoch.num, created }));
@@ -351,7 +344,7 @@ class StaticShard {
     offset: number,
     level: WriteRequest['level'],
     result: { readonly version: Version; readonly epoch: number; readonly created: boolean },
-  ): Promise<NodeWriteOutcome> {
+  ): Promise<WriteOutcome> {
     return new Promise((resolve) => {
       const cancel = this.ports.timers.after(5_000, () => {
         this.#waiting = this.#waiting.filter((waiting) => waiting !== mine);
@@ -373,7 +366,7 @@ class StaticShard {
   #written(
     offset: number,
     result: { readonly version: Version; readonly epoch: number; readonly created: boolean },
-  ): NodeWriteOutcome {
+  ): WriteOutcome {
     return { kind: 'written', ...result, offset, durable: this.#copies(offset).length, indexed: true };
   }
 
@@ -383,6 +376,7 @@ class StaticShard {
   }
 
   #settle(): void {
+    if (this.#failed) return;
     const { placement, bugs } = this.ports;
     const { members } = placement.set(this.shard);
     const ready = this.#waiting.filter(({ offset, level }) => {

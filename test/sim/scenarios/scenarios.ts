@@ -1,3 +1,4 @@
+import { META_SHARD } from '../../../src/kernel/ids.js';
 import type { SimHost } from '../world/host.js';
 import type { Scenario, Stage } from '../world/run.js';
 
@@ -6,9 +7,9 @@ const THREE: Pick<Scenario, 'hosts' | 'replicas' | 'strictShards'> = {
   hosts: 3,
   replicas: new Map([
     [0, 3],
-    [1, 3],
+    [META_SHARD, 3],
   ]),
-  strictShards: new Set([1]),
+  strictShards: new Set([META_SHARD]),
 };
 const FIVE: Pick<Scenario, 'hosts' | 'replicas' | 'strictShards'> = { ...THREE, hosts: 5 };
 

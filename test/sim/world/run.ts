@@ -1,3 +1,4 @@
+import { META_SHARD } from '../../../src/kernel/ids.js';
 import { checkSurvival } from '../checkers/acknowledged.js';
 import { BUDGETS, checkIndexed, checkUnion, missing } from '../checkers/convergence.js';
 import type { Goal } from '../checkers/convergence.js';
@@ -69,9 +70,9 @@ export async function runSeed(options: RunOptions): Promise<RunReport> {
       scenario?.replicas ??
       new Map([
         [0, 1 + random.below(3)],
-        [1, Math.min(3, hosts)],
+        [META_SHARD, Math.min(3, hosts)],
       ]),
-    strictShards: scenario?.strictShards ?? new Set([1]),
+    strictShards: scenario?.strictShards ?? new Set([META_SHARD]),
     factory: options.factory,
     bugs: options.bugs ?? new Set(),
     print: options.print,

@@ -1,9 +1,13 @@
-import { toHex } from '../../../src/kernel/bytes.js';
-import { utf8 } from '../../../src/kernel/bytes.js';
+import { toHex, utf8 } from '../../../src/kernel/bytes.js';
+import { META_SHARD } from '../../../src/kernel/ids.js';
+import { PROTOCOL } from '../../../src/kernel/peer.js';
+import { encodeMapOperation } from '../../../src/modules/replication/core/map-codec.js';
+import type { MapOperation } from '../../../src/modules/ring/core/map-operations.js';
 import type { Operation } from '../checkers/observation.js';
 import { Client } from './client.js';
 import type { ClientOutcome } from './client.js';
 import type { SimHost } from './host.js';
+import { addressOf } from './network.js';
 import type { SeededRandom } from './seeded-random.js';
 import { payloadHash } from './world.js';
 import type { World } from './world.js';
@@ -43,7 +47,8 @@ export class Workload {
     level: Operation['level'],
     document = this.#random.pick(DOCUMENTS),
   ): Promise<ClientOutcome> {
-    return this.#submit(this.#invent(shard, document, 'UPSERT', level), through, level);
+    const operation = shard === META_SHARD ? this.#change(level) : this.#invent(shard, document, 'UPSERT', level);
+    return this.#submit(operation, through, level);
   }
 
   #next(): void {
@@ -66,9 +71,24 @@ export class Workload {
       return;
     }
     const shard = this.#random.pick(world.map.shards());
+    if (shard === META_SHARD) {
+      void this.#submit(this.#change(level), through, level);
+      return;
+    }
     const kind = this.#random.chance(0.25) ? 'DELETE' : 'UPSERT';
     const operation = this.#invent(shard, this.#random.pick(DOCUMENTS), kind, level);
     void this.#submit(operation, through, level);
+  }
+
+  /** A change to the map that shows which one it was; the first that succeeds makes the map. */
+  #change(level: Operation['level']): Operation {
+    const { world } = this;
+    const made = world.acknowledgements.some(({ operation }) => operation.shard === META_SHARD);
+    const index = world.operations.length;
+    const payload = encodeMapOperation(
+      made ? { kind: 'settings', settings: { rebalanceGraceMs: 1_000 + index } } : firstMap(world),
+    );
+    return this.#add({ shard: META_SHARD, document: 'map', kind: 'MAP', level }, payload);
   }
 
   #invent(shard: number, id: string, kind: Operation['kind'], level: Operation['level']): Operation {
@@ -78,15 +98,16 @@ export class Workload {
     const payload =
       kind === 'DELETE' ? new Uint8Array(0) : utf8(`${index} of ${id}${'.'.repeat(this.#random.below(200))}`);
     const expected = this.#random.chance(0.2) ? this.#lastVersion(shard, document) : undefined;
+    return this.#add({ shard, document, kind, level, ...(expected === undefined ? {} : { expected }) }, payload);
+  }
+
+  #add(meant: Pick<Operation, 'shard' | 'document' | 'kind' | 'level' | 'expected'>, payload: Uint8Array): Operation {
+    const { world } = this;
     const operation: Operation = {
-      index,
-      shard,
-      document,
-      kind,
+      ...meant,
+      index: world.operations.length,
       opId: toHex(this.#random.bytes(16)),
       payload: payloadHash(payload),
-      level,
-      ...(expected === undefined ? {} : { expected }),
       invokedMs: world.nowMs,
     };
     world.operations.push(operation);
@@ -108,4 +129,22 @@ export class Workload {
     );
     return last?.version;
   }
+}
+
+function firstMap({ hosts }: World): MapOperation {
+  const [first] = hosts;
+  return {
+    kind: 'bootstrap',
+    clusterId: 'simulated',
+    shardCount: 1,
+    settings: { replicaCount: 2, writeConsistency: 'auto', partitionMode: 'available', rebalanceGraceMs: 0 },
+    node: {
+      nodeId: first.name,
+      nodeUuid: first.nodeUuid,
+      address: addressOf(first.name),
+      protocolMin: PROTOCOL.min,
+      protocolMax: PROTOCOL.max,
+    },
+    defaults: { similarity: 'cosine', hnsw: { m: 16, efConstruction: 100, efSearch: 100 } },
+  };
 }
