@@ -1,8 +1,9 @@
-import { toHex, utf8 } from '../../../src/kernel/bytes.js';
+import { toHex } from '../../../src/kernel/bytes.js';
 import { META_SHARD } from '../../../src/kernel/ids.js';
 import { PROTOCOL } from '../../../src/kernel/peer.js';
 import { encodeMapOperation } from '../../../src/modules/replication/core/map-codec.js';
 import type { MapOperation } from '../../../src/modules/ring/core/map-operations.js';
+import { encodeDocument } from '../../../src/modules/shard/core/document-codec.js';
 import type { Operation } from '../checkers/observation.js';
 import { Client } from './client.js';
 import type { ClientOutcome } from './client.js';
@@ -24,6 +25,7 @@ export class Workload {
   readonly outcomes: (ClientOutcome | undefined)[] = [];
   readonly #meanMs: number;
   #running = false;
+  #mapMade = false;
 
   constructor(private readonly world: World) {
     this.#random = world.random.fork('workload');
@@ -83,10 +85,10 @@ export class Workload {
   /** A change to the map that shows which one it was; the first that succeeds makes the map. */
   #change(level: Operation['level']): Operation {
     const { world } = this;
-    const made = world.acknowledgements.some(({ operation }) => operation.shard === META_SHARD);
-    const index = world.operations.length;
     const payload = encodeMapOperation(
-      made ? { kind: 'settings', settings: { rebalanceGraceMs: 1_000 + index } } : firstMap(world),
+      this.#mapMade
+        ? { kind: 'settings', settings: { rebalanceGraceMs: 1_000 + world.operations.length } }
+        : firstMap(world),
     );
     return this.#add({ shard: META_SHARD, document: 'map', kind: 'MAP', level }, payload);
   }
@@ -94,9 +96,8 @@ export class Workload {
   #invent(shard: number, id: string, kind: Operation['kind'], level: Operation['level']): Operation {
     const { world } = this;
     const document = `${COLLECTION}/${id}`;
-    const index = world.operations.length;
-    const payload =
-      kind === 'DELETE' ? new Uint8Array(0) : utf8(`${index} of ${id}${'.'.repeat(this.#random.below(200))}`);
+    const content = `${world.operations.length} of ${id}${'.'.repeat(this.#random.below(200))}`;
+    const payload = kind === 'DELETE' ? new Uint8Array(0) : encodeDocument({ vector: new Float32Array(2), content });
     const expected = this.#random.chance(0.2) ? this.#lastVersion(shard, document) : undefined;
     return this.#add({ shard, document, kind, level, ...(expected === undefined ? {} : { expected }) }, payload);
   }
@@ -118,6 +119,12 @@ export class Workload {
   async #submit(operation: Operation, through: SimHost, level: Operation['level']): Promise<ClientOutcome> {
     const outcome = await this.#client.write(through, operation, this.#payloads[operation.index], level);
     this.outcomes[operation.index] = outcome;
+    if (operation.kind === 'MAP') {
+      if (outcome.kind === 'acknowledged') this.#mapMade = true;
+      // Another bootstrap was logged before, or that one was discarded with its branch.
+      else if (outcome.kind === 'refused' && outcome.code === 'OPERATION_CONFLICT') this.#mapMade = true;
+      else if (outcome.kind === 'refused' && outcome.code === 'STARTING') this.#mapMade = false;
+    }
     this.world.count(`client ${outcome.kind}${outcome.kind === 'refused' ? ` ${outcome.code}` : ''}`);
     return outcome;
   }
