@@ -20,6 +20,7 @@ import { GrpcReplicaPeers } from './modules/replication/adapters/grpc-replica-pe
 import { replicaHandlers } from './modules/replication/adapters/grpc-replica-server.js';
 import { ClusterDoor } from './modules/replication/cluster-door.js';
 import { MembershipFellows } from './modules/replication/membership-fellows.js';
+import { ClusterOperator } from './modules/replication/operations/cluster-operator.js';
 import { REPLICA_SERVICE } from './modules/replication/replica.mapper.js';
 import type { ReplicationService } from './modules/replication/replication.service.js';
 import type { ClusterMap } from './modules/ring/core/map.js';
@@ -70,6 +71,7 @@ export class Cluster {
   readonly #security: PeerSecurity;
   readonly #late = new LateMembership();
   #disk: NodeJS.Timeout | undefined;
+  #operator: ClusterOperator | undefined;
 
   /** After `replication.identify()`, before the server listens. */
   constructor(
@@ -175,6 +177,15 @@ export class Cluster {
     if (replication.map.known) this.#tellMap(replication.map.current());
     replication.map.onChange((map) => this.#tellMap(map));
     this.#tellDisk();
+    this.#operator = new ClusterOperator({
+      clock,
+      timers: systemTimers,
+      hasher,
+      logger: logger.child({ module: 'operations' }),
+      replication,
+      membership,
+      askTransfer: () => Promise.reject(new NodeError('SHARD_UNAVAILABLE', 'the primary is on another node')),
+    });
     const entered = await membership.start();
     if (entered === undefined) throw new NodeError('DRAINING', 'the node was stopped while it looked for its cluster');
     if (entered.kind !== 'created') await replication.openMap(false);
@@ -183,12 +194,14 @@ export class Cluster {
     await replication.openShards();
     settled('shards');
     membership.setStatus('ACTIVE');
+    this.#operator.start();
     if (entered.kind === 'resumed') void this.#registerAgain(door);
   }
 
   /** Says farewell; the connections are closed. */
   async leave(): Promise<void> {
     clearInterval(this.#disk);
+    await this.#operator?.stop();
     this.#late.service?.setStatus('LEAVING');
     await this.replication.leave();
   }

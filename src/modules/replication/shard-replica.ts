@@ -113,6 +113,8 @@ export interface ReplicaReport {
   role(role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void;
   /** Entries were sent to a follower. */
   streamed(entries: number, bytes: number): void;
+  /** A stream to or from that node broke: its process may be gone (5.1). */
+  broken(node: NodeUuid): void;
 }
 
 const NO_FINGERPRINT = new Uint8Array(16);
@@ -357,7 +359,10 @@ export class ShardReplica {
     this.#links.set(ticket, follower);
     return {
       message: (message) => this.#fromFollower(ticket, follower, message),
-      ended: () => this.#dropLink(ticket),
+      ended: (error) => {
+        if (error !== undefined && this.#links.has(ticket)) this.#ports.report.broken(from);
+        this.#dropLink(ticket);
+      },
     };
   }
 
@@ -583,9 +588,10 @@ export class ShardReplica {
       message: (message) => {
         if (this.#upstream === link) this.#fromPrimary(message);
       },
-      ended: () => {
+      ended: (error) => {
         if (this.#upstream !== link) return;
         this.#upstream = undefined;
+        if (error !== undefined) this.#ports.report.broken(to);
         this.#run({ kind: 'streamEnded', now: this.#now() });
       },
     });

@@ -325,6 +325,7 @@ export class Replica {
       epoch: this.leader?.epoch ?? NO_EPOCH,
       leader: this.leader?.node ?? '',
       setEpoch: this.set.mapEpoch,
+      settled: this.#settled(),
       lastEpoch: this.#log.lastEpoch,
       lastOffset: this.#log.tail,
       durable: this.#log.durable,
@@ -756,6 +757,8 @@ export class Replica {
     const { map, shard, strict } = this.#options;
     if (!strict) return;
     this.#applied = Math.max(this.#applied, highWaterMark);
+    // What is agreed is in force: there is no index to wait for.
+    this.#reign?.applied(this.#applied, this.#lastTickMs, out);
     const agreed = map?.agree(highWaterMark);
     if (map === undefined || agreed === undefined) return;
     const value = encodeAgreedMap({ map: agreed, offset: map.agreedOffset });
@@ -765,16 +768,34 @@ export class Replica {
     );
   }
 
-  /**
-   * Logs the set the map decided (9.6). In the map's own shard, which counts by its log alone, the one before must be
-   * agreed in this epoch first.
-   */
+  /** Logs the set the map decided (9.6), one change at a time. */
   #followPlan(reign: Leader, now: Now, opId: Uint8Array, out: Out): void {
     const { configured } = this.#plan;
-    if (configured.mapEpoch <= this.#log.set.mapEpoch) return;
-    const agreed = reign.highWaterMark >= reign.barrier && reign.highWaterMark >= this.#log.setOffset;
-    if (this.#options.strict && !agreed) return;
+    const logged = this.#log.set;
+    if (configured.mapEpoch <= logged.mapEpoch) return;
+    const adds = logged.members.every((node) => configured.members.includes(node));
+    if (logged.mapEpoch > 0 && !this.#mayChangeSet(reign, adds)) return;
     reign.changeSet(configured, now.wallMs, opId, out);
+  }
+
+  /**
+   * Whether the next change of the set may be made: the last SET and a BARRIER of this epoch are below the high-water mark.
+   * In available mode an addition need not wait while the live members are no majority of the set: nothing could ever
+   * become agreed without it (docs/adr, the wait of an addition).
+   */
+  #mayChangeSet(reign: Leader, adds: boolean): boolean {
+    if (reign.highWaterMark >= reign.barrier && reign.highWaterMark >= this.#log.setOffset) return true;
+    if (this.#options.strict || !adds) return false;
+    const { members } = this.#log.set;
+    const live = members.filter((node) => node === this.#options.self || this.#followers.has(node)).length;
+    return live <= members.length / 2;
+  }
+
+  #settled(): number {
+    const reign = this.#reign;
+    if (reign === undefined) return 0;
+    const logged = this.#log.set.mapEpoch;
+    return logged === this.set.mapEpoch && this.#mayChangeSet(reign, true) ? logged : 0;
   }
 
   // ---- followers of this primary

@@ -32,6 +32,7 @@ function position(role: ShardPosition['role'], of: Epoch, change: Partial<ShardP
     epoch: of,
     leader: '01',
     setEpoch: 7,
+    settled: 7,
     lastEpoch: NO_EPOCH,
     lastOffset: 1,
     durable: 1,
@@ -65,7 +66,7 @@ describe('ObservedFacts', () => {
 
   it('believes the primary of the highest epoch, and copies that follow it', () => {
     const positions = new Map([
-      ['01', [position('primary', epoch(3, 1), { setEpoch: 2 })]],
+      ['01', [position('primary', epoch(3, 1), { settled: 2 })]],
       ['02', [position('primary', epoch(4, 2), { inSync: false })]],
       ['03', [position('replica', epoch(3, 1))]],
     ]);

@@ -52,7 +52,7 @@ export class ObservedFacts {
         copies.set(node, { inSync: whole, inSyncSinceMs, faulted: position.faulted });
       }
       inSync.set(shard, since);
-      shards.set(shard, { primary: primary?.node, settled: primary?.position.setEpoch ?? 0, copies });
+      shards.set(shard, { primary: primary?.node, settled: primary?.position.settled ?? 0, copies });
     }
     this.#inSync = inSync;
     return { nowMs: seen.nowMs, wallMs: seen.wallMs, nodes, shards, transfers: seen.transfers };
