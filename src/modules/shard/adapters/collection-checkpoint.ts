@@ -105,7 +105,12 @@ export function loadCollection(
     const loadVectors = (): ((table: LabelTable) => VectorTable) | undefined => {
       if (vectors === undefined) return undefined;
       const shape = { ...spec, dimensions: vectors.dimensions };
-      const pages = loadPages(new VectorPages(shape.dimensions, shape.similarity), directory, file('vectors'), hasher);
+      const pages = loadPages(
+        new VectorPages(shape.dimensions, shape.similarity, indexes.scores?.(shape, PAGE_VECTORS)),
+        directory,
+        file('vectors'),
+        hasher,
+      );
       checkFile(directory, file('graph'), hasher);
       const size = vectors.inGraph.count();
       const dead = size - vectors.present.count();
