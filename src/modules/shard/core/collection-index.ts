@@ -2,6 +2,7 @@ import type { Hasher } from '../../../kernel/hasher.js';
 import type { Version } from '../../../kernel/version.js';
 import { AttributeIndex } from './attribute-index.js';
 import { Bitmap } from './bitmap.js';
+import { Columns } from './columns.js';
 import { LiveDigest, liveTerm } from './digest.js';
 import type { DocumentFields } from './document.js';
 import type { Filter } from './filter.js';
@@ -45,6 +46,7 @@ export class CollectionIndex {
   #vectors: VectorTable | undefined;
   #changedAt: number;
   readonly #filtered = new Map<string, Bitmap>();
+  readonly #columns = new Columns();
 
   constructor(spec: CollectionSpec, indexes: VectorIndexes, hasher: Hasher, loaded?: LoadedCollection) {
     this.#spec = spec;
@@ -244,9 +246,9 @@ export class CollectionIndex {
 
   #candidates(labels: Uint32Array, scores: Float64Array): CandidateColumns {
     const ids: string[] = [];
-    const offsets = new Float64Array(labels.length);
-    const versionMs = new Float64Array(labels.length);
-    const versionCounter = new Float64Array(labels.length);
+    const offsets = this.#columns.float64(labels.length);
+    const versionMs = this.#columns.float64(labels.length);
+    const versionCounter = this.#columns.float64(labels.length);
     for (let i = 0; i < labels.length; i++) {
       const label = labels[i];
       ids.push(this.labels.idOf(label));

@@ -1,5 +1,6 @@
 import type { Bitmap } from './bitmap.js';
 import { bm25, lengthNorm, termScore } from './bm25.js';
+import { Columns } from './columns.js';
 import type { KeywordDocuments } from './keyword-documents.js';
 import { PostingCursor } from './posting-chunks.js';
 import { FREQUENCY_BITS, FREQUENCY_MASK } from './posting-lists.js';
@@ -45,8 +46,10 @@ interface ScoredTerm {
 
 /** Ordinals whose sums are made at once: 16 KiB of them, which stay in the processor's nearest cache. */
 const WINDOW = 2_048;
-/** Texts of fewer terms have their `lengthNorm` in a table. */
+/** Texts of fewer terms have what depends on their length alone in tables. */
 const NORMS = 512;
+/** Documents met beyond the wanted ones before those that cannot be among the best are dropped. */
+const SURPLUS_MAX = 512;
 /** Queries that read fewer postings are summed straight through. */
 const PRUNING_POSTINGS_MIN = 4_096;
 /** Partial sums and bounds are added in other orders than the score: what is this close may be equal. */
@@ -73,12 +76,19 @@ export class KeywordScorer {
   /** By length: `lengthNorm` for `#normsAverage`. */
   readonly #norms = new Float64Array(NORMS);
   #normsAverage = 0;
-  /** The documents met: ordinals and their sums. */
+  /** By term and length: the term's score at frequency 1, which most postings have; 0 where it was not asked for yet. */
+  readonly #singles: Float64Array[] = [];
+  /** The documents met that may be among the best: ordinals and their sums. */
   #met = new Uint32Array(0);
   #sums = new Float64Array(0);
   #metCount = 0;
+  /** All documents met. */
+  #matched = 0;
   /** Room to rearrange sums. */
   #scratch = new Float64Array(0);
+  /** The documents of an answer. */
+  #ordinals = new Uint32Array(0);
+  readonly #columns = new Columns();
   /** Frequencies of one term. */
   #column = new Uint32Array(0);
 
@@ -88,7 +98,7 @@ export class KeywordScorer {
   }
 
   get bytes(): number {
-    const columns = [this.#window, this.#met, this.#sums, this.#scratch, this.#column];
+    const columns = [this.#window, ...this.#singles, this.#met, this.#sums, this.#scratch, this.#column];
     return columns.reduce((bytes, column) => bytes + column.byteLength, 0);
   }
 
@@ -97,8 +107,8 @@ export class KeywordScorer {
     const postings = terms.reduce((sum, term) => sum + term.count, 0);
     if (this.#lookUpAllowed(query, terms, postings)) return this.#answer(query, terms, this.#metCount <= query.k);
     if (postings >= PRUNING_POSTINGS_MIN && this.#prune(query, terms)) return this.#answer(query, terms, false);
-    this.#gather(query, terms);
-    return this.#answer(query, terms, this.#metCount <= query.k);
+    this.#gather(query, terms, 0);
+    return this.#answer(query, terms, this.#matched <= query.k);
   }
 
   #terms(query: KeywordQuery): ScoredTerm[] {
@@ -133,17 +143,33 @@ export class KeywordScorer {
     return true;
   }
 
-  /** Reads the lists of `terms`, adding in their order: every document that has any and is allowed is met. */
-  #gather(query: KeywordQuery, terms: readonly ScoredTerm[]): void {
+  /**
+   * Reads the lists of `terms`, adding in their order: every document that has any and is allowed is met. Of those met,
+   * at least all stay whose sum is within `rest` of the k-th best.
+   */
+  #gather(query: KeywordQuery, terms: readonly ScoredTerm[], rest: number): void {
     this.#metCount = 0;
+    this.#matched = 0;
+    let least = 0;
     this.#prepareNorms(query.averageLength);
-    while (this.#cursors.length < terms.length) this.#cursors.push(new PostingCursor(this.#lists));
-    terms.forEach((term, i) => this.#cursors[i].open(term.list).next());
+    while (this.#cursors.length < terms.length) {
+      this.#cursors.push(new PostingCursor(this.#lists));
+      this.#singles.push(new Float64Array(NORMS));
+    }
+    terms.forEach((term, i) => {
+      this.#cursors[i].open(term.list).next();
+      this.#singles[i].fill(0);
+    });
     for (let first = this.#firstUnread(terms.length); first < Infinity; first = this.#firstUnread(terms.length)) {
       const before = this.#metCount;
       this.#makeRoom(before + WINDOW);
-      for (let i = 0; i < terms.length; i++) this.#addWindow(terms[i], this.#cursors[i], first, query);
-      this.#takeWindow(first, before);
+      for (let i = 0; i < terms.length; i++) this.#addWindow(terms[i], i, first, query);
+      this.#matched += this.#metCount - before;
+      this.#takeWindow(first, before, least);
+      if (this.#metCount > query.k + SURPLUS_MAX) {
+        least = Math.max(least, this.#kth(query.k) - rest);
+        this.#keep(least);
+      }
     }
   }
 
@@ -163,12 +189,14 @@ export class KeywordScorer {
     return posting === Infinity ? Infinity : posting >>> FREQUENCY_BITS;
   }
 
-  /** Adds what a term gives to the documents of the window that begins with ordinal `first`. */
-  #addWindow(term: ScoredTerm, cursor: PostingCursor, first: number, query: KeywordQuery): void {
+  /** Adds what the term at `place` gives to the documents of the window that begins with ordinal `first`. */
+  #addWindow(term: ScoredTerm, place: number, first: number, query: KeywordQuery): void {
+    const cursor = this.#cursors[place];
     const { list, weight } = term;
     const { averageLength: average, allowed } = query;
     const { lengths, labels } = this.#documents;
     const norms = this.#norms;
+    const singles = this.#singles[place];
     const window = this.#window;
     const met = this.#met;
     let metCount = this.#metCount;
@@ -176,8 +204,9 @@ export class KeywordScorer {
     do {
       const { page, to } = cursor;
       let i = cursor.from;
-      for (; i < to && page[i] < end; i++) {
+      for (; i < to; i++) {
         const posting = page[i];
+        if (posting >= end) break;
         const ordinal = posting >>> FREQUENCY_BITS;
         const slot = ordinal - first;
         const sum = window[slot];
@@ -185,9 +214,15 @@ export class KeywordScorer {
           if (allowed !== undefined && !allowed.has(labels[ordinal])) continue;
           met[metCount++] = ordinal;
         }
-        let frequency = posting & FREQUENCY_MASK;
-        if (frequency === FREQUENCY_MASK) frequency = this.#lists.largeFrequency(list, ordinal);
         const length = lengths[ordinal];
+        let frequency = posting & FREQUENCY_MASK;
+        if (frequency === 1 && length < NORMS) {
+          let score = singles[length];
+          if (score === 0) singles[length] = score = termScore(weight, 1, norms[length]);
+          window[slot] = sum + score;
+          continue;
+        }
+        if (frequency === FREQUENCY_MASK) frequency = this.#lists.largeFrequency(list, ordinal);
         const norm = length < NORMS ? norms[length] : lengthNorm(length, average);
         window[slot] = sum + termScore(weight, frequency, norm);
       }
@@ -197,14 +232,22 @@ export class KeywordScorer {
     this.#metCount = metCount;
   }
 
-  /** Moves the window's sums to the column of sums, for the documents met from `from` on. */
-  #takeWindow(first: number, from: number): void {
+  /** Moves the window's sums of at least `least` to the column of sums, for the documents met from `from` on. */
+  #takeWindow(first: number, from: number, least: number): void {
     const window = this.#window;
+    const met = this.#met;
+    const sums = this.#sums;
+    let kept = from;
     for (let i = from; i < this.#metCount; i++) {
-      const slot = this.#met[i] - first;
-      this.#sums[i] = window[slot];
+      const ordinal = met[i];
+      const slot = ordinal - first;
+      const sum = window[slot];
       window[slot] = 0;
+      if (sum < least) continue;
+      met[kept] = ordinal;
+      sums[kept++] = sum;
     }
+    this.#metCount = kept;
   }
 
   /** Answers from the lists of the highest bounds, when the others cannot bring another document; false when they can. */
@@ -223,8 +266,8 @@ export class KeywordScorer {
       // Worth an attempt when it may succeed, would save more than it costs, and earlier attempts were much cheaper.
       if (reading <= k || bound <= rest || reading * 2 > postings - reading || reading < 2 * tried) continue;
       tried = reading;
-      this.#gather(query, order.slice(0, read));
-      if (this.#metCount <= k) continue;
+      this.#gather(query, order.slice(0, read), rest + bounds * ROUNDING);
+      if (this.#matched <= k) continue;
       const kth = this.#kth(k) * (1 - ROUNDING);
       if (rest >= kth) continue;
       this.#keep(kth - rest);
@@ -274,10 +317,11 @@ export class KeywordScorer {
     const before = (a: number, b: number): number => query.compareLabels(labelOf[met[a]], labelOf[met[b]]);
     const places = rankBest(this.#sums, this.#metCount, query.k, before, this.#scratch);
     const n = places.length;
-    const labels = new Uint32Array(n);
-    const lengths = new Uint32Array(n);
-    const scores = new Float64Array(n);
-    const ordinals = new Uint32Array(n);
+    this.#ordinals = grown(this.#ordinals, n);
+    const labels = this.#columns.uint32(n);
+    const lengths = this.#columns.uint32(n);
+    const scores = this.#columns.float64(n);
+    const ordinals = this.#ordinals;
     for (let i = 0; i < n; i++) {
       const ordinal = met[places[i]];
       ordinals[i] = ordinal;
@@ -285,13 +329,13 @@ export class KeywordScorer {
       lengths[i] = lengthOf[ordinal];
       scores[i] = this.#sums[places[i]];
     }
-    return { labels, scores, frequencies: this.#frequencies(ordinals, terms, query.lists.length), lengths, complete };
+    return { labels, scores, frequencies: this.#frequencies(n, terms, query.lists.length), lengths, complete };
   }
 
-  /** The matrix ordinals × the query's terms. */
-  #frequencies(ordinals: Uint32Array, terms: readonly ScoredTerm[], columns: number): Uint32Array {
-    const n = ordinals.length;
-    const matrix = new Uint32Array(n * columns);
+  /** The matrix of the `n` ordinals × the query's terms. */
+  #frequencies(n: number, terms: readonly ScoredTerm[], columns: number): Uint32Array {
+    const ordinals = this.#ordinals;
+    const matrix = this.#columns.uint32(n * columns);
     // Lists are looked up in ascending order: sort (ordinal, row) pairs as one number each.
     const pairs = this.#scratch.subarray(0, n);
     for (let row = 0; row < n; row++) pairs[row] = ordinals[row] * n + row;

@@ -16,12 +16,15 @@ export class VectorPages {
   readonly #pages: Float32Array[] = [];
   readonly #norms: Float64Array[] = [];
   readonly #faster: PageScores | undefined;
+  /** The query, for `#faster`. */
+  readonly #query: Float64Array;
 
   /** @param faster gives the same scores sooner */
   constructor(dimensions: number, similarity: Similarity, faster?: PageScores) {
     this.dimensions = dimensions;
     this.#similarity = similarity;
     this.#faster = faster;
+    this.#query = new Float64Array(dimensions);
   }
 
   /** Copies a vector in and returns its Euclidean length. */
@@ -75,7 +78,9 @@ export class VectorPages {
       for (let i = 0; i < count; i++) into[i] = score(labels[i]);
       return;
     }
-    const exact = new Float64Array(query);
+    assert(query.length === this.dimensions, `a vector here has ${this.dimensions} dimensions, not ${query.length}`);
+    const exact = this.#query;
+    exact.set(query);
     this.#faster.score(exact, Math.sqrt(squaredLength(exact, 0, exact.length)), labels, count, into);
   }
 
