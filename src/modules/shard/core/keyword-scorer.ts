@@ -5,8 +5,8 @@ import type { KeywordDocuments } from './keyword-documents.js';
 import { PostingCursor } from './posting-chunks.js';
 import { FREQUENCY_BITS, FREQUENCY_MASK } from './posting-lists.js';
 import type { PostingLists } from './posting-lists.js';
-import { kthGreatest, rankBest } from './rank-best.js';
-import type { TieOrder } from './top-k.js';
+import { kthGreatest } from './kth-greatest.js';
+import { TopK, type TieOrder } from './top-k.js';
 import { grown } from './grown.js';
 
 /** What to rank by; the columns go with the query's terms, in sorted order. */
@@ -86,8 +86,7 @@ export class KeywordScorer {
   #matched = 0;
   /** Room to rearrange sums. */
   #scratch = new Float64Array(0);
-  /** The documents of an answer. */
-  #ordinals = new Uint32Array(0);
+  readonly #best = new TopK(0, () => 0);
   readonly #columns = new Columns();
   /** Frequencies of one term. */
   #column = new Uint32Array(0);
@@ -104,10 +103,13 @@ export class KeywordScorer {
 
   rank(query: KeywordQuery): KeywordRanking {
     const terms = this.#terms(query);
-    const postings = terms.reduce((sum, term) => sum + term.count, 0);
-    if (this.#lookUpAllowed(query, terms, postings)) return this.#answer(query, terms, this.#metCount <= query.k);
-    if (postings >= PRUNING_POSTINGS_MIN && this.#prune(query, terms)) return this.#answer(query, terms, false);
-    this.#gather(query, terms, 0);
+    let postings = 0;
+    for (const term of terms) postings += term.count;
+    const { labels } = this.#documents;
+    const { compareLabels } = query;
+    this.#best.reset(query.k, (a, b) => compareLabels(labels[a], labels[b]));
+    if (this.#lookUpAllowed(query, terms, postings)) this.#offer();
+    else if (postings < PRUNING_POSTINGS_MIN || !this.#prune(query, terms)) this.#gather(query, terms, undefined);
     return this.#answer(query, terms, this.#matched <= query.k);
   }
 
@@ -140,14 +142,16 @@ export class KeywordScorer {
     this.#metCount = met;
     this.#sumAgain(terms, query.averageLength);
     this.#keep(Number.MIN_VALUE);
+    this.#matched = this.#metCount;
     return true;
   }
 
   /**
-   * Reads the lists of `terms`, adding in their order: every document that has any and is allowed is met. Of those met,
-   * at least all stay whose sum is within `rest` of the k-th best.
+   * Reads the lists of `terms`, adding in their order: every document that has any and is allowed is met. Without `rest`
+   * the sums are scores, and go to the best at once; with it, of those met at least all stay whose sum is within `rest` of
+   * the k-th best.
    */
-  #gather(query: KeywordQuery, terms: readonly ScoredTerm[], rest: number): void {
+  #gather(query: KeywordQuery, terms: readonly ScoredTerm[], rest: number | undefined): void {
     this.#metCount = 0;
     this.#matched = 0;
     let least = 0;
@@ -156,15 +160,19 @@ export class KeywordScorer {
       this.#cursors.push(new PostingCursor(this.#lists));
       this.#singles.push(new Float64Array(NORMS));
     }
-    terms.forEach((term, i) => {
-      this.#cursors[i].open(term.list).next();
+    for (let i = 0; i < terms.length; i++) {
+      this.#cursors[i].open(terms[i].list).next();
       this.#singles[i].fill(0);
-    });
+    }
     for (let first = this.#firstUnread(terms.length); first < Infinity; first = this.#firstUnread(terms.length)) {
       const before = this.#metCount;
       this.#makeRoom(before + WINDOW);
       for (let i = 0; i < terms.length; i++) this.#addWindow(terms[i], i, first, query);
       this.#matched += this.#metCount - before;
+      if (rest === undefined) {
+        this.#offerWindow(first);
+        continue;
+      }
       this.#takeWindow(first, before, least);
       if (this.#metCount > query.k + SURPLUS_MAX) {
         least = Math.max(least, this.#kth(query.k) - rest);
@@ -232,6 +240,27 @@ export class KeywordScorer {
     this.#metCount = metCount;
   }
 
+  /** Offers the window's sums to the best, and forgets the documents met. */
+  #offerWindow(first: number): void {
+    const window = this.#window;
+    const met = this.#met;
+    const best = this.#best;
+    let { threshold } = best;
+    for (let i = 0; i < this.#metCount; i++) {
+      const ordinal = met[i];
+      const slot = ordinal - first;
+      const sum = window[slot];
+      window[slot] = 0;
+      if (sum >= threshold && best.push(ordinal, sum)) ({ threshold } = best);
+    }
+    this.#metCount = 0;
+  }
+
+  /** Offers the documents met to the best. */
+  #offer(): void {
+    for (let i = 0; i < this.#metCount; i++) this.#best.push(this.#met[i], this.#sums[i]);
+  }
+
   /** Moves the window's sums of at least `least` to the column of sums, for the documents met from `from` on. */
   #takeWindow(first: number, from: number, least: number): void {
     const window = this.#window;
@@ -272,6 +301,7 @@ export class KeywordScorer {
       if (rest >= kth) continue;
       this.#keep(kth - rest);
       this.#sumAgain(terms, averageLength);
+      this.#offer();
       return true;
     }
     return false;
@@ -310,31 +340,24 @@ export class KeywordScorer {
     this.#metCount = kept;
   }
 
-  /** The k best of the documents met. */
+  /** The best documents, with everything an answer says of them. */
   #answer(query: KeywordQuery, terms: readonly ScoredTerm[], complete: boolean): KeywordRanking {
     const { labels: labelOf, lengths: lengthOf } = this.#documents;
-    const met = this.#met;
-    const before = (a: number, b: number): number => query.compareLabels(labelOf[met[a]], labelOf[met[b]]);
-    const places = rankBest(this.#sums, this.#metCount, query.k, before, this.#scratch);
-    const n = places.length;
-    this.#ordinals = grown(this.#ordinals, n);
+    const { items: ordinals, scores } = this.#best.drain();
+    const n = ordinals.length;
+    this.#makeRoom(n);
     const labels = this.#columns.uint32(n);
     const lengths = this.#columns.uint32(n);
-    const scores = this.#columns.float64(n);
-    const ordinals = this.#ordinals;
     for (let i = 0; i < n; i++) {
-      const ordinal = met[places[i]];
-      ordinals[i] = ordinal;
-      labels[i] = labelOf[ordinal];
-      lengths[i] = lengthOf[ordinal];
-      scores[i] = this.#sums[places[i]];
+      labels[i] = labelOf[ordinals[i]];
+      lengths[i] = lengthOf[ordinals[i]];
     }
-    return { labels, scores, frequencies: this.#frequencies(n, terms, query.lists.length), lengths, complete };
+    return { labels, scores, frequencies: this.#frequencies(ordinals, terms, query.lists.length), lengths, complete };
   }
 
-  /** The matrix of the `n` ordinals × the query's terms. */
-  #frequencies(n: number, terms: readonly ScoredTerm[], columns: number): Uint32Array {
-    const ordinals = this.#ordinals;
+  /** The matrix ordinals × the query's terms. */
+  #frequencies(ordinals: Uint32Array, terms: readonly ScoredTerm[], columns: number): Uint32Array {
+    const n = ordinals.length;
     const matrix = this.#columns.uint32(n * columns);
     // Lists are looked up in ascending order: sort (ordinal, row) pairs as one number each.
     const pairs = this.#scratch.subarray(0, n);
