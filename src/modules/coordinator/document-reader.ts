@@ -3,8 +3,10 @@ import { versionText } from '../../kernel/version.js';
 import { entryPayload, entryVersion } from '../log/core/entry-codec.js';
 import { LogDamagedError, OffsetCompactedError, type LogStore } from '../log/log-store.js';
 import type { ReplicationService } from '../replication/replication.service.js';
-import { decodeDocument } from '../shard/core/document-codec.js';
+import { decodeDocument, documentSegments } from '../shard/core/document-codec.js';
 import type { DocumentFields } from '../shard/core/document.js';
+import type { FieldSelection } from './core/requests.js';
+import type { StoredSegments } from './core/shard-calls.js';
 
 /** A live document as stored. */
 export interface StoredDocument {
@@ -39,7 +41,24 @@ export class DocumentReader {
         };
       }
     }
-    throw new NodeError('OVERLOADED', `the document "${id}" changes faster than it can be read`, { retryAfterMs: 100 });
+    throw changesTooFast(id);
+  }
+
+  /** As `read`, its JSON unparsed. @throws NodeError LOG_CORRUPT */
+  async segments(
+    shard: number,
+    collectionId: number,
+    id: string,
+    fields: FieldSelection,
+  ): Promise<StoredSegments | undefined> {
+    for (let moves = 0; moves < MOVES_MAX; moves++) {
+      const row = this.replication.row(shard, collectionId, id);
+      if (row === undefined || row.tombstone) return undefined;
+      const entry = await this.entry(shard, row.offset);
+      if (entry !== undefined)
+        return { id, version: versionText(row.version), ...documentSegments(entryPayload(entry), fields) };
+    }
+    throw changesTooFast(id);
   }
 
   /** The document as the entry at `offset` holds it, or undefined when that was compacted away. @throws NodeError LOG_CORRUPT */
@@ -65,4 +84,8 @@ export class DocumentReader {
     this.replication.faultShard(shard, error);
     return new NodeError('LOG_CORRUPT', error.message, { cause: error });
   }
+}
+
+function changesTooFast(id: string): NodeError {
+  return new NodeError('OVERLOADED', `the document "${id}" changes faster than it can be read`, { retryAfterMs: 100 });
 }

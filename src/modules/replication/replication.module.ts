@@ -8,6 +8,7 @@ import { CLOCK, HASHER, RANDOM } from '../../platform/platform.module.js';
 import type { LogStore } from '../log/log-store.js';
 import { LOG_STORE } from '../log/log.module.js';
 import { ShardService } from '../shard/shard.service.js';
+import { systemTimers } from '../../platform/clock/system-timers.js';
 import { ReplicationService } from './replication.service.js';
 import { UpkeepService } from './upkeep.service.js';
 
@@ -37,6 +38,8 @@ export class ReplicationModule {
               hasher,
               clock,
               random,
+              timers: systemTimers,
+              events: { primaryChanged: () => undefined, replicaSynced: () => undefined, streamed: () => undefined },
               logger: logger.child({ module: 'replication' }),
             }),
         },

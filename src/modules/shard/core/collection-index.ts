@@ -123,6 +123,29 @@ export class CollectionIndex {
     this.#changed(offset);
   }
 
+  /** Whether this version, or a higher one, is here already. */
+  has(id: string, version: Version): boolean {
+    return [this.labels, this.tombstones].some((table) => {
+      const label = table.labelOf(id);
+      return label !== NO_LABEL && table.compareVersion(version, label) <= 0;
+    });
+  }
+
+  /** Changed by what is not an entry of the log up to `offset`: counts as changed there. */
+  touch(offset: number): void {
+    this.#changedAt = offset;
+  }
+
+  /** Ends a document or a tombstone of exactly this version, without another one in its place. */
+  forget(id: string, version: Version): void {
+    for (const table of [this.labels, this.tombstones]) {
+      const label = table.labelOf(id);
+      if (label === NO_LABEL || table.compareVersion(version, label) !== 0) continue;
+      this.#bury(id);
+      this.#changed(this.#changedAt);
+    }
+  }
+
   /** Labels of live documents that match; undefined for all of them. Not to be changed. */
   matching(filter: Filter | undefined): Bitmap | undefined {
     if (filter === undefined) return undefined;
