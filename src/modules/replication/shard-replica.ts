@@ -667,9 +667,7 @@ export class ShardReplica {
     const { shard } = this;
     const sets = decodeSets(log.row(shardKey(shard, SETS_ROW))).filter(({ offset }) => offset <= to);
     const beside = [{ key: shardKey(shard, SETS_ROW), value: encodeSets(sets) }];
-    // The map's shard has no rows of documents, and a suffix that no majority has never was (9.1).
-    if (shard === META_SHARD) await log.truncate(shard, to, beside);
-    else await this.#looseStore.cutBranch(shard, to, beside);
+    await this.#looseStore.cutBranch(shard, to, beside);
     await index?.rewind(to);
     this.#run({ kind: 'replaced', log: storedEnd(log, shard), now: this.#now() });
   }
