@@ -6,10 +6,12 @@ export class Deadline {
   readonly #controller = new AbortController();
   readonly #timer: NodeJS.Timeout;
   readonly #stop: () => void;
+  readonly #endsMs: number;
   #expired = false;
 
   constructor(call: CallContext, defaultMs: number) {
     const ms = Math.min(defaultMs, call.timeoutMs ?? defaultMs);
+    this.#endsMs = performance.now() + ms;
     this.#timer = setTimeout(() => {
       this.#expired = true;
       this.#controller.abort();
@@ -23,6 +25,11 @@ export class Deadline {
   /** Aborted when time is up or the client is gone. */
   get signal(): AbortSignal {
     return this.#controller.signal;
+  }
+
+  /** Milliseconds left, at least 1. */
+  get remainingMs(): number {
+    return Math.max(1, Math.ceil(this.#endsMs - performance.now()));
   }
 
   /** Whether time ran out, as opposed to the client leaving. */

@@ -4,8 +4,11 @@ import { entryCollectionId, entryId, entryOp, entryPayload, entryVersion } from 
 import { LogDamagedError, OffsetCompactedError, type LogStore } from '../log/log-store.js';
 import { looseEntry } from '../replication/loose-store.js';
 import type { ReplicationService } from '../replication/replication.service.js';
-import { decodeDocument } from '../shard/core/document-codec.js';
+import { decodeDocument, documentSegments } from '../shard/core/document-codec.js';
 import type { DocumentFields } from '../shard/core/document.js';
+import type { DocumentRow } from '../shard/core/rows.js';
+import type { FieldSelection } from './core/requests.js';
+import type { StoredSegments } from './core/shard-calls.js';
 
 /** A live document as stored. */
 export interface StoredDocument {
@@ -30,13 +33,8 @@ export class DocumentReader {
     for (let moves = 0; moves < MOVES_MAX; moves++) {
       const row = this.replication.row(shard, collectionId, id);
       if (row === undefined || row.tombstone) return undefined;
-      // The row may move on, or its branch be cut off, while its entry is read: then it is asked again.
-      const entry = row.loose
-        ? looseEntry(this.log, shard, collectionId, id)
-        : row.offset <= this.log.state(shard).tail
-          ? await this.entry(shard, row.offset)
-          : undefined;
-      if (entry !== undefined && compareVersions(entryVersion(entry), row.version) === 0) {
+      const entry = await this.#behind(shard, collectionId, id, row);
+      if (entry !== undefined) {
         return {
           id,
           version: versionText(row.version),
@@ -45,18 +43,40 @@ export class DocumentReader {
         };
       }
     }
-    throw new NodeError('OVERLOADED', `the document "${id}" changes faster than it can be read`, { retryAfterMs: 100 });
+    throw changesTooFast(id);
+  }
+
+  /** As `read`, its JSON unparsed. @throws NodeError LOG_CORRUPT */
+  async segments(
+    shard: number,
+    collectionId: number,
+    id: string,
+    fields: FieldSelection,
+  ): Promise<StoredSegments | undefined> {
+    for (let moves = 0; moves < MOVES_MAX; moves++) {
+      const row = this.replication.row(shard, collectionId, id);
+      if (row === undefined || row.tombstone) return undefined;
+      const entry = await this.#behind(shard, collectionId, id, row);
+      if (entry !== undefined)
+        return { id, version: versionText(row.version), ...documentSegments(entryPayload(entry), fields) };
+    }
+    throw changesTooFast(id);
   }
 
   /**
-   * The document as the entry an index pointed at holds it, also where that was cut off with a branch (replication 6.4);
-   * undefined when it was compacted away. @throws NodeError LOG_CORRUPT
+   * The entry an index pointed at, also where that was cut off with a branch (replication 6.4); undefined when it was
+   * superseded and is gone. @throws NodeError LOG_CORRUPT
    */
-  async stored(shard: number, collectionId: number, id: string, offset: number): Promise<StoredDocument | undefined> {
+  async indexed(shard: number, collectionId: number, id: string, offset: number): Promise<Uint8Array | undefined> {
     const logged = offset <= this.log.state(shard).tail ? await this.entry(shard, offset) : undefined;
-    const entry = isOf(logged, collectionId, id) ? logged : looseEntry(this.log, shard, collectionId, id);
-    if (entry === undefined) return undefined;
-    return { id, version: versionText(entryVersion(entry)), offset, fields: decodeDocument(entryPayload(entry)) };
+    return isOf(logged, collectionId, id) ? logged : looseEntry(this.log, shard, collectionId, id);
+  }
+
+  /** The entry a row points at, wherever it is; undefined when the row moved on or was cut off meanwhile: it is to be asked again. */
+  async #behind(shard: number, collectionId: number, id: string, row: DocumentRow): Promise<Uint8Array | undefined> {
+    if (!row.loose && row.offset > this.log.state(shard).tail) return undefined;
+    const entry = row.loose ? looseEntry(this.log, shard, collectionId, id) : await this.entry(shard, row.offset);
+    return entry !== undefined && compareVersions(entryVersion(entry), row.version) === 0 ? entry : undefined;
   }
 
   /** The encoded entry, or undefined when it was superseded and compacted away. @throws NodeError LOG_CORRUPT */
@@ -87,34 +107,6 @@ function isOf(entry: Uint8Array | undefined, collectionId: number, id: string): 
   );
 }
 
-/** What an index said of a document. */
-export interface IndexedDocument {
-  readonly id: string;
-  readonly shard: number;
-  readonly offset: number;
-  readonly versionMs: number;
-  readonly versionCounter: number;
-}
-
-/**
- * The entry an index points at: in the log, or in the side store once it was cut off with a branch. Undefined when it was
- * superseded and is gone.
- * @throws LogDamagedError
- */
-export function indexedEntry(log: LogStore, collectionId: number, found: IndexedDocument): Uint8Array | undefined {
-  const { shard, id, offset, versionMs, versionCounter } = found;
-  const fits = (entry: Uint8Array | undefined): entry is Uint8Array => {
-    if (!isOf(entry, collectionId, id)) return false;
-    const { ms, counter } = entryVersion(entry).hlc;
-    return ms === versionMs && counter === versionCounter;
-  };
-  let entry: Uint8Array | undefined;
-  try {
-    entry = offset <= log.state(shard).tail ? log.readSync(shard, offset) : undefined;
-  } catch (error) {
-    if (!(error instanceof OffsetCompactedError)) throw error;
-  }
-  if (fits(entry)) return entry;
-  const loose = looseEntry(log, shard, collectionId, id);
-  return fits(loose) ? loose : undefined;
+function changesTooFast(id: string): NodeError {
+  return new NodeError('OVERLOADED', `the document "${id}" changes faster than it can be read`, { retryAfterMs: 100 });
 }

@@ -28,6 +28,7 @@ import type {
   PullAnswer,
   PullRequest,
   ShardLeader,
+  ShardPosition,
 } from './core/protocol.js';
 import type { AckLevel, WriteOutcome } from './core/write.js';
 import { NO_FELLOWS, ShardView, type Fellows } from './fellows.js';
@@ -508,6 +509,7 @@ export class ReplicationService implements ReplicaServer {
           },
           role: (role, epoch) => this.#roleChanged(shard, role, epoch),
           streamed: (entries, bytes) => events.streamed(shard, entries, bytes),
+          broken: (node) => this.#fellows.doubt(node),
         },
       });
       this.#replicas.set(shard, replica);
@@ -572,12 +574,15 @@ export class ReplicationService implements ReplicaServer {
   }
 
   #tell(atOnce: boolean): void {
-    if (this.#stopped) return;
-    const positions = [...this.#replicas].map(([shard, replica]) => ({
+    if (!this.#stopped) this.#fellows.tell(this.positions(), atOnce);
+  }
+
+  /** How the copies of this node stand. */
+  positions(): readonly ShardPosition[] {
+    return [...this.#replicas].map(([shard, replica]) => ({
       ...replica.standing(),
       documents: shard === META_SHARD ? 0 : liveDocuments(replica.counters()),
     }));
-    this.#fellows.tell(positions, atOnce);
   }
 
   #followMap(map: ClusterMap): void {

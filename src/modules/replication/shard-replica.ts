@@ -65,6 +65,12 @@ export interface WriteRequest {
   /** 16 bytes: what the client asked for. Only looked at with `key`. */
   readonly fingerprint?: Uint8Array;
   readonly mapOperation?: MapOperation;
+  /** 16 bytes the coordinator chose, so that a repetition is known; absent: random. `key` goes before it. */
+  readonly opId?: Uint8Array;
+  /** It was sent before and may have been logged: kept and looked up like a keyed one from now on. */
+  readonly repeatedFrom?: number;
+  /** The encoded result of that earlier sending, when its entry was found in the log. */
+  readonly earlier?: Uint8Array;
 }
 
 /** Where durable entries go to be searched. */
@@ -107,6 +113,8 @@ export interface ReplicaReport {
   role(role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void;
   /** Entries were sent to a follower. */
   streamed(entries: number, bytes: number): void;
+  /** A stream to or from that node broke: its process may be gone (5.1). */
+  broken(node: NodeUuid): void;
 }
 
 const NO_FINGERPRINT = new Uint8Array(16);
@@ -268,8 +276,8 @@ export class ShardReplica {
     return new Promise((resolve) => {
       const ticket = this.#nextTicket++;
       this.#waiting.set(ticket, resolve);
-      const keyed = request.key !== undefined;
-      const opId = request.key ?? this.#ports.random.bytes(OP_ID_BYTES);
+      const keyed = request.key !== undefined || request.repeatedFrom !== undefined;
+      const opId = request.key ?? request.opId ?? this.#ports.random.bytes(OP_ID_BYTES);
       if (this.#turn.length === 0) this.#ports.timers.soon(() => this.#proposeTurn());
       this.#turn.push({
         ticket,
@@ -283,7 +291,7 @@ export class ShardReplica {
         keyed,
         fingerprint: request.fingerprint ?? NO_FINGERPRINT,
         storedRow: undefined,
-        storedOperation: undefined,
+        storedOperation: request.earlier,
         ...(request.mapOperation === undefined ? {} : { mapOperation: request.mapOperation }),
       });
     });
@@ -351,7 +359,10 @@ export class ShardReplica {
     this.#links.set(ticket, follower);
     return {
       message: (message) => this.#fromFollower(ticket, follower, message),
-      ended: () => this.#dropLink(ticket),
+      ended: (error) => {
+        if (error !== undefined && this.#links.has(ticket)) this.#ports.report.broken(from);
+        this.#dropLink(ticket);
+      },
     };
   }
 
@@ -524,7 +535,9 @@ export class ShardReplica {
     return {
       ...proposal,
       storedRow: id === '' ? undefined : log.row(documentKey(generation, this.shard, collectionId, id)),
-      storedOperation: keyed ? log.row(idempotencyKey(this.shard, opId, generation)) : undefined,
+      storedOperation: keyed
+        ? (log.row(idempotencyKey(this.shard, opId, generation)) ?? proposal.storedOperation)
+        : undefined,
     };
   }
 
@@ -575,9 +588,10 @@ export class ShardReplica {
       message: (message) => {
         if (this.#upstream === link) this.#fromPrimary(message);
       },
-      ended: () => {
+      ended: (error) => {
         if (this.#upstream !== link) return;
         this.#upstream = undefined;
+        if (error !== undefined) this.#ports.report.broken(to);
         this.#run({ kind: 'streamEnded', now: this.#now() });
       },
     });

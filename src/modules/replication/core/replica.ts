@@ -757,6 +757,8 @@ export class Replica {
     const { map, shard, strict } = this.#options;
     if (!strict) return;
     this.#applied = Math.max(this.#applied, highWaterMark);
+    // What is agreed is in force: there is no index to wait for.
+    this.#reign?.applied(this.#applied, this.#lastTickMs, out);
     const agreed = map?.agree(highWaterMark);
     if (map === undefined || agreed === undefined) return;
     const value = encodeAgreedMap({ map: agreed, offset: map.agreedOffset });
