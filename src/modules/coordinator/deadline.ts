@@ -9,7 +9,11 @@ export class Deadline {
   readonly #endsMs: number;
   #expired = false;
 
-  constructor(call: CallContext, defaultMs: number) {
+  readonly #parent: Deadline | undefined;
+
+  /** @param parent whose end is its end too */
+  constructor(call: CallContext, defaultMs: number, parent?: Deadline) {
+    this.#parent = parent;
     const ms = Math.min(defaultMs, call.timeoutMs ?? defaultMs);
     this.#endsMs = performance.now() + ms;
     this.#timer = setTimeout(() => {
@@ -34,7 +38,12 @@ export class Deadline {
 
   /** Whether time ran out, as opposed to the client leaving. */
   get expired(): boolean {
-    return this.#expired;
+    return this.#expired || this.#parent?.expired === true;
+  }
+
+  /** An earlier end for one step of the work, so that time is left for the next; `end` it as well. */
+  within(ms: number): Deadline {
+    return new Deadline({ signal: this.signal }, Math.max(1, Math.min(ms, this.remainingMs)), this);
   }
 
   /** `work`, or `late` once time is up or the client is gone. */

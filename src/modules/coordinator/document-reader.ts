@@ -30,20 +30,15 @@ export class DocumentReader {
 
   /** The live document, or undefined. @throws NodeError LOG_CORRUPT when its entry is damaged; the shard is faulted then */
   async read(shard: number, collectionId: number, id: string): Promise<StoredDocument | undefined> {
-    for (let moves = 0; moves < MOVES_MAX; moves++) {
-      const row = this.replication.row(shard, collectionId, id);
-      if (row === undefined || row.tombstone) return undefined;
-      const entry = await this.#behind(shard, collectionId, id, row);
-      if (entry !== undefined) {
-        return {
-          id,
-          version: versionText(row.version),
-          offset: row.offset,
-          fields: decodeDocument(entryPayload(entry)),
-        };
-      }
-    }
-    throw changesTooFast(id);
+    const found = await this.#live(shard, collectionId, id);
+    if (found === undefined) return undefined;
+    const { row, entry } = found;
+    return {
+      id,
+      version: versionText(row.version),
+      offset: row.offset,
+      fields: decodeDocument(entryPayload(entry)),
+    };
   }
 
   /** As `read`, its JSON unparsed. @throws NodeError LOG_CORRUPT */
@@ -53,30 +48,38 @@ export class DocumentReader {
     id: string,
     fields: FieldSelection,
   ): Promise<StoredSegments | undefined> {
+    const found = await this.#live(shard, collectionId, id);
+    if (found === undefined) return undefined;
+    return { id, version: versionText(found.row.version), ...documentSegments(entryPayload(found.entry), fields) };
+  }
+
+  /** The live row and its entry. */
+  async #live(
+    shard: number,
+    collectionId: number,
+    id: string,
+  ): Promise<{ readonly row: DocumentRow; readonly entry: Uint8Array } | undefined> {
     for (let moves = 0; moves < MOVES_MAX; moves++) {
       const row = this.replication.row(shard, collectionId, id);
       if (row === undefined || row.tombstone) return undefined;
-      const entry = await this.#behind(shard, collectionId, id, row);
-      if (entry !== undefined)
-        return { id, version: versionText(row.version), ...documentSegments(entryPayload(entry), fields) };
+      // The row may move on, or its branch be cut off, while its entry is read: then it is asked again.
+      const entry = row.loose
+        ? looseEntry(this.log, shard, collectionId, id)
+        : row.offset <= this.log.state(shard).tail
+          ? await this.entry(shard, row.offset)
+          : undefined;
+      if (entry !== undefined && compareVersions(entryVersion(entry), row.version) === 0) return { row, entry };
     }
-    throw changesTooFast(id);
+    throw new NodeError('OVERLOADED', `the document "${id}" changes faster than it can be read`, { retryAfterMs: 100 });
   }
 
   /**
-   * The entry an index pointed at, also where that was cut off with a branch (replication 6.4); undefined when it was
-   * superseded and is gone. @throws NodeError LOG_CORRUPT
+   * The entry an index pointed at, also where it was cut off with a branch (replication 6.4); undefined when it was
+   * superseded and compacted away. @throws NodeError LOG_CORRUPT
    */
   async indexed(shard: number, collectionId: number, id: string, offset: number): Promise<Uint8Array | undefined> {
     const logged = offset <= this.log.state(shard).tail ? await this.entry(shard, offset) : undefined;
     return isOf(logged, collectionId, id) ? logged : looseEntry(this.log, shard, collectionId, id);
-  }
-
-  /** The entry a row points at, wherever it is; undefined when the row moved on or was cut off meanwhile: it is to be asked again. */
-  async #behind(shard: number, collectionId: number, id: string, row: DocumentRow): Promise<Uint8Array | undefined> {
-    if (!row.loose && row.offset > this.log.state(shard).tail) return undefined;
-    const entry = row.loose ? looseEntry(this.log, shard, collectionId, id) : await this.entry(shard, row.offset);
-    return entry !== undefined && compareVersions(entryVersion(entry), row.version) === 0 ? entry : undefined;
   }
 
   /** The encoded entry, or undefined when it was superseded and compacted away. @throws NodeError LOG_CORRUPT */
@@ -105,8 +108,4 @@ function isOf(entry: Uint8Array | undefined, collectionId: number, id: string): 
     entryCollectionId(entry) === collectionId &&
     entryId(entry) === id
   );
-}
-
-function changesTooFast(id: string): NodeError {
-  return new NodeError('OVERLOADED', `the document "${id}" changes faster than it can be read`, { retryAfterMs: 100 });
 }

@@ -5,6 +5,7 @@ import { LIMITS } from '../../kernel/limits.js';
 import { compareHlc, versionText, type Version } from '../../kernel/version.js';
 import { entryEpoch, entryId, entryOffset, entryOp, entryPayload, entryVersion } from '../log/core/entry-codec.js';
 import { LogDamagedError, OffsetCompactedError, type LogState, type LogStore } from '../log/log-store.js';
+import { looseEntry } from '../replication/loose-store.js';
 import { encodeOperation } from '../replication/core/operation-row.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import { documentSegments } from '../shard/core/document-codec.js';
@@ -29,7 +30,6 @@ import type {
   StoredSegments,
   WantedEntry,
 } from './core/shard-calls.js';
-import { looseEntry } from '../replication/loose-store.js';
 import type { DocumentReader } from './document-reader.js';
 import type { ReplicaGate } from './replica-gate.js';
 import type { WriteAdmission } from './write-admission.js';

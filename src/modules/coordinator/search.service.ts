@@ -27,6 +27,11 @@ import { notCaughtUp, type Sessions } from './session.js';
 export const SEARCHES_MAX = 2_048;
 /** Of the searches of this many milliseconds one is told to listeners. */
 const SAMPLE_MS = 1_000;
+/** Of its time a query keeps so much, and this share of it at most, for asking shards a second time. */
+const SECOND_ROUND_MS = 500;
+const SECOND_ROUND_SHARE = 0.25;
+/** Winners are fetched until so long after the deadline: a shard that was waited for in vain must not cost the others. */
+const FETCH_GRACE_MS = 150;
 
 /** One query across all shards: plan, merge each leg globally, fuse once, fetch only the winners (replication 7.4). */
 export class SearchService implements SearchPort {
@@ -127,7 +132,7 @@ class Query {
 
   constructor(
     private readonly request: SearchRequest,
-    call: CallContext,
+    private readonly call: CallContext,
     private readonly deadline: Deadline,
     private readonly replication: ReplicationService,
     private readonly routes: Routes,
@@ -217,7 +222,16 @@ class Query {
       ...(request.filter === undefined ? {} : { filter: request.filter }),
       exact: request.exact,
     };
-    const answers = await this.#fanned('search', shards, (gates) => ({ mapEpoch: this.#mapEpoch, gates, search }));
+    // What may be asked again is not waited for until the end.
+    const { remainingMs } = this.deadline;
+    const again = this.#terms.length > 0 && statistics === undefined && this.#shardNumbers.length > 1;
+    const untilMs = again ? remainingMs - Math.min(SECOND_ROUND_MS, SECOND_ROUND_SHARE * remainingMs) : undefined;
+    const answers = await this.#fanned(
+      'search',
+      shards,
+      (gates) => ({ mapEpoch: this.#mapEpoch, gates, search }),
+      untilMs,
+    );
     for (const { shard, documents } of answers) this.#documents.set(shard, documents);
     return answers;
   }
@@ -227,13 +241,12 @@ class Query {
     kind: C,
     shards: readonly number[],
     make: (gates: readonly ShardGate[]) => ShardAsk<C>,
+    untilMs: number | undefined,
   ): Promise<readonly GatedValue<C>[]> {
-    const options = {
-      deadline: this.deadline,
-      session: this.#session,
-      primary: this.request.consistency === 'primary',
-    };
-    const answer = await this.fanOut.ask(kind, shards, make, options);
+    const earlier = untilMs === undefined ? undefined : this.deadline.within(untilMs);
+    const deadline = earlier ?? this.deadline;
+    const options = { deadline, session: this.#session, primary: this.request.consistency === 'primary' };
+    const answer = await this.fanOut.ask(kind, shards, make, options).finally(() => earlier?.end());
     if (answer.notCaughtUp.length > 0) throw notCaughtUp(answer.notCaughtUp);
     for (const [shard, failed] of answer.failed) this.#failed.set(shard, failed);
     for (const [shard, stale] of answer.stale) this.#stale.set(shard, stale);
@@ -248,12 +261,17 @@ class Query {
   async #exactStatistics(): Promise<KeywordStatistics> {
     const { id: collectionId } = this.#collection;
     const terms = this.#terms;
-    const all = await this.#fanned('statistics', this.#shardNumbers, (gates) => ({
-      mapEpoch: this.#mapEpoch,
-      gates,
-      collectionId,
-      terms,
-    }));
+    const all = await this.#fanned(
+      'statistics',
+      this.#shardNumbers,
+      (gates) => ({
+        mapEpoch: this.#mapEpoch,
+        gates,
+        collectionId,
+        terms,
+      }),
+      this.deadline.remainingMs / 2,
+    );
     this.#rounds++;
     return sumStatistics(all, terms.length);
   }
@@ -325,8 +343,7 @@ class Query {
       const node = this.#answeredBy.get(candidate.shard);
       if (node !== undefined) winners.push({ result, candidate, node, ...candidates });
     }
-    const fetch = this.winners.fetch(winners, this.#collection.id, this.request.fields, this.deadline, this.#failed);
-    const payloads = fetch instanceof Promise ? await fetch : fetch;
+    const payloads = await this.#payloads(winners);
     const hits: SearchHit[] = [];
     for (let i = 0; i < winners.length; i++) {
       const payload = payloads[i];
@@ -337,6 +354,21 @@ class Query {
     return this.#failed.size === 0
       ? hits
       : hits.filter((hit) => !this.#failed.has(this.replication.map.ring().shardOf(hit.id)));
+  }
+
+  /** At once when all winners are here. */
+  async #payloads(winners: readonly Winner[]): Promise<readonly (StoredSegments | undefined)[]> {
+    const { remainingMs } = this.deadline;
+    let deadline: Deadline | undefined;
+    const later = (): Deadline =>
+      (deadline ??= new Deadline({ signal: this.call.signal }, remainingMs + FETCH_GRACE_MS));
+    try {
+      const { id } = this.#collection;
+      const fetch = this.winners.fetch(winners, id, this.request.fields, later, this.#failed);
+      return fetch instanceof Promise ? await fetch : fetch;
+    } finally {
+      deadline?.end();
+    }
   }
 
   #hit(

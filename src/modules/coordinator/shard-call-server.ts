@@ -125,8 +125,10 @@ class ServedStream {
     }
   }
 
-  #start<C extends ShardCall>({ id, kind, timeoutMs }: CallPart & { readonly kind: C }, body: Uint8Array): void {
-    const wire: { readonly ask: Codec<ShardAsk<C>>; readonly answer: Codec<never> } = SHARD_CALL_WIRE[kind] as never;
+  #start({ id, kind, timeoutMs }: CallPart, body: Uint8Array): void {
+    const wire: { readonly ask: Codec<ShardAsk<ShardCall>>; readonly answer: Codec<never> } = SHARD_CALL_WIRE[
+      kind
+    ] as never;
     const ask = decodeWire(wire.ask, body);
     if (kind === 'write') for (const write of (ask as ShardAsk<'write'>).writes) checkWrite(write);
     if (this.#calls.size >= SERVED_MAX || this.#outbox.bytes > ANSWERS_BYTES_MAX) {
@@ -136,7 +138,7 @@ class ServedStream {
     const controller = new AbortController();
     this.#calls.set(id, controller);
     const options = { timeoutMs: Math.min(Math.max(1, timeoutMs), WAIT_MS_MAX), signal: controller.signal };
-    this.local.call(kind, ask, options).then(
+    this.local.call<ShardCall>(kind, ask, options).then(
       (answer) => {
         if (this.#over(id)) return;
         for (const part of partsOf(encodeWire(wire.answer, answer as never)))

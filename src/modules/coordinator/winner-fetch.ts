@@ -28,19 +28,19 @@ export class WinnerFetch {
   /**
    * The payload of each winner, in order; undefined for one that was superseded since, or whose shard cannot say. When
    * the node that answered is gone, another copy is asked for the same version; when none has it, the shard is put into
-   * `failed`. A promise only when a winner is elsewhere.
+   * `failed`. A promise, and a need for a deadline, only when a winner is elsewhere.
    */
   fetch(
     winners: readonly Winner[],
     collectionId: number,
     fields: FieldSelection,
-    deadline: Deadline,
+    deadline: () => Deadline,
     failed: Map<number, ShardFailed>,
   ): readonly (StoredSegments | undefined)[] | Promise<readonly (StoredSegments | undefined)[]> {
     const { self } = this.routes;
     if (winners.every(({ node }) => node === self))
       return winners.map(({ candidate }) => this.#here(candidate, collectionId, fields, failed));
-    return this.#everywhere(winners, collectionId, fields, deadline, failed);
+    return this.#everywhere(winners, collectionId, fields, deadline(), failed);
   }
 
   #here(

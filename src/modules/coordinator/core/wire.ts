@@ -274,7 +274,7 @@ export function kinds<T extends { readonly kind: string }>(shapes: {
   readonly [K in T['kind']]: Codec<Omit<Extract<T, { readonly kind: K }>, 'kind'>>;
 }): Codec<T> {
   const names = Object.keys(shapes) as T['kind'][];
-  const name = oneOf<T['kind']>(names);
+  const name = oneOf(names);
   return {
     write: (to, value) => {
       name.write(to, value.kind);
@@ -314,5 +314,5 @@ function memoryOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Arr
 function column(from: WireReader, size: number): ArrayBuffer {
   const memory = from.bytes();
   if (memory.length % size !== 0) throw new WireError('a column ends inside a number');
-  return memory.slice().buffer as ArrayBuffer;
+  return memory.slice().buffer;
 }

@@ -62,8 +62,10 @@ export class MemoryCluster {
     dimensions: number,
   ): Promise<MemoryCluster> {
     const cluster = new MemoryCluster(shardCount);
-    for (let index = 0; index < size; index++)
-      cluster.nodes.push(await ClusterNode.start(cluster, index, shardCount, indexes, dimensions));
+    const starting = Array.from({ length: size }, (_, index) =>
+      ClusterNode.start(cluster, index, shardCount, indexes, dimensions),
+    );
+    cluster.nodes.push(...(await Promise.all(starting)));
     for (let shard = 0; shard < shardCount; shard++) cluster.primaries.push(shard % size);
     return cluster;
   }
