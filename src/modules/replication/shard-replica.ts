@@ -548,7 +548,9 @@ export class ShardReplica {
       for (const { feed } of this.#links.values()) feed?.logged(batch.entries);
     this.#guard(
       appended.then(() => {
-        if (batch.entries.length > 0) this.#run({ kind: 'persisted', offset: tail, now: this.#now() });
+        if (batch.entries.length === 0) return;
+        this.#run({ kind: 'persisted', offset: tail, now: this.#now() });
+        for (const { feed } of this.#links.values()) feed?.pump();
       }),
     );
   }
