@@ -202,8 +202,9 @@ export class ShardReplica {
     return this.#replica.reign?.epoch ?? this.#replica.leader?.epoch ?? this.#replica.log.lastEpoch;
   }
 
+  /** The highest epoch this disk promised: what survives a crash. */
   get promised(): Epoch {
-    return this.#replica.promised;
+    return this.#ports.log.promised(this.shard);
   }
 
   /** Who is primary as far as this copy knows. */
@@ -710,7 +711,7 @@ export class ShardReplica {
         this.#guard(this.#hello(ticket, message.hello));
         return;
       case 'ack':
-        this.#run({ kind: 'acked', link: ticket, ack: message.ack, now });
+        this.#acked(ticket, message.ack, now);
         follower.feed?.credit(message.ack.creditBytes);
         return;
       case 'offer': {
@@ -729,6 +730,14 @@ export class ShardReplica {
         return;
       }
     }
+  }
+
+  #acked(ticket: number, ack: Ack, now: Now): void {
+    const before = this.#replica.highWaterMark;
+    this.#run({ kind: 'acked', link: ticket, ack, now });
+    // What is agreed takes effect on the others when they hear of it: the map does not wait for a keep-alive (9.1).
+    if (this.shard === META_SHARD && this.#replica.highWaterMark > before)
+      for (const { feed } of this.#links.values()) feed?.tell();
   }
 
   async #hello(ticket: number, hello: Hello): Promise<void> {

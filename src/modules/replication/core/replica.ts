@@ -176,6 +176,8 @@ export const MAP_ROW = 'map';
 const SETTLE_MS = 750;
 /** Between two hellos, and after a candidacy that failed. */
 const RETRY_MS = 200;
+/** An answer to a hello that takes longer will not come. */
+const HELLO_WAIT_MS = 1_000;
 const PROBE_WAIT_MS = 600;
 /** A gap this long between two ticks is a pause (1.5). */
 const PAUSE_MS = 1_500;
@@ -510,8 +512,9 @@ export class Replica {
     const nowMs = now.monotonicMs;
     if (this.#session === undefined) this.#sayHello(now, out);
     else if (this.#session.phase !== 'cutting' && this.#session.phase !== 'receiving') {
-      // A stream on which nothing comes, not even keep-alives, is no stream.
-      if (nowMs - this.#session.heardMs > this.#options.times.failoverAfterMs) {
+      // A stream on which nothing comes, not even keep-alives or an answer to the hello, is no stream.
+      const patienceMs = this.#session.phase === 'hello' ? HELLO_WAIT_MS : this.#options.times.failoverAfterMs;
+      if (nowMs - this.#session.heardMs > patienceMs) {
         out.push({ kind: 'unfollow' });
         this.#endSession(now);
       }
