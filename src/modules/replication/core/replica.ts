@@ -185,6 +185,8 @@ const PAUSE_MS = 1_500;
 const FRESH_MS = 1_000;
 /** A higher epoch whose primary does not show itself for this long is stepped over. */
 const STEP_OVER_MS = 1_000;
+/** A question after a pause that was not answered is asked again. */
+const CONFIRM_AGAIN_MS = 1_500;
 const TRANSFER_WAIT_MS = 3_000;
 const PULL_BYTES = 1024 * 1024;
 const OTHERS_PROBING_MAX = 3;
@@ -456,6 +458,8 @@ export class Replica {
     const nowMs = now.monotonicMs;
     reign.acknowledge(nowMs, out);
     this.#checkConfirmed(nowMs, out);
+    if (this.#confirming !== undefined && nowMs - this.#confirming.startedMs >= CONFIRM_AGAIN_MS)
+      this.#revalidate(now, out);
     if (!strict && this.#plan.configured.mapEpoch > 0 && !this.set.members.includes(self)) {
       // 9.6: a primary that is no longer of the set gives way; who is elects another.
       this.#stepDown('this copy is no longer in the set of its shard', out);
