@@ -628,6 +628,7 @@ export class Replica {
         return;
       case 'snapshot':
         session.phase = 'receiving';
+        out.push({ kind: 'receive', at: answer.at, fork: answer.fork });
         return;
     }
   }
