@@ -20,6 +20,8 @@ export interface OpenOptions {
   /** Default: always. */
   readonly fsync?: 'always' | 'os';
   readonly pace?: Pace;
+  /** Default: refuse. */
+  readonly regressed?: 'refuse' | 'report';
   readonly onFailure?: (error: StorageFailedError) => void;
 }
 

@@ -6,10 +6,16 @@ export class Deadline {
   readonly #controller = new AbortController();
   readonly #timer: NodeJS.Timeout;
   readonly #stop: () => void;
+  readonly #endsMs: number;
   #expired = false;
 
-  constructor(call: CallContext, defaultMs: number) {
+  readonly #parent: Deadline | undefined;
+
+  /** @param parent whose end is its end too */
+  constructor(call: CallContext, defaultMs: number, parent?: Deadline) {
+    this.#parent = parent;
     const ms = Math.min(defaultMs, call.timeoutMs ?? defaultMs);
+    this.#endsMs = performance.now() + ms;
     this.#timer = setTimeout(() => {
       this.#expired = true;
       this.#controller.abort();
@@ -25,9 +31,19 @@ export class Deadline {
     return this.#controller.signal;
   }
 
+  /** Milliseconds left, at least 1. */
+  get remainingMs(): number {
+    return Math.max(1, Math.ceil(this.#endsMs - performance.now()));
+  }
+
   /** Whether time ran out, as opposed to the client leaving. */
   get expired(): boolean {
-    return this.#expired;
+    return this.#expired || this.#parent?.expired === true;
+  }
+
+  /** An earlier end for one step of the work, so that time is left for the next; `end` it as well. */
+  within(ms: number): Deadline {
+    return new Deadline({ signal: this.signal }, Math.max(1, Math.min(ms, this.remainingMs)), this);
   }
 
   /** `work`, or `late` once time is up or the client is gone. */

@@ -1,49 +1,45 @@
 import { NodeError } from '../../kernel/errors.js';
 import { LIMITS } from '../../kernel/limits.js';
-import { versionText } from '../../kernel/version.js';
 import type { Metrics } from '../../platform/metrics/metrics.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
-import { entryPayload, entryVersion } from '../log/core/entry-codec.js';
-import { LogDamagedError, OffsetCompactedError, type LogStore } from '../log/log-store.js';
+import type { NodeUuid } from '../../kernel/peer.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import { findCollection } from '../ring/core/map-operations.js';
 import type { Collection } from '../ring/core/map.js';
 import { averageLength, bm25, idf } from '../shard/core/bm25.js';
-import { documentSegments } from '../shard/core/document-codec.js';
 import type { KeywordCandidates, KeywordStatistics, ShardSearch, ShardSearchAnswer } from '../shard/core/search.js';
 import { tokenize } from '../shard/core/tokenizer.js';
-import type { ShardService } from '../shard/shard.service.js';
 import { fuse, type Fused, type Leg } from './core/fusion.js';
 import { couldStillWin, keywordScorer, mergeLeg, sumStatistics, type Candidate } from './core/merge.js';
 import { planQuery, type Plan } from './core/plan.js';
-import { failureReason } from './failure-reason.js';
-import type {
-  CallContext,
-  HitExplanation,
-  SearchAnswer,
-  SearchHit,
-  SearchRequest,
-  ShardFailureReason,
-} from './core/requests.js';
+import type { Positions } from './core/positions.js';
+import type { CallContext, HitExplanation, SearchAnswer, SearchHit, SearchRequest } from './core/requests.js';
+import type { GatedCall, GatedValue, ShardAsk, ShardGate, StoredSegments } from './core/shard-calls.js';
 import type { EventsPort, SearchPort } from './coordinator.js';
 import { Deadline } from './deadline.js';
+import { shardsReport, type FanOut, type ShardFailed } from './fan-out.js';
+import type { Routes } from './routes.js';
 import { checkVector } from './vector-check.js';
-import type { ReadGate } from './read-gate.js';
-import type { Sessions } from './session.js';
+import type { Winner, WinnerFetch } from './winner-fetch.js';
+import { notCaughtUp, type Sessions } from './session.js';
 
 /** Searches under way at once; the next one is refused rather than queued without bound. */
 export const SEARCHES_MAX = 2_048;
 /** Of the searches of this many milliseconds one is told to listeners. */
 const SAMPLE_MS = 1_000;
-const LATE = Symbol('late');
+/** Of its time a query keeps so much, and this share of it at most, for asking shards a second time. */
+const SECOND_ROUND_MS = 500;
+const SECOND_ROUND_SHARE = 0.25;
+/** Winners are fetched until so long after the deadline: a shard that was waited for in vain must not cost the others. */
+const FETCH_GRACE_MS = 150;
 
 /** One query across all shards: plan, merge each leg globally, fuse once, fetch only the winners (replication 7.4). */
 export class SearchService implements SearchPort {
   readonly #config: NodeConfig;
   readonly #replication: ReplicationService;
-  readonly #shards: ShardService;
-  readonly #log: LogStore;
-  readonly #gate: ReadGate;
+  readonly #routes: Routes;
+  readonly #fanOut: FanOut;
+  readonly #winners: WinnerFetch;
   readonly #sessions: Sessions;
   readonly #events: EventsPort;
   readonly #metrics: Metrics;
@@ -53,18 +49,18 @@ export class SearchService implements SearchPort {
   constructor(
     config: NodeConfig,
     replication: ReplicationService,
-    shards: ShardService,
-    log: LogStore,
-    gate: ReadGate,
+    routes: Routes,
+    fanOut: FanOut,
+    winners: WinnerFetch,
     sessions: Sessions,
     events: EventsPort,
     metrics: Metrics,
   ) {
     this.#config = config;
     this.#replication = replication;
-    this.#shards = shards;
-    this.#log = log;
-    this.#gate = gate;
+    this.#routes = routes;
+    this.#fanOut = fanOut;
+    this.#winners = winners;
     this.#sessions = sessions;
     this.#events = events;
     this.#metrics = metrics;
@@ -91,9 +87,9 @@ export class SearchService implements SearchPort {
         call,
         deadline,
         this.#replication,
-        this.#shards,
-        this.#log,
-        this.#gate,
+        this.#routes,
+        this.#fanOut,
+        this.#winners,
         this.#sessions,
       );
       const answer = await query.run();
@@ -119,7 +115,12 @@ export class SearchService implements SearchPort {
 /** The course of one query; its fields are what later phases need of earlier ones. */
 class Query {
   readonly #startedMs = performance.now();
-  readonly #failed = new Map<number, ShardFailureReason>();
+  readonly #failed = new Map<number, ShardFailed>();
+  readonly #stale = new Map<number, { readonly node: string; readonly lagMs: number }>();
+  /** Live documents of the collection in the shards that answered, and the node that did. */
+  readonly #documents = new Map<number, number>();
+  readonly #answeredBy = new Map<number, NodeUuid>();
+  readonly #session: Positions;
   readonly #collection: Collection;
   readonly #terms: readonly string[];
   readonly #plan: Plan;
@@ -134,9 +135,9 @@ class Query {
     private readonly call: CallContext,
     private readonly deadline: Deadline,
     private readonly replication: ReplicationService,
-    private readonly shards: ShardService,
-    private readonly log: LogStore,
-    private readonly gate: ReadGate,
+    private readonly routes: Routes,
+    private readonly fanOut: FanOut,
+    private readonly winners: WinnerFetch,
     private readonly sessions: Sessions,
   ) {
     const map = replication.map.current();
@@ -146,6 +147,7 @@ class Query {
     if (request.vector !== undefined) checkVector(request.vector, collection);
     this.#collection = collection;
     this.#mapEpoch = map.epoch;
+    this.#session = sessions.read(call.session);
     this.#shardNumbers = Array.from({ length: map.shardCount }, (_, shard) => shard);
     this.#terms = request.text === undefined ? [] : [...new Set(tokenize(request.text))].sort();
     this.#plan = planQuery({
@@ -167,10 +169,6 @@ class Query {
   }
 
   async run(): Promise<SearchAnswer> {
-    const { request, call } = this;
-    const session = this.sessions.read(call.session);
-    if (request.consistency !== 'any' || session.size > 0)
-      await this.gate.wait(session, this.#shardNumbers, this.deadline.signal);
     const plannedMs = performance.now();
     const answers = await this.#askShards();
     const vector = mergeLeg(
@@ -183,20 +181,23 @@ class Query {
     const answeredMs = performance.now();
     const fused = this.#fuse(vector, keyword);
     const fusedMs = performance.now();
-    const results = this.#fetch(fused, vector, keyword);
+    const results = await this.#fetch(fused, vector, keyword);
     return this.#answer(results, { plannedMs, answeredMs, fusedMs });
   }
 
   async #askShards(): Promise<readonly ShardSearchAnswer[]> {
-    const statistics = this.request.exact && this.#terms.length > 0 ? await this.#exactStatistics() : undefined;
-    return this.#ask(this.#shardNumbers, this.#vectorWanted(), statistics);
+    const exact = this.request.exact && this.#terms.length > 0;
+    const statistics = exact ? await this.#exactStatistics() : undefined;
+    // A shard whose sums are not known cannot be ranked with the others.
+    const shards = this.#shardNumbers.filter((shard) => !this.#failed.has(shard));
+    return this.#ask(shards, this.#vectorWanted(), statistics);
   }
 
   #vectorWanted(): boolean {
     return this.request.vector !== undefined && this.#collection.dimensions !== undefined;
   }
 
-  /** One message to the shards; what is late or broken is counted as failed. */
+  /** One message a node to the shards; what is late or broken is counted as failed. */
   async #ask(
     shards: readonly number[],
     withVector: boolean,
@@ -204,9 +205,8 @@ class Query {
   ): Promise<readonly ShardSearchAnswer[]> {
     const { request } = this;
     this.#rounds++;
-    const search: ShardSearch = {
+    const search: Omit<ShardSearch, 'shards'> = {
       collectionId: this.#collection.id,
-      shards,
       ...(withVector && request.vector !== undefined
         ? { vector: { values: request.vector, k: this.#plan.shardSize, ef: this.#plan.ef } }
         : {}),
@@ -222,29 +222,58 @@ class Query {
       ...(request.filter === undefined ? {} : { filter: request.filter }),
       exact: request.exact,
     };
-    const answered = await this.deadline.race<readonly ShardSearchAnswer[], typeof LATE>(
-      this.shards.search(search, this.deadline.signal),
-      () => LATE,
+    // What may be asked again is not waited for until the end.
+    const { remainingMs } = this.deadline;
+    const again = this.#terms.length > 0 && statistics === undefined && this.#shardNumbers.length > 1;
+    const untilMs = again ? remainingMs - Math.min(SECOND_ROUND_MS, SECOND_ROUND_SHARE * remainingMs) : undefined;
+    const answers = await this.#fanned(
+      'search',
+      shards,
+      (gates) => ({ mapEpoch: this.#mapEpoch, gates, search }),
+      untilMs,
     );
-    if (answered === LATE) {
-      if (!this.deadline.expired) throw new NodeError('QUERY_TIMEOUT', 'the client went away');
-      for (const shard of shards) this.#failed.set(shard, 'TIMEOUT');
-      return [];
+    for (const { shard, documents } of answers) this.#documents.set(shard, documents);
+    return answers;
+  }
+
+  /** Asks the shards wherever they are, and keeps who answered, who was behind and who failed. */
+  async #fanned<C extends GatedCall>(
+    kind: C,
+    shards: readonly number[],
+    make: (gates: readonly ShardGate[]) => ShardAsk<C>,
+    untilMs: number | undefined,
+  ): Promise<readonly GatedValue<C>[]> {
+    const earlier = untilMs === undefined ? undefined : this.deadline.within(untilMs);
+    const deadline = earlier ?? this.deadline;
+    const options = { deadline, session: this.#session, primary: this.request.consistency === 'primary' };
+    const answer = await this.fanOut.ask(kind, shards, make, options).finally(() => earlier?.end());
+    if (answer.notCaughtUp.length > 0) throw notCaughtUp(answer.notCaughtUp);
+    for (const [shard, failed] of answer.failed) this.#failed.set(shard, failed);
+    for (const [shard, stale] of answer.stale) this.#stale.set(shard, stale);
+    const values: GatedValue<C>[] = [];
+    for (const [shard, { node, value }] of answer.values) {
+      this.#answeredBy.set(shard, node);
+      values.push(value);
     }
-    return answered.filter((answer) => {
-      if (answer.failed !== undefined)
-        this.#failed.set(answer.shard, failureReason(this.replication, answer.shard, answer.failed));
-      return answer.failed === undefined;
-    });
+    return values;
   }
 
   async #exactStatistics(): Promise<KeywordStatistics> {
-    const all = await this.deadline.before(
-      this.shards.keywordStatistics(this.#shardNumbers, this.#collection.id, this.#terms),
+    const { id: collectionId } = this.#collection;
+    const terms = this.#terms;
+    const all = await this.#fanned(
+      'statistics',
+      this.#shardNumbers,
+      (gates) => ({
+        mapEpoch: this.#mapEpoch,
+        gates,
+        collectionId,
+        terms,
+      }),
+      this.deadline.remainingMs / 2,
     );
     this.#rounds++;
-    const answered = all.flatMap(({ failed, statistics }) => (failed === undefined ? [statistics] : []));
-    return sumStatistics(answered, this.#terms.length);
+    return sumStatistics(all, terms.length);
   }
 
   /** Rescores with the sums over all shards, and asks a shard again only when it could still hold a winner. */
@@ -291,7 +320,11 @@ class Query {
   }
 
   /** Payloads of the winners alone. A damaged entry fails its shard and its hits; a superseded one is simply gone. */
-  #fetch(fused: readonly Fused[], vector: readonly Candidate[], keyword: readonly Candidate[]): SearchHit[] {
+  async #fetch(
+    fused: readonly Fused[],
+    vector: readonly Candidate[],
+    keyword: readonly Candidate[],
+  ): Promise<SearchHit[]> {
     const wanted = new Set(fused.map((result) => result.id));
     const found = new Map<string, { vector?: Candidate; keyword?: Candidate }>();
     for (const candidate of vector) if (wanted.has(candidate.id)) found.set(candidate.id, { vector: candidate });
@@ -301,50 +334,64 @@ class Query {
       if (entry === undefined) found.set(candidate.id, { keyword: candidate });
       else entry.keyword = candidate;
     }
-    const hits: SearchHit[] = [];
+    const winners: (Winner & { readonly result: Fused; readonly vector?: Candidate; readonly keyword?: Candidate })[] =
+      [];
     for (const result of fused) {
       const candidates = found.get(result.id);
       const candidate = newerOf(candidates?.vector, candidates?.keyword);
       if (candidate === undefined || this.#failed.has(candidate.shard)) continue;
-      const hit = this.#hit(result, candidate, candidates?.vector, candidates?.keyword);
-      if (hit !== undefined) hits.push(hit);
+      const node = this.#answeredBy.get(candidate.shard);
+      if (node !== undefined) winners.push({ result, candidate, node, ...candidates });
+    }
+    const payloads = await this.#payloads(winners);
+    const hits: SearchHit[] = [];
+    for (let i = 0; i < winners.length; i++) {
+      const payload = payloads[i];
+      if (payload === undefined) continue;
+      const { result, candidate } = winners[i];
+      hits.push(this.#hit(result, candidate.shard, payload, winners[i].vector, winners[i].keyword));
     }
     return this.#failed.size === 0
       ? hits
       : hits.filter((hit) => !this.#failed.has(this.replication.map.ring().shardOf(hit.id)));
   }
 
+  /** At once when all winners are here. */
+  async #payloads(winners: readonly Winner[]): Promise<readonly (StoredSegments | undefined)[]> {
+    const { remainingMs } = this.deadline;
+    let deadline: Deadline | undefined;
+    const later = (): Deadline =>
+      (deadline ??= new Deadline({ signal: this.call.signal }, remainingMs + FETCH_GRACE_MS));
+    try {
+      const { id } = this.#collection;
+      const fetch = this.winners.fetch(winners, id, this.request.fields, later, this.#failed);
+      return fetch instanceof Promise ? await fetch : fetch;
+    } finally {
+      deadline?.end();
+    }
+  }
+
   #hit(
     result: Fused,
-    candidate: Candidate,
+    shard: number,
+    payload: StoredSegments,
     vector: Candidate | undefined,
     keyword: Candidate | undefined,
-  ): SearchHit | undefined {
-    const { fields, explain } = this.request;
-    try {
-      const entry = this.log.readSync(candidate.shard, candidate.offset);
-      const segments = documentSegments(entryPayload(entry), fields);
-      return {
-        id: result.id,
-        score: result.score,
-        ...(segments.title === undefined ? {} : { titleJson: segments.title }),
-        ...(segments.content === undefined ? {} : { contentJson: segments.content }),
-        ...(segments.metadata === undefined ? {} : { metadataJson: segments.metadata }),
-        ...(segments.vector === undefined ? {} : { vector: segments.vector }),
-        version: versionText(entryVersion(entry)),
-        ranks: {
-          ...(result.vectorRank === undefined ? {} : { vector: result.vectorRank }),
-          ...(result.keywordRank === undefined ? {} : { keyword: result.keywordRank }),
-        },
-        ...(explain ? { explanation: this.#explain(result, candidate.shard, vector, keyword) } : {}),
-      };
-    } catch (error) {
-      if (error instanceof OffsetCompactedError) return undefined;
-      if (!(error instanceof LogDamagedError)) throw error;
-      this.replication.faultShard(candidate.shard, error);
-      this.#failed.set(candidate.shard, 'FAULTED');
-      return undefined;
-    }
+  ): SearchHit {
+    return {
+      id: result.id,
+      score: result.score,
+      ...(payload.title === undefined ? {} : { titleJson: payload.title }),
+      ...(payload.content === undefined ? {} : { contentJson: payload.content }),
+      ...(payload.metadata === undefined ? {} : { metadataJson: payload.metadata }),
+      ...(payload.vector === undefined ? {} : { vector: payload.vector }),
+      version: payload.version,
+      ranks: {
+        ...(result.vectorRank === undefined ? {} : { vector: result.vectorRank }),
+        ...(result.keywordRank === undefined ? {} : { keyword: result.keywordRank }),
+      },
+      ...(this.request.explain ? { explanation: this.#explain(result, shard, vector, keyword) } : {}),
+    };
   }
 
   #explain(
@@ -394,8 +441,9 @@ class Query {
     const { request } = this;
     const endMs = performance.now();
     const total = this.#shardNumbers.length;
-    const failed = [...this.#failed].sort(([a], [b]) => a - b).map(([shard, reason]) => ({ shard, reason }));
-    const shards = { total, ok: total - failed.length, stale: [], failed };
+    for (const shard of this.#failed.keys()) this.#stale.delete(shard);
+    const shards = shardsReport(total, { stale: this.#stale, failed: this.#failed });
+    const { failed } = shards;
     const coverage = this.#coverage();
     if (failed.length === total) throw allFailed(failed, shards);
     if (request.minCoverage !== undefined && coverage < request.minCoverage) {
@@ -415,20 +463,28 @@ class Query {
       shards,
       coverage,
       mapEpoch: this.#mapEpoch,
-      session: this.sessions.fold(this.sessions.read(this.call.session), new Map()),
+      session: this.sessions.fold(this.#session, new Map()),
       ...(request.explain ? { explain: this.#explainQuery(times, endMs) } : {}),
     };
   }
 
-  /** Documents of the shards that answered, over all. */
+  /** Documents of the shards that answered, over all; what the others hold of the collection is estimated by its share. */
   #coverage(): number {
     if (this.#failed.size === 0) return 1;
-    let all = 0;
+    const routes = this.routes.shards();
     let answered = 0;
+    let answeredOfAll = 0;
     for (const shard of this.#shardNumbers) {
+      if (this.#failed.has(shard)) continue;
+      answered += this.#documents.get(shard) ?? 0;
+      answeredOfAll += routes[shard].documents;
+    }
+    const share = answeredOfAll === 0 ? 1 : Math.min(1, answered / answeredOfAll);
+    let all = answered;
+    for (const shard of this.#failed.keys()) {
+      const here = routes[shard].copies.some(({ self }) => self);
       const live = this.replication.counters(shard).collections.get(this.#collection.id)?.live ?? 0;
-      all += live;
-      if (!this.#failed.has(shard)) answered += live;
+      all += here ? live : share * routes[shard].documents;
     }
     return all === 0 ? (this.#shardNumbers.length - this.#failed.size) / this.#shardNumbers.length : answered / all;
   }
@@ -465,7 +521,7 @@ function newerOf(a: Candidate | undefined, b: Candidate | undefined): Candidate 
   return (b.versionMs - a.versionMs || b.versionCounter - a.versionCounter) > 0 ? b : a;
 }
 
-function allFailed(failed: readonly { readonly reason: ShardFailureReason }[], shards: object): NodeError {
+function allFailed(failed: readonly ShardFailed[], shards: object): NodeError {
   return failed.every(({ reason }) => reason === 'TIMEOUT')
     ? new NodeError(
         'QUERY_TIMEOUT',

@@ -29,8 +29,11 @@ export interface ClusterEntryPorts {
 }
 
 const ROUND_MS = 1_000;
-/** The asked node may have to probe another one of the same name, and to change the map. */
-const JOIN_TIMEOUT_MS = 10_000;
+/**
+ * The asked node may have to probe another one of the same name, and to change the map. It goes on when this one stops
+ * waiting, and being registered already is an answer too: so a lost answer costs no more than this.
+ */
+const JOIN_TIMEOUT_MS = 3_000;
 /** Nodes that introduced themselves and are no seeds of ours. */
 const MET_MAX = 64;
 

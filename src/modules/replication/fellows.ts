@@ -13,10 +13,12 @@ export interface Fellows {
   all(): ReadonlyMap<NodeUuid, FellowFacts>;
   /** Tells the others what is held here: with the next heartbeat, or at once. */
   tell(positions: readonly ShardPosition[], atOnce: boolean): void;
+  /** A stream with that node broke: it is asked at once whether it is there (replication 5.1). */
+  doubt(node: NodeUuid): void;
 }
 
 /** A cluster of one. */
-export const NO_FELLOWS: Fellows = { all: () => new Map(), tell: () => undefined };
+export const NO_FELLOWS: Fellows = { all: () => new Map(), tell: () => undefined, doubt: () => undefined };
 
 /** The other nodes with what each holds of one shard. */
 export class ShardView implements PeerView {

@@ -52,6 +52,12 @@ export class MapService {
     this.#forward = forward;
   }
 
+  /** There is no cluster any more. */
+  forget(): void {
+    this.#map = undefined;
+    this.#ring = undefined;
+  }
+
   get known(): boolean {
     return this.#map !== undefined;
   }

@@ -8,7 +8,7 @@ import type { FellowFacts, Fellows } from './fellows.js';
 /** What replication takes from membership. */
 export type MembershipSource = Pick<
   MembershipService,
-  'view' | 'self' | 'factsOf' | 'positionsOf' | 'onView' | 'onPeer' | 'setPositions' | 'pushNow'
+  'view' | 'self' | 'factsOf' | 'positionsOf' | 'onView' | 'onPeer' | 'setPositions' | 'pushNow' | 'doubt'
 >;
 
 /** Clocks further apart than this make a node a candidate only when no other can be one (replication 1.3). */
@@ -48,6 +48,10 @@ export class MembershipFellows implements Fellows {
   tell(positions: readonly ShardPosition[], atOnce: boolean): void {
     this.#membership.setPositions(encodePositions(positions));
     if (atOnce) this.#membership.pushNow();
+  }
+
+  doubt(node: NodeUuid): void {
+    this.#membership.doubt(node);
   }
 
   #forget(): void {

@@ -9,8 +9,7 @@ import type { LogStore } from '../log/log-store.js';
 import { LOG_STORE } from '../log/log.module.js';
 import { ShardService } from '../shard/shard.service.js';
 import { systemTimers } from '../../platform/clock/system-timers.js';
-import { NO_FELLOWS } from './fellows.js';
-import { NO_REPLICA_PEERS } from './replica-peers-none.js';
+import { ClusterPlace } from './cluster-place.js';
 import { ReplicationService } from './replication.service.js';
 import { UpkeepService } from './upkeep.service.js';
 
@@ -22,6 +21,7 @@ export class ReplicationModule {
       module: ReplicationModule,
       imports: [platform, log, shard],
       providers: [
+        { provide: ClusterPlace, useFactory: () => new ClusterPlace() },
         {
           provide: ReplicationService,
           inject: [NODE_CONFIG, LOG_STORE, ShardService, HASHER, CLOCK, RANDOM, LOGGER],
@@ -41,8 +41,6 @@ export class ReplicationModule {
               clock,
               random,
               timers: systemTimers,
-              peers: NO_REPLICA_PEERS,
-              fellows: NO_FELLOWS,
               events: { primaryChanged: () => undefined, replicaSynced: () => undefined, streamed: () => undefined },
               logger: logger.child({ module: 'replication' }),
             }),
@@ -60,7 +58,7 @@ export class ReplicationModule {
           ) => new UpkeepService(config, replication, shards, store, clock, logger.child({ module: 'upkeep' })),
         },
       ],
-      exports: [ReplicationService, UpkeepService],
+      exports: [ReplicationService, UpkeepService, ClusterPlace],
     };
   }
 }

@@ -9,8 +9,9 @@ import { PeerError, PROTOCOL, type NodeUuid } from '../../kernel/peer.js';
 import type { Random } from '../../kernel/random.js';
 import type { CancelTimer, Timers } from '../../kernel/timers.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
-import { idempotencyKey } from '../log/core/keys.js';
-import { LogDamagedError, StorageFailedError, type LogStore } from '../log/log-store.js';
+import { idempotencyKey, shardKey } from '../log/core/keys.js';
+import { LogDamagedError, StorageFailedError, type LogStore, type RowChange } from '../log/log-store.js';
+import { CHAIN_ZERO } from '../log/core/entry.js';
 import { nodeByUuid, type ClusterMap, type Collection, type NodeRegistration } from '../ring/core/map.js';
 import { placementOf, shardSetOf } from '../ring/core/shard-set.js';
 import type { CollectionSpec } from '../shard/core/search.js';
@@ -27,9 +28,14 @@ import type {
   PullAnswer,
   PullRequest,
   ShardLeader,
+  ShardPosition,
 } from './core/protocol.js';
 import type { AckLevel, WriteOutcome } from './core/write.js';
-import { ShardView, type Fellows } from './fellows.js';
+import { NO_FELLOWS, ShardView, type Fellows } from './fellows.js';
+import { NO_REPLICA_PEERS } from './replica-peers-none.js';
+import { MAP_ROW } from './core/replica.js';
+import { COUNTERS_ROW, SETS_ROW } from './core/replica-log.js';
+import { LooseStore } from './loose-store.js';
 import { MapService } from './map.service.js';
 import { openIdentity, retireIdentity, type NodeIdentity } from './node-identity.js';
 import type { Link, LinkEvents, ReplicaPeers, ReplicaServer } from './replica-peers.js';
@@ -44,8 +50,6 @@ export interface ReplicationPorts {
   readonly timers: Timers;
   readonly random: Random;
   readonly logger: ReplicationLogger;
-  readonly peers: ReplicaPeers;
-  readonly fellows: Fellows;
   readonly events: ReplicationEvents;
 }
 
@@ -92,6 +96,8 @@ export class ReplicationService implements ReplicaServer {
   #self: NodeUuid = '';
   /** Who counts in the map's shard before there is a map. */
   #founders: readonly NodeUuid[] = [];
+  #peers: ReplicaPeers = NO_REPLICA_PEERS;
+  #fellows: Fellows = NO_FELLOWS;
   #leaving = false;
   #stopped = false;
   #bytesInFlight = 0;
@@ -120,6 +126,28 @@ export class ReplicationService implements ReplicaServer {
     const stored = MapService.stored(log);
     if (stored !== undefined) this.map.accept(stored);
     return this.#identity;
+  }
+
+  /** The way to other nodes; before anything is opened. Without it this is a cluster of one. */
+  connect(peers: ReplicaPeers, fellows: Fellows): void {
+    this.#peers = peers;
+    this.#fellows = fellows;
+  }
+
+  /** Gives a provisional cluster up with all it holds, which is no document (replication 9.2). */
+  async surrender(): Promise<void> {
+    const shards = [...this.#replicas.keys()];
+    for (const replica of this.#replicas.values()) replica.close();
+    this.#replicas.clear();
+    this.#leaders.clear();
+    this.#founders = [];
+    this.map.forget();
+    for (const shard of shards) {
+      if (shard !== META_SHARD) await this.#ports.shards.closeShard(shard);
+      await this.#ports.log.beginStage(shard);
+      await this.#ports.log.flip(shard, { offset: 0, chain: CHAIN_ZERO, history: [], bytes: 0 }, forgetRows(shard));
+    }
+    await this.openMap(false);
   }
 
   /** Opens the copy of the map; what it was cut off from it follows from its primary. A node that founds a cluster reigns. */
@@ -191,6 +219,11 @@ export class ReplicationService implements ReplicaServer {
       for (const { replica, to } of moving) replica.transfer(to);
       await new Promise<void>((resolve) => this.#ports.timers.after(TICK_MS / 2, resolve));
     }
+  }
+
+  /** This process stood still, or its clock jumped (1.5): reigns are confirmed before anything is acknowledged again. */
+  paused(): void {
+    for (const replica of this.#replicas.values()) replica.paused();
   }
 
   stop(): void {
@@ -378,7 +411,7 @@ export class ReplicationService implements ReplicaServer {
     if (via === undefined || via === this.#self)
       return { alive: this.#replicas.get(shard)?.couldAcknowledge(epoch) === true };
     try {
-      return await this.#ports.peers.probe(via, { shard, epoch }, PROBE_RELAY_MS);
+      return await this.#peers.probe(via, { shard, epoch }, PROBE_RELAY_MS);
     } catch (error) {
       if (error instanceof PeerError) return { alive: false };
       throw error;
@@ -435,7 +468,7 @@ export class ReplicationService implements ReplicaServer {
   }
 
   async #open(shard: number): Promise<void> {
-    const { log, shards, logger, hasher, clock, timers, random, peers, fellows, events } = this.#ports;
+    const { log, shards, logger, hasher, clock, timers, random, events } = this.#ports;
     if (this.#replicas.has(shard) || this.#faults.has(shard) || this.#stopped) return;
     const meta = shard === META_SHARD;
     try {
@@ -443,11 +476,12 @@ export class ReplicationService implements ReplicaServer {
       if (damage !== undefined) throw new LogDamagedError(damage);
       let applied = log.state(shard).tail;
       if (!meta) {
-        const report = await shards.open(shard, this.map.current().collections.map(toSpec));
+        const loose = (): AsyncIterable<readonly Uint8Array[]> => new LooseStore(log, hasher).entries(shard);
+        const report = await shards.open(shard, this.map.current().collections.map(toSpec), undefined, loose);
         applied = report.offset;
         logger.info({ shard, ...report }, 'shard opened');
       }
-      const view = new ShardView(fellows, shard);
+      const view = new ShardView(this.#fellows, shard);
       const replica = await ShardReplica.open(shard, this.#self, this.identity.bootCount, applied, {
         log,
         hasher,
@@ -461,7 +495,7 @@ export class ReplicationService implements ReplicaServer {
               apply: (entries) => shards.apply(shard, entries),
               rewind: (offset) => shards.rewind(shard, offset),
             },
-        peers,
+        peers: this.#peers,
         view: () => view,
         plan: () => this.#plan(shard),
         report: {
@@ -475,6 +509,7 @@ export class ReplicationService implements ReplicaServer {
           },
           role: (role, epoch) => this.#roleChanged(shard, role, epoch),
           streamed: (entries, bytes) => events.streamed(shard, entries, bytes),
+          broken: (node) => this.#fellows.doubt(node),
         },
       });
       this.#replicas.set(shard, replica);
@@ -531,7 +566,7 @@ export class ReplicationService implements ReplicaServer {
   #tick(): void {
     if (this.#stopped) return;
     for (const replica of this.#replicas.values()) replica.tick();
-    for (const facts of this.#ports.fellows.all().values())
+    for (const facts of this.#fellows.all().values())
       for (const { shard, epoch, leader } of facts.positions.values())
         if (leader !== '' && !this.#replicas.has(shard)) this.learn({ shard, epoch, node: leader });
     this.#tell(false);
@@ -539,12 +574,15 @@ export class ReplicationService implements ReplicaServer {
   }
 
   #tell(atOnce: boolean): void {
-    if (this.#stopped) return;
-    const positions = [...this.#replicas].map(([shard, replica]) => ({
+    if (!this.#stopped) this.#fellows.tell(this.positions(), atOnce);
+  }
+
+  /** How the copies of this node stand. */
+  positions(): readonly ShardPosition[] {
+    return [...this.#replicas].map(([shard, replica]) => ({
       ...replica.standing(),
       documents: shard === META_SHARD ? 0 : liveDocuments(replica.counters()),
     }));
-    this.#ports.fellows.tell(positions, atOnce);
   }
 
   #followMap(map: ClusterMap): void {
@@ -586,6 +624,11 @@ export class ReplicationService implements ReplicaServer {
   get registered(): boolean {
     return this.map.known && nodeByUuid(this.map.current(), this.#self) !== undefined;
   }
+}
+
+/** What is kept beside a log that is emptied. */
+function forgetRows(shard: number): readonly RowChange[] {
+  return [MAP_ROW, COUNTERS_ROW, SETS_ROW].map((name) => ({ key: shardKey(shard, name), value: undefined }));
 }
 
 /** A probe on behalf of another node ends in time for its own. */

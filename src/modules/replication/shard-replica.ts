@@ -18,7 +18,7 @@ import {
   entryVersion,
   verifyEntry,
 } from '../log/core/entry-codec.js';
-import { documentKey, idempotencyKey, loosePrefix, shardKey } from '../log/core/keys.js';
+import { documentKey, idempotencyKey, shardKey } from '../log/core/keys.js';
 import { verifyEntries } from '../log/core/received-entries.js';
 import { LogDamagedError, StorageFailedError, type LogStore } from '../log/log-store.js';
 import type { ClusterMap } from '../ring/core/map.js';
@@ -26,7 +26,6 @@ import type { MapOperation } from '../ring/core/map-operations.js';
 import { decodeCounters, decodeRow, ZERO_COUNTERS, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
 import { conflictRow } from './core/conflict-row.js';
 import type { ReplicaEffect } from './core/effects.js';
-import { loosen } from './core/loose-rows.js';
 import { decodeAgreedMap, decodeMapOperation } from './core/map-codec.js';
 import { MapState, type PendingOperation } from './core/map-state.js';
 import type { CopyPlan, FailoverTimes, Now, PeerView } from './core/peer-view.js';
@@ -47,9 +46,10 @@ import type {
 import { documentProblem } from './core/received-documents.js';
 import { MAP_ROW, Replica, type ReplicaInput } from './core/replica.js';
 import { COUNTERS_ROW, ReplicaLog, SETS_ROW, type ReplicaLogOptions } from './core/replica-log.js';
-import { decodeSets } from './core/set-codec.js';
+import { decodeSets, encodeSets } from './core/set-codec.js';
 import type { AckLevel, Proposal, RowCondition, WriteOutcome } from './core/write.js';
 import { BATCH_BYTES, FollowerFeed } from './follower-feed.js';
+import { LooseStore } from './loose-store.js';
 import type { Link, LinkEvents, ReplicaPeers } from './replica-peers.js';
 
 /** A write as the coordinator or the map asks for it. */
@@ -65,6 +65,12 @@ export interface WriteRequest {
   /** 16 bytes: what the client asked for. Only looked at with `key`. */
   readonly fingerprint?: Uint8Array;
   readonly mapOperation?: MapOperation;
+  /** 16 bytes the coordinator chose, so that a repetition is known; absent: random. `key` goes before it. */
+  readonly opId?: Uint8Array;
+  /** It was sent before and may have been logged: kept and looked up like a keyed one from now on. */
+  readonly repeatedFrom?: number;
+  /** The encoded result of that earlier sending, when its entry was found in the log. */
+  readonly earlier?: Uint8Array;
 }
 
 /** Where durable entries go to be searched. */
@@ -107,6 +113,8 @@ export interface ReplicaReport {
   role(role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void;
   /** Entries were sent to a follower. */
   streamed(entries: number, bytes: number): void;
+  /** A stream to or from that node broke: its process may be gone (5.1). */
+  broken(node: NodeUuid): void;
 }
 
 const NO_FINGERPRINT = new Uint8Array(16);
@@ -133,6 +141,7 @@ export class ShardReplica {
   readonly shard: number;
   readonly #ports: ReplicaPorts;
   readonly #replica: Replica;
+  readonly #looseStore: LooseStore;
   readonly #waiting = new Map<number, (outcome: WriteOutcome) => void>();
   readonly #links = new Map<number, FollowerLink>();
   readonly #fences = new Map<number, (answer: FenceAnswer) => void>();
@@ -149,6 +158,7 @@ export class ShardReplica {
     this.shard = shard;
     this.#replica = replica;
     this.#ports = ports;
+    this.#looseStore = new LooseStore(ports.log, ports.hasher);
   }
 
   /** A copy whose log is open; it follows, or stands for primary, as soon as it is ticked. The index must be at `applied`. */
@@ -164,7 +174,7 @@ export class ShardReplica {
       shard,
       hasher: ports.hasher,
       lastHlc: await lastClock(ports.log, shard, state.tail, state.start.offset),
-      ...(await storedEnd(ports.log, shard)),
+      ...storedEnd(ports.log, shard),
     });
     const replica = new Replica({
       shard,
@@ -266,8 +276,8 @@ export class ShardReplica {
     return new Promise((resolve) => {
       const ticket = this.#nextTicket++;
       this.#waiting.set(ticket, resolve);
-      const keyed = request.key !== undefined;
-      const opId = request.key ?? this.#ports.random.bytes(OP_ID_BYTES);
+      const keyed = request.key !== undefined || request.repeatedFrom !== undefined;
+      const opId = request.key ?? request.opId ?? this.#ports.random.bytes(OP_ID_BYTES);
       if (this.#turn.length === 0) this.#ports.timers.soon(() => this.#proposeTurn());
       this.#turn.push({
         ticket,
@@ -281,7 +291,7 @@ export class ShardReplica {
         keyed,
         fingerprint: request.fingerprint ?? NO_FINGERPRINT,
         storedRow: undefined,
-        storedOperation: undefined,
+        storedOperation: request.earlier,
         ...(request.mapOperation === undefined ? {} : { mapOperation: request.mapOperation }),
       });
     });
@@ -349,7 +359,10 @@ export class ShardReplica {
     this.#links.set(ticket, follower);
     return {
       message: (message) => this.#fromFollower(ticket, follower, message),
-      ended: () => this.#dropLink(ticket),
+      ended: (error) => {
+        if (error !== undefined && this.#links.has(ticket)) this.#ports.report.broken(from);
+        this.#dropLink(ticket);
+      },
     };
   }
 
@@ -450,9 +463,7 @@ export class ShardReplica {
         for (const ticket of [...this.#links.keys()]) this.#dropLink(ticket, true);
         return;
       case 'loadLoose':
-        this.#guard(
-          this.#eachLoose((entries) => this.#run({ kind: 'loose', entries, stored: this.#storedRows(entries) })),
-        );
+        this.#guard(this.#loadLoose());
         return;
       case 'announce':
         peers.announce(effect.leader);
@@ -524,7 +535,9 @@ export class ShardReplica {
     return {
       ...proposal,
       storedRow: id === '' ? undefined : log.row(documentKey(generation, this.shard, collectionId, id)),
-      storedOperation: keyed ? log.row(idempotencyKey(this.shard, opId, generation)) : undefined,
+      storedOperation: keyed
+        ? (log.row(idempotencyKey(this.shard, opId, generation)) ?? proposal.storedOperation)
+        : undefined,
     };
   }
 
@@ -535,7 +548,9 @@ export class ShardReplica {
       for (const { feed } of this.#links.values()) feed?.logged(batch.entries);
     this.#guard(
       appended.then(() => {
-        if (batch.entries.length > 0) this.#run({ kind: 'persisted', offset: tail, now: this.#now() });
+        if (batch.entries.length === 0) return;
+        this.#run({ kind: 'persisted', offset: tail, now: this.#now() });
+        for (const { feed } of this.#links.values()) feed?.pump();
       }),
     );
   }
@@ -575,9 +590,10 @@ export class ShardReplica {
       message: (message) => {
         if (this.#upstream === link) this.#fromPrimary(message);
       },
-      ended: () => {
+      ended: (error) => {
         if (this.#upstream !== link) return;
         this.#upstream = undefined;
+        if (error !== undefined) this.#ports.report.broken(to);
         this.#run({ kind: 'streamEnded', now: this.#now() });
       },
     });
@@ -649,28 +665,13 @@ export class ShardReplica {
 
   /** Cuts the log behind `to`: rows beyond it become loose, and the index goes back (6.3, 6.4). */
   async #truncate(to: number): Promise<void> {
-    const { log, index, hasher } = this.#ports;
-    const entries: Uint8Array[] = [];
-    const { tail } = log.state(this.shard);
-    for (let from = to + 1; from <= tail;) {
-      const part = await log.scan(this.shard, from, PAGE, 1024 * 1024);
-      entries.push(...part);
-      from = entryOffset(part[part.length - 1]) + 1;
-    }
-    const sets = decodeSets(log.row(shardKey(this.shard, SETS_ROW))).filter(({ offset }) => offset <= to);
-    const rows = loosen({
-      shard: this.shard,
-      generation: this.generation,
-      hasher,
-      to,
-      entries: this.shard === META_SHARD ? [] : entries,
-      storedRow: (key) => log.row(key),
-      counters: this.counters(),
-      sets,
-    });
-    await log.truncate(this.shard, to, rows);
+    const { log, index } = this.#ports;
+    const { shard } = this;
+    const sets = decodeSets(log.row(shardKey(shard, SETS_ROW))).filter(({ offset }) => offset <= to);
+    const beside = [{ key: shardKey(shard, SETS_ROW), value: encodeSets(sets) }];
+    await this.#looseStore.cutBranch(shard, to, beside);
     await index?.rewind(to);
-    this.#run({ kind: 'replaced', log: await storedEnd(log, this.shard), now: this.#now() });
+    this.#run({ kind: 'replaced', log: storedEnd(log, shard), now: this.#now() });
   }
 
   /** Offers the loose rows to the primary that is followed now (6.4). */
@@ -684,26 +685,19 @@ export class ShardReplica {
       bytes = 0;
       if (link !== undefined && this.#upstream === link && !link.send({ kind: 'offer', offer })) await link.drained();
     };
-    await this.#eachLoose(async (entries) => {
+    for await (const entries of this.#looseStore.entries(this.shard)) {
       for (const entry of entries) {
         if (bytes + entry.length > BATCH_BYTES && part.length > 0) await flush(false);
         part.push(entry);
         bytes += entry.length;
       }
-    });
+    }
     await flush(true);
   }
 
-  /** The entries of the loose rows, in pages. */
-  async #eachLoose(take: (entries: readonly Uint8Array[]) => Promise<void> | void): Promise<void> {
-    const { log } = this.#ports;
-    let after: Uint8Array | undefined;
-    for (;;) {
-      const page = await log.rows(loosePrefix(this.shard), after, PAGE);
-      if (page.length > 0) await take(page.map(({ value }) => value));
-      if (page.length < PAGE || this.#closed) return;
-      after = page[page.length - 1].key;
-    }
+  async #loadLoose(): Promise<void> {
+    for await (const entries of this.#looseStore.entries(this.shard))
+      this.#run({ kind: 'loose', entries, stored: this.#storedRows(entries) });
   }
 
   // ---- followers of this primary
@@ -821,19 +815,8 @@ export class ShardReplica {
 }
 
 /** The end of a log and everything kept with it, as stored. */
-async function storedEnd(
-  log: LogStore,
-  shard: number,
-): Promise<Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>> {
+function storedEnd(log: LogStore, shard: number): Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'> {
   const { tail, chain, start, history, generation } = log.state(shard);
-  let loose = 0;
-  let after: Uint8Array | undefined;
-  for (;;) {
-    const page = await log.rows(loosePrefix(shard), after, PAGE);
-    loose += page.length;
-    if (page.length < PAGE) break;
-    after = page[page.length - 1].key;
-  }
   return {
     generation,
     tail,
@@ -842,7 +825,6 @@ async function storedEnd(
     history,
     counters: storedCounters(log, shard),
     sets: decodeSets(log.row(shardKey(shard, SETS_ROW))),
-    loose,
   };
 }
 

@@ -165,7 +165,9 @@ export class UpkeepService {
     const row = this.log.row(
       documentKey(this.log.state(shard).generation, shard, entryCollectionId(entry), entryId(entry)),
     );
-    return row !== undefined && decodeRow(row).offset === offset;
+    if (row === undefined) return false;
+    const pointed = decodeRow(row);
+    return pointed.offset === offset && !pointed.loose;
   }
 
   /** The last offset written before `wallMs`, by bisection; entries of a shard are in the order of their clocks, but for merged ones. */

@@ -176,6 +176,7 @@ export class ReplicatedNode implements ReplicaNode {
           timers.soon(() => this.#tell(true));
         },
         streamed: () => undefined,
+        broken: (node) => this.#fellows.doubt(node),
       },
     });
     this.#copies.set(shard, copy);

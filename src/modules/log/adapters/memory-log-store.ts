@@ -78,17 +78,23 @@ export class MemoryLogStore extends TableLogStore {
 
   /** Flips one bit of byte `at` of a stored entry; false when there is none. */
   flipByte(shard: number, offset: number, at: number): boolean {
-    return this.tamper(entryKey(shard, offset, this.state(shard).generation), at);
+    return this.tamperEntry(shard, offset, at);
   }
 
   /** Loses a stored entry; false when there is none. */
   dropEntry(shard: number, offset: number): boolean {
-    return this.tamper(entryKey(shard, offset, this.state(shard).generation), undefined);
+    return this.tamperEntry(shard, offset, undefined);
   }
 
   /** Flips one bit of byte `at` of any stored value, or (undefined) loses the row; false when there is none. */
   tamper(key: Uint8Array, at: number | undefined): boolean {
     return at === undefined ? this.disk.drop(key) : this.disk.flipByte(key, at);
+  }
+
+  /** What is damaged on a disk shows once it is read from there. */
+  private tamperEntry(shard: number, offset: number, at: number | undefined): boolean {
+    this.recent.forget(shard);
+    return this.tamper(entryKey(shard, offset, this.state(shard).generation), at);
   }
 
   private static async over(disk: MemoryTable, options: MemoryLogOptions, side: MemorySide): Promise<MemoryLogStore> {

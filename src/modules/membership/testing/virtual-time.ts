@@ -78,6 +78,10 @@ export class VirtualProcess {
     };
   }
 
+  get paused(): boolean {
+    return this.#held !== undefined;
+  }
+
   /** SIGSTOP. */
   pause(): void {
     this.#held ??= [];

@@ -28,7 +28,6 @@ class Reign {
     lastHlc: HLC_ZERO,
     counters: ZERO_COUNTERS,
     sets: [],
-    loose: 0,
   });
   readonly followers = new Followers();
   readonly leader: Leader;

@@ -14,6 +14,7 @@ const position: fc.Arbitrary<ShardPosition> = fc.record({
   epoch,
   leader: fc.oneof(fc.constant(''), uuid.map(toHex)),
   setEpoch: number,
+  settled: number,
   lastEpoch: epoch,
   lastOffset: number,
   durable: number,
@@ -40,9 +41,9 @@ describe('positions in a heartbeat', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => {
         const decoded = decodePositions(bytes);
-        if (bytes.length % 158 !== 0) expect(decoded).toBeUndefined();
+        if (bytes.length % 166 !== 0) expect(decoded).toBeUndefined();
       }),
     );
-    expect(decodePositions(new Uint8Array(158).fill(0xff))).toBeUndefined();
+    expect(decodePositions(new Uint8Array(166).fill(0xff))).toBeUndefined();
   });
 });

@@ -4,10 +4,10 @@ import type { ReplicaRole, ShardPosition } from './protocol.js';
 
 /**
  * Positions as heartbeats carry them; big-endian. Per shard: shard u32, role u8, flags u8 (1 in sync, 2 faulted, 4 knows
- * a leader), epoch num u64 and uuid, leader uuid, setEpoch u64, last epoch num u64 and uuid, then lastOffset, durable,
+ * a leader), epoch num u64 and uuid, leader uuid, setEpoch and settled u64, last epoch num u64 and uuid, then lastOffset, durable,
  * applied, loose, documents and lagMs, u64 each.
  */
-const BYTES = 4 + 1 + 1 + (8 + UUID_BYTES) + UUID_BYTES + 8 + (8 + UUID_BYTES) + 6 * 8;
+const BYTES = 4 + 1 + 1 + (8 + UUID_BYTES) + UUID_BYTES + 2 * 8 + (8 + UUID_BYTES) + 6 * 8;
 const ROLES: readonly ReplicaRole[] = ['primary', 'replica', 'learner'];
 const NOBODY = new Uint8Array(UUID_BYTES);
 
@@ -32,6 +32,7 @@ export function encodePositions(positions: readonly ShardPosition[]): Uint8Array
     uuid(position.epoch.uuid);
     uuid(position.leader === '' ? NOBODY : (fromHex(position.leader) ?? NOBODY));
     number(position.setEpoch);
+    number(position.settled);
     number(position.lastEpoch.num);
     uuid(position.lastEpoch.uuid);
     for (const value of [position.lastOffset, position.durable, position.applied]) number(value);
@@ -63,6 +64,7 @@ export function decodePositions(bytes: Uint8Array): ReadonlyMap<number, ShardPos
     const led = epoch();
     const leader = toHex(uuid());
     const setEpoch = number();
+    const settled = number();
     const lastEpoch = epoch();
     const [lastOffset, durable, applied, loose, documents, lagMs] = [
       number(),
@@ -72,7 +74,7 @@ export function decodePositions(bytes: Uint8Array): ReadonlyMap<number, ShardPos
       number(),
       number(),
     ];
-    const numbers = [led.num, setEpoch, lastEpoch.num, lastOffset, durable, applied, loose, documents, lagMs];
+    const numbers = [led.num, setEpoch, settled, lastEpoch.num, lastOffset, durable, applied, loose, documents, lagMs];
     if (role === undefined || !numbers.every((value) => Number.isSafeInteger(value))) return undefined;
     positions.set(shard, {
       shard,
@@ -80,6 +82,7 @@ export function decodePositions(bytes: Uint8Array): ReadonlyMap<number, ShardPos
       epoch: led,
       leader: (flags & 4) === 0 ? '' : leader,
       setEpoch,
+      settled,
       lastEpoch,
       lastOffset,
       durable,

@@ -176,6 +176,8 @@ export interface ShardPosition {
   readonly epoch: Epoch;
   readonly leader: NodeUuid;
   readonly setEpoch: number;
+  /** Of a primary: the set epoch from which the next change may be made (9.6); 0 while the last one is not settled. */
+  readonly settled: number;
   readonly lastEpoch: Epoch;
   readonly lastOffset: number;
   readonly durable: number;

@@ -16,17 +16,19 @@ import {
   entryPayload,
   entryVersion,
 } from '../../log/core/entry-codec.js';
-import { documentKey, idempotencyKey, looseKey, shardKey } from '../../log/core/keys.js';
+import { documentKey, idempotencyKey, shardKey } from '../../log/core/keys.js';
 import type { AppendBatch, AppendEntry, RowChange } from '../../log/log-store.js';
 import {
   CounterTally,
   decodeRow,
   encodeCounters,
   encodeRow,
+  looseRows,
   nextRow,
   type DocumentRow,
   type ShardCounters,
 } from '../../shard/core/rows.js';
+import { endOfLoose } from './loose-rows.js';
 import { decodeOperation, encodeOperation, type OperationRow } from './operation-row.js';
 import { NO_SET, type LogEnd, type ShardSet } from './protocol.js';
 import { decodeSet, encodeSet, encodeSets, type LoggedSet } from './set-codec.js';
@@ -52,8 +54,6 @@ export interface ReplicaLogOptions {
   readonly counters: ShardCounters;
   /** The sets its SET entries made, ascending (9.6); the last is in force. */
   readonly sets: readonly LoggedSet[];
-  /** Loose rows of the shard (6.4). */
-  readonly loose: number;
 }
 
 /** An entry on its way to the disk. */
@@ -108,7 +108,7 @@ export class ReplicaLog {
     this.#clock = options.lastHlc;
     this.#tally = new CounterTally(options.hasher, options.counters);
     this.#sets = options.sets;
-    this.#loose = options.loose;
+    this.#loose = looseRows(options.counters);
   }
 
   get tail(): number {
@@ -236,9 +236,8 @@ export class ReplicaLog {
     this.#last().rowName = what.rowName;
     this.#tally.change(what.collectionId, what.id, before, after);
     const change = { key: what.rowKey, value: encodeRow(after) };
-    if (before?.loose !== true) return [change];
-    this.#loose--;
-    return [change, { key: looseKey(this.shard, what.collectionId, what.id), value: undefined }];
+    if (before?.loose === true) this.#loose--;
+    return [change, ...endOfLoose(this.shard, what.collectionId, what.id, before)];
   }
 
   /** Remembers the result of a keyed operation with the last entry. */
@@ -246,7 +245,7 @@ export class ReplicaLog {
     const name = toHex(opId);
     this.#operations.set(name, result);
     this.#last().operationName = name;
-    return { key: idempotencyKey(this.shard, opId), value: encodeOperation(result) };
+    return { key: idempotencyKey(this.shard, opId, this.#generation), value: encodeOperation(result) };
   }
 
   /** Logs another set; counted by from now on (9.6). */
@@ -264,6 +263,7 @@ export class ReplicaLog {
   /** A collection was dropped. */
   drop(collectionId: number): void {
     this.#tally.drop(collectionId);
+    this.#loose = looseRows(this.#tally.value());
   }
 
   /**
@@ -277,20 +277,18 @@ export class ReplicaLog {
       const entry = this.accept(bytes);
       appended.push(entry);
       const op = entryOp(bytes);
+      const version = entryVersion(bytes);
+      const operation = entryOperation(bytes);
       if (op === 'UPSERT' || op === 'DELETE') {
-        const version = entryVersion(bytes);
         const [collectionId, id] = [entryCollectionId(bytes), entryId(bytes)];
         const rowKey = this.rowKey(collectionId, id);
         const rowName = toHex(rowKey);
         const what = { op, collectionId, id, version, rowKey, rowName } as const;
         rows.push(...this.write(entry, what, this.row(rowName, stored[i])));
-        const operation = entryOperation(bytes);
-        if (operation !== undefined) rows.push(this.remember(version.opId, resultOf(entry, version, operation)));
-        continue;
-      }
+      } else this.supersede(bytes.length);
+      if (operation !== undefined) rows.push(this.remember(version.opId, resultOf(entry, version, operation)));
       if (op === 'SET') rows.push(this.#changeSet(entry.offset, decodeSet(entryPayload(bytes))));
       if (op === 'COLLECTION_PURGE') this.drop(entryCollectionId(bytes));
-      this.supersede(bytes.length);
     }
     return this.batch(appended, rows);
   }
@@ -330,7 +328,7 @@ export class ReplicaLog {
     this.#durableChain = end.chain;
     this.#tally = new CounterTally(this.#hasher, end.counters);
     this.#sets = end.sets;
-    this.#loose = end.loose;
+    this.#loose = looseRows(end.counters);
     this.#rows.clear();
     this.#operations.clear();
   }

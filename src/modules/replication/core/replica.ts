@@ -209,7 +209,9 @@ export class Replica {
   #followers = new Followers();
   #candidacy: Candidacy | undefined;
   #session: FollowSession | undefined;
-  #retryAtMs: number;
+  /** When the next hello may be said, and when this copy may stand next. */
+  #helloAtMs: number;
+  #standAtMs: number;
   #suspectedAtMs: number | undefined;
   #probing: { readonly round: number; readonly startedMs: number; left: number } | undefined;
   #round = 0;
@@ -231,7 +233,8 @@ export class Replica {
     this.#promised = options.promised;
     this.#applied = options.applied;
     this.#numSeen = Math.max(options.promised.num, options.log.lastEpoch.num);
-    this.#retryAtMs = options.openedMs;
+    this.#helloAtMs = options.openedMs;
+    this.#standAtMs = options.openedMs;
     this.#lastTickMs = options.openedMs;
   }
 
@@ -325,6 +328,7 @@ export class Replica {
       epoch: this.leader?.epoch ?? NO_EPOCH,
       leader: this.leader?.node ?? '',
       setEpoch: this.set.mapEpoch,
+      settled: this.#settled(),
       lastEpoch: this.#log.lastEpoch,
       lastOffset: this.#log.tail,
       durable: this.#log.durable,
@@ -523,7 +527,7 @@ export class Replica {
       return;
     }
     this.#suspectedAtMs ??= nowMs;
-    if (nowMs < this.#retryAtMs) return;
+    if (nowMs < this.#standAtMs) return;
     const suspected = this.#leader?.node;
     const own = { ...this.#log.end(), setEpoch: this.set.mapEpoch, reluctant: this.#plan.leaving };
     const rank = rankOf(this.#options.self, own, this.set, suspected, this.#peers);
@@ -564,10 +568,10 @@ export class Replica {
 
   #sayHello(now: Now, out: Out): void {
     const leader = this.leader;
-    if (leader === undefined || leader.node === this.#options.self || now.monotonicMs < this.#retryAtMs) return;
+    if (leader === undefined || leader.node === this.#options.self || now.monotonicMs < this.#helloAtMs) return;
     // Only a log that is durable as a whole can be compared.
     if (this.#log.durable !== this.#log.tail) return;
-    this.#retryAtMs = now.monotonicMs + RETRY_MS;
+    this.#helloAtMs = now.monotonicMs + RETRY_MS;
     this.#session = new FollowSession(leader.node, now.monotonicMs);
     const { shard, self, bootCount } = this.#options;
     const hello: Hello = {
@@ -681,7 +685,7 @@ export class Replica {
     // The driver still cuts, or takes the snapshot in: its completion ends the session.
     if (phase === 'cutting') return;
     this.#session = undefined;
-    this.#retryAtMs = Math.max(this.#retryAtMs, now.monotonicMs + RETRY_MS / 4);
+    this.#helloAtMs = Math.max(this.#helloAtMs, now.monotonicMs + RETRY_MS / 4);
   }
 
   #replaced(log: Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>, now: Now, out: Out): void {
@@ -697,7 +701,7 @@ export class Replica {
       out.push({ kind: 'unfollow' });
       this.#session = undefined;
     }
-    this.#retryAtMs = now.monotonicMs;
+    this.#helloAtMs = now.monotonicMs;
   }
 
   // ---- writing
@@ -756,6 +760,8 @@ export class Replica {
     const { map, shard, strict } = this.#options;
     if (!strict) return;
     this.#applied = Math.max(this.#applied, highWaterMark);
+    // What is agreed is in force: there is no index to wait for.
+    this.#reign?.applied(this.#applied, this.#lastTickMs, out);
     const agreed = map?.agree(highWaterMark);
     if (map === undefined || agreed === undefined) return;
     const value = encodeAgreedMap({ map: agreed, offset: map.agreedOffset });
@@ -765,16 +771,34 @@ export class Replica {
     );
   }
 
-  /**
-   * Logs the set the map decided (9.6). In the map's own shard, which counts by its log alone, the one before must be
-   * agreed in this epoch first.
-   */
+  /** Logs the set the map decided (9.6), one change at a time. */
   #followPlan(reign: Leader, now: Now, opId: Uint8Array, out: Out): void {
     const { configured } = this.#plan;
-    if (configured.mapEpoch <= this.#log.set.mapEpoch) return;
-    const agreed = reign.highWaterMark >= reign.barrier && reign.highWaterMark >= this.#log.setOffset;
-    if (this.#options.strict && !agreed) return;
+    const logged = this.#log.set;
+    if (configured.mapEpoch <= logged.mapEpoch) return;
+    const adds = logged.members.every((node) => configured.members.includes(node));
+    if (logged.mapEpoch > 0 && !this.#mayChangeSet(reign, adds)) return;
     reign.changeSet(configured, now.wallMs, opId, out);
+  }
+
+  /**
+   * Whether the next change of the set may be made: the last SET and a BARRIER of this epoch are below the high-water mark.
+   * In available mode an addition need not wait while the live members are no majority of the set: nothing could ever
+   * become agreed without it (docs/adr, the wait of an addition).
+   */
+  #mayChangeSet(reign: Leader, adds: boolean): boolean {
+    if (reign.highWaterMark >= reign.barrier && reign.highWaterMark >= this.#log.setOffset) return true;
+    if (this.#options.strict || !adds) return false;
+    const { members } = this.#log.set;
+    const live = members.filter((node) => node === this.#options.self || this.#followers.has(node)).length;
+    return live <= members.length / 2;
+  }
+
+  #settled(): number {
+    const reign = this.#reign;
+    if (reign === undefined) return 0;
+    const logged = this.#log.set.mapEpoch;
+    return logged === this.set.mapEpoch && this.#mayChangeSet(reign, true) ? logged : 0;
   }
 
   // ---- followers of this primary
@@ -787,8 +811,8 @@ export class Replica {
       out.push({ kind: 'welcome', link, answer });
     };
     const reign = this.#reign;
-    if (this.#faulted !== undefined) return reject('FAULTED');
-    if (reign === undefined) return reject('NOT_PRIMARY');
+    if (this.#faulted !== undefined) return void reject('FAULTED');
+    if (reign === undefined) return void reject('NOT_PRIMARY');
     if (compareEpochs(hello.promised, reign.epoch) > 0) {
       // 5.4: a primary that meets a higher promise anywhere stops and fences above it.
       reject('STALE_EPOCH');
@@ -881,7 +905,7 @@ export class Replica {
     }
     this.#suspectedAtMs = undefined;
     this.#probing = undefined;
-    this.#retryAtMs = Math.min(this.#retryAtMs, now.monotonicMs);
+    this.#helloAtMs = Math.min(this.#helloAtMs, now.monotonicMs);
   }
 
   /** Before it fences, a candidate lets others look (5.3). */
@@ -922,7 +946,7 @@ export class Replica {
       this.#probing = undefined;
       this.#suspectedAtMs = undefined;
       this.#noPrimary = false;
-      this.#retryAtMs = now.monotonicMs + this.#options.times.heartbeatMs / 2;
+      this.#standAtMs = now.monotonicMs + this.#options.times.heartbeatMs / 2;
     } else if (probing.left === 0) {
       this.#probing = undefined;
       this.#stand('suspect', now, out);
@@ -1071,7 +1095,7 @@ export class Replica {
     // The driver still cuts: what it brings is taken in as a follower.
     this.#candidacy = undefined;
     const place = Math.max(0, this.set.members.indexOf(this.#options.self));
-    this.#retryAtMs = now.monotonicMs + RETRY_MS * (1 + place);
+    this.#standAtMs = now.monotonicMs + RETRY_MS * (1 + place);
     out.push({ kind: 'role', role: 'follower', epoch: this.#promised });
   }
 
@@ -1123,21 +1147,21 @@ export class Replica {
   #fence(input: WaitingFence, now: Now, out: Out): void {
     const { ticket, from, request } = input;
     this.#saw(request.epoch.num);
-    if (this.#faulted !== undefined) return this.#refuse(ticket, 'FAULTED', out);
-    if (request.epoch.num > this.#numSeen) return this.#refuse(ticket, 'PROMISED', out);
+    if (this.#faulted !== undefined) return void this.#refuse(ticket, 'FAULTED', out);
+    if (request.epoch.num > this.#numSeen) return void this.#refuse(ticket, 'PROMISED', out);
     if (!this.#options.strict && request.set.mapEpoch < this.set.mapEpoch)
-      return this.#refuse(ticket, 'SET_NEWER', out);
+      return void this.#refuse(ticket, 'SET_NEWER', out);
     const order = compareEpochs(request.epoch, this.#promised);
-    if (order < 0) return this.#refuse(ticket, 'PROMISED', out);
+    if (order < 0) return void this.#refuse(ticket, 'PROMISED', out);
     // Its own grant repeated is granted again.
-    if (order === 0) return this.#answerGrant({ ticket, from, request }, out);
+    if (order === 0) return void this.#answerGrant({ ticket, from, request }, out);
     // A log that is being cut has no end to tell for a moment; one that a snapshot replaces counts nowhere until then.
-    if (this.#session?.phase === 'receiving') return this.#refuse(ticket, 'FAULTED', out);
+    if (this.#session?.phase === 'receiving') return void this.#refuse(ticket, 'FAULTED', out);
     if (this.#session?.phase === 'cutting' || this.#candidacy?.phase === 'cutting')
-      return this.#refuse(ticket, 'PROMISED', out);
+      return void this.#refuse(ticket, 'PROMISED', out);
     if (request.cause === 'suspect') {
       if (this.#reign !== undefined && this.couldAcknowledge(this.#reign.epoch, now.monotonicMs))
-        return this.#refuse(ticket, 'PRIMARY_LIVES', out);
+        return void this.#refuse(ticket, 'PRIMARY_LIVES', out);
       const leader = this.leader;
       if (
         this.#reign === undefined &&
@@ -1147,7 +1171,7 @@ export class Replica {
       ) {
         const session = this.#session;
         const fresh = session?.phase === 'streaming' && now.monotonicMs - session.heardMs < FRESH_MS;
-        if (fresh && session.to === leader.node) return this.#refuse(ticket, 'PRIMARY_LIVES', out);
+        if (fresh && session.to === leader.node) return void this.#refuse(ticket, 'PRIMARY_LIVES', out);
         const facts = this.#peers.get(leader.node);
         if (facts !== undefined && !facts.gone && !facts.refused && this.#probingFence === undefined) {
           // Its own probe decides.
@@ -1164,7 +1188,7 @@ export class Replica {
 
   #grant(waiting: WaitingFence, now: Now, out: Out): void {
     const { request } = waiting;
-    if (compareEpochs(request.epoch, this.#promised) <= 0) return this.#refuse(waiting.ticket, 'PROMISED', out);
+    if (compareEpochs(request.epoch, this.#promised) <= 0) return void this.#refuse(waiting.ticket, 'PROMISED', out);
     if (this.#reign !== undefined) this.#stepDown('another replica takes over', out);
     if (this.#candidacy !== undefined) this.#giveUp(now, out);
     if (this.#session !== undefined && this.#session.phase !== 'cutting') {
@@ -1174,7 +1198,7 @@ export class Replica {
     this.#suspectedAtMs = undefined;
     this.#probing = undefined;
     // Time for the one it was granted to; whoever comes out of it announces itself.
-    this.#retryAtMs = now.monotonicMs + OUTCOME_WAIT_MS / 10;
+    this.#standAtMs = now.monotonicMs + OUTCOME_WAIT_MS / 10;
     this.#granting.push(waiting);
     this.#promise(request.epoch, out);
   }

@@ -32,19 +32,17 @@ class Assignment {
   readonly #problem: AssignmentProblem;
   /** [row × columns + column]: 1 when given. */
   readonly #given: Uint8Array;
-  readonly #used: number[];
-  /** Per row the columns it may have, with their cost. */
-  readonly #edges: readonly (readonly { readonly column: number; readonly cost: number }[])[];
+  readonly #rowsOf: readonly Set<number>[];
+  /** As #given; below 0 where the row may not have the column. */
+  readonly #costs: Float64Array;
 
   constructor(problem: AssignmentProblem) {
     this.#problem = problem;
     this.#given = new Uint8Array(problem.rows * problem.columns);
-    this.#used = new Array<number>(problem.columns).fill(0);
-    this.#edges = Array.from({ length: problem.rows }, (_, row) =>
-      Array.from({ length: problem.columns }, (__, column) => ({
-        column,
-        cost: problem.cost(row, column) ?? -1,
-      })).filter(({ cost }) => cost >= 0),
+    this.#rowsOf = Array.from({ length: problem.columns }, () => new Set());
+    this.#costs = Float64Array.from(
+      this.#given,
+      (_, at) => problem.cost(Math.floor(at / problem.columns), at % problem.columns) ?? -1,
     );
   }
 
@@ -52,7 +50,7 @@ class Assignment {
     const at = row * this.#problem.columns + column;
     assert(this.#given[at] === 0, 'a row has a column once');
     this.#given[at] = 1;
-    this.#used[column]++;
+    this.#rowsOf[column].add(row);
   }
 
   count(row: number): number {
@@ -67,7 +65,7 @@ class Assignment {
 
   /** Gives the row one more column along the cheapest path, on which other rows may change theirs. */
   augment(start: number): void {
-    const { rows, columns, load } = this.#problem;
+    const { rows, columns } = this.#problem;
     const toColumn = new Array<number>(columns).fill(Infinity);
     const toRow = new Array<number>(rows).fill(Infinity);
     /** The row a column was reached from, and the column a row gives up. */
@@ -78,18 +76,20 @@ class Assignment {
     for (let reached: ReadonlySet<number> = new Set([start]); reached.size > 0;) {
       const cheaper = new Set<number>();
       for (const row of reached) {
-        for (const { column, cost } of this.#edges[row]) {
-          if (this.#has(row, column) || toRow[row] + cost >= toColumn[column]) continue;
+        for (let column = 0; column < columns; column++) {
+          const cost = this.#costOf(row, column);
+          if (cost < 0 || toRow[row] + cost >= toColumn[column] || this.#has(row, column)) continue;
           toColumn[column] = toRow[row] + cost;
           from[column] = row;
           cheaper.add(column);
         }
       }
       const next = new Set<number>();
-      for (let row = 0; row < rows; row++) {
-        for (const { column, cost } of this.#edges[row]) {
-          if (!cheaper.has(column) || !this.#has(row, column) || toColumn[column] - cost >= toRow[row]) continue;
-          toRow[row] = toColumn[column] - cost;
+      for (const column of cheaper) {
+        for (const row of this.#rowsOf[column]) {
+          const left = toColumn[column] - this.#costOf(row, column);
+          if (left >= toRow[row]) continue;
+          toRow[row] = left;
           givesUp[row] = column;
           next.add(row);
         }
@@ -99,18 +99,22 @@ class Assignment {
     let best = -1;
     let bestCost = Infinity;
     for (let column = 0; column < columns; column++) {
-      const cost = toColumn[column] + load.call(this.#problem, column, this.#used[column]);
+      const cost = toColumn[column] + this.#problem.load(column, this.#rowsOf[column].size);
       if (cost < bestCost) [best, bestCost] = [column, cost];
     }
     assert(best >= 0, 'a row has as many columns as it needs');
-    this.#used[best]++;
     for (let column = best; ;) {
       const row = from[column];
-      this.#given[row * columns + column] = 1;
+      this.give(row, column);
       if (row === start) return;
       column = givesUp[row];
       this.#given[row * columns + column] = 0;
+      this.#rowsOf[column].delete(row);
     }
+  }
+
+  #costOf(row: number, column: number): number {
+    return this.#costs[row * this.#problem.columns + column];
   }
 
   #has(row: number, column: number): boolean {

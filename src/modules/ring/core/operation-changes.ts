@@ -76,9 +76,11 @@ function start(map: ClusterMap, change: Extract<OperationChange, { kind: 'startO
     return refused('OPERATION_CONFLICT', `the operation "${id}" exists already`);
   if (map.operations.filter(({ state }) => state === 'running').length >= OPERATIONS_RUNNING_MAX)
     return refused('LIMIT_EXCEEDED', `at most ${OPERATIONS_RUNNING_MAX} operations run at once; wait for one to end`);
+  const node = task.kind === 'rebalance' ? undefined : nodeByUuid(map, task.node);
   const record = (total: number): OperationRecord => ({
     id,
     task,
+    ...(node === undefined ? {} : { nodeId: node.nodeId }),
     state: 'running',
     progress: { done: 0, total },
     startedMs,

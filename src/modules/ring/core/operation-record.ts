@@ -22,6 +22,8 @@ export type OperationEnd = 'done' | 'failed' | 'aborted';
 export interface OperationRecord {
   readonly id: string;
   readonly task: OperationTask;
+  /** Name of the task's node when it began: the node may be gone from the map. */
+  readonly nodeId?: string;
   readonly state: 'running' | OperationEnd;
   /** Copies to move; both only grow. */
   readonly progress: { readonly done: number; readonly total: number };
