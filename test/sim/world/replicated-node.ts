@@ -54,7 +54,7 @@ export class ReplicatedNode implements ReplicaNode {
     this.#learnMap();
     placement.onChange(() => {
       this.#learnMap();
-      void this.#openPlaced();
+      this.#openPlaced().catch((error: unknown) => this.#ports.fail(error));
       for (const copy of this.#copies.values()) copy.tick();
     });
     this.#service.onPaused(() => {
@@ -143,8 +143,13 @@ export class ReplicatedNode implements ReplicaNode {
     for (const shard of [...wanted].sort((a, b) => a - b)) {
       if (this.#copies.has(shard) || this.#opening.has(shard) || this.#stopped) continue;
       this.#opening.add(shard);
-      await this.#open(shard);
-      this.#opening.delete(shard);
+      try {
+        await this.#open(shard);
+      } catch (error) {
+        if (!this.#stopped) throw error;
+      } finally {
+        this.#opening.delete(shard);
+      }
     }
   }
 
@@ -189,7 +194,8 @@ export class ReplicatedNode implements ReplicaNode {
         broken: (node) => this.#fellows.doubt(node),
       },
     });
-    this.#copies.set(shard, copy);
+    if (this.#stopped) copy.close();
+    else this.#copies.set(shard, copy);
   }
 
   #tick(): void {
