@@ -60,11 +60,10 @@ export interface ReplicationLogger {
   error(fields: object, message: string): void;
 }
 
-/** What operators may listen to. */
+/** What is counted for operators. */
 export interface ReplicationEvents {
-  primaryChanged(shard: number, leader: ShardLeader): void;
-  replicaSynced(shard: number): void;
-  streamed(shard: number, entries: number, bytes: number): void;
+  /** Entries of a log were sent to a follower: for one that returns, what it had missed and nothing else (replication 4). */
+  streamed(shard: number, to: NodeUuid, entries: number, bytes: number): void;
 }
 
 /** Shards opened side by side at start: enough to keep the index threads busy. */
@@ -279,7 +278,7 @@ export class ReplicationService implements ReplicaServer {
     const known = this.#leaders.get(leader.shard);
     if (known === undefined || compareEpochs(leader.epoch, known.epoch) > 0) {
       this.#leaders.set(leader.shard, leader);
-      this.#ports.events.primaryChanged(leader.shard, leader);
+      for (const listener of this.#roleListeners) listener();
     }
     this.#replicas.get(leader.shard)?.announced(leader);
   }
@@ -371,7 +370,7 @@ export class ReplicationService implements ReplicaServer {
     this.#sweepListeners.add(listener);
   }
 
-  /** A copy here began or ceased to reign, or follows another one. */
+  /** A copy here began or ceased to reign or follows another one, or another node told of a new reign. */
   onRole(listener: () => void): void {
     this.#roleListeners.add(listener);
   }
@@ -514,7 +513,7 @@ export class ReplicationService implements ReplicaServer {
             for (const listener of this.#durableListeners) listener(shard, offset);
           },
           role: (role, epoch) => this.#roleChanged(shard, role, epoch),
-          streamed: (entries, bytes) => events.streamed(shard, entries, bytes),
+          streamed: (to, entries, bytes) => events.streamed(shard, to, entries, bytes),
           broken: (node) => this.#fellows.doubt(node),
         },
       });
@@ -536,10 +535,7 @@ export class ReplicationService implements ReplicaServer {
     if (role === 'primary') {
       const leader = { shard, epoch, node: this.#self };
       const known = this.#leaders.get(shard);
-      if (known === undefined || compareEpochs(epoch, known.epoch) > 0) {
-        this.#leaders.set(shard, leader);
-        this.#ports.events.primaryChanged(shard, leader);
-      }
+      if (known === undefined || compareEpochs(epoch, known.epoch) > 0) this.#leaders.set(shard, leader);
       this.#ports.timers.soon(() => this.#purgeDropped());
     }
     // The others should know at once, not with the next heartbeat.

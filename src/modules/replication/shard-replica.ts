@@ -123,7 +123,7 @@ export interface ReplicaReport {
   /** Whether it reigns or follows has changed. */
   role(role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void;
   /** Entries were sent to a follower. */
-  streamed(entries: number, bytes: number): void;
+  streamed(to: NodeUuid, entries: number, bytes: number): void;
   /** A stream to or from that node broke: its process may be gone (5.1). */
   broken(node: NodeUuid): void;
 }
@@ -845,6 +845,7 @@ export class ShardReplica {
     follower.link.send({ kind: 'answer', answer });
     if (answer.kind !== 'accept') return;
     const { log, clock, report } = this.#ports;
+    const { nodeUuid } = follower.hello;
     follower.feed = new FollowerFeed(
       follower.link,
       {
@@ -861,7 +862,7 @@ export class ShardReplica {
           if (error instanceof LogDamagedError) this.fail(error);
           this.#dropLink(ticket, true);
         },
-        sent: (entries, bytes) => report.streamed(entries, bytes),
+        sent: (entries, bytes) => report.streamed(nodeUuid, entries, bytes),
       },
       answer.from,
       follower.hello.chain,
