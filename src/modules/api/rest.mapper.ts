@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { NodeError } from '../../kernel/errors.js';
+import { CallSignal } from '../coordinator/call-signal.js';
 import type {
   CallContext,
   ReadConsistency,
@@ -89,15 +90,15 @@ export function searchOf(body: SearchBody, session: string | undefined): SearchR
  * its session.
  */
 export function callOf(reply: FastifyReply, session: string | undefined, timeoutMs?: number): CallContext {
-  const controller = new AbortController();
+  const signal = new CallSignal();
   const { raw } = reply;
   raw.once('close', () => {
-    if (!raw.writableFinished) controller.abort();
+    if (!raw.writableFinished) signal.abort();
   });
   return {
-    signal: controller.signal,
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    ...(session === undefined ? {} : { session }),
+    signal,
+    ...(timeoutMs === undefined ? undefined : { timeoutMs }),
+    ...(session === undefined ? undefined : { session }),
   };
 }
 

@@ -1,50 +1,27 @@
 import { NodeError } from '../../kernel/errors.js';
-import { LIMITS } from '../../kernel/limits.js';
-import { versionText } from '../../kernel/version.js';
 import type { Metrics } from '../../platform/metrics/metrics.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
-import { entryPayload, entryVersion } from '../log/core/entry-codec.js';
-import { LogDamagedError, OffsetCompactedError, type LogStore } from '../log/log-store.js';
+import type { LogStore } from '../log/log-store.js';
 import type { ReplicationService } from '../replication/replication.service.js';
-import { findCollection } from '../ring/core/map-operations.js';
-import type { Collection } from '../ring/core/map.js';
-import { averageLength, bm25, idf } from '../shard/core/bm25.js';
-import { documentSegments } from '../shard/core/document-codec.js';
-import type { KeywordCandidates, KeywordStatistics, ShardSearch, ShardSearchAnswer } from '../shard/core/search.js';
-import { tokenize } from '../shard/core/tokenizer.js';
 import type { ShardService } from '../shard/shard.service.js';
-import { fuse, type Fused, type Leg } from './core/fusion.js';
-import { couldStillWin, keywordScorer, mergeLeg, sumStatistics, type Candidate } from './core/merge.js';
-import { planQuery, type Plan } from './core/plan.js';
-import { failureReason } from './failure-reason.js';
-import type {
-  CallContext,
-  HitExplanation,
-  SearchAnswer,
-  SearchHit,
-  SearchRequest,
-  ShardFailureReason,
-} from './core/requests.js';
+import type { CallContext, SearchAnswer, SearchRequest } from './core/requests.js';
+import { TermMemory } from './core/term-memory.js';
 import type { EventsPort, SearchPort } from './coordinator.js';
 import { Deadline } from './deadline.js';
-import { checkVector } from './vector-check.js';
+import { Query, type QueryPorts } from './query.js';
 import type { ReadGate } from './read-gate.js';
 import type { Sessions } from './session.js';
+import { WinnerReader } from './winner-reader.js';
 
 /** Searches under way at once; the next one is refused rather than queued without bound. */
 export const SEARCHES_MAX = 2_048;
 /** Of the searches of this many milliseconds one is told to listeners. */
 const SAMPLE_MS = 1_000;
-const LATE = Symbol('late');
 
-/** One query across all shards: plan, merge each leg globally, fuse once, fetch only the winners (replication 7.4). */
+/** Searches: bounds how many are under way, keeps their deadlines, counts them; each one's course is a `Query`. */
 export class SearchService implements SearchPort {
   readonly #config: NodeConfig;
-  readonly #replication: ReplicationService;
-  readonly #shards: ShardService;
-  readonly #log: LogStore;
-  readonly #gate: ReadGate;
-  readonly #sessions: Sessions;
+  readonly #ports: QueryPorts;
   readonly #events: EventsPort;
   readonly #metrics: Metrics;
   #underWay = 0;
@@ -61,11 +38,7 @@ export class SearchService implements SearchPort {
     metrics: Metrics,
   ) {
     this.#config = config;
-    this.#replication = replication;
-    this.#shards = shards;
-    this.#log = log;
-    this.#gate = gate;
-    this.#sessions = sessions;
+    this.#ports = { replication, shards, gate, sessions, winners: new WinnerReader(log), terms: new TermMemory() };
     this.#events = events;
     this.#metrics = metrics;
   }
@@ -86,17 +59,7 @@ export class SearchService implements SearchPort {
     const startedMs = performance.now();
     let outcome: 'ok' | 'partial' | 'failed' = 'failed';
     try {
-      const query = new Query(
-        request,
-        call,
-        deadline,
-        this.#replication,
-        this.#shards,
-        this.#log,
-        this.#gate,
-        this.#sessions,
-      );
-      const answer = await query.run();
+      const answer = await new Query(request, call, deadline, this.#ports).run();
       outcome = answer.partial ? 'partial' : 'ok';
       this.#sample(answer);
       return answer;
@@ -114,363 +77,4 @@ export class SearchService implements SearchPort {
     this.#sampledAtMs = now;
     this.#events.publish({ type: 'search.completed', data: { mode, totalHits, queryTimeMs, partial } });
   }
-}
-
-/** The course of one query; its fields are what later phases need of earlier ones. */
-class Query {
-  readonly #startedMs = performance.now();
-  readonly #failed = new Map<number, ShardFailureReason>();
-  readonly #collection: Collection;
-  readonly #terms: readonly string[];
-  readonly #plan: Plan;
-  readonly #shardNumbers: readonly number[];
-  readonly #mapEpoch: number;
-  #rounds = 0;
-  #statistics: KeywordStatistics | undefined;
-  #keywordAnswers = new Map<number, KeywordCandidates>();
-
-  constructor(
-    private readonly request: SearchRequest,
-    private readonly call: CallContext,
-    private readonly deadline: Deadline,
-    private readonly replication: ReplicationService,
-    private readonly shards: ShardService,
-    private readonly log: LogStore,
-    private readonly gate: ReadGate,
-    private readonly sessions: Sessions,
-  ) {
-    const map = replication.map.current();
-    const collection = findCollection(map, request.collection, true);
-    if (collection === undefined)
-      throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection or alias "${request.collection}"`);
-    if (request.vector !== undefined) checkVector(request.vector, collection);
-    this.#collection = collection;
-    this.#mapEpoch = map.epoch;
-    this.#shardNumbers = Array.from({ length: map.shardCount }, (_, shard) => shard);
-    this.#terms = request.text === undefined ? [] : [...new Set(tokenize(request.text))].sort();
-    this.#plan = planQuery({
-      topK: request.topK,
-      offset: request.offset,
-      hybrid: request.mode === 'HYBRID',
-      legSize: request.legSize,
-      ef: request.ef ?? collection.hnsw.efSearch,
-      shards: map.shardCount,
-      exact: request.exact,
-    });
-    // A shard answers a frequency for each term of each candidate.
-    if (this.#terms.length * this.#plan.shardSize > LIMITS.termCandidatesMax) {
-      throw new NodeError(
-        'LIMIT_EXCEEDED',
-        `\`text\` has ${this.#terms.length} distinct terms, too many for ${this.#plan.shardSize} candidates: shorten it, or ask for fewer results`,
-      );
-    }
-  }
-
-  async run(): Promise<SearchAnswer> {
-    const { request, call } = this;
-    const session = this.sessions.read(call.session);
-    if (request.consistency !== 'any' || session.size > 0)
-      await this.gate.wait(session, this.#shardNumbers, this.deadline.signal);
-    const plannedMs = performance.now();
-    const answers = await this.#askShards();
-    const vector = mergeLeg(
-      answers.flatMap((answer) =>
-        answer.vector === undefined ? [] : [{ shard: answer.shard, columns: answer.vector }],
-      ),
-      this.#plan.legSize,
-    );
-    const keyword = await this.#mergeKeyword(answers);
-    const answeredMs = performance.now();
-    const fused = this.#fuse(vector, keyword);
-    const fusedMs = performance.now();
-    const results = this.#fetch(fused, vector, keyword);
-    return this.#answer(results, { plannedMs, answeredMs, fusedMs });
-  }
-
-  async #askShards(): Promise<readonly ShardSearchAnswer[]> {
-    const statistics = this.request.exact && this.#terms.length > 0 ? await this.#exactStatistics() : undefined;
-    return this.#ask(this.#shardNumbers, this.#vectorWanted(), statistics);
-  }
-
-  #vectorWanted(): boolean {
-    return this.request.vector !== undefined && this.#collection.dimensions !== undefined;
-  }
-
-  /** One message to the shards; what is late or broken is counted as failed. */
-  async #ask(
-    shards: readonly number[],
-    withVector: boolean,
-    statistics: KeywordStatistics | undefined,
-  ): Promise<readonly ShardSearchAnswer[]> {
-    const { request } = this;
-    this.#rounds++;
-    const search: ShardSearch = {
-      collectionId: this.#collection.id,
-      shards,
-      ...(withVector && request.vector !== undefined
-        ? { vector: { values: request.vector, k: this.#plan.shardSize, ef: this.#plan.ef } }
-        : {}),
-      ...(this.#terms.length > 0
-        ? {
-            keyword: {
-              terms: this.#terms,
-              k: this.#plan.shardSize,
-              ...(statistics === undefined ? {} : { statistics }),
-            },
-          }
-        : {}),
-      ...(request.filter === undefined ? {} : { filter: request.filter }),
-      exact: request.exact,
-    };
-    const answered = await this.deadline.race<readonly ShardSearchAnswer[], typeof LATE>(
-      this.shards.search(search, this.deadline.signal),
-      () => LATE,
-    );
-    if (answered === LATE) {
-      if (!this.deadline.expired) throw new NodeError('QUERY_TIMEOUT', 'the client went away');
-      for (const shard of shards) this.#failed.set(shard, 'TIMEOUT');
-      return [];
-    }
-    return answered.filter((answer) => {
-      if (answer.failed !== undefined)
-        this.#failed.set(answer.shard, failureReason(this.replication, answer.shard, answer.failed));
-      return answer.failed === undefined;
-    });
-  }
-
-  async #exactStatistics(): Promise<KeywordStatistics> {
-    const all = await this.deadline.before(
-      this.shards.keywordStatistics(this.#shardNumbers, this.#collection.id, this.#terms),
-    );
-    this.#rounds++;
-    const answered = all.flatMap(({ failed, statistics }) => (failed === undefined ? [statistics] : []));
-    return sumStatistics(answered, this.#terms.length);
-  }
-
-  /** Rescores with the sums over all shards, and asks a shard again only when it could still hold a winner. */
-  async #mergeKeyword(answers: readonly ShardSearchAnswer[]): Promise<readonly Candidate[]> {
-    for (const answer of answers)
-      if (answer.keyword !== undefined) this.#keywordAnswers.set(answer.shard, answer.keyword);
-    if (this.#keywordAnswers.size === 0) return [];
-    const sums = sumStatistics(
-      [...this.#keywordAnswers.values()].map((answer) => answer.statistics),
-      this.#terms.length,
-    );
-    this.#statistics = sums;
-    let merged = this.#rescore(sums);
-    if (this.request.exact) return merged;
-    const kth = merged.length < this.#plan.legSize ? 0 : merged[merged.length - 1].score;
-    const again = [...this.#keywordAnswers]
-      .filter(([, answer]) => couldStillWin(answer, sums, kth))
-      .map(([shard]) => shard);
-    if (again.length === 0 || this.#keywordAnswers.size === 1) return merged;
-    for (const answer of await this.#ask(again, false, sums))
-      if (answer.keyword !== undefined) this.#keywordAnswers.set(answer.shard, answer.keyword);
-    merged = this.#rescore(sums);
-    return merged;
-  }
-
-  #rescore(sums: KeywordStatistics): readonly Candidate[] {
-    const answers = [...this.#keywordAnswers].map(([shard, columns]) => ({ shard, columns }));
-    return mergeLeg(answers, this.#plan.legSize, keywordScorer(sums));
-  }
-
-  #fuse(vector: readonly Candidate[], keyword: readonly Candidate[]): readonly Fused[] {
-    const { mode, fusion, offset, topK } = this.request;
-    if (mode === 'HYBRID') return fuse(toLeg(vector), toLeg(keyword), fusion).slice(offset, offset + topK);
-    const leg = mode === 'VECTOR' ? vector : keyword;
-    const single = leg.map((candidate, i) => ({
-      id: candidate.id,
-      score: candidate.score,
-      vectorRank: mode === 'VECTOR' ? i + 1 : undefined,
-      keywordRank: mode === 'KEYWORD' ? i + 1 : undefined,
-      vectorPart: mode === 'VECTOR' ? candidate.score : 0,
-      keywordPart: mode === 'KEYWORD' ? candidate.score : 0,
-    }));
-    return single.slice(offset, offset + topK);
-  }
-
-  /** Payloads of the winners alone. A damaged entry fails its shard and its hits; a superseded one is simply gone. */
-  #fetch(fused: readonly Fused[], vector: readonly Candidate[], keyword: readonly Candidate[]): SearchHit[] {
-    const wanted = new Set(fused.map((result) => result.id));
-    const found = new Map<string, { vector?: Candidate; keyword?: Candidate }>();
-    for (const candidate of vector) if (wanted.has(candidate.id)) found.set(candidate.id, { vector: candidate });
-    for (const candidate of keyword) {
-      if (!wanted.has(candidate.id)) continue;
-      const entry = found.get(candidate.id);
-      if (entry === undefined) found.set(candidate.id, { keyword: candidate });
-      else entry.keyword = candidate;
-    }
-    const hits: SearchHit[] = [];
-    for (const result of fused) {
-      const candidates = found.get(result.id);
-      const candidate = newerOf(candidates?.vector, candidates?.keyword);
-      if (candidate === undefined || this.#failed.has(candidate.shard)) continue;
-      const hit = this.#hit(result, candidate, candidates?.vector, candidates?.keyword);
-      if (hit !== undefined) hits.push(hit);
-    }
-    return this.#failed.size === 0
-      ? hits
-      : hits.filter((hit) => !this.#failed.has(this.replication.map.ring().shardOf(hit.id)));
-  }
-
-  #hit(
-    result: Fused,
-    candidate: Candidate,
-    vector: Candidate | undefined,
-    keyword: Candidate | undefined,
-  ): SearchHit | undefined {
-    const { fields, explain } = this.request;
-    try {
-      const entry = this.log.readSync(candidate.shard, candidate.offset);
-      const segments = documentSegments(entryPayload(entry), fields);
-      return {
-        id: result.id,
-        score: result.score,
-        ...(segments.title === undefined ? {} : { titleJson: segments.title }),
-        ...(segments.content === undefined ? {} : { contentJson: segments.content }),
-        ...(segments.metadata === undefined ? {} : { metadataJson: segments.metadata }),
-        ...(segments.vector === undefined ? {} : { vector: segments.vector }),
-        version: versionText(entryVersion(entry)),
-        ranks: {
-          ...(result.vectorRank === undefined ? {} : { vector: result.vectorRank }),
-          ...(result.keywordRank === undefined ? {} : { keyword: result.keywordRank }),
-        },
-        ...(explain ? { explanation: this.#explain(result, candidate.shard, vector, keyword) } : {}),
-      };
-    } catch (error) {
-      if (error instanceof OffsetCompactedError) return undefined;
-      if (!(error instanceof LogDamagedError)) throw error;
-      this.replication.faultShard(candidate.shard, error);
-      this.#failed.set(candidate.shard, 'FAULTED');
-      return undefined;
-    }
-  }
-
-  #explain(
-    result: Fused,
-    shard: number,
-    vector: Candidate | undefined,
-    keyword: Candidate | undefined,
-  ): HitExplanation {
-    return {
-      shard,
-      ...(vector === undefined || result.vectorRank === undefined
-        ? {}
-        : { vector: { rank: result.vectorRank, score: vector.score, contribution: result.vectorPart } }),
-      ...(keyword === undefined || result.keywordRank === undefined
-        ? {}
-        : {
-            keyword: {
-              rank: result.keywordRank,
-              score: keyword.score,
-              contribution: result.keywordPart,
-              ...this.#explainTerms(keyword),
-            },
-          }),
-    };
-  }
-
-  #explainTerms(
-    keyword: Candidate,
-  ): Pick<NonNullable<HitExplanation['keyword']>, 'length' | 'averageLength' | 'terms'> {
-    const columns = this.#keywordAnswers.get(keyword.shard);
-    const statistics = this.#statistics;
-    if (columns === undefined || statistics === undefined) return { length: 0, averageLength: 0, terms: [] };
-    const length = columns.lengths[keyword.row];
-    const average = averageLength(statistics);
-    const terms = this.#terms.map((term, t) => {
-      const frequency = columns.frequencies[keyword.row * this.#terms.length + t];
-      const weight = idf(statistics.documents, statistics.documentFrequencies[t]);
-      return { term, frequency, idf: weight, score: frequency === 0 ? 0 : bm25(weight, frequency, length, average) };
-    });
-    return { length, averageLength: average, terms: terms.filter(({ frequency }) => frequency > 0) };
-  }
-
-  #answer(
-    results: readonly SearchHit[],
-    times: { readonly plannedMs: number; readonly answeredMs: number; readonly fusedMs: number },
-  ): SearchAnswer {
-    const { request } = this;
-    const endMs = performance.now();
-    const total = this.#shardNumbers.length;
-    const failed = [...this.#failed].sort(([a], [b]) => a - b).map(([shard, reason]) => ({ shard, reason }));
-    const shards = { total, ok: total - failed.length, stale: [], failed };
-    const coverage = this.#coverage();
-    if (failed.length === total) throw allFailed(failed, shards);
-    if (request.minCoverage !== undefined && coverage < request.minCoverage) {
-      throw new NodeError(
-        'COVERAGE_TOO_LOW',
-        `only ${coverage.toFixed(3)} of the documents could be searched, less than minCoverage`,
-        { extra: { shards, coverage } },
-      );
-    }
-    return {
-      results,
-      totalHits: results.length,
-      queryTimeMs: Math.round((endMs - this.#startedMs) * 1000) / 1000,
-      mode: request.mode,
-      fusion: request.mode === 'HYBRID' ? request.fusion : null,
-      partial: failed.length > 0,
-      shards,
-      coverage,
-      mapEpoch: this.#mapEpoch,
-      session: this.sessions.fold(this.sessions.read(this.call.session), new Map()),
-      ...(request.explain ? { explain: this.#explainQuery(times, endMs) } : {}),
-    };
-  }
-
-  /** Documents of the shards that answered, over all. */
-  #coverage(): number {
-    if (this.#failed.size === 0) return 1;
-    let all = 0;
-    let answered = 0;
-    for (const shard of this.#shardNumbers) {
-      const live = this.replication.counters(shard).collections.get(this.#collection.id)?.live ?? 0;
-      all += live;
-      if (!this.#failed.has(shard)) answered += live;
-    }
-    return all === 0 ? (this.#shardNumbers.length - this.#failed.size) / this.#shardNumbers.length : answered / all;
-  }
-
-  #explainQuery(
-    times: { readonly plannedMs: number; readonly answeredMs: number; readonly fusedMs: number },
-    endMs: number,
-  ): SearchAnswer['explain'] {
-    const rounded = (ms: number): number => Math.round(ms * 1000) / 1000;
-    return {
-      ...(this.#terms.length > 0 ? { terms: this.#terms } : {}),
-      legSize: this.#plan.legSize,
-      ...(this.request.vector === undefined || this.request.exact ? {} : { ef: this.#plan.ef }),
-      rounds: this.#rounds,
-      ...(this.#statistics === undefined
-        ? {}
-        : { statistics: { documents: this.#statistics.documents, averageLength: averageLength(this.#statistics) } }),
-      timings: {
-        planMs: rounded(times.plannedMs - this.#startedMs),
-        shardsMs: rounded(times.answeredMs - times.plannedMs),
-        fuseMs: rounded(times.fusedMs - times.answeredMs),
-        fetchMs: rounded(endMs - times.fusedMs),
-      },
-    };
-  }
-}
-
-function toLeg(candidates: readonly Candidate[]): Leg {
-  return { ids: candidates.map((candidate) => candidate.id), scores: candidates.map((candidate) => candidate.score) };
-}
-
-function newerOf(a: Candidate | undefined, b: Candidate | undefined): Candidate | undefined {
-  if (a === undefined || b === undefined) return a ?? b;
-  return (b.versionMs - a.versionMs || b.versionCounter - a.versionCounter) > 0 ? b : a;
-}
-
-function allFailed(failed: readonly { readonly reason: ShardFailureReason }[], shards: object): NodeError {
-  return failed.every(({ reason }) => reason === 'TIMEOUT')
-    ? new NodeError(
-        'QUERY_TIMEOUT',
-        'no shard answered before the deadline; narrow the request or give it more time with `timeoutMs`',
-        { extra: { shards } },
-      )
-    : new NodeError('SHARD_UNAVAILABLE', 'no shard could answer', { extra: { shards }, retryAfterMs: 1_000 });
 }
