@@ -15,6 +15,7 @@ import type { DocumentFields } from '../shard/core/document.js';
 import type { AttributeKeys } from './attribute-keys.js';
 import type { DocumentReader } from './document-reader.js';
 import { mergePatch } from './core/merge-patch.js';
+import { EqualWaits } from './equal-waits.js';
 import type { DocumentPatch, WriteCondition, WriteConsistency } from './core/requests.js';
 import { checkVector } from './vector-check.js';
 import type { WriteAdmission } from './write-admission.js';
@@ -39,6 +40,8 @@ const PATCH_PAUSE_MS = 2;
 
 /** Routes one write to its shard, checks what only the map knows, and keeps the deadline. */
 export class Writer {
+  readonly #overdue = new EqualWaits(WRITE_WAIT_MS);
+
   constructor(
     private readonly replication: ReplicationService,
     private readonly reader: DocumentReader,
@@ -50,7 +53,7 @@ export class Writer {
 
   /** Stores a document. @throws NodeError */
   async upsert(id: string, fields: DocumentFields, call: WriteCall): Promise<Written> {
-    const collection = await this.#collectionFor(fields, call.collection);
+    const collection = this.#readyFor(fields, call.collection) ?? (await this.#collectionFor(fields, call.collection));
     const payload = this.#encode(fields);
     return this.#write(id, {
       op: 'UPSERT',
@@ -137,22 +140,25 @@ export class Writer {
     return collection;
   }
 
-  /** The collection, once it can hold the fields: the first vector proposes the dimension to the map before it is logged. */
-  async #collectionFor(fields: DocumentFields, name: string): Promise<Collection> {
+  /** The collection, when it can hold the fields as it is; undefined when the first vector must fix its dimension. */
+  #readyFor(fields: DocumentFields, name: string): Collection | undefined {
     const collection = this.#collection(name);
     if (fields.metadata !== undefined) this.keys.admit(collection, fields.metadata);
-    if (fields.vector === undefined) return collection;
-    if (collection.dimensions === undefined) {
-      checkVector(fields.vector, collection);
+    if (fields.vector !== undefined) checkVector(fields.vector, collection);
+    return fields.vector !== undefined && collection.dimensions === undefined ? undefined : collection;
+  }
+
+  /** The collection, once it can hold the fields: the first vector proposes the dimension to the map before it is logged. */
+  async #collectionFor(fields: DocumentFields, name: string): Promise<Collection> {
+    for (;;) {
+      const ready = this.#readyFor(fields, name);
+      if (ready !== undefined || fields.vector === undefined) return ready ?? this.#collection(name);
       await this.replication.map.change({
         kind: 'setDimensions',
-        collectionId: collection.id,
+        collectionId: this.#collection(name).id,
         dimensions: fields.vector.length,
       });
-      return this.#collectionFor(fields, name);
     }
-    checkVector(fields.vector, collection);
-    return collection;
   }
 
   #checkMerged(fields: DocumentFields, collection: Collection): void {
@@ -221,18 +227,19 @@ export class Writer {
     return { ...outcome, shard };
   }
 
+  /** The outcome, or UNKNOWN when it takes too long. */
   #inTime(write: Promise<WriteOutcome>): Promise<WriteOutcome> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => {
+      const wait = this.#overdue.begin(() =>
         resolve({
           kind: 'refused',
           code: 'WRITE_OUTCOME_UNKNOWN',
           detail:
             'the write was not acknowledged in time and may or may not be stored; retry with the same idempotency key',
-        });
-      }, WRITE_WAIT_MS);
+        }),
+      );
       void write.then((outcome) => {
-        clearTimeout(timer);
+        this.#overdue.end(wait);
         resolve(outcome);
       });
     });
