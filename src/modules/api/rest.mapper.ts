@@ -77,10 +77,11 @@ export function conditionOf(request: FastifyRequest): WriteCondition | undefined
 
 /** The search in a checked body. */
 export function searchOf(body: SearchBody, session: string | undefined): SearchRequest {
+  const { vector, filter } = body;
   return searchRequestOf({
     ...body,
-    vector: body.vector === undefined ? undefined : vectorOfJson(body.vector, 'vector'),
-    filter: body.filter === undefined ? undefined : filterOf(body.filter),
+    vector: vector === undefined ? undefined : vectorOfJson(vector, 'vector'),
+    filter: filter === undefined ? undefined : filterOf(filter),
     session,
   });
 }

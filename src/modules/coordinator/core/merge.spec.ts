@@ -213,6 +213,26 @@ describe('keyword merge', () => {
 });
 
 describe('mergeLeg', () => {
+  it('finds a document that is there twice among many that end alike', () => {
+    const columns = (ids: readonly string[]) => ({
+      ids,
+      offsets: new Float64Array(ids.length),
+      versionMs: new Float64Array(ids.length),
+      versionCounter: new Float64Array(ids.length),
+      scores: Float64Array.from(ids, (_, row) => -row),
+    });
+    const ids = Array.from({ length: 500 }, (_, i) => `${i} of the same ending`);
+    const merged = mergeLeg(
+      [
+        { shard: 0, columns: columns(ids) },
+        { shard: 1, columns: columns(['b of the same ending', ids[499]]) },
+      ],
+      1_000,
+    );
+    expect(merged.ids).toHaveLength(501);
+    expect(merged.ids.indexOf(ids[499])).toBe(merged.ids.lastIndexOf(ids[499]));
+  });
+
   const candidate = fc.record({ id: fc.integer({ min: 0, max: 30 }), score: fc.nat(6), ms: fc.nat(3) });
   const shard = fc.uniqueArray(candidate, { selector: ({ id }) => id, maxLength: 20 });
 
