@@ -21,6 +21,8 @@ describe('parseJson', () => {
   it('reads what JSON.parse reads', () => {
     fc.assert(
       fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
+        // Refused by name, as told below.
+        fc.pre(!/"(?:__proto__|constructor)":/.test(JSON.stringify(value)));
         expect(parse(JSON.stringify(value))).toEqual(JSON.parse(JSON.stringify(value)));
       }),
     );
