@@ -27,12 +27,6 @@ export interface WriteRequest {
   readonly mapOperation?: MapOperation;
 }
 
-/** A write that waits for the end of the turn. */
-interface Asked {
-  readonly ticket: number;
-  readonly request: WriteRequest;
-}
-
 /** What a replica needs of the world. */
 export interface ReplicaPorts {
   readonly log: LogStore;
@@ -64,7 +58,7 @@ export class ShardReplica {
   readonly #ports: ReplicaPorts;
   readonly #leader: Leader;
   readonly #waiting = new Map<number, (outcome: WriteOutcome) => void>();
-  #turn: Asked[] = [];
+  #turn: Proposal[] = [];
   #nextTicket = 1;
   #fault: Error | undefined;
 
@@ -136,8 +130,24 @@ export class ShardReplica {
     return new Promise((resolve) => {
       const ticket = this.#nextTicket++;
       this.#waiting.set(ticket, resolve);
+      const keyed = request.key !== undefined;
+      const opId = request.key ?? this.#ports.random.bytes(OP_ID_BYTES);
       if (this.#turn.length === 0) setImmediate(() => this.#proposeTurn());
-      this.#turn.push({ ticket, request });
+      this.#turn.push({
+        ticket,
+        op: request.op,
+        collectionId: request.collectionId,
+        id: request.id,
+        payload: request.payload,
+        ...(request.condition === undefined ? {} : { condition: request.condition }),
+        level: request.level,
+        opId,
+        keyed,
+        fingerprint: request.fingerprint ?? NO_FINGERPRINT,
+        storedRow: undefined,
+        storedOperation: undefined,
+        ...(request.mapOperation === undefined ? {} : { mapOperation: request.mapOperation }),
+      });
     });
   }
 
@@ -171,7 +181,7 @@ export class ShardReplica {
     this.#turn = [];
     let proposals: readonly Proposal[];
     try {
-      proposals = turn.map((asked) => this.#proposal(asked));
+      proposals = turn.map((proposal) => this.#withStored(proposal));
     } catch (error) {
       // A row that cannot be read: nothing of this turn was logged, and the shard stops (replication 2.6).
       const fault = error instanceof Error ? error : new Error(String(error));
@@ -183,24 +193,14 @@ export class ShardReplica {
     this.#run({ kind: 'propose', wallMs: clock.wallMs(), monotonicMs: clock.monotonicMs(), proposals });
   }
 
-  /** What is asked for, with what is stored under its id and its key now. */
-  #proposal({ ticket, request }: Asked): Proposal {
-    const { log, random } = this.#ports;
-    const { op, collectionId, id, payload, condition, level, key, fingerprint, mapOperation } = request;
+  /** The proposal with what is stored under its id and its key now. */
+  #withStored(proposal: Proposal): Proposal {
+    const { log } = this.#ports;
+    const { collectionId, id, keyed, opId } = proposal;
     return {
-      ticket,
-      op,
-      collectionId,
-      id,
-      payload,
-      ...(condition === undefined ? undefined : { condition }),
-      level,
-      opId: key ?? random.bytes(OP_ID_BYTES),
-      keyed: key !== undefined,
-      fingerprint: fingerprint ?? NO_FINGERPRINT,
+      ...proposal,
       storedRow: id === '' ? undefined : log.row(documentKey(GENERATION, this.shard, collectionId, id)),
-      storedOperation: key === undefined ? undefined : log.row(idempotencyKey(this.shard, key)),
-      ...(mapOperation === undefined ? undefined : { mapOperation }),
+      storedOperation: keyed ? log.row(idempotencyKey(this.shard, opId)) : undefined,
     };
   }
 

@@ -122,7 +122,7 @@ export class Leader {
   #failure: string | undefined;
   #bytesInFlight = 0;
   readonly #purged = new Set<number>();
-  /** Rows of entries not yet persisted, by collection and id; they win over what the driver read. */
+  /** Rows of entries not yet persisted, by key in hex; they win over what the driver read. */
   readonly #rows = new Map<string, DocumentRow>();
   readonly #operations = new Map<string, OperationRow>();
   /** Entries not yet persisted, in order: what `persisted` hands to the index. */
@@ -280,7 +280,7 @@ export class Leader {
   ): WriteOutcome | undefined {
     const { shard, generation } = this.#options;
     const rowKey = documentKey(generation, shard, proposal.collectionId, proposal.id);
-    const rowName = `${proposal.collectionId}/${proposal.id}`;
+    const rowName = toHex(rowKey);
     const before =
       this.#rows.get(rowName) ?? (proposal.storedRow === undefined ? undefined : decodeRow(proposal.storedRow));
     const live = before !== undefined && !before.tombstone ? before : undefined;
