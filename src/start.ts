@@ -4,6 +4,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { readFileSync } from 'node:fs';
 import { rename, writeFile, mkdir } from 'node:fs/promises';
 import { AppModule } from './app.module.js';
+import { Cluster } from './cluster.js';
 import { Health } from './gen/grpc/health/v1/health_pb.js';
 import { SpectorService } from './gen/spector/v1/spector_pb.js';
 import { createHttpAdapter, type NodeHttpAdapter } from './modules/api/http-setup.js';
@@ -11,6 +12,9 @@ import { AttributeKeys } from './modules/coordinator/attribute-keys.js';
 import { NodeFacts } from './modules/coordinator/node-facts.js';
 import { EXIT_STORAGE, LOG_STORE } from './modules/log/log.module.js';
 import { StorageFailedError, type LogStore } from './modules/log/log-store.js';
+import { PEER_SHARDS, type PeerShards } from './modules/coordinator/shard-access.js';
+import { ShardCallServer } from './modules/coordinator/shard-call-server.js';
+import { ClusterPlace } from './modules/replication/cluster-place.js';
 import { ReplicationService } from './modules/replication/replication.service.js';
 import { UpkeepService } from './modules/replication/upkeep.service.js';
 import { liveDocuments } from './modules/shard/core/rows.js';
@@ -74,10 +78,22 @@ export async function startNode(
     observe: (call) => metrics.grpcCall(call),
   });
   grpc.addService(Health, grpcHealth(readiness, [SpectorService]));
+  const replication = app.get(ReplicationService);
+  await replication.identify();
+  const cluster = new Cluster(
+    config,
+    parts,
+    replication,
+    app.get<LogStore>(LOG_STORE),
+    app.get(ClusterPlace),
+    app.get<PeerShards>(PEER_SHARDS),
+    app.get(ShardCallServer),
+    grpc,
+  );
   app.connectMicroservice({ strategy: grpc });
   readiness.settle('log');
 
-  const node = new Running(config, parts, app, adapter, grpc);
+  const node = new Running(config, parts, app, adapter, grpc, cluster);
   try {
     await node.listen();
     await node.open();
@@ -115,6 +131,7 @@ class Running implements RunningNode {
     private readonly app: NestFastifyApplication,
     private readonly adapter: NodeHttpAdapter,
     private readonly server: NodeGrpcServer,
+    private readonly cluster: Cluster,
   ) {
     this.#log = app.get<LogStore>(LOG_STORE);
     this.#shards = app.get(ShardService);
@@ -141,8 +158,7 @@ class Running implements RunningNode {
   /** Opens the shards: replays what the indexes miss. */
   async open(): Promise<void> {
     const { readiness, logger } = this.parts;
-    await this.#replication.start();
-    readiness.settle('map');
+    await this.cluster.enter(this.grpc, this.http, (what) => readiness.settle(what));
     const map = this.#replication.map.current();
     const keys = this.app.get(AttributeKeys);
     for (const shard of this.#replication.localShards()) {
@@ -156,7 +172,6 @@ class Running implements RunningNode {
       const fault = this.#replication.fault(shard);
       if (fault !== undefined) readiness.degrade(`shard ${shard}`, fault.message);
     }
-    readiness.settle('shards');
     logger.info({ shards: map.shardCount, clusterId: map.clusterId }, 'ready');
   }
 
@@ -175,6 +190,7 @@ class Running implements RunningNode {
   async abandon(): Promise<void> {
     this.parts.readiness.stop();
     this.#replication.stop();
+    await this.cluster.stop();
     await this.app.close();
     await this.#shards.close(false);
     await this.#log.close();
@@ -185,6 +201,7 @@ class Running implements RunningNode {
     readiness.stop();
     logger.info('stopping: no longer ready, finishing requests');
     await new Promise((resolve) => setTimeout(resolve, NOT_READY_MS));
+    await this.cluster.leave();
     await this.adapter.running.drained(this.config.drainTimeoutMs);
     // What is still connected now is idle, a stream that is being ended, or over its time: clients keep connections for
     // minutes, and the server would wait for each.
@@ -193,6 +210,7 @@ class Running implements RunningNode {
     clearTimeout(cut);
     await this.#upkeep.stop();
     this.#replication.stop();
+    await this.cluster.stop();
     await this.#shards.close();
     await this.#log.close();
     logger.info('stopped');

@@ -15,6 +15,8 @@ export const LIMITS = {
   grpcMessageBytesMax: 8 * 1024 * 1024,
   /** Bytes of a gRPC message from a peer. */
   peerMessageBytesMax: 4 * 1024 * 1024,
+  /** Entry bytes of one batch of a replication stream; a batch of one entry may be larger (replication 4.2). */
+  replicaBatchBytesMax: 256 * 1024,
   /** Results of one search, and the end of the furthest page. */
   topKMax: 10_000,
   /** HNSW search width. */

@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { LevelLogStore } from '../../src/modules/log/adapters/level-log-store.js';
 import { LEVEL_SETTINGS, LevelTable } from '../../src/modules/log/adapters/level-table.js';
 import { MemoryLogStore } from '../../src/modules/log/adapters/memory-log-store.js';
+import type { MemoryImage } from '../../src/modules/log/adapters/memory-table.js';
 import type { LogStore } from '../../src/modules/log/log-store.js';
 import { nodeHasher } from '../../src/platform/crypto/node-hasher.js';
 import { logStoreContract } from './log-store.suite.js';
-import type { LogHarness, OpenOptions } from './log-store.suite.js';
+import { logBranchContract, type BranchHarness } from './log-branches.suite.js';
+import type { OpenOptions } from './log-store.suite.js';
 
-class MemoryHarness implements LogHarness {
+class MemoryHarness implements BranchHarness {
+  readonly many = 6_000;
   private readonly stores: MemoryLogStore[] = [];
 
   async open({ fsync = 'always', ...options }: OpenOptions = {}): Promise<LogStore> {
@@ -26,8 +29,18 @@ class MemoryHarness implements LogHarness {
   }
 
   async damage(store: LogStore, key: Uint8Array, at: number | undefined): Promise<LogStore> {
+    // What it still does in the background would write over the damage.
+    await store.close();
     if (!this.own(store).tamper(key, at)) throw new Error('there is nothing to damage');
     return this.reopen(store);
+  }
+
+  image(store: LogStore): Promise<MemoryImage> {
+    return Promise.resolve(this.own(store).image());
+  }
+
+  async goBack(store: LogStore, image: unknown): Promise<LogStore> {
+    return this.keep(await this.own(store).goBack(image as MemoryImage));
   }
 
   breakDisk(store: LogStore): Promise<void> {
@@ -52,7 +65,8 @@ class MemoryHarness implements LogHarness {
 }
 
 /** Every store has a directory of its own; a crash copies it away from under the living store. */
-class LevelHarness implements LogHarness {
+class LevelHarness implements BranchHarness {
+  readonly many = 100_000;
   private readonly opened = new Map<LogStore, { directory: string; options: OpenOptions }>();
   private root: string | undefined;
   private made = 0;
@@ -86,6 +100,20 @@ class LevelHarness implements LogHarness {
     return this.openAt(directory, options);
   }
 
+  async image(store: LogStore): Promise<string> {
+    const copy = await this.directory();
+    await cp(join(this.find(store).directory, 'db'), copy, { recursive: true });
+    return copy;
+  }
+
+  async goBack(store: LogStore, image: unknown): Promise<LogStore> {
+    const { directory, options } = this.find(store);
+    await store.close();
+    await rm(join(directory, 'db'), { recursive: true });
+    await cp(image as string, join(directory, 'db'), { recursive: true });
+    return this.openAt(directory, options);
+  }
+
   /** Without its directory LevelDB fails as soon as it needs a new file. */
   async breakDisk(store: LogStore): Promise<void> {
     await rm(join(this.find(store).directory, 'db'), { recursive: true });
@@ -105,6 +133,7 @@ class LevelHarness implements LogHarness {
       onWarning: expectNone,
       settings: { writeBufferBytes: 64 * 1024 },
       ...(options.pace === undefined ? {} : { pace: options.pace }),
+      ...(options.regressed === undefined ? {} : { regressed: options.regressed }),
     });
     this.opened.set(store, { directory, options });
     return store;
@@ -128,3 +157,5 @@ function expectNone(unexpected: unknown): void {
 
 logStoreContract('MemoryLogStore', () => new MemoryHarness());
 logStoreContract('LevelLogStore', () => new LevelHarness());
+logBranchContract('MemoryLogStore', () => new MemoryHarness());
+logBranchContract('LevelLogStore', () => new LevelHarness());

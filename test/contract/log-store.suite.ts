@@ -20,6 +20,8 @@ export interface OpenOptions {
   /** Default: always. */
   readonly fsync?: 'always' | 'os';
   readonly pace?: Pace;
+  /** Default: refuse. */
+  readonly regressed?: 'refuse' | 'report';
   readonly onFailure?: (error: StorageFailedError) => void;
 }
 
@@ -67,6 +69,7 @@ export function logStoreContract(name: string, make: () => LogHarness): void {
         start: { offset: 0, chain: CHAIN_ZERO },
         history: [],
         bytes: 0,
+        generation: 1,
       });
       expect(await store.scan(3, 1, 10, 1_000)).toEqual([]);
       expect(store.row(nodeKey('identity'))).toBeUndefined();
@@ -93,6 +96,7 @@ export function logStoreContract(name: string, make: () => LogHarness): void {
           start: { offset: 0, chain: CHAIN_ZERO },
           history: [{ epoch: last.epoch, start: 1 }],
           bytes: entries.reduce((sum, { bytes }) => sum + bytes.length, 0),
+          generation: 1,
         });
       }
     });
@@ -137,7 +141,8 @@ export function logStoreContract(name: string, make: () => LogHarness): void {
 
     it('keeps entries and the records of the log out of reach as rows', async () => {
       const store = await start();
-      for (const key of [entryKey(1, 1), shardKey(1, 'tail'), shardKey(1, 'start'), shardKey(1, 'history')]) {
+      const records = ['tail', 'start', 'history', 'promise', 'cut', 'generation'].map((name) => shardKey(1, name));
+      for (const key of [entryKey(1, 1), entryKey(1, 1, 2), ...records]) {
         await expect(store.append({ shard: 1, entries: [], rows: [{ key, value: utf8('x') }] })).rejects.toThrow(
           InvariantError,
         );

@@ -23,6 +23,7 @@ export function versionOf(ms: number, op = 1): Version {
 export class ShardLog {
   #offset = 0;
   #chain: Uint8Array = CHAIN_ZERO;
+  #epoch = 1;
   readonly entries: AppendEntry[] = [];
 
   constructor(readonly shard = 0) {}
@@ -48,6 +49,16 @@ export class ShardLog {
     return this.#write('COLLECTION_PURGE', '', new Uint8Array(0), undefined, collectionId);
   }
 
+  /** Another branch of this log, of the next epoch, from after `offset` on. */
+  branch(offset: number): ShardLog {
+    const branch = new ShardLog(this.shard);
+    branch.entries.push(...this.entries.slice(0, offset));
+    branch.#offset = offset;
+    branch.#chain = branch.entries.at(-1)?.chain ?? CHAIN_ZERO;
+    branch.#epoch = this.#epoch + 1;
+    return branch;
+  }
+
   /** Appends what a store does not have yet. */
   async store(log: LogStore): Promise<void> {
     const { tail } = log.state(this.shard);
@@ -56,7 +67,7 @@ export class ShardLog {
 
   #write(op: EntryOp, id: string, payload: Uint8Array, version: Version | undefined, collectionId: number): Uint8Array {
     const offset = ++this.#offset;
-    const epoch = { num: 1, uuid: new Uint8Array(16).fill(1) };
+    const epoch = { num: this.#epoch, uuid: new Uint8Array(16).fill(1) };
     const { bytes, chain } = encodeEntry(
       {
         op,

@@ -125,13 +125,6 @@ describe('collections', () => {
     const answer = await rest.put(at(name), {});
     expectProblem(answer, ['INVALID_REQUEST', 'LIMIT_EXCEEDED', 'ROUTE_NOT_FOUND', 'METHOD_NOT_ALLOWED']);
   });
-
-  it('survive a restart with their settings', async () => {
-    const before = await list();
-    await node.restart();
-    ({ rest } = node);
-    expect(await list()).toEqual(before);
-  });
 });
 
 describe('the dimension of a collection', () => {
@@ -292,11 +285,13 @@ describe('aliases', () => {
     );
     expectProblem(await rest.get(aliasAt('to-nothing')), 'ALIAS_NOT_FOUND');
   });
+});
 
-  it('survive a restart', async () => {
-    expectStatus(await rest.put(aliasAt('kept'), { collection: 'blue' }), 200, 201);
-    await node.restart();
-    ({ rest } = node);
-    expect(await searchIds({ text: 'paint', collection: 'kept' })).toEqual(['b']);
-  });
+it('collections and aliases survive a restart as they were', async () => {
+  expectStatus(await rest.put(aliasAt('kept'), { collection: 'blue' }), 200, 201);
+  const before = await list();
+  await node.restart();
+  ({ rest } = node);
+  expect(await list()).toEqual(before);
+  expect(await searchIds({ text: 'paint', collection: 'kept' })).toEqual(['b']);
 });

@@ -27,16 +27,6 @@ describe('a second process on the same data directory', () => {
       expect(verify.stderr + verify.stdout).toMatch(/lock|in use|another/i);
     });
   });
-
-  it('may follow as soon as the first is gone, however it went', async () => {
-    await withNode({}, async (node) => {
-      expectStatus(await node.rest.put('/api/v1/documents/a', { title: 't' }), 201);
-      await node.kill();
-      await withNode({ directory: node.dataDir }, async (next) => {
-        expect(await count(next.rest)).toBe(1);
-      });
-    });
-  });
 });
 
 describe('a data directory that cannot be used', () => {

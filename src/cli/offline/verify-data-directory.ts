@@ -14,10 +14,11 @@ import {
   type LogStore,
   type Row,
 } from '../../modules/log/log-store.js';
+import { looseEntry } from '../../modules/replication/loose-store.js';
 import { MapService } from '../../modules/replication/map.service.js';
 import { readIdentity } from '../../modules/replication/node-identity.js';
 import { toSpec } from '../../modules/replication/replication.service.js';
-import { GENERATION, storedCounters } from '../../modules/replication/shard-replica.js';
+import { storedCounters } from '../../modules/replication/shard-replica.js';
 import type { ClusterMap } from '../../modules/ring/core/map.js';
 import { LiveDigest, liveTerm } from '../../modules/shard/core/digest.js';
 import { decodeRow, liveDocuments, shardDigest } from '../../modules/shard/core/rows.js';
@@ -102,12 +103,15 @@ async function verifyTable(
   const digest = new LiveDigest();
   const damages: Damage[] = [];
   let live = 0;
-  for await (const row of rowsOf(log, documentPrefix(GENERATION, shard))) {
+  for await (const row of rowsOf(log, documentPrefix(log.state(shard).generation, shard))) {
     const { collectionId, id } = documentKeyParts(row.key);
     // Rows of a dropped collection wait to be deleted, and count no more.
     if (!known.has(collectionId)) continue;
-    const { version, offset, tombstone } = decodeRow(row.value);
-    const damage = checkEntry(log, shard, offset, (entry) => compareVersions(entryVersion(entry), version) === 0);
+    const { version, offset, tombstone, loose } = decodeRow(row.value);
+    const fits = (entry: Uint8Array): boolean => compareVersions(entryVersion(entry), version) === 0;
+    const damage = loose
+      ? checkLoose(shard, offset, looseEntry(log, shard, collectionId, id), fits)
+      : checkEntry(log, shard, offset, fits);
     if (damage !== undefined) damages.push(damage);
     if (tombstone) continue;
     live++;
@@ -119,6 +123,17 @@ async function verifyTable(
   if (toHex(digest.bytes()) !== toHex(shardDigest(counters)))
     problems.push(`the live digest of shard ${shard} is not that of its table`);
   return damages;
+}
+
+/** The entry of a loose row is in the side store (replication 6.4). */
+function checkLoose(
+  shard: number,
+  offset: number,
+  entry: Uint8Array | undefined,
+  fits: (entry: Uint8Array) => boolean,
+): Damage | undefined {
+  if (entry === undefined) return { shard, offset, problem: 'missing' };
+  return fits(entry) ? undefined : { shard, offset, problem: 'misplaced' };
 }
 
 function checkEntry(

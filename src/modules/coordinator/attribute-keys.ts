@@ -14,6 +14,12 @@ export class AttributeKeys {
     for (const key of keys) known.add(key);
   }
 
+  /** Whether all of the document's keys were met before. */
+  knows(collectionId: number, metadata: JsonObject): boolean {
+    const known = this.#of(collectionId);
+    return metadataKeys(metadata).every((key) => known.has(key));
+  }
+
   /** @throws NodeError LIMIT_EXCEEDED when the document would bring the collection above its filterable keys */
   admit(collection: Collection, metadata: JsonObject): void {
     const known = this.#of(collection.id);

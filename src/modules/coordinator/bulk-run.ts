@@ -128,7 +128,9 @@ export class BulkRun {
       collection,
       consistency,
       key: idempotencyKey === undefined ? undefined : `${idempotencyKey}\n${index}`,
-      condition: undefined,
+      condition:
+        item.kind === 'delete' && item.version !== undefined ? { kind: 'version', version: item.version } : undefined,
+      timeoutMs: undefined,
     };
     switch (item.kind) {
       case 'upsert':

@@ -4,13 +4,24 @@ import type { NodeConfig } from '../../platform/config/node-config.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import type { ClusterMap, Collection } from '../ring/core/map.js';
 import type { CatalogPort } from './coordinator.js';
+import { Deadline } from './deadline.js';
+import type { FanOut } from './fan-out.js';
+import type { MapChanges } from './map-changes.js';
+import { WRITE_WAIT_MS, type WriteRouter } from './write-router.js';
 import type { AliasView, ClusterSettingsView, CollectionSettings, CollectionView } from './core/requests.js';
+
+/** Shards are asked for their counts for so long. */
+const COUNT_MS = 2_000;
+const NEVER = new AbortController().signal;
 
 /** Collections, aliases and settings: all of them changes of the map. */
 export class CatalogService implements CatalogPort {
   constructor(
     private readonly config: NodeConfig,
     private readonly replication: ReplicationService,
+    private readonly fanOut: FanOut,
+    private readonly router: WriteRouter,
+    private readonly changes: MapChanges,
   ) {}
 
   async putCollection(
@@ -19,42 +30,56 @@ export class CatalogService implements CatalogPort {
   ): Promise<{ readonly created: boolean; readonly collection: CollectionView }> {
     const existing = this.#find(name);
     if (existing !== undefined)
-      return { created: false, collection: this.#view(await this.#agree(existing, settings)) };
+      return { created: false, collection: await this.#view(await this.#agree(existing, settings)) };
     const similarity = settings.similarity ?? this.config.similarity;
     const hnsw: HnswParameters = { ...this.#defaultHnsw(), ...settings.hnsw };
-    const map = await this.replication.map.change({
+    const map = await this.changes.change({
       kind: 'putCollection',
       name,
       similarity,
       hnsw,
       ...(settings.dimensions === undefined ? {} : { dimensions: settings.dimensions }),
     });
-    return { created: true, collection: this.#view(must(map, name)) };
+    return { created: true, collection: await this.#view(must(map, name)) };
   }
 
-  getCollection(name: string): Promise<CollectionView> {
+  async getCollection(name: string): Promise<CollectionView> {
     const collection = this.#find(name);
-    return collection === undefined ? Promise.reject(noCollection(name)) : Promise.resolve(this.#view(collection));
+    if (collection === undefined) throw noCollection(name);
+    return this.#view(collection);
   }
 
-  listCollections(): Promise<readonly CollectionView[]> {
-    return Promise.resolve(this.replication.map.current().collections.map((collection) => this.#view(collection)));
+  async listCollections(): Promise<readonly CollectionView[]> {
+    const documents = await this.#documents();
+    return this.replication.map
+      .current()
+      .collections.map((collection) => viewOf(collection, documents.get(collection.id) ?? 0));
   }
 
   /** Drops it from the map, then from every shard. */
   async deleteCollection(name: string): Promise<void> {
     const collection = this.#find(name);
     if (collection === undefined) throw noCollection(name);
-    await this.replication.map.change({ kind: 'dropCollection', name });
+    await this.changes.change({ kind: 'dropCollection', name });
+    const level = this.replication.level('auto');
+    const { shardCount } = this.replication.map.current();
+    const purge = {
+      op: 'COLLECTION_PURGE',
+      collectionId: collection.id,
+      id: '',
+      payload: new Uint8Array(0),
+      level,
+    } as const;
+    // Gone for every client by now; a shard that cannot log it today is purged when its next primary begins.
     await Promise.all(
-      this.replication.localShards().map((shard) => this.replication.purgeCollection(shard, collection.id)),
+      Array.from({ length: shardCount }, (_, shard) => this.router.write({ ...purge, shard }, WRITE_WAIT_MS)),
     );
   }
 
   async putAlias(name: string, collection: string): Promise<{ readonly created: boolean; readonly alias: AliasView }> {
     const before = this.replication.map.current().aliases.find((alias) => alias.name === name);
     if (before?.collection === collection) return { created: false, alias: before };
-    await this.replication.map.change({ kind: 'putAlias', name, collection });
+    await this.changes.change({ kind: 'putAlias', name, collection });
     return { created: before === undefined, alias: { name, collection } };
   }
 
@@ -66,7 +91,7 @@ export class CatalogService implements CatalogPort {
   }
 
   async deleteAlias(name: string): Promise<void> {
-    await this.replication.map.change({ kind: 'dropAlias', name });
+    await this.changes.change({ kind: 'dropAlias', name });
   }
 
   settings(): ClusterSettingsView {
@@ -74,7 +99,7 @@ export class CatalogService implements CatalogPort {
   }
 
   async changeSettings(change: Partial<ClusterSettingsView>): Promise<ClusterSettingsView> {
-    return (await this.replication.map.change({ kind: 'settings', settings: change })).settings;
+    return (await this.changes.change({ kind: 'settings', settings: change })).settings;
   }
 
   /** An existing collection and what a PUT says of it: equal is fine, a dimension not yet known is fixed, else a conflict. */
@@ -102,7 +127,7 @@ export class CatalogService implements CatalogPort {
     }
     if (settings.dimensions === undefined || existing.dimensions !== undefined) return existing;
     return must(
-      await this.replication.map.change({
+      await this.changes.change({
         kind: 'setDimensions',
         collectionId: existing.id,
         dimensions: settings.dimensions,
@@ -115,17 +140,25 @@ export class CatalogService implements CatalogPort {
     return this.replication.map.current().collections.find((collection) => collection.name === name);
   }
 
-  #view(collection: Collection): CollectionView {
-    let documents = 0;
-    for (const shard of this.replication.localShards())
-      documents += this.replication.counters(shard).collections.get(collection.id)?.live ?? 0;
-    return {
-      name: collection.name,
-      dimensions: collection.dimensions ?? null,
-      similarity: collection.similarity,
-      hnsw: collection.hnsw,
-      documents,
-    };
+  async #view(collection: Collection): Promise<CollectionView> {
+    return viewOf(collection, (await this.#documents()).get(collection.id) ?? 0);
+  }
+
+  /** Live documents by collection, of the shards that can be reached. */
+  async #documents(): Promise<ReadonlyMap<number, number>> {
+    const { shardCount, epoch: mapEpoch } = this.replication.map.current();
+    const all = Array.from({ length: shardCount }, (_, shard) => shard);
+    const deadline = new Deadline({ signal: NEVER }, COUNT_MS);
+    try {
+      const options = { deadline, session: new Map<number, never>(), primary: false };
+      const answer = await this.fanOut.ask('summary', all, (gates) => ({ mapEpoch, gates }), options);
+      const documents = new Map<number, number>();
+      for (const { value } of answer.values.values())
+        for (const { id, live } of value.collections) documents.set(id, (documents.get(id) ?? 0) + live);
+      return documents;
+    } finally {
+      deadline.end();
+    }
   }
 
   #defaultHnsw(): HnswParameters {
@@ -141,4 +174,8 @@ function must(map: ClusterMap, name: string): Collection {
 
 function noCollection(name: string): NodeError {
   return new NodeError('COLLECTION_NOT_FOUND', `there is no collection "${name}"`);
+}
+
+function viewOf({ name, dimensions, similarity, hnsw }: Collection, documents: number): CollectionView {
+  return { name, dimensions: dimensions ?? null, similarity, hnsw, documents };
 }

@@ -1,48 +1,57 @@
-import { toHex, utf8 } from '../../kernel/bytes.js';
+import { toHex } from '../../kernel/bytes.js';
 import { NodeError } from '../../kernel/errors.js';
-import type { Hasher } from '../../kernel/hasher.js';
+import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
 import type { ReplicationService } from '../replication/replication.service.js';
-import { liveDocuments, shardDigest } from '../shard/core/rows.js';
+import type { ClusterOperations } from './cluster-operations.js';
 import type { ClusterPort } from './coordinator.js';
 import type { ClusterView, DigestView, StatusView } from './core/requests.js';
+import type { CopyRoute, ShardRoute } from './core/route.js';
+import { isDegraded, topologyOf } from './core/topology.js';
+import { Deadline } from './deadline.js';
+import type { FanOut } from './fan-out.js';
+import type { Member, Members } from './members.js';
 import type { NodeFacts } from './node-facts.js';
+import type { Routes } from './routes.js';
+import { shardError } from './shard-error.js';
 
-/** What operators see and do; true for a cluster of one. */
+/** Another node is asked about its copies for so long. */
+const ASK_MS = 2_000;
+const NEVER = new AbortController().signal;
+
+/** What operators see and do; the same from every node. */
 export class ClusterService implements ClusterPort {
   constructor(
     private readonly config: NodeConfig,
     private readonly replication: ReplicationService,
-    private readonly hasher: Hasher,
+    private readonly routes: Routes,
+    private readonly fanOut: FanOut,
+    private readonly members: Members,
+    private readonly operations: ClusterOperations,
     private readonly facts: NodeFacts,
   ) {}
 
   status(): Promise<StatusView> {
     const map = this.replication.map.current();
-    const { nodeId } = this.config;
-    const shards = Array.from({ length: map.shardCount }, (_, shard) => this.#shardStatus(shard));
-    const degraded = shards.some((shard) => shard.primary === null);
+    const routes = this.routes.shards();
+    const members = this.members.all();
+    const degraded = routes.some(isDegraded);
     return Promise.resolve({
       status: this.facts.draining ? 'DRAINING' : !this.facts.ready ? 'STARTING' : degraded ? 'DEGRADED' : 'RUNNING',
       clusterMode: this.config.clusterMode,
-      activeNodes: 1,
+      activeNodes: members.filter(({ status }) => status === 'ACTIVE' || status === 'LEAVING').length,
       shardCount: map.shardCount,
       replicaCount: map.settings.replicaCount,
-      topology: {
-        [nodeId]: {
-          status: this.facts.draining ? 'LEAVING' : 'ACTIVE',
-          shards: shards.filter((shard) => shard.primary !== null).map(({ shard }) => shard),
-        },
-      },
-      nodeId,
+      topology: topologyOf(members, routes),
+      nodeId: this.config.nodeId,
       clusterId: map.clusterId,
       version: this.facts.version,
       mapEpoch: map.epoch,
-      viewDigest: this.#viewDigest(),
+      viewDigest: this.members.digest(),
       insecure: this.config.grpcTls === undefined && this.config.clusterSecret === undefined,
       uptimeMs: Math.round(this.facts.uptimeMs),
-      documents: shards.reduce((sum, shard) => sum + shard.documents, 0),
-      shards,
+      documents: routes.reduce((sum, { documents }) => sum + documents, 0),
+      shards: routes.map((route) => shardStatus(route)),
     });
   }
 
@@ -51,42 +60,43 @@ export class ClusterService implements ClusterPort {
     return Promise.resolve({
       clusterId: map.clusterId,
       mapEpoch: map.epoch,
-      viewDigest: this.#viewDigest(),
+      viewDigest: this.members.digest(),
       failoverPromiseMs: Math.max(2.5 * this.config.heartbeatIntervalMs, 0.6 * this.config.heartbeatTimeoutMs) + 2_000,
       settings: map.settings,
-      members: [
-        {
-          nodeId: this.config.nodeId,
-          nodeUuid: toHex(this.replication.identity.nodeUuid),
-          incarnation: this.replication.identity.bootCount,
-          status: this.facts.draining ? 'LEAVING' : 'ACTIVE',
-          addresses: this.facts.addresses,
-          lagMs: 0,
-          disk: this.facts.disk,
-          version: this.facts.version,
-        },
-      ],
+      members: this.members.all(),
     });
   }
 
-  digest(shard: number): Promise<DigestView> {
-    this.#checkShard(shard);
-    const replica = this.replication.replica(shard);
-    const fault = this.replication.fault(shard);
-    if (fault !== undefined || replica === undefined) {
-      return Promise.reject(
-        new NodeError(fault === undefined ? 'STARTING' : 'LOG_CORRUPT', fault?.message ?? `shard ${shard} is opening`),
-      );
+  /** Of every copy that can be reached; the primary's first (replication 6.5). */
+  async digest(shard: number): Promise<DigestView> {
+    const route = this.#route(shard);
+    const asked = route.copies.filter(({ status }) => status !== 'UNAVAILABLE');
+    const found = await Promise.all(asked.map((copy) => this.#position(shard, copy)));
+    const replicas = found.filter((position) => position !== undefined);
+    const primary = this.routes.nodeIdOf(route.primary ?? '');
+    const main = replicas.find(({ node }) => node === primary) ?? replicas.at(0);
+    if (main === undefined) {
+      const fault = this.replication.fault(shard);
+      if (fault !== undefined) throw new NodeError('LOG_CORRUPT', fault.message);
+      throw shardError(shard, { reason: asked.some(({ faulted }) => faulted) ? 'FAULTED' : 'UNREACHABLE' });
     }
-    const { offset, chain, counters } = replica.summary();
-    const position = { offset, chain: toHex(chain), live: toHex(shardDigest(counters)) };
-    return Promise.resolve({ shard, ...position, replicas: [{ node: this.config.nodeId, ...position }] });
+    const { offset, chain, live } = main;
+    return { shard, offset, chain, live, replicas };
   }
 
-  // Nothing was ever written on another branch: only a healed partition can supersede a write.
-  conflicts(shard: number): Promise<readonly unknown[]> {
-    this.#checkShard(shard);
-    return Promise.resolve([]);
+  async conflicts(shard: number): Promise<readonly unknown[]> {
+    this.#route(shard);
+    const deadline = new Deadline({ signal: NEVER }, ASK_MS);
+    try {
+      const { mapEpoch } = this.routes;
+      const options = { deadline, session: new Map<number, never>(), primary: true };
+      const answer = await this.fanOut.ask('conflicts', [shard], (gates) => ({ mapEpoch, gates }), options);
+      const found = answer.values.get(shard);
+      if (found === undefined) throw shardError(shard, answer.failed.get(shard));
+      return found.value;
+    } finally {
+      deadline.end();
+    }
   }
 
   reshard(shardCount: number): Promise<{ readonly operation: string }> {
@@ -98,63 +108,78 @@ export class ClusterService implements ClusterPort {
     return Promise.reject(new NodeError('OPERATION_CONFLICT', detail));
   }
 
-  drain(nodeId: string): Promise<{ readonly operation: string }> {
-    this.#checkNode(nodeId);
-    return Promise.reject(
-      new NodeError('OPERATION_CONFLICT', `"${nodeId}" is the only node: there is none to take its shards`),
-    );
+  async drain(nodeId: string): Promise<{ readonly operation: string }> {
+    return this.operations.startDrain(this.#node(nodeId));
   }
 
-  removeNode(nodeId: string): Promise<{ readonly operation: string }> {
-    this.#checkNode(nodeId);
-    return Promise.reject(
-      new NodeError('OPERATION_CONFLICT', `"${nodeId}" is the only node: removing it would lose every document`),
-    );
+  async removeNode(nodeId: string): Promise<{ readonly operation: string }> {
+    return this.operations.remove(this.#node(nodeId));
   }
 
-  movePrimary(shard: number, nodeId: string): Promise<{ readonly operation: string }> {
-    this.#checkShard(shard);
-    this.#checkNode(nodeId);
-    return Promise.reject(new NodeError('OPERATION_CONFLICT', `"${nodeId}" is the primary of shard ${shard} already`));
+  async movePrimary(shard: number, nodeId: string): Promise<{ readonly operation: string }> {
+    const route = this.#route(shard);
+    const node = this.#node(nodeId);
+    if (route.primary === node)
+      throw new NodeError('OPERATION_CONFLICT', `"${nodeId}" is the primary of shard ${shard} already`);
+    if (!route.copies.some((copy) => copy.node === node && copy.inSync))
+      throw new NodeError('OPERATION_CONFLICT', `"${nodeId}" has no copy of shard ${shard} that is in sync`);
+    return this.operations.movePrimary(shard, node);
   }
 
-  operation(id: string): Promise<unknown> {
-    return Promise.reject(new NodeError('OPERATION_NOT_FOUND', `there is no operation "${id}"`));
+  async operation(id: string): Promise<unknown> {
+    const operation = await this.operations.operation(id);
+    if (operation === undefined) throw new NodeError('OPERATION_NOT_FOUND', `there is no operation "${id}"`);
+    return operation;
   }
 
   abortOperation(id: string): Promise<void> {
-    return Promise.reject(new NodeError('OPERATION_NOT_FOUND', `there is no operation "${id}"`));
+    return this.operations.abort(id);
   }
 
-  #shardStatus(shard: number): StatusView['shards'][number] {
-    const node = this.config.nodeId;
-    const replica = this.replication.replica(shard);
-    const serves = replica !== undefined && this.replication.fault(shard) === undefined;
-    const offset = replica?.position.durable ?? 0;
-    return {
-      shard,
-      epoch: replica?.epoch.num ?? 0,
-      primary: serves ? node : null,
-      documents: liveDocuments(this.replication.counters(shard)),
-      offset,
-      replicas: [{ node, role: serves ? 'primary' : 'learner', inSync: serves, offset, lagMs: 0 }],
-    };
+  /** Where one copy stands, or undefined when it cannot say. */
+  async #position(shard: number, { node, nodeId }: CopyRoute): Promise<DigestView['replicas'][number] | undefined> {
+    const ask = { mapEpoch: 0, gates: [{ shard, epoch: 0, primary: false, stale: true }] };
+    try {
+      const [reply] = await this.fanOut.accessOf(node).call('summary', ask, { timeoutMs: ASK_MS });
+      if (reply.refusal !== undefined) return undefined;
+      const { offset, chain, live } = reply.value;
+      return { node: nodeId, offset, chain: toHex(chain), live: toHex(live) };
+    } catch (error) {
+      if (error instanceof PeerError || error instanceof NodeError) return undefined;
+      throw error;
+    }
   }
 
-  /** Equal on every node that sees the same members (replication 8.3). */
-  #viewDigest(): string {
-    const { nodeUuid, bootCount } = this.replication.identity;
-    const view = `${this.config.nodeId} ${toHex(nodeUuid)} ${bootCount} ACTIVE`;
-    return toHex(this.hasher.sha256(utf8(view)).slice(0, 8));
-  }
-
-  #checkShard(shard: number): void {
-    const { shardCount } = this.replication.map.current();
-    if (shard >= shardCount)
+  #route(shard: number): ShardRoute {
+    const route = this.routes.shards().at(shard);
+    if (route === undefined) {
+      const { shardCount } = this.replication.map.current();
       throw new NodeError('SHARD_NOT_FOUND', `there is no shard ${shard}; the cluster has ${shardCount}`);
+    }
+    return route;
   }
 
-  #checkNode(nodeId: string): void {
-    if (nodeId !== this.config.nodeId) throw new NodeError('NODE_NOT_FOUND', `there is no node "${nodeId}"`);
+  #node(nodeId: string): NodeUuid {
+    const member: Member | undefined = this.members.all().find((candidate) => candidate.nodeId === nodeId);
+    if (member === undefined) throw new NodeError('NODE_NOT_FOUND', `there is no node "${nodeId}"`);
+    return member.nodeUuid;
   }
+}
+
+function shardStatus({ shard, epoch, primary, documents, copies }: ShardRoute): StatusView['shards'][number] {
+  const leader = copies.find(({ node, status, faulted }) => node === primary && status !== 'UNAVAILABLE' && !faulted);
+  return {
+    shard,
+    epoch,
+    primary: leader?.nodeId ?? null,
+    documents,
+    offset: leader?.offset ?? Math.max(0, ...copies.map(({ offset }) => offset)),
+    replicas: copies.map(({ nodeId: node, role, inSync, status, offset, lagMs }) => ({
+      node,
+      role,
+      inSync: inSync && status !== 'UNAVAILABLE',
+      offset,
+      lagMs,
+    })),
+  };
 }

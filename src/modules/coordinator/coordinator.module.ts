@@ -1,9 +1,13 @@
 import { Module, type DynamicModule } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import type { Clock } from '../../kernel/clock.js';
+import { NodeError } from '../../kernel/errors.js';
 import type { Hasher } from '../../kernel/hasher.js';
 import { NODE_CONFIG, type NodeConfig } from '../../platform/config/node-config.js';
 import { Readiness } from '../../platform/health/readiness.js';
 import { Metrics } from '../../platform/metrics/metrics.js';
-import { HASHER, NODE_VERSION } from '../../platform/platform.module.js';
+import { LOGGER, type Logger } from '../../platform/logging/logger.js';
+import { CLOCK, HASHER, NODE_VERSION, RANDOM } from '../../platform/platform.module.js';
 import { DiskGuard } from '../../platform/resources/disk-guard.js';
 import { MemoryGuard } from '../../platform/resources/memory-guard.js';
 import type { LogStore } from '../log/log-store.js';
@@ -19,7 +23,25 @@ import { DocumentsService } from './documents.service.js';
 import { EventsService } from './events.service.js';
 import { NodeAdmission } from './node-admission.js';
 import { NodeFacts } from './node-facts.js';
-import { ReadGate } from './read-gate.js';
+import { ClusterKeys } from './cluster-keys.js';
+import { CLUSTER_OPERATIONS } from './cluster-operations.js';
+import { FanOut } from './fan-out.js';
+import { LocalShards } from './local-shards.js';
+import { ForwardedMapChanges, MAP_CHANGES, type MapChanges } from './map-changes.js';
+import { ClusterMembers } from './cluster-members.js';
+import { MEMBERS } from './members.js';
+import { PlannedOperations } from './planned-operations.js';
+import { OperationCalls } from '../replication/operations/operation-calls.js';
+import { ClusterPlace } from '../replication/cluster-place.js';
+import { ClusterRoutes } from './cluster-routes.js';
+import { PlaceQueryLinks } from './adapters/place-query-links.js';
+import { ShardCallClients } from './shard-call-client.js';
+import { ShardCallServer } from './shard-call-server.js';
+import { REPLICA_GATE, ReplicationGate, type ReplicaGate } from './replica-gate.js';
+import { ROUTES, type Routes } from './routes.js';
+import { PEER_SHARDS, type PeerShards } from './shard-access.js';
+import { WinnerFetch } from './winner-fetch.js';
+import { WriteRouter } from './write-router.js';
 import { SearchService } from './search.service.js';
 import { Sessions } from './session.js';
 import { StreamsService } from './streams.service.js';
@@ -50,37 +72,96 @@ export class CoordinatorModule {
           useFactory: (service: ReplicationService, store: LogStore) => new DocumentReader(service, store),
         },
         {
-          provide: ReadGate,
+          provide: ROUTES,
+          inject: [ReplicationService, ClusterPlace, CLOCK, NODE_CONFIG],
+          useFactory: (service: ReplicationService, place: ClusterPlace, clock: Clock, config: NodeConfig) =>
+            new ClusterRoutes(service, place, clock, config.nodeId),
+        },
+        {
+          provide: REPLICA_GATE,
           inject: [ReplicationService, LOG_STORE],
-          useFactory: (service: ReplicationService, store: LogStore) => new ReadGate(service, store),
+          useFactory: (service: ReplicationService, store: LogStore) => new ReplicationGate(service, store),
+        },
+        {
+          provide: PEER_SHARDS,
+          inject: [ClusterPlace, ReplicationService],
+          useFactory: (place: ClusterPlace, service: ReplicationService) =>
+            new ShardCallClients(new PlaceQueryLinks(place), () => service.identity.bootCount),
+        },
+        {
+          provide: ShardCallServer,
+          inject: [LocalShards, LOGGER],
+          useFactory: (local: LocalShards, logger: Logger) => {
+            const log = logger.child({ module: 'shard-calls' });
+            return new ShardCallServer(local, {
+              refused: (from, problem) => log.warn({ from, problem }, 'a call of another node was refused'),
+              failed: (kind, error) => log.error({ kind, err: error }, 'a call of another node failed unexpectedly'),
+            });
+          },
+        },
+        {
+          provide: LocalShards,
+          inject: [REPLICA_GATE, ReplicationService, ShardService, LOG_STORE, DocumentReader, DiskGuard, MemoryGuard],
+          useFactory: (
+            gates: ReplicaGate,
+            service: ReplicationService,
+            shards: ShardService,
+            store: LogStore,
+            reader: DocumentReader,
+            disk: DiskGuard,
+            memory: MemoryGuard,
+          ) => new LocalShards(gates, service, shards, store, reader, new NodeAdmission(disk, memory)),
+        },
+        {
+          provide: FanOut,
+          inject: [ROUTES, LocalShards, PEER_SHARDS],
+          useFactory: (routes: Routes, local: LocalShards, peers: PeerShards) =>
+            new FanOut(routes, local, peers, Math.random),
+        },
+        {
+          provide: MAP_CHANGES,
+          inject: [ROUTES, ReplicationService, REPLICA_GATE, PEER_SHARDS],
+          useFactory: (routes: Routes, service: ReplicationService, gates: ReplicaGate, peers: PeerShards) =>
+            new ForwardedMapChanges(routes, service.map, gates, peers),
+        },
+        {
+          provide: WriteRouter,
+          inject: [ROUTES, LocalShards, PEER_SHARDS, RANDOM],
+          useFactory: (...parts: ConstructorParameters<typeof WriteRouter>) => new WriteRouter(...parts),
         },
         {
           provide: Writer,
-          inject: [ReplicationService, DocumentReader, HASHER, DiskGuard, MemoryGuard, AttributeKeys, Metrics],
+          inject: [ReplicationService, WriteRouter, FanOut, MAP_CHANGES, HASHER, AttributeKeys, ROUTES, Metrics],
           useFactory: (
             service: ReplicationService,
-            reader: DocumentReader,
+            router: WriteRouter,
+            fanOut: FanOut,
+            changes: MapChanges,
             hasher: Hasher,
-            disk: DiskGuard,
-            memory: MemoryGuard,
             keys: AttributeKeys,
+            routes: Routes,
             metrics: Metrics,
-          ) => new Writer(service, reader, hasher, new NodeAdmission(disk, memory), keys, metrics),
+          ) => new Writer(service, router, fanOut, changes, hasher, new ClusterKeys(keys, routes, fanOut), metrics),
         },
         {
           provide: DOCUMENTS,
-          inject: [NODE_CONFIG, ReplicationService, ShardService, DocumentReader, Writer, ReadGate, Sessions, EVENTS],
+          inject: [NODE_CONFIG, ReplicationService, FanOut, Writer, Sessions, EVENTS],
           useFactory: (...parts: ConstructorParameters<typeof DocumentsService>) => new DocumentsService(...parts),
         },
         {
+          provide: WinnerFetch,
+          inject: [ROUTES, FanOut, LocalShards, ReplicationService],
+          useFactory: (...parts: ConstructorParameters<typeof WinnerFetch>) => new WinnerFetch(...parts),
+        },
+        {
           provide: SEARCH,
-          inject: [NODE_CONFIG, ReplicationService, ShardService, LOG_STORE, ReadGate, Sessions, EVENTS, Metrics],
+          inject: [NODE_CONFIG, ReplicationService, ROUTES, FanOut, WinnerFetch, Sessions, EVENTS, Metrics],
           useFactory: (...parts: ConstructorParameters<typeof SearchService>) => new SearchService(...parts),
         },
         {
           provide: CATALOG,
-          inject: [NODE_CONFIG, ReplicationService],
-          useFactory: (config: NodeConfig, service: ReplicationService) => new CatalogService(config, service),
+          inject: [NODE_CONFIG, ReplicationService, FanOut, WriteRouter, MAP_CHANGES],
+          useFactory: (...parts: ConstructorParameters<typeof CatalogService>) => new CatalogService(...parts),
         },
         {
           provide: NodeFacts,
@@ -89,18 +170,60 @@ export class CoordinatorModule {
             new NodeFacts(version, readiness, disk),
         },
         {
+          provide: MEMBERS,
+          inject: [ClusterPlace, ReplicationService, NodeFacts],
+          useFactory: (...parts: ConstructorParameters<typeof ClusterMembers>) => new ClusterMembers(...parts),
+        },
+        {
+          provide: CLUSTER_OPERATIONS,
+          inject: [ClusterPlace, ReplicationService, MAP_CHANGES, ROUTES, CLOCK, HASHER],
+          useFactory: (
+            place: ClusterPlace,
+            service: ReplicationService,
+            changes: MapChanges,
+            routes: Routes,
+            clock: Clock,
+            hasher: Hasher,
+          ) => {
+            const calls = new OperationCalls({
+              clock,
+              hasher,
+              newId: () => randomUUID(),
+              map: () => service.map.current(),
+              facts: (map) => {
+                if (place.taken === undefined)
+                  throw new NodeError('STARTING', 'the node has not joined its cluster yet');
+                return place.taken.operator.facts(map);
+              },
+              change: (operation) => changes.change(operation),
+            });
+            return new PlannedOperations(calls, routes);
+          },
+        },
+        {
           provide: CLUSTER,
-          inject: [NODE_CONFIG, ReplicationService, HASHER, NodeFacts],
+          inject: [NODE_CONFIG, ReplicationService, ROUTES, FanOut, MEMBERS, CLUSTER_OPERATIONS, NodeFacts],
           useFactory: (...parts: ConstructorParameters<typeof ClusterService>) => new ClusterService(...parts),
         },
         {
           provide: STREAMS,
-          inject: [ReplicationService, LOG_STORE, DocumentReader],
+          inject: [ReplicationService, ROUTES, FanOut],
           useFactory: (...parts: ConstructorParameters<typeof StreamsService>) => new StreamsService(...parts),
         },
         { provide: EVENTS, useFactory: () => new EventsService() },
       ],
-      exports: [DOCUMENTS, SEARCH, CATALOG, CLUSTER, STREAMS, EVENTS, NodeFacts, AttributeKeys],
+      exports: [
+        DOCUMENTS,
+        SEARCH,
+        CATALOG,
+        CLUSTER,
+        STREAMS,
+        EVENTS,
+        NodeFacts,
+        AttributeKeys,
+        PEER_SHARDS,
+        ShardCallServer,
+      ],
     };
   }
 }

@@ -8,10 +8,15 @@ export class Deadline {
   readonly #timer: NodeJS.Timeout;
   readonly #caller: AbortSignal;
   readonly #follow = (): void => this.#signal.abort();
+  readonly #endsMs: number;
+  readonly #parent: Deadline | undefined;
   #expired = false;
 
-  constructor(call: CallContext, defaultMs: number) {
+  /** @param parent whose end is its end too */
+  constructor(call: CallContext, defaultMs: number, parent?: Deadline) {
+    this.#parent = parent;
     const ms = Math.min(defaultMs, call.timeoutMs ?? defaultMs);
+    this.#endsMs = performance.now() + ms;
     this.#timer = setTimeout(() => {
       this.#expired = true;
       this.#signal.abort();
@@ -26,9 +31,19 @@ export class Deadline {
     return this.#signal;
   }
 
+  /** Milliseconds left, at least 1. */
+  get remainingMs(): number {
+    return Math.max(1, Math.ceil(this.#endsMs - performance.now()));
+  }
+
   /** Whether time ran out, as opposed to the client leaving. */
   get expired(): boolean {
-    return this.#expired;
+    return this.#expired || this.#parent?.expired === true;
+  }
+
+  /** An earlier end for one step of the work, so that time is left for the next; `end` it as well. */
+  within(ms: number): Deadline {
+    return new Deadline({ signal: this.signal }, Math.max(1, Math.min(ms, this.remainingMs)), this);
   }
 
   /** `work`, or `late` once time is up or the client is gone. */

@@ -4,11 +4,9 @@ import type { ReplicationService } from '../replication/replication.service.js';
 import { findCollection } from '../ring/core/map-operations.js';
 import type { Collection } from '../ring/core/map.js';
 import type { Filter } from '../shard/core/filter.js';
-import type { ScrollPage } from '../shard/core/index-host.js';
-import { ShardUnavailableError } from '../shard/shard-ports.js';
-import type { ShardService } from '../shard/shard.service.js';
 import { BulkRun } from './bulk-run.js';
 import type { DeleteManyAnswer, DocumentsPort, EventsPort, GetManyAnswer } from './coordinator.js';
+import type { Positions } from './core/positions.js';
 import { decodeScrollCursor, encodeScrollCursor } from './core/scroll-cursor.js';
 import type {
   BulkAnswer,
@@ -23,17 +21,16 @@ import type {
   ReadOptions,
   ScrollAnswer,
   ScrollRequest,
-  ShardFailureReason,
-  ShardsReport,
   WriteAnswer,
   WriteCondition,
   WriteOptions,
 } from './core/requests.js';
 import { Deadline } from './deadline.js';
-import { failureReason } from './failure-reason.js';
-import type { DocumentReader, StoredDocument } from './document-reader.js';
-import type { ReadGate } from './read-gate.js';
-import type { Sessions } from './session.js';
+import type { DocumentPage, GatedCall, GatedValue, ShardAsk, ShardGate, StoredSegments } from './core/shard-calls.js';
+import { viewOf } from './document-view.js';
+import { shardsReport, type FanOut, type FanOutAnswer, type ShardFailed } from './fan-out.js';
+import { notCaughtUp, type Sessions } from './session.js';
+import { shardError } from './shard-error.js';
 import type { Writer, WriteCall, Written } from './writer.js';
 import { versionText } from '../../kernel/version.js';
 
@@ -41,16 +38,21 @@ import { versionText } from '../../kernel/version.js';
 const DELETE_PAGE = 500;
 /** Documents that change while a delete by filter runs are looked at again, at most this often. */
 const DELETE_PASSES = 3;
+const NO_FIELDS: FieldSelection = { title: false, content: false, metadata: false, vector: false };
+
+/** A document to delete; with `version`, only while it still has it. */
+interface Target {
+  readonly id: string;
+  readonly version?: string;
+}
 
 /** Documents by id, by page and in bulk; each call routed to the shards it needs. */
 export class DocumentsService implements DocumentsPort {
   constructor(
     private readonly config: NodeConfig,
     private readonly replication: ReplicationService,
-    private readonly shards: ShardService,
-    private readonly reader: DocumentReader,
+    private readonly fanOut: FanOut,
     private readonly writer: Writer,
-    private readonly gate: ReadGate,
     private readonly sessions: Sessions,
     private readonly events: EventsPort,
   ) {}
@@ -64,7 +66,7 @@ export class DocumentsService implements DocumentsPort {
     const session = this.sessions.read(call.session);
     return this.#written(
       document.id,
-      await this.writer.upsert(document.id, document.fields, toCall(options, condition)),
+      await this.writer.upsert(document.id, document.fields, toCall(options, condition, call)),
       session,
     );
   }
@@ -77,7 +79,7 @@ export class DocumentsService implements DocumentsPort {
     call: CallContext,
   ): Promise<WriteAnswer> {
     const session = this.sessions.read(call.session);
-    return this.#written(id, await this.writer.patch(id, patch, toCall(options, condition)), session);
+    return this.#written(id, await this.writer.patch(id, patch, toCall(options, condition, call)), session);
   }
 
   async delete(
@@ -87,7 +89,7 @@ export class DocumentsService implements DocumentsPort {
     call: CallContext,
   ): Promise<DeleteAnswer> {
     const session = this.sessions.read(call.session);
-    const answer = this.#written(id, await this.writer.delete(id, toCall(options, condition)), session);
+    const answer = this.#written(id, await this.writer.delete(id, toCall(options, condition, call)), session);
     return { id, deleted: true, version: answer.version, session: answer.session };
   }
 
@@ -102,10 +104,18 @@ export class DocumentsService implements DocumentsPort {
     return { ...answer, session: this.sessions.fold(session, run.positions) };
   }
 
-  async deleteMany(ids: readonly string[], options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer> {
+  deleteMany(ids: readonly string[], options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer> {
+    return this.#deleteAll(
+      ids.map((id) => ({ id })),
+      options,
+      call,
+    );
+  }
+
+  async #deleteAll(targets: readonly Target[], options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer> {
     const session = this.sessions.read(call.session);
     const run = new BulkRun(this.writer, options, call.signal, () => undefined);
-    const answer = await run.run(deletions(ids));
+    const answer = await run.run(deletions(targets));
     return {
       deleted: answer.success,
       failed: answer.failed,
@@ -126,22 +136,23 @@ export class DocumentsService implements DocumentsPort {
       for (let shard = 0; shard < this.replication.map.current().shardCount; shard++) {
         let after: string | undefined;
         for (let more = true; more && !call.signal.aborted;) {
-          const page = await this.#page(shard, collection.id, filter, after, DELETE_PAGE);
-          if (typeof page === 'string')
+          const page = await this.#deletable(shard, collection.id, filter, after, call);
+          if ('reason' in page)
             throw new NodeError(
               'SHARD_UNAVAILABLE',
               `shard ${shard} cannot be searched now; deleted so far: ${deleted}`,
             );
-          const current = page.ids.filter(
-            (id, i) => this.replication.row(shard, collection.id, id)?.offset === page.offsets[i],
-          );
-          changed += page.ids.length - current.length;
-          const answer = await this.deleteMany(current, options, session === undefined ? call : { ...call, session });
+          // Each is deleted as it was seen; a key would stand for another page the next time.
+          const { idempotencyKey: _, ...once } = options;
+          const found = page.documents.map(({ id, version }) => ({ id, version }));
+          const answer = await this.#deleteAll(found, once, session === undefined ? call : { ...call, session });
+          const others = answer.errors.filter(({ code }) => code !== 'VERSION_CONFLICT');
+          changed += answer.errors.length - others.length;
           deleted += answer.deleted;
-          failed += answer.failed;
-          errors.push(...answer.errors.slice(0, 1_000 - errors.length));
+          failed += answer.failed - (answer.errors.length - others.length);
+          errors.push(...others.slice(0, 1_000 - errors.length));
           session = answer.session;
-          after = page.ids.at(-1);
+          after = page.last;
           more = page.more;
         }
       }
@@ -159,16 +170,24 @@ export class DocumentsService implements DocumentsPort {
     const collection = this.#collection(options.collection);
     const shard = this.replication.map.ring().shardOf(id);
     const session = this.sessions.read(call.session);
-    const document = await this.#timed(call, async (deadline) => {
-      await this.gate.wait(session, [shard], deadline.signal);
-      return deadline.before(this.reader.read(shard, collection.id, id));
-    });
+    const fields = { title: true, content: true, metadata: true, vector: withVector };
+    const { epoch: mapEpoch } = this.replication.map.current();
+    const answer = await this.#timed(call, (deadline) =>
+      this.#ask(
+        'read',
+        [shard],
+        (gates) => ({ mapEpoch, gates, collectionId: collection.id, ids: [[id]], fields }),
+        session,
+        options.consistency === 'primary',
+        deadline,
+      ),
+    );
+    const found = answer.values.get(shard);
+    if (found === undefined) throw shardError(shard, answer.failed.get(shard));
+    const [document] = found.value;
     if (document === undefined)
       throw new NodeError('DOCUMENT_NOT_FOUND', `there is no document "${id}" in the collection "${collection.name}"`);
-    return {
-      ...view(document, { title: true, content: true, metadata: true, vector: withVector }),
-      session: this.sessions.fold(session, new Map()),
-    };
+    return { ...viewOf(document), session: this.sessions.fold(session, new Map()) };
   }
 
   async getMany(
@@ -181,17 +200,43 @@ export class DocumentsService implements DocumentsPort {
     const ring = this.replication.map.ring();
     const session = this.sessions.read(call.session);
     const fields = { title: true, content: true, metadata: true, vector: withVector };
-    return this.#timed(call, async (deadline) => {
-      await this.gate.wait(session, [...new Set(ids.map((id) => ring.shardOf(id)))], deadline.signal);
-      const found = await deadline.before(
-        Promise.all(ids.map((id) => this.reader.read(ring.shardOf(id), collection.id, id))),
-      );
-      return {
-        documents: found.flatMap((document) => (document === undefined ? [] : [view(document, fields)])),
-        missing: ids.filter((_, i) => found[i] === undefined),
-        session: this.sessions.fold(session, new Map()),
-      };
-    });
+    const { epoch: mapEpoch } = this.replication.map.current();
+    const byShard = new Map<number, string[]>();
+    for (const id of ids) {
+      const shard = ring.shardOf(id);
+      const group = byShard.get(shard);
+      if (group === undefined) byShard.set(shard, [id]);
+      else group.push(id);
+    }
+    const answer = await this.#timed(call, (deadline) =>
+      this.#ask(
+        'read',
+        [...byShard.keys()],
+        (gates) => ({
+          mapEpoch,
+          gates,
+          collectionId: collection.id,
+          ids: gates.map(({ shard }) => byShard.get(shard) ?? []),
+          fields,
+        }),
+        session,
+        options.consistency === 'primary',
+        deadline,
+      ),
+    );
+    // What a shard that cannot answer holds is not missing: nothing can be said of it.
+    for (const [shard, failed] of answer.failed) throw shardError(shard, failed);
+    const found = new Map<string, StoredSegments>();
+    for (const { value } of answer.values.values())
+      for (const document of value) if (document !== undefined) found.set(document.id, document);
+    return {
+      documents: ids.flatMap((id) => {
+        const document = found.get(id);
+        return document === undefined ? [] : [viewOf(document)];
+      }),
+      missing: ids.filter((id) => !found.has(id)),
+      session: this.sessions.fold(session, new Map()),
+    };
   }
 
   scroll(request: ScrollRequest, call: CallContext): Promise<ScrollAnswer> {
@@ -202,66 +247,96 @@ export class DocumentsService implements DocumentsPort {
     if (start === undefined)
       throw new NodeError('INVALID_REQUEST', '`cursor` is not one of this service; start without one');
     return this.#timed(call, async (deadline) => {
-      await this.gate.wait(
-        session,
-        Array.from({ length: shardCount }, (_, shard) => shard),
-        deadline.signal,
-      );
       const documents: DocumentView[] = [];
-      const failed = new Map<number, ShardFailureReason>();
+      const failed = new Map<number, ShardFailed>();
+      const stale = new Map<number, { readonly node: string; readonly lagMs: number }>();
       let { shard, after } = start;
       while (shard < shardCount && documents.length < request.limit) {
-        const page = await deadline.before(
-          this.#page(shard, collection.id, request.filter, after, request.limit - documents.length),
+        const answer = await this.#page(
+          shard,
+          { collectionId: collection.id, filter: request.filter, after, limit: request.limit - documents.length },
+          request.fields,
+          session,
+          request.consistency === 'primary',
+          deadline,
         );
-        if (typeof page === 'string') failed.set(shard, page);
-        else {
-          for (const document of await this.#documents(shard, page.ids, page.offsets))
-            documents.push(view(document, request.fields));
-          if (page.more) {
-            after = page.ids.at(-1);
-            continue;
-          }
+        const page = answer.values.get(shard)?.value;
+        for (const [number, why] of answer.failed) failed.set(number, why);
+        for (const [number, how] of answer.stale) stale.set(number, how);
+        for (const document of page?.documents ?? []) documents.push(viewOf(document));
+        if (page?.more === true) {
+          after = page.last;
+          continue;
         }
         shard++;
         after = undefined;
       }
+      if (deadline.expired && documents.length === 0 && failed.size > 0)
+        throw shardError([...failed.keys()][0], { reason: 'TIMEOUT' });
       const cursor = shard >= shardCount ? null : encodeScrollCursor({ shard, after });
-      return { documents, cursor, shards: report(shardCount, failed), session: this.sessions.fold(session, new Map()) };
+      const shards = shardsReport(shardCount, { stale, failed });
+      return { documents, cursor, shards, session: this.sessions.fold(session, new Map()) };
     });
   }
 
   count(filter: Filter | undefined, options: ReadOptions, call: CallContext): Promise<CountAnswer> {
     const collection = this.#collection(options.collection);
     const session = this.sessions.read(call.session);
-    const { shardCount } = this.replication.map.current();
+    const { shardCount, epoch: mapEpoch } = this.replication.map.current();
     const all = Array.from({ length: shardCount }, (_, shard) => shard);
     return this.#timed(call, async (deadline) => {
-      await this.gate.wait(session, all, deadline.signal);
-      const failed = new Map<number, ShardFailureReason>();
+      const answer = await this.#ask(
+        'count',
+        all,
+        (gates) => ({ mapEpoch, gates, collectionId: collection.id, filter }),
+        session,
+        options.consistency === 'primary',
+        deadline,
+      );
       let count = 0;
-      for (const answer of await deadline.before(this.shards.count(all, collection.id, filter))) {
-        if (answer.failed === undefined) count += answer.count;
-        else failed.set(answer.shard, failureReason(this.replication, answer.shard, answer.failed));
-      }
-      return { count, shards: report(shardCount, failed) };
+      for (const { value } of answer.values.values()) count += value;
+      return { count, shards: shardsReport(shardCount, answer) };
     });
   }
 
-  /** A page of matching ids, or why the shard cannot say. */
-  async #page(
+  /** Asks the shards; a session that no reachable copy has met is an error. */
+  async #ask<C extends GatedCall>(
+    kind: C,
+    shards: readonly number[],
+    make: (gates: readonly ShardGate[]) => ShardAsk<C>,
+    session: Positions,
+    primary: boolean,
+    deadline: Deadline,
+  ): Promise<FanOutAnswer<GatedValue<C>>> {
+    const answer = await this.fanOut.ask(kind, shards, make, { deadline, session, primary });
+    if (answer.notCaughtUp.length > 0) throw notCaughtUp(answer.notCaughtUp);
+    return answer;
+  }
+
+  #page(
+    shard: number,
+    page: Pick<ShardAsk<'page'>, 'collectionId' | 'filter' | 'after' | 'limit'>,
+    fields: FieldSelection,
+    session: Positions,
+    primary: boolean,
+    deadline: Deadline,
+  ): Promise<FanOutAnswer<DocumentPage>> {
+    const { epoch: mapEpoch } = this.replication.map.current();
+    return this.#ask('page', [shard], (gates) => ({ mapEpoch, gates, ...page, fields }), session, primary, deadline);
+  }
+
+  /** Matching documents as their primary has them, or why it cannot say. */
+  async #deletable(
     shard: number,
     collectionId: number,
-    filter: Filter | undefined,
+    filter: Filter,
     after: string | undefined,
-    limit: number,
-  ): Promise<ScrollPage | ShardFailureReason> {
-    try {
-      return await this.shards.scroll(shard, collectionId, filter, after, limit);
-    } catch (error) {
-      if (error instanceof ShardUnavailableError) return failureReason(this.replication, shard, error.reason);
-      throw error;
-    }
+    call: CallContext,
+  ): Promise<DocumentPage | ShardFailed> {
+    const answer = await this.#timed(call, (deadline) =>
+      this.#page(shard, { collectionId, filter, after, limit: DELETE_PAGE }, NO_FIELDS, new Map(), true, deadline),
+    );
+    return answer.values.get(shard)?.value ?? answer.failed.get(shard) ?? { reason: 'UNREACHABLE' };
   }
 
   #collection(name: string): Collection {
@@ -272,16 +347,6 @@ export class DocumentsService implements DocumentsPort {
         `there is no collection "${name}"; create it with PUT /api/v1/collections/${name}`,
       );
     return collection;
-  }
-
-  /** The documents behind (id, offset), in order; one that changed since is left to its newer entry. */
-  async #documents(shard: number, ids: readonly string[], offsets: readonly number[]): Promise<StoredDocument[]> {
-    const found: StoredDocument[] = [];
-    for (let i = 0; i < ids.length; i++) {
-      const entry = await this.reader.stored(shard, ids[i], offsets[i]);
-      if (entry !== undefined) found.push(entry);
-    }
-    return found;
   }
 
   async #timed<T>(call: CallContext, work: (deadline: Deadline) => Promise<T>): Promise<T> {
@@ -311,27 +376,12 @@ export class DocumentsService implements DocumentsPort {
   }
 }
 
-function toCall(options: WriteOptions, condition: WriteCondition | undefined): WriteCall {
-  return { collection: options.collection, consistency: options.consistency, key: options.idempotencyKey, condition };
+function toCall(options: WriteOptions, condition: WriteCondition | undefined, call: CallContext): WriteCall {
+  const { collection, consistency, idempotencyKey: key } = options;
+  return { collection, consistency, key, condition, timeoutMs: call.timeoutMs };
 }
 
-async function* deletions(ids: readonly string[]): AsyncGenerator<BulkItem> {
-  for (const id of ids) yield await Promise.resolve({ kind: 'delete', id, bytes: 0 });
-}
-
-function view(document: StoredDocument, fields: FieldSelection): DocumentView {
-  const { title, content, metadata, vector } = document.fields;
-  return {
-    id: document.id,
-    ...(fields.title && title !== undefined ? { title } : {}),
-    ...(fields.content && content !== undefined ? { content } : {}),
-    ...(fields.metadata && metadata !== undefined ? { metadata } : {}),
-    ...(fields.vector && vector !== undefined ? { vector } : {}),
-    version: document.version,
-  };
-}
-
-function report(total: number, failures: ReadonlyMap<number, ShardFailureReason>): ShardsReport {
-  const failed = [...failures].map(([shard, reason]) => ({ shard, reason }));
-  return { total, ok: total - failed.length, stale: [], failed };
+async function* deletions(targets: readonly Target[]): AsyncGenerator<BulkItem> {
+  for (const { id, version } of targets)
+    yield await Promise.resolve({ kind: 'delete', id, bytes: 0, ...(version === undefined ? {} : { version }) });
 }

@@ -1,12 +1,11 @@
 import { NodeError } from '../../kernel/errors.js';
 import { LIMITS } from '../../kernel/limits.js';
-import { LogDamagedError, OffsetCompactedError } from '../log/log-store.js';
+import type { NodeUuid } from '../../kernel/peer.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import { findCollection } from '../ring/core/map-operations.js';
 import type { Collection } from '../ring/core/map.js';
 import type { KeywordCandidates, KeywordStatistics, ShardSearch, ShardSearchAnswer } from '../shard/core/search.js';
 import { tokenize } from '../shard/core/tokenizer.js';
-import type { ShardService } from '../shard/shard.service.js';
 import { explainHit, explainQuery, type QueryTimes } from './core/explain.js';
 import { fuse, single, type Fused } from './core/fusion.js';
 import {
@@ -18,28 +17,35 @@ import {
   type ShardColumns,
 } from './core/merge.js';
 import { planQuery, type Plan } from './core/plan.js';
-import type { CallContext, SearchAnswer, SearchHit, SearchRequest, ShardFailureReason } from './core/requests.js';
+import type { Positions } from './core/positions.js';
+import type { CallContext, SearchAnswer, SearchHit, SearchRequest } from './core/requests.js';
+import type { GatedCall, GatedValue, ShardAsk, ShardGate, StoredSegments } from './core/shard-calls.js';
 import type { TermMemory } from './core/term-memory.js';
-import type { Deadline } from './deadline.js';
-import { failureReason } from './failure-reason.js';
-import type { ReadGate } from './read-gate.js';
-import type { Sessions } from './session.js';
+import { Deadline } from './deadline.js';
+import { shardsReport, type FanOut, type ShardFailed } from './fan-out.js';
+import type { Routes } from './routes.js';
+import { notCaughtUp, type Sessions } from './session.js';
 import { checkVector } from './vector-check.js';
-import type { WinnerReader, WinnerRef } from './winner-reader.js';
+import type { Winner, WinnerFetch } from './winner-fetch.js';
 
 /** What a query asks of the node. */
 export interface QueryPorts {
   readonly replication: ReplicationService;
-  readonly shards: ShardService;
-  readonly gate: ReadGate;
+  readonly routes: Routes;
+  readonly fanOut: FanOut;
+  readonly winners: WinnerFetch;
   readonly sessions: Sessions;
-  readonly winners: WinnerReader;
   readonly terms: TermMemory;
 }
 
+/** Of its time a query keeps so much, and this share of it at most, for asking shards a second time. */
+const SECOND_ROUND_MS = 500;
+const SECOND_ROUND_SHARE = 0.25;
+/** Winners are fetched until so long after the deadline: a shard that was waited for in vain must not cost the others. */
+const FETCH_GRACE_MS = 150;
+
 type KeywordSource = ShardColumns<KeywordCandidates>;
 
-const LATE = Symbol('late');
 const NO_LEG: MergedLeg<never> = { sources: [], ids: [], scores: [], from: [], rows: [] };
 
 /**
@@ -52,7 +58,12 @@ export class Query {
   readonly #deadline: Deadline;
   readonly #ports: QueryPorts;
   readonly #startedMs = performance.now();
-  readonly #failed = new Map<number, ShardFailureReason>();
+  readonly #failed = new Map<number, ShardFailed>();
+  readonly #stale = new Map<number, { readonly node: string; readonly lagMs: number }>();
+  /** By shard: live documents of the collection in the copy that answered, and the node that did. */
+  readonly #documents = new Map<number, number>();
+  readonly #answeredBy = new Map<number, NodeUuid>();
+  readonly #session: Positions;
   readonly #collection: Collection;
   readonly #terms: readonly string[];
   readonly #plan: Plan;
@@ -74,6 +85,7 @@ export class Query {
     if (request.vector !== undefined) checkVector(request.vector, collection);
     this.#collection = collection;
     this.#mapEpoch = map.epoch;
+    this.#session = ports.sessions.read(call.session);
     this.#shardNumbers = Array.from({ length: map.shardCount }, (_, shard) => shard);
     this.#terms = request.text === undefined ? [] : [...new Set(tokenize(request.text))].sort();
     this.#plan = planQuery({
@@ -95,19 +107,18 @@ export class Query {
   }
 
   async run(): Promise<SearchAnswer> {
-    const { gate, sessions } = this.#ports;
-    const session = sessions.read(this.#call.session);
-    if (this.#request.consistency !== 'any' || session.size > 0)
-      await gate.wait(session, this.#shardNumbers, this.#deadline.signal);
     const plannedMs = performance.now();
     const statistics = await this.#rankedBy();
-    const answers = await this.#ask(this.#shardNumbers, true, statistics);
+    // A shard whose sums are not known cannot be ranked with the others.
+    const shards =
+      this.#failed.size === 0 ? this.#shardNumbers : this.#shardNumbers.filter((shard) => !this.#failed.has(shard));
+    const answers = await this.#ask(shards, true, statistics);
     const vector = this.#mergeVector(answers);
     const keyword = await this.#mergeKeyword(answers, statistics);
     const answeredMs = performance.now();
     const fused = this.#fuse(vector, keyword);
     const fusedMs = performance.now();
-    const results = this.#fetch(fused, vector, keyword);
+    const results = await this.#fetch(fused, vector, keyword);
     return this.#answer(results, {
       startedMs: this.#startedMs,
       plannedMs,
@@ -118,47 +129,81 @@ export class Query {
   }
 
   /** Sums for the shards to rank by: the exact ones first when they are asked for, or else what earlier answers brought. */
-  async #rankedBy(): Promise<KeywordStatistics | undefined> {
+  #rankedBy(): KeywordStatistics | undefined | Promise<KeywordStatistics> {
     if (this.#terms.length === 0) return undefined;
-    const { shards, terms } = this.#ports;
-    if (!this.#request.exact) return terms.recall(this.#collection.id, this.#terms);
-    const all = await this.#deadline.before(
-      shards.keywordStatistics(this.#shardNumbers, this.#collection.id, this.#terms),
-    );
-    this.#rounds++;
-    const answered = all.flatMap(({ failed, statistics }) => (failed === undefined ? [statistics] : []));
-    return sumStatistics(answered, this.#terms.length);
+    return this.#request.exact ? this.#exactStatistics() : this.#ports.terms.recall(this.#collection.id, this.#terms);
   }
 
-  /** One message to the shards; what is late or broken is counted as failed. */
+  async #exactStatistics(): Promise<KeywordStatistics> {
+    const { id: collectionId } = this.#collection;
+    const [mapEpoch, terms] = [this.#mapEpoch, this.#terms];
+    const all = await this.#fanned(
+      'statistics',
+      this.#shardNumbers,
+      (gates) => ({ mapEpoch, gates, collectionId, terms }),
+      this.#deadline.remainingMs / 2,
+    );
+    return sumStatistics(all, terms.length);
+  }
+
+  /** One message a node to the shards; what is late or broken is counted as failed. */
   async #ask(
     shards: readonly number[],
-    withVector: boolean,
+    isFirst: boolean,
     statistics: KeywordStatistics | undefined,
   ): Promise<readonly ShardSearchAnswer[]> {
-    const answered = await this.#deadline.race<readonly ShardSearchAnswer[], typeof LATE>(
-      this.#ports.shards.search(this.#searchOf(shards, withVector, statistics), this.#deadline.signal),
-      () => LATE,
+    const search = this.#searchOf(isFirst, statistics);
+    // What may be asked again is not waited for until the end.
+    const mayAskAgain = isFirst && search.keyword !== undefined && !search.exact && this.#shardNumbers.length > 1;
+    const answers = await this.#fanned(
+      'search',
+      shards,
+      (gates) => ({ mapEpoch: this.#mapEpoch, gates, search }),
+      mayAskAgain ? this.#firstRoundMs() : undefined,
     );
-    this.#rounds++;
-    if (answered === LATE) {
-      if (!this.#deadline.expired) throw new NodeError('QUERY_TIMEOUT', 'the client went away');
-      for (const shard of shards) this.#failed.set(shard, 'TIMEOUT');
-      return [];
-    }
-    for (const { shard, failed } of answered)
-      if (failed !== undefined) this.#failed.set(shard, failureReason(this.#ports.replication, shard, failed));
-    return this.#failed.size === 0 ? answered : answered.filter(({ failed }) => failed === undefined);
+    for (const { shard, documents } of answers) this.#documents.set(shard, documents);
+    return answers;
   }
 
-  #searchOf(shards: readonly number[], withVector: boolean, statistics: KeywordStatistics | undefined): ShardSearch {
+  #firstRoundMs(): number {
+    const { remainingMs } = this.#deadline;
+    return remainingMs - Math.min(SECOND_ROUND_MS, SECOND_ROUND_SHARE * remainingMs);
+  }
+
+  /** Asks the shards wherever they are, and keeps who answered, who was behind and who failed. */
+  async #fanned<C extends GatedCall>(
+    kind: C,
+    shards: readonly number[],
+    make: (gates: readonly ShardGate[]) => ShardAsk<C>,
+    untilMs: number | undefined,
+  ): Promise<readonly GatedValue<C>[]> {
+    this.#rounds++;
+    const earlier = untilMs === undefined ? undefined : this.#deadline.within(untilMs);
+    const deadline = earlier ?? this.#deadline;
+    const options = { deadline, session: this.#session, primary: this.#request.consistency === 'primary' };
+    try {
+      const answer = await this.#ports.fanOut.ask(kind, shards, make, options);
+      if (answer.notCaughtUp.length > 0) throw notCaughtUp(answer.notCaughtUp);
+      for (const [shard, failed] of answer.failed) this.#failed.set(shard, failed);
+      for (const [shard, stale] of answer.stale) this.#stale.set(shard, stale);
+      const values: GatedValue<C>[] = [];
+      for (const [shard, { node, value }] of answer.values) {
+        this.#answeredBy.set(shard, node);
+        values.push(value);
+      }
+      return values;
+    } finally {
+      earlier?.end();
+    }
+  }
+
+  #searchOf(withVector: boolean, statistics: KeywordStatistics | undefined): Omit<ShardSearch, 'shards'> {
     const { vector, filter, exact } = this.#request;
     const { shardSize: k, ef } = this.#plan;
     const terms = this.#terms;
     const wantsVector = withVector && vector !== undefined && this.#collection.dimensions !== undefined;
     return {
       collectionId: this.#collection.id,
-      shards,
       ...(wantsVector ? { vector: { values: vector, k, ef } } : undefined),
       ...(terms.length > 0
         ? { keyword: statistics === undefined ? { terms, k } : { terms, k, statistics } }
@@ -219,56 +264,89 @@ export class Query {
   }
 
   /** Payloads of the winners alone. A damaged entry fails its shard and its hits; a superseded one is simply gone. */
-  #fetch(fused: readonly Fused[], vector: MergedLeg, keyword: MergedLeg<KeywordCandidates>): SearchHit[] {
-    const hits: SearchHit[] = [];
+  async #fetch(
+    fused: readonly Fused[],
+    vector: MergedLeg,
+    keyword: MergedLeg<KeywordCandidates>,
+  ): Promise<readonly SearchHit[]> {
+    const winners: Winner[] = [];
+    const results: Fused[] = [];
     for (const result of fused) {
-      const ref = newerOf(refAt(vector, result.vectorRank), refAt(keyword, result.keywordRank));
-      if (ref === undefined || this.#failed.has(ref.shard)) continue;
-      const hit = this.#hit(result, ref, vector, keyword);
-      if (hit !== undefined) hits.push(hit);
+      const winner = newerOf(this.#winnerAt(vector, result.vectorRank), this.#winnerAt(keyword, result.keywordRank));
+      if (winner === undefined || this.#failed.has(winner.shard)) continue;
+      winners.push(winner);
+      results.push(result);
+    }
+    const payloads = this.#payloads(winners);
+    const found = payloads instanceof Promise ? await payloads : payloads;
+    const hits: SearchHit[] = [];
+    for (let i = 0; i < winners.length; i++) {
+      const payload = found[i];
+      if (payload !== undefined) hits.push(this.#hit(results[i], winners[i].shard, payload, vector, keyword));
     }
     if (this.#failed.size === 0) return hits;
     const ring = this.#ports.replication.map.ring();
     return hits.filter((hit) => !this.#failed.has(ring.shardOf(hit.id)));
   }
 
+  /** At once when all winners are here. */
+  #payloads(
+    winners: readonly Winner[],
+  ): readonly (StoredSegments | undefined)[] | Promise<readonly (StoredSegments | undefined)[]> {
+    let deadline: Deadline | undefined;
+    const later = (): Deadline =>
+      (deadline ??= new Deadline({ signal: this.#call.signal }, this.#deadline.remainingMs + FETCH_GRACE_MS));
+    const { winners: fetch } = this.#ports;
+    const found = fetch.fetch(winners, this.#collection.id, this.#request.fields, later, this.#failed);
+    return found instanceof Promise ? found.finally(() => deadline?.end()) : found;
+  }
+
+  /** Where the document of a rank (from 1) is stored. */
+  #winnerAt({ sources, ids, from, rows }: MergedLeg, rank: number | undefined): Winner | undefined {
+    if (rank === undefined) return undefined;
+    const { shard, columns } = sources[from[rank - 1]];
+    const node = this.#answeredBy.get(shard);
+    if (node === undefined) return undefined;
+    const row = rows[rank - 1];
+    return {
+      shard,
+      node,
+      id: ids[rank - 1],
+      offset: columns.offsets[row],
+      versionMs: columns.versionMs[row],
+      versionCounter: columns.versionCounter[row],
+    };
+  }
+
   #hit(
     result: Fused,
-    ref: WinnerRef,
+    shard: number,
+    { version, title, content, metadata, vector }: StoredSegments,
     vectorLeg: MergedLeg,
     keywordLeg: MergedLeg<KeywordCandidates>,
-  ): SearchHit | undefined {
+  ): SearchHit {
     const { fields, explain } = this.#request;
-    try {
-      const { version, titleJson, contentJson, metadataJson, vector } = this.#ports.winners.read(ref, fields);
-      return {
-        id: result.id,
-        score: result.score,
-        titleJson: fields.title ? titleJson : undefined,
-        contentJson: fields.content ? contentJson : undefined,
-        metadataJson: fields.metadata ? metadataJson : undefined,
-        vector,
-        version,
-        ranks: { vector: result.vectorRank, keyword: result.keywordRank },
-        explanation: explain
-          ? explainHit(result, ref.shard, vectorLeg, keywordLeg, this.#terms, this.#statistics)
-          : undefined,
-      };
-    } catch (error) {
-      if (error instanceof OffsetCompactedError) return undefined;
-      if (!(error instanceof LogDamagedError)) throw error;
-      this.#ports.replication.faultShard(ref.shard, error);
-      this.#ports.winners.forget(ref.shard);
-      this.#failed.set(ref.shard, 'FAULTED');
-      return undefined;
-    }
+    return {
+      id: result.id,
+      score: result.score,
+      titleJson: fields.title ? title : undefined,
+      contentJson: fields.content ? content : undefined,
+      metadataJson: fields.metadata ? metadata : undefined,
+      vector,
+      version,
+      ranks: { vector: result.vectorRank, keyword: result.keywordRank },
+      explanation: explain
+        ? explainHit(result, shard, vectorLeg, keywordLeg, this.#terms, this.#statistics)
+        : undefined,
+    };
   }
 
   #answer(results: readonly SearchHit[], times: QueryTimes): SearchAnswer {
     const request = this.#request;
     const total = this.#shardNumbers.length;
-    const failed = [...this.#failed].sort(([a], [b]) => a - b).map(([shard, reason]) => ({ shard, reason }));
-    const shards = { total, ok: total - failed.length, stale: [], failed };
+    for (const shard of this.#failed.keys()) this.#stale.delete(shard);
+    const shards = shardsReport(total, { stale: this.#stale, failed: this.#failed });
+    const { failed } = shards;
     const coverage = this.#coverage();
     if (failed.length === total) throw allFailed(failed, shards);
     if (request.minCoverage !== undefined && coverage < request.minCoverage) {
@@ -295,40 +373,34 @@ export class Query {
     };
   }
 
-  /** Documents of the shards that answered, over all. */
+  /** Documents of the shards that answered, over all; what the others hold of the collection is estimated by its share. */
   #coverage(): number {
     if (this.#failed.size === 0) return 1;
-    let all = 0;
+    const routes = this.#ports.routes.shards();
     let answered = 0;
+    let answeredOfAll = 0;
     for (const shard of this.#shardNumbers) {
+      if (this.#failed.has(shard)) continue;
+      answered += this.#documents.get(shard) ?? 0;
+      answeredOfAll += routes[shard].documents;
+    }
+    const share = answeredOfAll === 0 ? 1 : Math.min(1, answered / answeredOfAll);
+    let all = answered;
+    for (const shard of this.#failed.keys()) {
+      const here = routes[shard].copies.some(({ self }) => self);
       const live = this.#ports.replication.counters(shard).collections.get(this.#collection.id)?.live ?? 0;
-      all += live;
-      if (!this.#failed.has(shard)) answered += live;
+      all += here ? live : share * routes[shard].documents;
     }
     return all === 0 ? (this.#shardNumbers.length - this.#failed.size) / this.#shardNumbers.length : answered / all;
   }
 }
 
-/** Where the document of a rank (from 1) is stored. */
-function refAt({ sources, ids, from, rows }: MergedLeg, rank: number | undefined): WinnerRef | undefined {
-  if (rank === undefined) return undefined;
-  const { shard, columns } = sources[from[rank - 1]];
-  const row = rows[rank - 1];
-  return {
-    shard,
-    id: ids[rank - 1],
-    offset: columns.offsets[row],
-    versionMs: columns.versionMs[row],
-    versionCounter: columns.versionCounter[row],
-  };
-}
-
-function newerOf(a: WinnerRef | undefined, b: WinnerRef | undefined): WinnerRef | undefined {
+function newerOf(a: Winner | undefined, b: Winner | undefined): Winner | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return (b.versionMs - a.versionMs || b.versionCounter - a.versionCounter) > 0 ? b : a;
 }
 
-function allFailed(failed: readonly { readonly reason: ShardFailureReason }[], shards: object): NodeError {
+function allFailed(failed: readonly Pick<ShardFailed, 'reason'>[], shards: object): NodeError {
   return failed.every(({ reason }) => reason === 'TIMEOUT')
     ? new NodeError(
         'QUERY_TIMEOUT',

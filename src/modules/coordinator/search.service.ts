@@ -1,24 +1,23 @@
 import { NodeError } from '../../kernel/errors.js';
 import type { Metrics } from '../../platform/metrics/metrics.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
-import type { LogStore } from '../log/log-store.js';
 import type { ReplicationService } from '../replication/replication.service.js';
-import type { ShardService } from '../shard/shard.service.js';
 import type { CallContext, SearchAnswer, SearchRequest } from './core/requests.js';
 import { TermMemory } from './core/term-memory.js';
 import type { EventsPort, SearchPort } from './coordinator.js';
 import { Deadline } from './deadline.js';
+import type { FanOut } from './fan-out.js';
 import { Query, type QueryPorts } from './query.js';
-import type { ReadGate } from './read-gate.js';
+import type { Routes } from './routes.js';
 import type { Sessions } from './session.js';
-import { WinnerReader } from './winner-reader.js';
+import type { WinnerFetch } from './winner-fetch.js';
 
 /** Searches under way at once; the next one is refused rather than queued without bound. */
 export const SEARCHES_MAX = 2_048;
 /** Of the searches of this many milliseconds one is told to listeners. */
 const SAMPLE_MS = 1_000;
 
-/** Searches: bounds how many are under way, keeps their deadlines, counts them; each one's course is a `Query`. */
+/** One query across all shards: plan, merge each leg globally, fuse once, fetch only the winners (replication 7.4). */
 export class SearchService implements SearchPort {
   readonly #config: NodeConfig;
   readonly #ports: QueryPorts;
@@ -30,15 +29,15 @@ export class SearchService implements SearchPort {
   constructor(
     config: NodeConfig,
     replication: ReplicationService,
-    shards: ShardService,
-    log: LogStore,
-    gate: ReadGate,
+    routes: Routes,
+    fanOut: FanOut,
+    winners: WinnerFetch,
     sessions: Sessions,
     events: EventsPort,
     metrics: Metrics,
   ) {
     this.#config = config;
-    this.#ports = { replication, shards, gate, sessions, winners: new WinnerReader(log), terms: new TermMemory() };
+    this.#ports = { replication, routes, fanOut, winners, sessions, terms: new TermMemory() };
     this.#events = events;
     this.#metrics = metrics;
   }

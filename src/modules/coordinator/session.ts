@@ -65,3 +65,12 @@ export class Sessions {
     return this.#cluster.tag;
   }
 }
+
+/** No copy that can be reached has what the session saw, not even the primary (replication 7.2). */
+export function notCaughtUp(shards: readonly number[]): NodeError {
+  return new NodeError(
+    'NOT_CAUGHT_UP',
+    `no copy of shard ${shards[0]} that can be reached has what this session saw yet; try again`,
+    { retryAfterMs: 200 },
+  );
+}

@@ -1,28 +1,45 @@
 import { NodeError } from '../../kernel/errors.js';
 import { toHex } from '../../kernel/bytes.js';
+import { PeerError } from '../../kernel/peer.js';
 import { versionText } from '../../kernel/version.js';
 import { decodeEntry } from '../log/core/entry-codec.js';
 import type { Entry } from '../log/core/entry.js';
-import type { LogStore } from '../log/log-store.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import { decodeDocument } from '../shard/core/document-codec.js';
 import type { StreamsPort } from './coordinator.js';
 import { clusterTag, decodePositions, encodePositions, type Position } from './core/positions.js';
 import type { ChangeView, LogLineView } from './core/requests.js';
-import type { DocumentReader } from './document-reader.js';
+import type { CopyRoute, ShardRoute } from './core/route.js';
+import type { EntryPage } from './core/shard-calls.js';
+import { Deadline } from './deadline.js';
+import type { FanOut } from './fan-out.js';
+import type { Routes } from './routes.js';
+import { shardError } from './shard-error.js';
 
 /** Entries and bytes read from the log at once. */
 const SCAN_LIMIT = 500;
 const SCAN_BYTES = 1024 * 1024;
 /** The cursor that means "from now on". */
 export const CURSOR_LATEST = 'latest';
+const NOWHERE: Position = { epoch: 0, offset: 0 };
 
-/** The log as streams: what changed, and the entries themselves. Readers pull; nothing is buffered for them. */
+/** Shards that are read at once: their pages are in memory together. */
+const SHARDS_AT_ONCE = 8;
+/** A copy is asked for a page for so long, and waits for news for so long. */
+const PAGE_MS = 5_000;
+const NEWS_MS = 1_000;
+/** Before a shard that no copy answers for is asked again. */
+const PAUSE_MS = 250;
+
+/**
+ * The log as streams, over all shards wherever they live: what changed, and the entries themselves. Readers pull; nothing
+ * is buffered for them beyond one page a shard. Each page comes from whichever copy can give it, this node's first.
+ */
 export class StreamsService implements StreamsPort {
   constructor(
     private readonly replication: ReplicationService,
-    private readonly store: LogStore,
-    private readonly reader: DocumentReader,
+    private readonly routes: Routes,
+    private readonly fanOut: FanOut,
   ) {}
 
   /**
@@ -39,27 +56,56 @@ export class StreamsService implements StreamsPort {
     if (collection !== undefined && !map.collections.some((candidate) => candidate.name === collection)) {
       throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection "${collection}"`);
     }
-    const positions = this.#start(cursor);
+    const positions = await this.#start(cursor, signal);
+    const restarts = new Map<number, number>();
+    const begun = new Set<number>();
     const tag = clusterTag(map.clusterId);
     while (!signal.aborted) {
-      const news = this.#news();
-      try {
-        let found = false;
-        for (const [shard, position] of positions) {
-          for (const entry of await this.#entries(shard, position.offset + 1, SCAN_LIMIT)) {
+      let found = false;
+      let missing: number | undefined;
+      const shards = [...positions.keys()];
+      for (let i = 0; i < shards.length; i += SHARDS_AT_ONCE) {
+        const some = shards.slice(i, i + SHARDS_AT_ONCE);
+        const pages = await Promise.all(
+          some.map((shard) => this.#page(shard, positionIn(positions, shard), SCAN_LIMIT, SCAN_BYTES, 0, signal)),
+        );
+        for (let j = 0; j < some.length; j++) {
+          const shard = some[j];
+          const page = pages[j];
+          if (page === undefined) {
+            missing ??= shard;
+            continue;
+          }
+          // Only who reads on from somewhere can have missed something.
+          const readOn = page.fork !== undefined || (!begun.has(shard) && positionIn(positions, shard).offset > 0);
+          if (page.compacted && readOn)
+            throw compacted(shard, (page.fork ?? positionIn(positions, shard).offset) + 1, page.start);
+          begun.add(shard);
+          if (page.fork !== undefined) {
+            positions.set(shard, { epoch: 0, offset: page.fork });
+            restarts.set(shard, page.fork);
+          }
+          for (const bytes of page.entries) {
             found = true;
+            const entry = decodeEntry(bytes);
             positions.set(shard, { epoch: entry.epoch.num, offset: entry.offset });
             const change = this.#change(entry, collection);
-            if (change !== undefined) yield { cursor: encodePositions(positions, tag), ...change };
+            if (change !== undefined) {
+              const offset = restarts.get(shard);
+              restarts.delete(shard);
+              const restarted = offset === undefined ? {} : { restarted: { shard, offset } };
+              yield { cursor: encodePositions(positions, tag), ...change, ...restarted };
+            }
             if (signal.aborted) return;
           }
         }
-        if (found) continue;
-        if (!follow) return;
-        await news.wait(signal);
-      } finally {
-        news.end();
       }
+      if (found) continue;
+      if (!follow) {
+        if (missing !== undefined) throw shardError(missing, { reason: 'UNREACHABLE' });
+        return;
+      }
+      await this.#news(positions, signal);
     }
   }
 
@@ -74,59 +120,109 @@ export class StreamsService implements StreamsPort {
     const { shardCount } = this.replication.map.current();
     if (shard >= shardCount)
       throw new NodeError('SHARD_NOT_FOUND', `there is no shard ${shard}; the cluster has ${shardCount}`);
-    const { start } = this.store.state(shard);
-    if (from <= start.offset) throw compacted(shard, from, start.offset);
-    let next = from;
+    let after: Position = { epoch: 0, offset: from - 1 };
     let left = limit;
+    let waitMs = 0;
+    let begun = false;
     while (!signal.aborted && left > 0) {
-      const news = this.#news();
-      try {
-        const entries = await this.#entries(shard, next, Math.min(left, SCAN_LIMIT));
-        for (const entry of entries) {
-          yield this.#line(entry);
-          next = entry.offset + 1;
-          left--;
-          if (signal.aborted) return;
-        }
-        if (entries.length > 0) continue;
-        if (!follow) return;
-        await news.wait(signal);
-      } finally {
-        news.end();
+      const page = await this.#page(shard, after, Math.min(left, SCAN_LIMIT), SCAN_BYTES, waitMs, signal);
+      if (page === undefined) {
+        if (!follow) throw shardError(shard, { reason: this.#faulted(shard) ? 'FAULTED' : 'UNREACHABLE' });
+        await paused(PAUSE_MS, signal);
+        continue;
       }
+      if (page.compacted && !begun) throw compacted(shard, after.offset + 1, page.start);
+      begun = true;
+      if (page.fork !== undefined) after = { epoch: 0, offset: page.fork };
+      for (const bytes of page.entries) {
+        const entry = decodeEntry(bytes);
+        yield this.#line(entry);
+        after = { epoch: entry.epoch.num, offset: entry.offset };
+        left--;
+        if (signal.aborted) return;
+      }
+      waitMs = page.entries.length > 0 ? 0 : NEWS_MS;
+      if (page.entries.length === 0 && !follow) return;
     }
   }
 
-  #start(cursor: string | undefined): Map<number, Position> {
+  /** Where a reader begins. */
+  async #start(cursor: string | undefined, signal: AbortSignal): Promise<Map<number, Position>> {
     const map = this.replication.map.current();
     const shards = Array.from({ length: map.shardCount }, (_, shard) => shard);
-    if (cursor === undefined) return new Map(shards.map((shard) => [shard, { epoch: 0, offset: 0 }]));
-    if (cursor === CURSOR_LATEST)
-      return new Map(shards.map((shard) => [shard, { epoch: 0, offset: this.store.state(shard).tail }]));
+    if (cursor === undefined) return new Map(shards.map((shard) => [shard, NOWHERE]));
+    if (cursor === CURSOR_LATEST) return this.#latest(shards, signal);
     const decoded = decodePositions(cursor, clusterTag(map.clusterId));
     if (decoded === undefined)
       throw new NodeError('INVALID_REQUEST', '`cursor` is not one of this service; start without one');
     if (decoded.foreign)
       throw new NodeError('OFFSET_COMPACTED', 'the cursor is of another cluster; start over without one');
-    const positions = new Map(shards.map((shard) => [shard, decoded.positions.get(shard) ?? { epoch: 0, offset: 0 }]));
-    for (const [shard, position] of positions) this.#check(shard, position);
-    return positions;
+    return new Map(shards.map((shard) => [shard, decoded.positions.get(shard) ?? NOWHERE]));
   }
 
-  #check(shard: number, position: Position): void {
-    const { start, tail } = this.store.state(shard);
-    if (position.offset > tail)
-      throw new NodeError('OFFSET_COMPACTED', `the cursor is beyond the log of shard ${shard}; start over without one`);
-    if (position.offset > 0 && position.offset < start.offset)
-      throw compacted(shard, position.offset + 1, start.offset);
-  }
-
-  async #entries(shard: number, from: number, limit: number): Promise<readonly Entry[]> {
+  async #latest(shards: readonly number[], signal: AbortSignal): Promise<Map<number, Position>> {
+    const deadline = new Deadline({ signal }, PAGE_MS);
     try {
-      return (await this.store.scan(shard, from, limit, SCAN_BYTES)).map(decodeEntry);
-    } catch (error) {
-      throw this.reader.damaged(shard, error);
+      const { mapEpoch } = this.routes;
+      const options = { deadline, session: new Map<number, never>(), primary: false };
+      const answer = await this.fanOut.ask('summary', shards, (gates) => ({ mapEpoch, gates }), options);
+      for (const [shard, failed] of answer.failed) throw shardError(shard, failed);
+      return new Map(
+        [...answer.values]
+          .map(([shard, { value }]) => [shard, { epoch: value.epoch, offset: value.offset }] as const)
+          .sort(([a], [b]) => a - b),
+      );
+    } finally {
+      deadline.end();
     }
+  }
+
+  /** A page of a shard's log from the first copy that gives one; undefined when none does. */
+  async #page(
+    shard: number,
+    after: Position,
+    limit: number,
+    bytesMax: number,
+    waitMs: number,
+    signal: AbortSignal,
+  ): Promise<EntryPage | undefined> {
+    const { mapEpoch } = this.routes;
+    for (const copy of readingOrder(this.routes.shards()[shard])) {
+      try {
+        const ask = { mapEpoch, shard, after, limit, bytesMax, waitMs };
+        const reply = await this.fanOut.accessOf(copy.node).call('entries', ask, { timeoutMs: PAGE_MS, signal });
+        if (reply.refusal === undefined) return reply.value;
+      } catch (error) {
+        if (!(error instanceof PeerError || (error instanceof NodeError && error.code === 'OVERLOADED'))) throw error;
+      }
+      if (signal.aborted) return undefined;
+    }
+    return undefined;
+  }
+
+  /** Resolves when a shard may have something new. */
+  async #news(positions: ReadonlyMap<number, Position>, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const end = (): void => over.abort();
+    signal.addEventListener('abort', end, { once: true });
+    try {
+      await Promise.race(
+        [...positions].map(async ([shard, position]) => {
+          while (!over.signal.aborted) {
+            const page = await this.#page(shard, position, 1, 1, NEWS_MS, over.signal);
+            if (page !== undefined && (page.entries.length > 0 || page.fork !== undefined)) return;
+            if (page === undefined) await paused(PAUSE_MS, over.signal);
+          }
+        }),
+      );
+    } finally {
+      signal.removeEventListener('abort', end);
+      over.abort();
+    }
+  }
+
+  #faulted(shard: number): boolean {
+    return this.routes.shards()[shard].copies.every(({ faulted }) => faulted);
   }
 
   #change(entry: Entry, collection: string | undefined): Omit<ChangeView, 'cursor'> | undefined {
@@ -156,28 +252,37 @@ export class StreamsService implements StreamsPort {
   #collectionName(id: number): string | undefined {
     return this.replication.map.current().collections.find((collection) => collection.id === id)?.name;
   }
+}
 
-  /** Notices entries that become durable from now on, so that none slips between reading and waiting. */
-  #news(): { wait(signal: AbortSignal): Promise<void>; end(): void } {
-    let happened = false;
-    let wake: (() => void) | undefined;
-    const stop = this.replication.onDurable(() => {
-      happened = true;
-      wake?.();
-    });
-    return {
-      wait: (signal) =>
-        new Promise((resolve) => {
-          if (happened || signal.aborted) {
-            resolve();
-            return;
-          }
-          wake = resolve;
-          signal.addEventListener('abort', () => resolve(), { once: true });
-        }),
-      end: stop,
+/** Copies in the order in which a log is read from them: this node's, the primary's, the others, the freshest first. */
+function readingOrder({ primary, copies }: ShardRoute): readonly CopyRoute[] {
+  return copies
+    .filter(({ status, role, faulted }) => status !== 'UNAVAILABLE' && role !== 'learner' && !faulted)
+    .sort(
+      (a, b) =>
+        Number(b.inSync) - Number(a.inSync) ||
+        Number(b.self) - Number(a.self) ||
+        Number(b.node === primary) - Number(a.node === primary) ||
+        b.offset - a.offset ||
+        (a.node < b.node ? -1 : 1),
+    );
+}
+
+function positionIn(positions: ReadonlyMap<number, Position>, shard: number): Position {
+  return positions.get(shard) ?? NOWHERE;
+}
+
+function paused(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
     };
-  }
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done, { once: true });
+    if (signal.aborted) done();
+  });
 }
 
 function compacted(shard: number, from: number, start: number): NodeError {

@@ -1,27 +1,10 @@
 import { sameEpoch, type Epoch } from '../../kernel/epoch.js';
 import { versionText } from '../../kernel/version.js';
-import { entryPayload, entryVersion } from '../log/core/entry-codec.js';
-import type { LogStore } from '../log/log-store.js';
+import { entryId, entryOp, entryPayload, entryVersion } from '../log/core/entry-codec.js';
+import { LogDamagedError, OffsetCompactedError, type LogState, type LogStore } from '../log/log-store.js';
 import { documentSegments } from '../shard/core/document-codec.js';
 import type { FieldSelection } from './core/requests.js';
-
-/** What an answer tells of a found document: JSON text as stored. */
-export interface Winner {
-  readonly version: string;
-  readonly titleJson: string | undefined;
-  readonly contentJson: string | undefined;
-  readonly metadataJson: string | undefined;
-  readonly vector: Float32Array | undefined;
-}
-
-/** A candidate that won: where its entry is, and what the index says it is. */
-export interface WinnerRef {
-  readonly shard: number;
-  readonly offset: number;
-  readonly id: string;
-  readonly versionMs: number;
-  readonly versionCounter: number;
-}
+import type { StoredSegments, WantedEntry } from './core/shard-calls.js';
 
 /** Bytes of documents kept, all shards together. */
 export const WINNERS_BYTES_MAX = 32 * 1024 * 1024;
@@ -30,32 +13,38 @@ const WINNER_BYTES_MAX = 16 * 1024;
 /** What a kept one takes beside its texts: its objects and its place in a map. */
 const OVERHEAD_BYTES = 256;
 
+const TEXTS: FieldSelection = { title: true, content: true, metadata: true, vector: false };
+const ALL_BUT_CONTENT: FieldSelection = { ...TEXTS, content: false };
+
 /** The part of the log that is read. */
 export type WinnerLog = Pick<LogStore, 'readSync' | 'state'>;
 
 interface Kept {
-  readonly id: string;
   readonly versionMs: number;
   readonly versionCounter: number;
   readonly hasContent: boolean;
-  readonly winner: Winner;
+  readonly winner: StoredSegments;
   readonly bytes: number;
 }
 
 interface KeptOfShard {
   /** Epoch of the log's end when the first was read: another one may have other entries at the same offsets. */
   readonly epoch: Epoch;
+  /** As the epoch: a received snapshot begins another one. */
+  readonly generation: number;
   /** By offset. Used since `old` became old. */
   young: Map<number, Kept>;
   old: Map<number, Kept>;
 }
 
 /**
- * Reads the few documents that a search found. What was read and verified lately is kept, decoded, in bounded memory:
- * searches find the same documents again and again, and an entry never changes.
+ * Reads the few documents that a search found from this node's logs. What was read and verified lately is kept, decoded,
+ * in bounded memory: searches find the same documents again and again, and an entry never changes.
  *
- * Invariants: kept ones are of the log's present epoch, and are handed out only for the id and the version the index
- * names; young ones hold at most half of the bytes, and old ones were young before.
+ * Invariants: kept ones are of the log's present epoch and generation, are handed out only for the id and the version the
+ * index names, and only while the log reaches their offset: two logs that end in one epoch have the same entries as far as
+ * both go (replication 6.3), so none of a branch that was cut off is among them. Young ones hold at most half of the bytes,
+ * and old ones were young before.
  */
 export class WinnerReader {
   readonly #log: WinnerLog;
@@ -74,15 +63,20 @@ export class WinnerReader {
     return this.#youngBytes + this.#oldBytes;
   }
 
-  /** @throws OffsetCompactedError, LogDamagedError as LogStore.read */
-  read(ref: WinnerRef, fields: FieldSelection): Winner {
-    if (fields.vector) return this.#fromLog(ref, fields);
-    const kept = this.#ofShard(ref.shard);
-    const found = this.#find(kept, ref);
+  /**
+   * The document of the entry at the wanted offset, with at least the fields asked for; undefined when another entry is
+   * there by now, or none.
+   * @throws LogDamagedError as LogStore.readSync
+   */
+  read(shard: number, wanted: WantedEntry, fields: FieldSelection): StoredSegments | undefined {
+    const state = this.#log.state(shard);
+    if (wanted.offset > state.tail) return undefined;
+    if (fields.vector) return this.#fromLog(shard, wanted, fields);
+    const kept = this.#ofShard(shard, state);
+    const found = this.#find(kept, wanted);
     if (found !== undefined && (found.hasContent || !fields.content)) return found.winner;
-    const selection = { title: true, content: fields.content, metadata: true, vector: false };
-    const winner = this.#fromLog(ref, selection);
-    this.#keep(kept, ref, winner, fields.content);
+    const winner = this.#fromLog(shard, wanted, fields.content ? TEXTS : ALL_BUT_CONTENT);
+    if (winner !== undefined) this.#keep(kept, wanted, winner, fields.content);
     return winner;
   }
 
@@ -95,21 +89,22 @@ export class WinnerReader {
     this.#shards.delete(shard);
   }
 
-  #ofShard(shard: number): KeptOfShard {
-    const { epoch } = this.#log.state(shard);
+  #ofShard(shard: number, state: LogState): KeptOfShard {
+    const { epoch, generation } = state;
     const known = this.#shards.get(shard);
-    if (known !== undefined && (known.epoch === epoch || sameEpoch(known.epoch, epoch))) return known;
+    if (known?.generation === generation && (known.epoch === epoch || sameEpoch(known.epoch, epoch))) return known;
     this.forget(shard);
-    const fresh: KeptOfShard = { epoch, young: new Map(), old: new Map() };
+    const fresh: KeptOfShard = { epoch, generation, young: new Map(), old: new Map() };
     this.#shards.set(shard, fresh);
     return fresh;
   }
 
-  #find(kept: KeptOfShard, { offset, id, versionMs, versionCounter }: WinnerRef): Kept | undefined {
+  #find(kept: KeptOfShard, { offset, id, versionMs, versionCounter }: WantedEntry): Kept | undefined {
     const young = kept.young.get(offset);
     const found = young ?? kept.old.get(offset);
     if (found === undefined) return undefined;
-    if (found.id !== id || found.versionMs !== versionMs || found.versionCounter !== versionCounter) return undefined;
+    if (found.winner.id !== id || found.versionMs !== versionMs || found.versionCounter !== versionCounter)
+      return undefined;
     if (young === undefined) {
       kept.old.delete(offset);
       this.#oldBytes -= found.bytes;
@@ -118,17 +113,17 @@ export class WinnerReader {
     return found;
   }
 
-  #keep(kept: KeptOfShard, ref: WinnerRef, winner: Winner, hasContent: boolean): void {
-    const { offset, id, versionMs, versionCounter } = ref;
-    const { titleJson = '', contentJson = '', metadataJson = '' } = winner;
+  #keep(kept: KeptOfShard, wanted: WantedEntry, winner: StoredSegments, hasContent: boolean): void {
+    const { offset, id, versionMs, versionCounter } = wanted;
+    const { title = '', content = '', metadata = '' } = winner;
     // Two bytes a character: what the engine takes at most.
-    const bytes = OVERHEAD_BYTES + 2 * (id.length + titleJson.length + contentJson.length + metadataJson.length);
+    const bytes = OVERHEAD_BYTES + 2 * (id.length + title.length + content.length + metadata.length);
     if (bytes > WINNER_BYTES_MAX) return;
     this.#youngBytes -= kept.young.get(offset)?.bytes ?? 0;
     this.#oldBytes -= kept.old.get(offset)?.bytes ?? 0;
     kept.young.delete(offset);
     kept.old.delete(offset);
-    this.#add(kept, offset, { id, versionMs, versionCounter, hasContent, winner, bytes });
+    this.#add(kept, offset, { versionMs, versionCounter, hasContent, winner, bytes });
   }
 
   #add(kept: KeptOfShard, offset: number, one: Kept): void {
@@ -147,15 +142,29 @@ export class WinnerReader {
     this.#youngBytes = 0;
   }
 
-  #fromLog({ shard, offset }: WinnerRef, fields: FieldSelection): Winner {
-    const entry = this.#log.readSync(shard, offset);
-    const { title, content, metadata, vector } = documentSegments(entryPayload(entry), fields);
-    return {
-      version: versionText(entryVersion(entry)),
-      titleJson: title,
-      contentJson: content,
-      metadataJson: metadata,
-      vector,
-    };
+  #fromLog(shard: number, wanted: WantedEntry, fields: FieldSelection): StoredSegments | undefined {
+    const entry = this.#entryAt(shard, wanted.offset);
+    return entry === undefined || !isWanted(entry, wanted) ? undefined : segmentsOf(wanted.id, entry, fields);
   }
+
+  #entryAt(shard: number, offset: number): Uint8Array | undefined {
+    try {
+      return this.#log.readSync(shard, offset);
+    } catch (error) {
+      if (error instanceof OffsetCompactedError) return undefined;
+      if (error instanceof LogDamagedError) this.forget(shard);
+      throw error;
+    }
+  }
+}
+
+/** Whether the entry is the image of a document at the version a search found. */
+export function isWanted(entry: Uint8Array, { id, versionMs, versionCounter }: WantedEntry): boolean {
+  const { hlc } = entryVersion(entry);
+  return hlc.ms === versionMs && hlc.counter === versionCounter && entryOp(entry) === 'UPSERT' && entryId(entry) === id;
+}
+
+/** The parts of an entry's document. */
+export function segmentsOf(id: string, entry: Uint8Array, fields: FieldSelection): StoredSegments {
+  return { id, version: versionText(entryVersion(entry)), ...documentSegments(entryPayload(entry), fields) };
 }

@@ -5,23 +5,26 @@ import { utf8Length } from '../../kernel/ids.js';
 import { LIMITS } from '../../kernel/limits.js';
 import { OP_ID_BYTES } from '../../kernel/version.js';
 import type { ReplicationService } from '../replication/replication.service.js';
-import type { WriteOutcome } from '../replication/core/write.js';
-import type { WriteRequest } from '../replication/shard-replica.js';
 import type { Metrics } from '../../platform/metrics/metrics.js';
 import { findCollection } from '../ring/core/map-operations.js';
 import type { Collection } from '../ring/core/map.js';
 import { encodeDocument } from '../shard/core/document-codec.js';
 import type { DocumentFields } from '../shard/core/document.js';
-import type { AttributeKeys } from './attribute-keys.js';
-import type { DocumentReader } from './document-reader.js';
+import type { ClusterKeys } from './cluster-keys.js';
 import { mergePatch } from './core/merge-patch.js';
-import { EqualWaits } from './equal-waits.js';
+import type { Positions } from './core/positions.js';
 import type { DocumentPatch, WriteCondition, WriteConsistency } from './core/requests.js';
+import type { MadeOrRefused, ShardWrite } from './core/shard-calls.js';
 import { checkVector } from './vector-check.js';
-import type { WriteAdmission } from './write-admission.js';
+import { Deadline } from './deadline.js';
+import { fieldsOf } from './document-view.js';
+import type { FanOut } from './fan-out.js';
+import type { MapChanges } from './map-changes.js';
+import { shardError } from './shard-error.js';
+import { WRITE_WAIT_MS, type WriteRouter } from './write-router.js';
 
 /** A write that is known to be stored: durable at its level (replication 3). */
-export type Written = Extract<WriteOutcome, { kind: 'written' }> & { readonly shard: number };
+export type Written = Extract<MadeOrRefused, { kind: 'written' }> & { readonly shard: number };
 
 /** What one write is asked with. */
 export interface WriteCall {
@@ -30,24 +33,29 @@ export interface WriteCall {
   /** Idempotency key; in bulk with the line's number. */
   readonly key: string | undefined;
   readonly condition: WriteCondition | undefined;
+  /** The caller's own deadline, if it has one. */
+  readonly timeoutMs: number | undefined;
 }
 
-/** A write that is neither durable nor refused by then may or may not have happened (replication 2.8). */
-export const WRITE_WAIT_MS = 5_000;
 /** A patch is read, merged and written under the version it was read at; so often it is tried again. */
 const PATCH_TRIES = 100;
 const PATCH_PAUSE_MS = 2;
+const ALL_FIELDS = { title: true, content: true, metadata: true, vector: true };
+const NO_SESSION: Positions = new Map();
+const NEVER = new AbortController().signal;
+
+/** A write before it is known where it goes. */
+type WriteWish = Omit<ShardWrite, 'shard' | 'opId' | 'repeatedFrom'>;
 
 /** Routes one write to its shard, checks what only the map knows, and keeps the deadline. */
 export class Writer {
-  readonly #overdue = new EqualWaits(WRITE_WAIT_MS);
-
   constructor(
     private readonly replication: ReplicationService,
-    private readonly reader: DocumentReader,
+    private readonly router: WriteRouter,
+    private readonly fanOut: FanOut,
+    private readonly changes: MapChanges,
     private readonly hasher: Hasher,
-    private readonly admission: WriteAdmission,
-    private readonly keys: AttributeKeys,
+    private readonly keys: ClusterKeys,
     private readonly metrics: Metrics,
   ) {}
 
@@ -55,13 +63,17 @@ export class Writer {
   async upsert(id: string, fields: DocumentFields, call: WriteCall): Promise<Written> {
     const collection = this.#readyFor(fields, call.collection) ?? (await this.#collectionFor(fields, call.collection));
     const payload = this.#encode(fields);
-    return this.#write(id, {
-      op: 'UPSERT',
-      collectionId: collection.id,
+    return this.#write(
       id,
-      payload,
-      ...this.#conditionAndKey(call, id, collection.id, 'upsert', payload),
-    });
+      {
+        op: 'UPSERT',
+        collectionId: collection.id,
+        id,
+        payload,
+        ...this.#conditionAndKey(call, id, collection.id, 'upsert', payload),
+      },
+      call,
+    );
   }
 
   /** Merges into a document (RFC 7386). @throws NodeError DOCUMENT_NOT_FOUND */
@@ -79,10 +91,10 @@ export class Writer {
     );
     const common = this.#conditionAndKey(call, id, collection.id, 'patch', asked);
     for (let attempt = 1; ; attempt++) {
-      const current = await this.reader.read(shard, collection.id, id);
+      const current = await this.#current(shard, collection.id, id, call);
       const merged = current === undefined ? undefined : mergePatch(current.fields, patch);
-      if (merged !== undefined) this.#checkMerged(merged, collection);
-      const request: WriteRequest = {
+      if (merged !== undefined) await this.#checkMerged(merged, collection);
+      const request: WriteWish = {
         ...common,
         op: 'UPSERT',
         collectionId: collection.id,
@@ -103,13 +115,14 @@ export class Writer {
         return await this.#write(
           id,
           wantsVersion === undefined ? request : { ...request, condition: { kind: 'version', version: wantsVersion } },
+          call,
         );
       } catch (error) {
         const raced = error instanceof NodeError && error.code === 'VERSION_CONFLICT' && wantsVersion === undefined;
         const appeared =
           error instanceof NodeError &&
           error.code === 'DOCUMENT_NOT_FOUND' &&
-          this.replication.row(shard, collection.id, id)?.tombstone === false;
+          (await this.#current(shard, collection.id, id, call)) !== undefined;
         if ((!raced && !appeared) || attempt === PATCH_TRIES) throw error;
         await new Promise((resolve) => setTimeout(resolve, PATCH_PAUSE_MS));
       }
@@ -120,14 +133,46 @@ export class Writer {
   delete(id: string, call: WriteCall): Promise<Written> {
     const collection = this.#collection(call.collection);
     const common = this.#conditionAndKey(call, id, collection.id, 'delete', new Uint8Array(0));
-    return this.#write(id, {
-      condition: { kind: 'present' },
-      ...common,
-      op: 'DELETE',
-      collectionId: collection.id,
+    return this.#write(
       id,
-      payload: new Uint8Array(0),
-    });
+      {
+        condition: { kind: 'present' },
+        ...common,
+        op: 'DELETE',
+        collectionId: collection.id,
+        id,
+        payload: new Uint8Array(0),
+      },
+      call,
+    );
+  }
+
+  /** The document as its primary has it. @throws NodeError when that cannot be asked */
+  async #current(
+    shard: number,
+    collectionId: number,
+    id: string,
+    call: WriteCall,
+  ): Promise<{ readonly version: string; readonly fields: DocumentFields } | undefined> {
+    const deadline = new Deadline(
+      { signal: NEVER, ...(call.timeoutMs === undefined ? {} : { timeoutMs: call.timeoutMs }) },
+      WRITE_WAIT_MS,
+    );
+    try {
+      const { epoch: mapEpoch } = this.replication.map.current();
+      const answer = await this.fanOut.ask(
+        'read',
+        [shard],
+        (gates) => ({ mapEpoch, gates, collectionId, ids: [[id]], fields: ALL_FIELDS }),
+        { deadline, session: NO_SESSION, primary: true },
+      );
+      const found = answer.values.get(shard);
+      if (found === undefined) throw shardError(shard, answer.failed.get(shard));
+      const [document] = found.value;
+      return document === undefined ? undefined : { version: document.version, fields: fieldsOf(document) };
+    } finally {
+      deadline.end();
+    }
   }
 
   #collection(name: string): Collection {
@@ -140,30 +185,33 @@ export class Writer {
     return collection;
   }
 
-  /** The collection, when it can hold the fields as it is; undefined when the first vector must fix its dimension. */
+  /** The collection, when it can hold the fields as it is; undefined when the first vector must fix its dimension, or a key is new. */
   #readyFor(fields: DocumentFields, name: string): Collection | undefined {
     const collection = this.#collection(name);
-    if (fields.metadata !== undefined) this.keys.admit(collection, fields.metadata);
     if (fields.vector !== undefined) checkVector(fields.vector, collection);
-    return fields.vector !== undefined && collection.dimensions === undefined ? undefined : collection;
+    if (fields.vector !== undefined && collection.dimensions === undefined) return undefined;
+    return fields.metadata === undefined || this.keys.admitKnown(collection, fields.metadata) ? collection : undefined;
   }
 
   /** The collection, once it can hold the fields: the first vector proposes the dimension to the map before it is logged. */
   async #collectionFor(fields: DocumentFields, name: string): Promise<Collection> {
     for (;;) {
-      const ready = this.#readyFor(fields, name);
-      if (ready !== undefined || fields.vector === undefined) return ready ?? this.#collection(name);
-      await this.replication.map.change({
+      const collection = this.#collection(name);
+      if (fields.metadata !== undefined) await this.keys.admit(collection, fields.metadata);
+      if (fields.vector === undefined) return collection;
+      checkVector(fields.vector, collection);
+      if (collection.dimensions !== undefined) return collection;
+      await this.changes.change({
         kind: 'setDimensions',
-        collectionId: this.#collection(name).id,
+        collectionId: collection.id,
         dimensions: fields.vector.length,
       });
     }
   }
 
-  #checkMerged(fields: DocumentFields, collection: Collection): void {
+  async #checkMerged(fields: DocumentFields, collection: Collection): Promise<void> {
     if (fields.metadata !== undefined) {
-      this.keys.admit(collection, fields.metadata);
+      await this.keys.admit(collection, fields.metadata);
       if (utf8Length(JSON.stringify(fields.metadata)) > LIMITS.metadataBytesMax) {
         throw new NodeError(
           'LIMIT_EXCEEDED',
@@ -189,8 +237,6 @@ export class Writer {
         `the document takes ${payload.length} bytes encoded; at most ${LIMITS.documentBytesMax} are allowed: split it`,
       );
     }
-    const refusal = this.admission.refusal(payload.length);
-    if (refusal !== undefined) throw refusal;
     return payload;
   }
 
@@ -200,7 +246,7 @@ export class Writer {
     collectionId: number,
     kind: string,
     asked: Uint8Array,
-  ): Pick<WriteRequest, 'level' | 'key' | 'fingerprint' | 'condition'> {
+  ): Pick<WriteWish, 'level' | 'key' | 'fingerprint' | 'condition'> {
     const level = this.replication.level(call.consistency);
     const condition = call.condition === undefined ? {} : { condition: call.condition };
     if (call.key === undefined) return { level, ...condition };
@@ -210,13 +256,10 @@ export class Writer {
     return { level, ...condition, key, fingerprint };
   }
 
-  async #write(id: string, request: WriteRequest): Promise<Written> {
+  async #write(id: string, wish: WriteWish, call: WriteCall): Promise<Written> {
     const shard = this.replication.map.ring().shardOf(id);
-    if (request.key !== undefined && this.replication.usedElsewhere(shard, request.key)) {
-      throw new NodeError('IDEMPOTENCY_CONFLICT', 'this idempotency key was used for another request; take a new key');
-    }
-    const outcome = await this.#inTime(this.replication.write(shard, request));
-    this.metrics.write({ op: request.op === 'DELETE' ? 'delete' : 'upsert', outcome: outcomeName(outcome) });
+    const outcome = await this.router.write({ ...wish, shard }, call.timeoutMs ?? WRITE_WAIT_MS);
+    this.metrics.write({ op: wish.op === 'DELETE' ? 'delete' : 'upsert', outcome: outcomeName(outcome) });
     if (outcome.kind === 'refused') {
       throw new NodeError(
         outcome.code,
@@ -226,27 +269,9 @@ export class Writer {
     }
     return { ...outcome, shard };
   }
-
-  /** The outcome, or UNKNOWN when it takes too long. */
-  #inTime(write: Promise<WriteOutcome>): Promise<WriteOutcome> {
-    return new Promise((resolve) => {
-      const wait = this.#overdue.begin(() =>
-        resolve({
-          kind: 'refused',
-          code: 'WRITE_OUTCOME_UNKNOWN',
-          detail:
-            'the write was not acknowledged in time and may or may not be stored; retry with the same idempotency key',
-        }),
-      );
-      void write.then((outcome) => {
-        this.#overdue.end(wait);
-        resolve(outcome);
-      });
-    });
-  }
 }
 
-function outcomeName(outcome: WriteOutcome): 'stored' | 'refused' | 'unknown' {
+function outcomeName(outcome: MadeOrRefused): 'stored' | 'refused' | 'unknown' {
   if (outcome.kind === 'written') return 'stored';
   return outcome.code === 'WRITE_OUTCOME_UNKNOWN' ? 'unknown' : 'refused';
 }

@@ -46,6 +46,47 @@ export interface LogStore {
   /** Rows with the prefix and a key greater than `after` (exclusive), in key order, at most `limit`. */
   rows(prefix: Uint8Array, after: Uint8Array | undefined, limit: number): Promise<readonly Row[]>;
 
+  /**
+   * Takes the entries above `to` away (replication 6.3) and writes the rows that follow from it, all or nothing and synced:
+   * the log ends at `to` then, with the chain, epoch and history it had there. Asserts that `to` is not below `start`.
+   * The side file is told first (2.6). Appends asked for before are part of what is cut; later ones to this shard wait.
+   * Resolves when the entries are gone; a crash in between leaves either the old end or the new one.
+   * Rejects with LogDamagedError when the entry at `to` cannot be read; nothing was changed then.
+   */
+  truncate(shard: number, to: number, rows: readonly RowChange[]): Promise<void>;
+
+  /**
+   * The highest epoch this disk ever promised to follow for a shard (5.4), or logged an entry of; every lower one is
+   * refused, also after the database went back (2.6). Synced whatever the policy; see `AppendBatch.promise`.
+   */
+  promised(shard: number): Epoch;
+
+  /**
+   * Logs that ended, when they were opened, before what this disk had seen (5.8). A node alone does not start then. A
+   * node of a cluster retires its uuid and says so with `acceptRegressions`; until then every start reports them again.
+   */
+  regressions(): readonly Regression[];
+  /** The logs are what they are: forgets that they were longer. What was promised stays promised. */
+  acceptRegressions(): Promise<void>;
+
+  /**
+   * A view of one shard that later writes, compaction included, do not change: what a snapshot is read from (4.7). Costs
+   * nothing but disk space for what is replaced meanwhile. Everything in it is durable.
+   */
+  view(shard: number): Promise<LogView>;
+
+  /**
+   * Begins to receive a snapshot beside the log, which stays what it is. Ends an earlier one that was not finished.
+   * @returns the generation under which its rows are to be written (see log/core/keys.ts)
+   */
+  beginStage(shard: number): Promise<number>;
+  /** Entries of the snapshot, at their offsets and in any order, and rows; verified by the caller. Durable as the policy has it. */
+  stage(shard: number, batch: StagedBatch): Promise<void>;
+  /** What was received is the log from now on, its start and tail at the snapshot's end; one synced batch (4.7). The old log is deleted in the background. */
+  flip(shard: number, end: SnapshotEnd, rows: readonly RowChange[]): Promise<void>;
+  /** What was received goes; in the background. */
+  discardStage(shard: number): Promise<void>;
+
   /** Syncs now, whatever the policy; resolves when everything appended before is on disk. */
   sync(): Promise<void>;
 
@@ -87,6 +128,40 @@ export interface LogState {
   readonly history: readonly EpochStart[];
   /** Bytes of the entries appended and not compacted. */
   readonly bytes: number;
+  /** Under which entries and rows are kept (see log/core/keys.ts); another one after each received snapshot (4.7). */
+  readonly generation: number;
+}
+
+/** A shard as it was at one moment; everything as LogStore has it. */
+export interface LogView {
+  readonly state: LogState;
+  row(key: Uint8Array): Promise<Uint8Array | undefined>;
+  rows(prefix: Uint8Array, after: Uint8Array | undefined, limit: number): Promise<readonly Row[]>;
+  read(offset: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+export interface StagedBatch {
+  readonly entries: readonly Pick<AppendEntry, 'offset' | 'bytes'>[];
+  readonly rows: readonly RowChange[];
+}
+
+/** Where a received snapshot ends. */
+export interface SnapshotEnd {
+  readonly offset: number;
+  readonly chain: Uint8Array;
+  readonly history: readonly EpochStart[];
+  /** Of the staged entries. */
+  readonly bytes: number;
+}
+
+/** A log that is shorter than it was. */
+export interface Regression {
+  readonly shard: number;
+  /** Where it ends. */
+  readonly tail: number;
+  /** Where it ended. */
+  readonly remembered: number;
 }
 
 export interface AppendBatch {
@@ -95,6 +170,8 @@ export interface AppendBatch {
   readonly entries: readonly AppendEntry[];
   /** Rows to write (value) or delete (undefined); opaque keys, see log/core/keys.ts for their namespaces. */
   readonly rows: readonly RowChange[];
+  /** Raises the promise (`promised`) with this batch, which is synced then whatever the policy. A lower one changes nothing. */
+  readonly promise?: Epoch;
 }
 
 export interface AppendEntry {

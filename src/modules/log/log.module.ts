@@ -38,6 +38,7 @@ export class LogModule {
               directory: join(config.dataDir, LOG_DIRECTORY),
               fsync: config.fsync,
               hasher,
+              regressed: config.clusterMode ? 'report' : 'refuse',
               onFailure: (error) => fatal(EXIT_STORAGE, error),
               onWarning: (message) => log.warn(message),
               onCommit: (batch) => metrics.groupCommit(batch),

@@ -1,4 +1,3 @@
-import { fromUtf8 } from '../../kernel/bytes.js';
 import { assert } from '../../kernel/assert.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { Hasher } from '../../kernel/hasher.js';
@@ -8,9 +7,21 @@ import type { LogStore } from '../log/log-store.js';
 import type { ClusterMap } from '../ring/core/map.js';
 import type { MapOperation } from '../ring/core/map-operations.js';
 import { Ring } from '../ring/core/ring.js';
-import { MAP_ROW } from './core/leader.js';
-import { encodeMapOperation } from './core/map-codec.js';
-import type { ShardReplica } from './shard-replica.js';
+import { decodeAgreedMap, encodeMapOperation } from './core/map-codec.js';
+import { MAP_ROW } from './core/replica.js';
+import type { WriteOutcome } from './core/write.js';
+import type { WriteRequest } from './shard-replica.js';
+
+/** Who takes a change to the map's shard: the primary here, or says that it is elsewhere. */
+export interface MapWriter {
+  write(shard: number, request: WriteRequest): Promise<WriteOutcome>;
+}
+
+/** Sends an operation to the primary of the map's shard on another node; the epoch of the map that has it. @throws NodeError */
+export type ForwardChange = (operation: MapOperation) => Promise<number>;
+
+/** Until a change that was agreed elsewhere is known here. */
+const KNOWN_WAIT_MS = 2_000;
 
 /** The map as this node knows it, its ring, and the door to change it. Changes go through the log of META_SHARD. */
 export class MapService {
@@ -18,7 +29,8 @@ export class MapService {
   readonly #listeners = new Set<(map: ClusterMap) => void>();
   #map: ClusterMap | undefined;
   #ring: Ring | undefined;
-  #replica: ShardReplica | undefined;
+  #writer: MapWriter | undefined;
+  #forward: ForwardChange | undefined;
 
   constructor(hasher: Hasher) {
     this.#hasher = hasher;
@@ -27,12 +39,39 @@ export class MapService {
   /** The map a data directory holds, or undefined before the cluster was bootstrapped. */
   static stored(log: LogStore): ClusterMap | undefined {
     const bytes = log.row(shardKey(META_SHARD, MAP_ROW));
-    return bytes === undefined ? undefined : (JSON.parse(fromUtf8(bytes)) as ClusterMap);
+    return bytes === undefined ? undefined : decodeAgreedMap(bytes).map;
   }
 
-  /** The replica of the map's shard that changes go to. */
-  attach(replica: ShardReplica): void {
-    this.#replica = replica;
+  /** Where changes go to when this node is the primary of the map's shard. */
+  attach(writer: MapWriter): void {
+    this.#writer = writer;
+  }
+
+  /** Where they go to when another node is. */
+  forwardTo(forward: ForwardChange): void {
+    this.#forward = forward;
+  }
+
+  /** There is no cluster any more. */
+  forget(): void {
+    this.#map = undefined;
+    this.#ring = undefined;
+  }
+
+  get known(): boolean {
+    return this.#map !== undefined;
+  }
+
+  /** Resolves when the map is known, with at least this epoch. */
+  wait(epoch = 0): Promise<ClusterMap> {
+    if (this.#map !== undefined && this.#map.epoch >= epoch) return Promise.resolve(this.#map);
+    return new Promise((resolve) => {
+      const stop = this.onChange((map) => {
+        if (map.epoch < epoch) return;
+        stop();
+        resolve(map);
+      });
+    });
   }
 
   /** A newer map is durable. */
@@ -64,11 +103,22 @@ export class MapService {
     };
   }
 
-  /** Changes the map; resolves with the map after it, when it is durable. @throws NodeError when refused */
+  /** Changes the map; resolves with the map after it, when it is agreed and known here. @throws NodeError when refused */
   async change(operation: MapOperation): Promise<ClusterMap> {
-    if (this.#replica === undefined)
+    const outcome = await this.changeHere(operation);
+    if (outcome.kind === 'written') return this.current();
+    if (outcome.kind === 'refused') throw new NodeError(outcome.code, outcome.detail);
+    if (this.#forward === undefined)
+      throw new NodeError('SHARD_UNAVAILABLE', 'the map has no primary now; try again in a moment');
+    const epoch = await this.#forward(operation);
+    return this.#knownWithin(epoch);
+  }
+
+  /** Changes the map if this node is the primary of its shard. */
+  changeHere(operation: MapOperation): Promise<WriteOutcome> {
+    if (this.#writer === undefined)
       throw new NodeError('STARTING', 'the node has not loaded its map yet; try again in a moment');
-    const outcome = await this.#replica.write({
+    return this.#writer.write(META_SHARD, {
       op: 'MAP',
       collectionId: 0,
       id: '',
@@ -76,7 +126,16 @@ export class MapService {
       level: 'quorum',
       mapOperation: operation,
     });
-    if (outcome.kind === 'refused') throw new NodeError(outcome.code, outcome.detail);
-    return this.current();
+  }
+
+  /** The change is agreed, whether it is known here yet or not: waits for it as long as a client may. */
+  #knownWithin(epoch: number): Promise<ClusterMap> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(this.current()), KNOWN_WAIT_MS);
+      void this.wait(epoch).then((map) => {
+        clearTimeout(timer);
+        resolve(map);
+      });
+    });
   }
 }

@@ -31,6 +31,15 @@ export async function openIdentity(log: LogStore, random: Random): Promise<NodeI
   return { nodeUuid, bootCount };
 }
 
+/** A new identity for a disk whose logs went back unintended: what it acknowledged under the old one may be gone (5.8). */
+export async function retireIdentity(log: LogStore, random: Random): Promise<NodeIdentity> {
+  const nodeUuid = random.bytes(UUID_BYTES);
+  const value: StoredIdentity = { nodeUuid: toHex(nodeUuid), bootCount: 1 };
+  await log.append({ shard: META_SHARD, entries: [], rows: [{ key: IDENTITY, value: utf8(JSON.stringify(value)) }] });
+  await log.sync();
+  return { nodeUuid, bootCount: 1 };
+}
+
 /** The identity a data directory holds, or undefined when it is new. */
 export function readIdentity(log: LogStore): NodeIdentity | undefined {
   const bytes = log.row(IDENTITY);

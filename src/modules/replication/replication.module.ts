@@ -8,6 +8,8 @@ import { CLOCK, HASHER, RANDOM } from '../../platform/platform.module.js';
 import type { LogStore } from '../log/log-store.js';
 import { LOG_STORE } from '../log/log.module.js';
 import { ShardService } from '../shard/shard.service.js';
+import { systemTimers } from '../../platform/clock/system-timers.js';
+import { ClusterPlace } from './cluster-place.js';
 import { ReplicationService } from './replication.service.js';
 import { UpkeepService } from './upkeep.service.js';
 
@@ -19,6 +21,7 @@ export class ReplicationModule {
       module: ReplicationModule,
       imports: [platform, log, shard],
       providers: [
+        { provide: ClusterPlace, useFactory: () => new ClusterPlace() },
         {
           provide: ReplicationService,
           inject: [NODE_CONFIG, LOG_STORE, ShardService, HASHER, CLOCK, RANDOM, LOGGER],
@@ -37,6 +40,8 @@ export class ReplicationModule {
               hasher,
               clock,
               random,
+              timers: systemTimers,
+              events: { primaryChanged: () => undefined, replicaSynced: () => undefined, streamed: () => undefined },
               logger: logger.child({ module: 'replication' }),
             }),
         },
@@ -53,7 +58,7 @@ export class ReplicationModule {
           ) => new UpkeepService(config, replication, shards, store, clock, logger.child({ module: 'upkeep' })),
         },
       ],
-      exports: [ReplicationService, UpkeepService],
+      exports: [ReplicationService, UpkeepService, ClusterPlace],
     };
   }
 }

@@ -1,21 +1,45 @@
-import { randomUUID } from 'node:crypto';
 import { toHex } from '../../kernel/bytes.js';
 import type { Clock } from '../../kernel/clock.js';
+import { compareEpochs, type Epoch } from '../../kernel/epoch.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { Hasher } from '../../kernel/hasher.js';
 import { META_SHARD } from '../../kernel/ids.js';
+import { PeerError, PROTOCOL, type NodeUuid } from '../../kernel/peer.js';
+
 import type { Random } from '../../kernel/random.js';
+import type { CancelTimer, Timers } from '../../kernel/timers.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
-import { idempotencyKey } from '../log/core/keys.js';
-import { LogDamagedError, StorageFailedError, type LogStore } from '../log/log-store.js';
-import type { ClusterMap, Collection } from '../ring/core/map.js';
+import { idempotencyKey, shardKey } from '../log/core/keys.js';
+import { LogDamagedError, StorageFailedError, type LogStore, type RowChange } from '../log/log-store.js';
+import { CHAIN_ZERO } from '../log/core/entry.js';
+import { nodeByUuid, type ClusterMap, type Collection, type NodeRegistration } from '../ring/core/map.js';
+import { placementOf, shardSetOf } from '../ring/core/shard-set.js';
 import type { CollectionSpec } from '../shard/core/search.js';
-import type { DocumentRow, ShardCounters } from '../shard/core/rows.js';
+import { liveDocuments, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
 import type { ShardService } from '../shard/shard.service.js';
-import { openIdentity, type NodeIdentity } from './node-identity.js';
-import { MapService } from './map.service.js';
-import { ShardReplica, storedCounters, type WriteRequest } from './shard-replica.js';
+import type { CopyPlan, FailoverTimes } from './core/peer-view.js';
+import type {
+  FenceAnswer,
+  FenceRequest,
+  FollowerMessage,
+  PrimaryMessage,
+  ProbeAnswer,
+  ProbeRequest,
+  PullAnswer,
+  PullRequest,
+  ShardLeader,
+  ShardPosition,
+} from './core/protocol.js';
 import type { AckLevel, WriteOutcome } from './core/write.js';
+import { NO_FELLOWS, ShardView, type Fellows } from './fellows.js';
+import { NO_REPLICA_PEERS } from './replica-peers-none.js';
+import { MAP_ROW } from './core/replica.js';
+import { COUNTERS_ROW, SETS_ROW } from './core/replica-log.js';
+import { LooseStore } from './loose-store.js';
+import { MapService } from './map.service.js';
+import { openIdentity, retireIdentity, type NodeIdentity } from './node-identity.js';
+import type { Link, LinkEvents, ReplicaPeers, ReplicaServer } from './replica-peers.js';
+import { ShardReplica, storedCounters, type WriteRequest } from './shard-replica.js';
 
 /** What the replication service needs; all of it swapped under test. */
 export interface ReplicationPorts {
@@ -23,8 +47,10 @@ export interface ReplicationPorts {
   readonly shards: ShardService;
   readonly hasher: Hasher;
   readonly clock: Clock;
+  readonly timers: Timers;
   readonly random: Random;
   readonly logger: ReplicationLogger;
+  readonly events: ReplicationEvents;
 }
 
 export interface ReplicationLogger {
@@ -33,42 +59,137 @@ export interface ReplicationLogger {
   error(fields: object, message: string): void;
 }
 
+/** What operators may listen to. */
+export interface ReplicationEvents {
+  primaryChanged(shard: number, leader: ShardLeader): void;
+  replicaSynced(shard: number): void;
+  streamed(shard: number, entries: number, bytes: number): void;
+}
+
 /** Shards opened side by side at start: enough to keep the index threads busy. */
 const OPEN_AT_ONCE = 4;
 /** Payload bytes of writes in flight on the node (replication 3). */
 const NODE_BYTES_MAX = 256 * 1024 * 1024;
-/** How often late acknowledgements are looked at. */
-const TICK_MS = 250;
+/** How often time passes for the replicas. */
+const TICK_MS = 100;
+/** A reign that follows from its own log alone begins within this. */
+const REIGN_WAIT_MS = 30_000;
 
 /**
- * The shards of this node: opens their logs and indexes, reigns over them, and owns every write (architecture, "Who owns
- * what"). A damaged shard is faulted and the others go on (replication 2.6).
+ * The copies of this node: opens their logs and indexes, drives them, owns every write, and answers other nodes
+ * (architecture, "Who owns what"). A damaged copy is faulted and the others go on (replication 2.6).
  */
-export class ReplicationService {
+export class ReplicationService implements ReplicaServer {
   readonly map: MapService;
   readonly #config: NodeConfig;
   readonly #ports: ReplicationPorts;
+  readonly #times: FailoverTimes;
   readonly #replicas = new Map<number, ShardReplica>();
+  readonly #opening = new Map<number, Promise<void>>();
   readonly #faults = new Map<number, Error>();
+  /** Who reigns over shards that have no copy here. */
+  readonly #leaders = new Map<number, ShardLeader>();
   readonly #durableListeners = new Set<(shard: number, offset: number) => void>();
   readonly #sweepListeners = new Set<(shard: number, collectionId: number) => void>();
+  readonly #roleListeners = new Set<() => void>();
   #identity: NodeIdentity | undefined;
+  #self: NodeUuid = '';
+  /** Who counts in the map's shard before there is a map. */
+  #founders: readonly NodeUuid[] = [];
+  #peers: ReplicaPeers = NO_REPLICA_PEERS;
+  #fellows: Fellows = NO_FELLOWS;
+  #leaving = false;
+  #stopped = false;
   #bytesInFlight = 0;
-  #ticker: NodeJS.Timeout | undefined;
+  #cancelTick: CancelTimer | undefined;
 
   constructor(config: NodeConfig, ports: ReplicationPorts) {
     this.#config = config;
     this.#ports = ports;
     this.map = new MapService(ports.hasher);
+    this.#times = {
+      heartbeatMs: config.heartbeatIntervalMs,
+      failoverAfterMs: Math.max(2.5 * config.heartbeatIntervalMs, 0.6 * config.heartbeatTimeoutMs),
+    };
   }
 
-  /** Opens everything; resolves when every local shard serves or is known to be faulted. */
-  async start(): Promise<void> {
-    const { log, logger } = this.#ports;
-    const identity = await openIdentity(log, this.#ports.random);
-    this.#identity = identity;
-    await this.#openMap(identity);
-    const map = this.map.current();
+  /** Says who this disk is; before anything else. A log that went back retires the uuid (replication 5.8). */
+  async identify(): Promise<NodeIdentity> {
+    const { log, random, logger } = this.#ports;
+    const regressions = log.regressions();
+    if (regressions.length > 0) {
+      logger.error({ regressions }, 'logs end before what this disk had synced: the node joins anew, as a learner');
+      this.#identity = await retireIdentity(log, random);
+      await log.acceptRegressions();
+    } else this.#identity = await openIdentity(log, random);
+    this.#self = toHex(this.#identity.nodeUuid);
+    const stored = MapService.stored(log);
+    if (stored !== undefined) this.map.accept(stored);
+    return this.#identity;
+  }
+
+  /** The way to other nodes; before anything is opened. Without it this is a cluster of one. */
+  connect(peers: ReplicaPeers, fellows: Fellows): void {
+    this.#peers = peers;
+    this.#fellows = fellows;
+  }
+
+  /** Gives a provisional cluster up with all it holds, which is no document (replication 9.2). */
+  async surrender(): Promise<void> {
+    const shards = [...this.#replicas.keys()];
+    for (const replica of this.#replicas.values()) replica.close();
+    this.#replicas.clear();
+    this.#leaders.clear();
+    this.#founders = [];
+    this.map.forget();
+    for (const shard of shards) {
+      if (shard !== META_SHARD) await this.#ports.shards.closeShard(shard);
+      await this.#ports.log.beginStage(shard);
+      await this.#ports.log.flip(shard, { offset: 0, chain: CHAIN_ZERO, history: [], bytes: 0 }, forgetRows(shard));
+    }
+    await this.openMap(false);
+  }
+
+  /** Opens the copy of the map; what it was cut off from it follows from its primary. A node that founds a cluster reigns. */
+  async openMap(founder: boolean): Promise<void> {
+    const { log } = this.#ports;
+    const damage = log.openDamages().find((found) => found.shard === META_SHARD);
+    if (damage !== undefined)
+      throw new StorageFailedError(
+        `the log of the map is damaged at offset ${damage.offset} (${damage.problem}); restore a backup`,
+      );
+    if (founder) this.#founders = [this.#self];
+    await this.#open(META_SHARD);
+    this.map.attach(this);
+    this.#tick();
+    if (founder) await this.#untilReigning(META_SHARD);
+  }
+
+  /** Makes the map of a new cluster of this node alone (replication 9.2); after `openMap`. */
+  async found(clusterId: string, address: string): Promise<void> {
+    const { shardCount, replicaCount, writeConsistency, partitionMode, rebalanceGraceMs } = this.#config;
+    await this.map.change({
+      kind: 'bootstrap',
+      clusterId,
+      shardCount,
+      settings: { replicaCount, writeConsistency, partitionMode, rebalanceGraceMs },
+      node: this.registration(address),
+      defaults: {
+        similarity: this.#config.similarity,
+        hnsw: {
+          m: this.#config.hnswM,
+          efConstruction: this.#config.hnswEfConstruction,
+          efSearch: this.#config.hnswEfSearch,
+        },
+        ...(this.#config.dimensions === undefined ? {} : { dimensions: this.#config.dimensions }),
+      },
+    });
+  }
+
+  /** Opens the copies the map wants here; resolves when every one is open or known to be faulted. */
+  async openShards(): Promise<void> {
+    const { logger } = this.#ports;
+    const map = await this.map.wait();
     if (map.shardCount !== this.#config.shardCount) {
       logger.info(
         { configured: this.#config.shardCount, actual: map.shardCount },
@@ -76,22 +197,39 @@ export class ReplicationService {
       );
     }
     this.map.onChange((next) => this.#followMap(next));
-    const waiting = Array.from({ length: map.shardCount }, (_, shard) => shard);
+    await this.#openHosted(map);
     await Promise.all(
-      Array.from({ length: OPEN_AT_ONCE }, async () => {
-        for (let shard = waiting.shift(); shard !== undefined; shard = waiting.shift())
-          await this.#openShard(shard, identity);
-      }),
+      this.localShards().map((shard) => (this.#isSole(shard) ? this.#untilReigning(shard) : Promise.resolve())),
     );
-    await this.#purgeDropped(map);
-    this.#ticker = setInterval(() => {
-      for (const replica of this.#replicas.values()) replica.tick();
-    }, TICK_MS);
-    this.#ticker.unref();
+    this.#purgeDropped();
+  }
+
+  /** Gives its reigns away where another copy is in sync, then ends (replication 5.7). */
+  async leave(): Promise<void> {
+    this.#leaving = true;
+    const { clock } = this.#ports;
+    const until = clock.monotonicMs() + LEAVE_WAIT_MS;
+    while (clock.monotonicMs() < until) {
+      const led = [...this.#replicas.values()].filter((replica) => replica.role === 'primary');
+      const moving = led.flatMap((replica) => {
+        const to = replica.syncedNodes.find((node) => node !== this.#self);
+        return to === undefined ? [] : [{ replica, to }];
+      });
+      if (moving.length === 0) return;
+      for (const { replica, to } of moving) replica.transfer(to);
+      await new Promise<void>((resolve) => this.#ports.timers.after(TICK_MS / 2, resolve));
+    }
+  }
+
+  /** This process stood still, or its clock jumped (1.5): reigns are confirmed before anything is acknowledged again. */
+  paused(): void {
+    for (const replica of this.#replicas.values()) replica.paused();
   }
 
   stop(): void {
-    clearInterval(this.#ticker);
+    this.#stopped = true;
+    this.#cancelTick?.();
+    for (const replica of this.#replicas.values()) replica.close();
   }
 
   get identity(): NodeIdentity {
@@ -99,34 +237,60 @@ export class ReplicationService {
     return this.#identity;
   }
 
-  /** Data shards with a replica here, ascending. */
+  /** This node's uuid in hex; '' before it is known. */
+  get self(): NodeUuid {
+    return this.#self;
+  }
+
+  get leaving(): boolean {
+    return this.#leaving;
+  }
+
+  get times(): FailoverTimes {
+    return this.#times;
+  }
+
+  /** Data shards with a copy here, ascending. */
   localShards(): readonly number[] {
-    return [...this.#replicas.keys(), ...this.#faults.keys()]
-      .filter((shard, at, all) => shard !== META_SHARD && all.indexOf(shard) === at)
+    return [...new Set([...this.#replicas.keys(), ...this.#faults.keys()])]
+      .filter((shard) => shard !== META_SHARD)
       .sort((a, b) => a - b);
   }
 
-  /** The replica of a shard; undefined while it is faulted before it could open. */
+  /** The copy of a shard; undefined while it is faulted before it could open, or when there is none here. */
   replica(shard: number): ShardReplica | undefined {
     return this.#replicas.get(shard);
   }
 
-  /** Why a shard does not serve, or undefined. */
+  /** Why a copy does not serve, or undefined. */
   fault(shard: number): Error | undefined {
     return this.#faults.get(shard);
   }
 
-  /** Makes a write on the shard's primary, here. Never rejects. */
+  /** Who is primary of a shard, as far as this node knows. */
+  leader(shard: number): ShardLeader | undefined {
+    return this.#replicas.get(shard)?.leader ?? this.#leaders.get(shard);
+  }
+
+  /** Somebody says who is primary: only ever moves upward (replication 5.6). */
+  learn(leader: ShardLeader): void {
+    const known = this.#leaders.get(leader.shard);
+    if (known === undefined || compareEpochs(leader.epoch, known.epoch) > 0) {
+      this.#leaders.set(leader.shard, leader);
+      this.#ports.events.primaryChanged(leader.shard, leader);
+    }
+    this.#replicas.get(leader.shard)?.announced(leader);
+  }
+
+  /** Makes a write when this node is the shard's primary, or says who may be. Never rejects. */
   write(shard: number, request: WriteRequest): Promise<WriteOutcome> {
     const fault = this.#faults.get(shard);
     if (fault !== undefined) return Promise.resolve({ kind: 'refused', code: 'LOG_CORRUPT', detail: fault.message });
     const replica = this.#replicas.get(shard);
-    if (replica === undefined)
-      return Promise.resolve({
-        kind: 'refused',
-        code: 'STARTING',
-        detail: `shard ${shard} is opening; try again in a moment`,
-      });
+    if (replica === undefined) {
+      const hint = this.#leaders.get(shard);
+      return Promise.resolve({ kind: 'redirect', ...(hint === undefined ? {} : { hint }) });
+    }
     const bytes = request.payload.length;
     if (this.#bytesInFlight + bytes > NODE_BYTES_MAX) {
       const detail = 'too many writes are in flight on this node; send them again a little later';
@@ -137,6 +301,14 @@ export class ReplicationService {
       this.#bytesInFlight -= bytes;
       return outcome;
     });
+  }
+
+  /** Hands a reign over to another copy; false when this node does not reign, or that copy is not in sync (5.7). */
+  transfer(shard: number, to: NodeUuid): boolean {
+    const replica = this.#replicas.get(shard);
+    if (replica?.role !== 'primary' || !replica.syncedNodes.includes(to)) return false;
+    replica.transfer(to);
+    return true;
   }
 
   /** The stored row of a document. @throws NodeError when the shard does not serve */
@@ -153,8 +325,11 @@ export class ReplicationService {
 
   /** Whether another local shard holds a result under this operation id: the key was used for another document. */
   usedElsewhere(shard: number, opId: Uint8Array): boolean {
-    return this.localShards().some(
-      (other) => other !== shard && this.#ports.log.row(idempotencyKey(other, opId)) !== undefined,
+    return [...this.#replicas].some(
+      ([other, replica]) =>
+        other !== shard &&
+        other !== META_SHARD &&
+        this.#ports.log.row(idempotencyKey(other, opId, replica.generation)) !== undefined,
     );
   }
 
@@ -162,7 +337,7 @@ export class ReplicationService {
     return this.#replicas.get(shard)?.counters() ?? storedCounters(this.#ports.log, shard);
   }
 
-  /** A damaged entry was met while reading: the shard stops serving (replication 2.6). */
+  /** A damaged entry was met while reading: the copy stops serving (replication 2.6). */
   faultShard(shard: number, error: Error): void {
     if (this.#faults.has(shard)) return;
     this.#faults.set(shard, error);
@@ -195,93 +370,9 @@ export class ReplicationService {
     this.#sweepListeners.add(listener);
   }
 
-  async #openMap(identity: NodeIdentity): Promise<void> {
-    const damage = this.#ports.log.openDamages().find((found) => found.shard === META_SHARD);
-    if (damage !== undefined)
-      throw new StorageFailedError(
-        `the log of the map is damaged at offset ${damage.offset} (${damage.problem}); restore a backup`,
-      );
-    const stored = MapService.stored(this.#ports.log);
-    if (stored !== undefined) this.map.accept(stored);
-    const replica = await this.#reign(META_SHARD, identity, stored);
-    this.map.attach(replica);
-    const node = { nodeId: this.#config.nodeId, nodeUuid: toHex(identity.nodeUuid), address: this.#config.advertise };
-    if (stored === undefined) {
-      const { shardCount, replicaCount, writeConsistency, partitionMode, rebalanceGraceMs } = this.#config;
-      await this.map.change({
-        kind: 'bootstrap',
-        clusterId: randomUUID(),
-        shardCount,
-        settings: { replicaCount, writeConsistency, partitionMode, rebalanceGraceMs },
-        node,
-        defaults: {
-          similarity: this.#config.similarity,
-          hnsw: {
-            m: this.#config.hnswM,
-            efConstruction: this.#config.hnswEfConstruction,
-            efSearch: this.#config.hnswEfSearch,
-          },
-          ...(this.#config.dimensions === undefined ? {} : { dimensions: this.#config.dimensions }),
-        },
-      });
-      return;
-    }
-    const known = stored.nodes.find((candidate) => candidate.nodeUuid === node.nodeUuid);
-    if (known?.nodeId !== node.nodeId || known.address !== node.address)
-      await this.map.change({ kind: 'register', node });
-  }
-
-  async #openShard(shard: number, identity: NodeIdentity): Promise<void> {
-    const { log, shards, logger } = this.#ports;
-    try {
-      const damage = log.openDamages().find((found) => found.shard === shard);
-      if (damage !== undefined) throw new LogDamagedError(damage);
-      const report = await shards.open(shard, this.map.current().collections.map(toSpec));
-      logger.info({ shard, ...report }, 'shard opened');
-      await this.#reign(shard, identity, this.map.current());
-    } catch (error) {
-      if (!(error instanceof LogDamagedError)) throw error;
-      this.faultShard(shard, error);
-    }
-  }
-
-  async #reign(shard: number, identity: NodeIdentity, map: ClusterMap | undefined): Promise<ShardReplica> {
-    const { log, shards, hasher, clock, random } = this.#ports;
-    const { settings, nodes } = map ?? { settings: undefined, nodes: [] };
-    const size = settings === undefined ? 1 : setSize(settings.replicaCount, nodes.length);
-    const replica = await ShardReplica.open(shard, identity.nodeUuid, size, shard === META_SHARD ? map : undefined, {
-      log,
-      hasher,
-      clock,
-      random,
-      index: shard === META_SHARD ? undefined : (entries) => shards.apply(shard, entries),
-      onMap: (next) => this.map.accept(next),
-      onSweep: (collectionId) => {
-        for (const listener of this.#sweepListeners) listener(shard, collectionId);
-      },
-      onFault: (error) => this.faultShard(shard, error),
-      onDurable: (offset) => {
-        for (const listener of this.#durableListeners) listener(shard, offset);
-      },
-    });
-    this.#replicas.set(shard, replica);
-    return replica;
-  }
-
-  #followMap(map: ClusterMap): void {
-    this.#ports.shards.defineCollections(map.collections.map(toSpec)).catch((error: unknown) => {
-      // A thread that died meanwhile is told again when its successor starts.
-      this.#ports.logger.warn({ err: error }, 'the index threads could not be told of the collections');
-    });
-  }
-
-  /** A crash may have come between dropping a collection from the map and purging it from the shards: go on with it. */
-  async #purgeDropped(map: ClusterMap): Promise<void> {
-    const known = new Set(map.collections.map((collection) => collection.id));
-    for (const [shard, replica] of this.#replicas) {
-      if (shard === META_SHARD) continue;
-      for (const id of replica.counters().collections.keys()) if (!known.has(id)) await this.purgeCollection(shard, id);
-    }
+  /** A copy here began or ceased to reign, or follows another one. */
+  onRole(listener: () => void): void {
+    this.#roleListeners.add(listener);
   }
 
   /** Logs the end of a collection in one shard: its entries are ignored from then on (replication 2.3). */
@@ -296,6 +387,232 @@ export class ReplicationService {
     if (outcome.kind === 'refused') throw new NodeError(outcome.code, outcome.detail);
   }
 
+  // ---- what other nodes ask
+
+  onFollow(from: NodeUuid, shard: number, link: Link<PrimaryMessage>): LinkEvents<FollowerMessage> {
+    const replica = this.#replicas.get(shard);
+    if (replica !== undefined) return replica.onFollow(from, link);
+    const hint = this.#leaders.get(shard);
+    link.send({
+      kind: 'answer',
+      answer: { kind: 'reject', reason: 'UNKNOWN_SHARD', ...(hint === undefined ? {} : { hint }) },
+    });
+    link.close();
+    return { message: () => undefined, ended: () => undefined };
+  }
+
+  onFence(from: NodeUuid, request: FenceRequest): Promise<FenceAnswer> {
+    const replica = this.#replicas.get(request.shard);
+    if (replica !== undefined) return replica.onFence(from, request);
+    const { shard } = request;
+    return Promise.resolve({ kind: 'refused', reason: 'UNKNOWN_SHARD', promised: this.#ports.log.promised(shard) });
+  }
+
+  async onProbe(_from: NodeUuid, { shard, epoch, via }: ProbeRequest): Promise<ProbeAnswer> {
+    if (via === undefined || via === this.#self)
+      return { alive: this.#replicas.get(shard)?.couldAcknowledge(epoch) === true };
+    try {
+      return await this.#peers.probe(via, { shard, epoch }, PROBE_RELAY_MS);
+    } catch (error) {
+      if (error instanceof PeerError) return { alive: false };
+      throw error;
+    }
+  }
+
+  async onPull(_from: NodeUuid, request: PullRequest): Promise<PullAnswer> {
+    const replica = this.#replicas.get(request.shard);
+    if (replica === undefined) throw new PeerError('REJECTED', `shard ${request.shard} has no copy here`);
+    return replica.onPull(request);
+  }
+
+  onAnnounce(_from: NodeUuid, leader: ShardLeader): void {
+    this.learn(leader);
+  }
+
+  // ---- opening
+
+  /** What this node says of itself to the map. */
+  registration(address: string): NodeRegistration {
+    return {
+      nodeId: this.#config.nodeId,
+      nodeUuid: this.#self,
+      address,
+      protocolMin: PROTOCOL.min,
+      protocolMax: PROTOCOL.max,
+    };
+  }
+
+  /** Shards the map wants a copy of here, as a member or on the way to become one. */
+  #hosted(map: ClusterMap): readonly number[] {
+    return map.placement.flatMap(({ members, learners }, shard) =>
+      members.includes(this.#self) || learners.includes(this.#self) ? [shard] : [],
+    );
+  }
+
+  async #openHosted(map: ClusterMap): Promise<void> {
+    // A copy the map no longer wants is kept open until it may be dropped (9.6): it may hold what no other copy has.
+    const held = this.#ports.log.shards().filter((shard) => shard !== META_SHARD && shard < map.shardCount);
+    const waiting = [...new Set([...this.#hosted(map), ...held])].filter((shard) => !this.#replicas.has(shard));
+    await Promise.all(
+      Array.from({ length: OPEN_AT_ONCE }, async () => {
+        for (let shard = waiting.shift(); shard !== undefined; shard = waiting.shift()) await this.#openOnce(shard);
+      }),
+    );
+  }
+
+  #openOnce(shard: number): Promise<void> {
+    const running = this.#opening.get(shard);
+    if (running !== undefined) return running;
+    const opening = this.#open(shard).finally(() => this.#opening.delete(shard));
+    this.#opening.set(shard, opening);
+    return opening;
+  }
+
+  async #open(shard: number): Promise<void> {
+    const { log, shards, logger, hasher, clock, timers, random, events } = this.#ports;
+    if (this.#replicas.has(shard) || this.#faults.has(shard) || this.#stopped) return;
+    const meta = shard === META_SHARD;
+    try {
+      const damage = log.openDamages().find((found) => found.shard === shard);
+      if (damage !== undefined) throw new LogDamagedError(damage);
+      let applied = log.state(shard).tail;
+      if (!meta) {
+        const loose = (): AsyncIterable<readonly Uint8Array[]> => new LooseStore(log, hasher).entries(shard);
+        const report = await shards.open(shard, this.map.current().collections.map(toSpec), undefined, loose);
+        applied = report.offset;
+        logger.info({ shard, ...report }, 'shard opened');
+      }
+      const view = new ShardView(this.#fellows, shard);
+      const replica = await ShardReplica.open(shard, this.#self, this.identity.bootCount, applied, {
+        log,
+        hasher,
+        clock,
+        timers,
+        random,
+        times: this.#times,
+        index: meta
+          ? undefined
+          : {
+              apply: (entries) => shards.apply(shard, entries),
+              rewind: (offset) => shards.rewind(shard, offset),
+            },
+        peers: this.#peers,
+        view: () => view,
+        plan: () => this.#plan(shard),
+        report: {
+          map: (map) => this.map.accept(map),
+          sweep: (collectionId) => {
+            for (const listener of this.#sweepListeners) listener(shard, collectionId);
+          },
+          fault: (error) => this.faultShard(shard, error),
+          durable: (offset) => {
+            for (const listener of this.#durableListeners) listener(shard, offset);
+          },
+          role: (role, epoch) => this.#roleChanged(shard, role, epoch),
+          streamed: (entries, bytes) => events.streamed(shard, entries, bytes),
+          broken: (node) => this.#fellows.doubt(node),
+        },
+      });
+      this.#replicas.set(shard, replica);
+    } catch (error) {
+      if (!(error instanceof LogDamagedError)) throw error;
+      this.faultShard(shard, error);
+    }
+  }
+
+  #plan(shard: number): CopyPlan {
+    const leaving = this.#leaving;
+    if (!this.map.known) return { configured: { mapEpoch: 0, members: this.#founders }, leaving };
+    return { configured: shardSetOf(this.map.current(), shard), leaving };
+  }
+
+  #roleChanged(shard: number, role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void {
+    this.#ports.logger.info({ shard: shard === META_SHARD ? 'map' : shard, role, epoch: epoch.num }, 'role of a copy');
+    if (role === 'primary') {
+      const leader = { shard, epoch, node: this.#self };
+      const known = this.#leaders.get(shard);
+      if (known === undefined || compareEpochs(epoch, known.epoch) > 0) {
+        this.#leaders.set(shard, leader);
+        this.#ports.events.primaryChanged(shard, leader);
+      }
+      this.#ports.timers.soon(() => this.#purgeDropped());
+    }
+    // The others should know at once, not with the next heartbeat.
+    this.#ports.timers.soon(() => this.#tell(true));
+    for (const listener of this.#roleListeners) listener();
+  }
+
+  #isSole(shard: number): boolean {
+    if (this.#faults.has(shard) || !this.map.known) return false;
+    const members = placementOf(this.map.current(), shard)?.members ?? [];
+    return members.length === 1 && members[0] === this.#self;
+  }
+
+  /** A copy that is the only one reigns as soon as its promise and BARRIER are durable. */
+  async #untilReigning(shard: number): Promise<void> {
+    const { clock, timers } = this.#ports;
+    const until = clock.monotonicMs() + REIGN_WAIT_MS;
+    for (;;) {
+      const replica = this.#replicas.get(shard);
+      if (replica === undefined || this.#faults.has(shard) || this.#stopped) return;
+      const { durable, tail } = replica.position;
+      if (replica.role === 'primary' && durable === tail) return;
+      if (clock.monotonicMs() >= until)
+        throw new NodeError('SHARD_UNAVAILABLE', `the only copy of shard ${shard} did not begin to serve`);
+      replica.tick();
+      await new Promise<void>((resolve) => timers.after(2, resolve));
+    }
+  }
+
+  #tick(): void {
+    if (this.#stopped) return;
+    for (const replica of this.#replicas.values()) replica.tick();
+    for (const facts of this.#fellows.all().values())
+      for (const { shard, epoch, leader } of facts.positions.values())
+        if (leader !== '' && !this.#replicas.has(shard)) this.learn({ shard, epoch, node: leader });
+    this.#tell(false);
+    this.#cancelTick = this.#ports.timers.after(TICK_MS, () => this.#tick());
+  }
+
+  #tell(atOnce: boolean): void {
+    if (!this.#stopped) this.#fellows.tell(this.positions(), atOnce);
+  }
+
+  /** How the copies of this node stand. */
+  positions(): readonly ShardPosition[] {
+    return [...this.#replicas].map(([shard, replica]) => ({
+      ...replica.standing(),
+      documents: shard === META_SHARD ? 0 : liveDocuments(replica.counters()),
+    }));
+  }
+
+  #followMap(map: ClusterMap): void {
+    this.#ports.shards.defineCollections(map.collections.map(toSpec)).catch((error: unknown) => {
+      // A thread that died meanwhile is told again when its successor starts.
+      this.#ports.logger.warn({ err: error }, 'the index threads could not be told of the collections');
+    });
+    this.#openHosted(map).catch((error: unknown) => {
+      this.#ports.logger.error({ err: error }, 'a copy could not be opened');
+    });
+    for (const replica of this.#replicas.values()) replica.tick();
+    this.#purgeDropped();
+  }
+
+  /** Where this node reigns it logs the end of collections the map dropped; a crash in between is made up for here. */
+  #purgeDropped(): void {
+    if (!this.map.known) return;
+    const known = new Set(this.map.current().collections.map((collection) => collection.id));
+    for (const [shard, replica] of this.#replicas) {
+      if (shard === META_SHARD || replica.role !== 'primary') continue;
+      for (const id of replica.counters().collections.keys()) {
+        if (known.has(id)) continue;
+        this.purgeCollection(shard, id).catch((error: unknown) => {
+          this.#ports.logger.warn({ shard, err: error }, 'a dropped collection could not be purged; it is tried again');
+        });
+      }
+    }
+  }
+
   #serving(shard: number): ShardReplica {
     const fault = this.#faults.get(shard);
     if (fault !== undefined) throw new NodeError('LOG_CORRUPT', fault.message);
@@ -303,7 +620,22 @@ export class ReplicationService {
     if (replica === undefined) throw new NodeError('STARTING', `shard ${shard} is opening; try again in a moment`);
     return replica;
   }
+
+  /** Whether the map still counts this node in. */
+  get registered(): boolean {
+    return this.map.known && nodeByUuid(this.map.current(), this.#self) !== undefined;
+  }
 }
+
+/** What is kept beside a log that is emptied. */
+function forgetRows(shard: number): readonly RowChange[] {
+  return [MAP_ROW, COUNTERS_ROW, SETS_ROW].map((name) => ({ key: shardKey(shard, name), value: undefined }));
+}
+
+/** A probe on behalf of another node ends in time for its own. */
+const PROBE_RELAY_MS = 350;
+/** Reigns are handed over within this when the node leaves in good order (5.7). */
+const LEAVE_WAIT_MS = 3_000;
 
 /** Members of a shard's set: as many as asked for, as many as there are (replication 2.8). */
 export function setSize(replicaCount: number, nodes: number): number {

@@ -9,7 +9,6 @@ import { decodeRow } from '../shard/core/rows.js';
 import type { ShardService } from '../shard/shard.service.js';
 import { decodeOperation } from './core/operation-row.js';
 import type { ReplicationLogger, ReplicationService } from './replication.service.js';
-import { GENERATION } from './shard-replica.js';
 
 /** How often the upkeep looks for work. */
 const ROUND_MS = 5_000;
@@ -90,7 +89,7 @@ export class UpkeepService {
   async forgetOperations(shard: number): Promise<void> {
     const written: number[] = [];
     await this.#eachRow(
-      idempotencyPrefix(shard),
+      idempotencyPrefix(shard, this.log.state(shard).generation),
       (row) => {
         written.push(decodeOperation(row.value).writtenMs);
         return false;
@@ -100,7 +99,11 @@ export class UpkeepService {
     const oldest = this.clock.wallMs() - OPERATIONS_KEPT_MS;
     const surplus = written.length - OPERATIONS_KEPT_MAX;
     const cutoff = surplus > 0 ? Math.max(oldest, written.sort((a, b) => a - b)[surplus]) : oldest;
-    await this.#eachRow(idempotencyPrefix(shard), (row) => decodeOperation(row.value).writtenMs < cutoff, shard);
+    await this.#eachRow(
+      idempotencyPrefix(shard, this.log.state(shard).generation),
+      (row) => decodeOperation(row.value).writtenMs < cutoff,
+      shard,
+    );
   }
 
   /** Collections that were dropped while their rows could not all be deleted. */
@@ -114,7 +117,7 @@ export class UpkeepService {
   }
 
   async #sweepRows(shard: number, collectionId: number): Promise<void> {
-    await this.#eachRow(documentPrefix(GENERATION, shard, collectionId), () => true, shard);
+    await this.#eachRow(documentPrefix(this.log.state(shard).generation, shard, collectionId), () => true, shard);
   }
 
   /** Visits rows in pages and deletes those it is told to. */
@@ -151,7 +154,7 @@ export class UpkeepService {
       this.#stop.signal,
       COMPACT_BYTES_PER_SECOND,
     );
-    this.replication.replica(shard)?.compacted(report.bytes);
+    this.replication.replica(shard)?.compacted(report.bytes, upTo);
     this.logger.info({ shard, upTo, ...report }, 'superseded entries compacted');
   }
 
@@ -159,8 +162,12 @@ export class UpkeepService {
   #isLive(shard: number, offset: number, entry: Uint8Array): boolean {
     const op = entryOp(entry);
     if (op !== 'UPSERT' && op !== 'DELETE') return false;
-    const row = this.log.row(documentKey(GENERATION, shard, entryCollectionId(entry), entryId(entry)));
-    return row !== undefined && decodeRow(row).offset === offset;
+    const row = this.log.row(
+      documentKey(this.log.state(shard).generation, shard, entryCollectionId(entry), entryId(entry)),
+    );
+    if (row === undefined) return false;
+    const pointed = decodeRow(row);
+    return pointed.offset === offset && !pointed.loose;
   }
 
   /** The last offset written before `wallMs`, by bisection; entries of a shard are in the order of their clocks, but for merged ones. */

@@ -1,12 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { CheckpointStore } from './adapters/checkpoint-store.js';
-import { HostedShard } from './adapters/hosted-shard.js';
-import { hnswVectorIndexes } from './adapters/hnsw-vector-index.js';
+import { HostedShard, type LooseEntries } from './adapters/hosted-shard.js';
+import { vectorIndexes } from './adapters/vector-indexes.js';
 import type { IndexThread } from './adapters/index-thread.js';
 import { IndexWorkers } from './adapters/index-workers.js';
 import { verifyShard } from './adapters/shard-verifier.js';
 import type { Filter } from './core/filter.js';
-import type { ScrollPage, ShardStatistics } from './core/index-host.js';
+import type { ForgottenDocument, ScrollPage, ShardStatistics } from './core/index-host.js';
 import { IndexThreadError } from './core/index-messages.js';
 import type { CollectionSpec, ShardSearch, ShardSearchAnswer } from './core/search.js';
 import {
@@ -48,7 +48,7 @@ export class ShardService {
   constructor(@Inject(SHARD_PORTS) ports: ShardPorts) {
     this.#ports = ports;
     this.#store = new CheckpointStore(ports.directory);
-    const { hasher, clock, threads, indexes = hnswVectorIndexes } = ports;
+    const { hasher, clock, threads, indexes = vectorIndexes } = ports;
     this.#workers = new IndexWorkers(
       threads,
       { hasher, clock, indexes },
@@ -64,13 +64,20 @@ export class ShardService {
    * when left out). Without a usable checkpoint the index is built from the log alone. Opening an open shard again
    * starts over; that is also how a FAULTED one comes back.
    * @param collections those that exist now; entries of others are passed over
+   * @param loose entries of loose rows (replication 6.4), which the log has no more; read after it, and again whenever the
+   * shard is read again
    * @throws LogDamagedError, and the shard is FAULTED; Error when the index cannot be built
    */
-  async open(shard: number, collections: readonly CollectionSpec[], upTo?: number): Promise<OpenReport> {
+  async open(
+    shard: number,
+    collections: readonly CollectionSpec[],
+    upTo?: number,
+    loose?: LooseEntries,
+  ): Promise<OpenReport> {
     const hosted = this.#shards.get(shard) ?? this.#host(shard);
     this.#round ??= setInterval(() => this.checkpointRound(), CHECKPOINT_ROUND_MS).unref();
     await this.defineCollections(collections);
-    return hosted.open(upTo);
+    return hosted.open(upTo, loose);
   }
 
   /** Ends a shard here: it answers NOT_READY. Its checkpoints stay. */
@@ -102,6 +109,32 @@ export class ShardService {
    */
   apply(shard: number, entries: readonly Uint8Array[]): Promise<void> {
     return this.#shards.get(shard)?.apply(entries) ?? Promise.reject(new ShardUnavailableError(shard, 'NOT_READY'));
+  }
+
+  /**
+   * The log of a shard was cut at `offset` (replication 6.3): call it after the cut. What the branch brought stays in the
+   * index until it is superseded, and what is given to `apply` from now on is of the new branch. Checkpoints beyond the cut
+   * go. Resolves when entries from `offset + 1` on are taken.
+   * @throws ShardUnavailableError when the shard cannot answer: opened again it has nothing beyond the cut
+   */
+  rewind(shard: number, offset: number): Promise<void> {
+    return this.#alter(shard, (hosted, idle) => hosted.rewind(offset, idle));
+  }
+
+  /**
+   * Entries of loose rows that a search should find, beside the log; `open` is given those there are at a start.
+   * @throws ShardUnavailableError
+   */
+  applyLoose(shard: number, entries: readonly Uint8Array[]): Promise<void> {
+    return this.#alter(shard, (hosted, idle) => hosted.applyLoose(entries, idle));
+  }
+
+  /**
+   * Forgets documents whose rows were deleted without an entry that says so, as loose rows are that a primary refused (6.6).
+   * @throws ShardUnavailableError
+   */
+  forget(shard: number, documents: readonly ForgottenDocument[]): Promise<void> {
+    return this.#alter(shard, (hosted, idle) => hosted.forget(documents, idle));
   }
 
   /** Bytes of entries given to `apply` that are not applied yet: what admission looks at. */
@@ -249,7 +282,7 @@ export class ShardService {
 
   /** Compares the index of a shard with one built from the log alone. Nothing may be written meanwhile. @throws ShardUnavailableError */
   verify(shard: number): Promise<VerifyReport> {
-    const { log, hasher, clock, indexes = hnswVectorIndexes } = this.#ports;
+    const { log, hasher, clock, indexes = vectorIndexes } = this.#ports;
     return this.#demand(shard, () =>
       verifyShard(this, shard, [...this.#collections.values()], { log, hasher, clock, indexes }),
     );
@@ -295,6 +328,15 @@ export class ShardService {
   #restarted(thread: number): void {
     void this.#define(thread, [...this.#collections.values()]);
     for (const hosted of this.#shards.values()) if (this.#workers.threadOf(hosted.shard) === thread) hosted.reopen();
+  }
+
+  /** Changes an index while no checkpoint is written; what is given to `apply` from now on waits. */
+  #alter(shard: number, act: (hosted: HostedShard, idle: Promise<unknown>) => Promise<void>): Promise<void> {
+    const hosted = this.#shards.get(shard);
+    if (hosted === undefined) return Promise.reject(new ShardUnavailableError(shard, 'NOT_READY'));
+    const done = act(hosted, this.#checkpoints);
+    this.#checkpoints = Promise.allSettled([done]);
+    return done;
   }
 
   async #define(thread: number, collections: readonly CollectionSpec[]): Promise<void> {

@@ -31,5 +31,8 @@ describe('nodeHasher', () => {
   it('continues a crc', () => {
     const bytes = Uint8Array.from({ length: 100 }, (_, i) => i);
     expect(nodeHasher.crc32(bytes.subarray(40), nodeHasher.crc32(bytes.subarray(0, 40)))).toBe(nodeHasher.crc32(bytes));
+    const empty = new Uint8Array(0);
+    expect(empty.buffer.byteLength).toBe(0);
+    expect(nodeHasher.crc32(empty, 7)).toBe(7);
   });
 });

@@ -18,7 +18,8 @@ export const nodeHasher: Hasher = {
     return digest('md5', 16, [bytes]);
   },
   crc32(bytes, seed = 0) {
-    return crc32(bytes, seed);
+    // zlib starts over for an empty array whose buffer was looked at: it has no memory to point at.
+    return bytes.length === 0 ? seed : crc32(bytes, seed);
   },
 };
 

@@ -19,8 +19,8 @@ import { grpcFailureOf } from './grpc-errors.js';
 
 /**
  * A method's implementation, of Nest or plain: it takes the request (an async iterable of requests when the client
- * streams) and the call, and gives the answer (an async iterable when the server streams), now or later. An Observable
- * is taken for its last value or its error: that is how Nest's filters report one.
+ * streams, the raw call when both do) and the call, and gives the answer (an async iterable when the server streams), now
+ * or later. An Observable is taken for its last value or its error: that is how Nest's filters report one.
  */
 export type Implementation = (request: unknown, call: ServerCall) => unknown;
 
@@ -53,7 +53,7 @@ export class GrpcCalls {
         return (call: ServerDuplexStream<Message, Message>) => {
           this.#opened(call);
           try {
-            run(undefined, call);
+            run(call, call);
           } catch (error) {
             this.fail(call, error);
           }

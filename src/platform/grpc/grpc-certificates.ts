@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
-import type { ServerCredentials } from '@grpc/grpc-js';
+import type { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
 import { experimental } from '@grpc/grpc-js';
+import type { PeerCertificate, SecureContext } from 'node:tls';
 import { createSecureContext } from 'node:tls';
 
 /** Paths of PEM files. */
@@ -32,19 +33,40 @@ export class GrpcCertificates {
 
   /** Server credentials that demand a certificate of the CA from every client, and follow `reload`. */
   credentials(): ServerCredentials {
+    const provider = this.#provider();
+    return experimental.createCertificateProviderServerCredentials(provider, provider, true);
+  }
+
+  /**
+   * Channel credentials that present this node's certificate, demand one of the CA from the server, and follow `reload`.
+   * @param problem what else is wrong with the server's certificate, or undefined; its host name is not looked at
+   */
+  channelCredentials(problem: (certificate: PeerCertificate) => Error | undefined): ChannelCredentials {
+    const provider = this.#provider();
+    return experimental.createCertificateProviderChannelCredentials(provider, provider, {
+      checkServerIdentity: (_host, certificate) => problem(certificate),
+    });
+  }
+
+  /** For a connection of one's own. */
+  secureContext(): SecureContext {
+    const { caCertificate, certificate, privateKey } = this.#current;
+    return createSecureContext({ ca: caCertificate, cert: certificate, key: privateKey });
+  }
+
+  #provider(): experimental.CertificateProvider {
     const add = (listener: Listener) => {
       this.#listeners.add(listener);
       // Not at once: grpc-js puts the server among those it tells only after it called here.
       queueMicrotask(() => listener(this.#current));
     };
     const remove = (listener: Listener) => void this.#listeners.delete(listener);
-    const provider: experimental.CertificateProvider = {
+    return {
       addCaCertificateListener: add,
       removeCaCertificateListener: remove,
       addIdentityCertificateListener: add,
       removeIdentityCertificateListener: remove,
     };
-    return experimental.createCertificateProviderServerCredentials(provider, provider, true);
   }
 
   /** Reads the files again for new connections; when they are bad it throws and the old ones stay. */

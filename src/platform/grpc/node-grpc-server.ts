@@ -1,10 +1,16 @@
 import type {
-  ServerInterceptingCall,
   ServerInterceptingCallInterface,
   ServerMethodDefinition,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { Server, ServerCredentials, logVerbosity, setLogVerbosity, status as Status } from '@grpc/grpc-js';
+import {
+  Server,
+  ServerCredentials,
+  ServerInterceptingCall,
+  logVerbosity,
+  setLogVerbosity,
+  status as Status,
+} from '@grpc/grpc-js';
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { ServerGrpc } from '@nestjs/microservices';
 import { GrpcMethodStreamingType } from '@nestjs/microservices/decorators/index.js';
@@ -15,11 +21,16 @@ import type { ServerCall } from './grpc-call.js';
 import type { Implementation } from './grpc-calls.js';
 import { GrpcCalls } from './grpc-calls.js';
 import type { CertificateFiles } from './grpc-certificates.js';
+import { certificateOf } from './presented-certificate.js';
 import { GrpcCertificates } from './grpc-certificates.js';
 import { DETAILS_TRAILER, grpcFailureOf } from './grpc-errors.js';
 import { refusalOf } from './grpc-refusals.js';
 import { methodPath, serviceDefinition } from './package-definition.js';
+import type { PeerAuth } from './peer-auth.js';
+import { admitPeer } from './peer-identity.js';
 import type { ServiceHandlers } from './service-handlers.js';
+import type { RefusedHandshake } from './tls-handshakes.js';
+import { watchHandshakes } from './tls-handshakes.js';
 
 /** A finished call, for metrics. */
 export interface FinishedGrpcCall {
@@ -42,6 +53,8 @@ export interface NodeGrpcServerOptions {
   readonly drainTimeoutMs: number;
   readonly log: Logger;
   readonly observe?: (call: FinishedGrpcCall) => void;
+  /** TLS ended a connection because of a certificate, or its absence. */
+  readonly refusedHandshake?: (handshake: RefusedHandshake) => void;
 }
 
 // grpc-js writes to the console on its own; what matters of it arrives here as errors and statuses.
@@ -70,8 +83,9 @@ export class NodeGrpcServer extends ServerGrpc {
   readonly #options: NodeGrpcServerOptions;
   readonly #calls: GrpcCalls;
   readonly #certificates: GrpcCertificates | undefined;
-  readonly #plain: { readonly service: DescService; readonly handlers: Readonly<Record<string, Implementation>> }[] =
-    [];
+  readonly #plain: PlainService[] = [];
+  /** Guards of the peers' services, by path of the method. */
+  readonly #guards = new Map<string, PeerAuth>();
   #server: Server | undefined;
   #port: number | undefined;
 
@@ -88,6 +102,21 @@ export class NodeGrpcServer extends ServerGrpc {
     assert(this.#server === undefined, `${service.typeName} must be added before the server listens`);
     this.#plain.push({ service, handlers: handlers as Readonly<Record<string, Implementation>> });
     return this;
+  }
+
+  /**
+   * Serves a peers' service: `auth` admits or refuses every call before a message of it is read, `peerOf(call)` names the
+   * admitted caller, and a request has at most LIMITS.peerMessageBytesMax; before `listen`.
+   */
+  addPeerService<S extends DescService>(service: S, handlers: ServiceHandlers<S>, auth: PeerAuth): this {
+    this.addService(service, handlers);
+    for (const method of service.methods) this.#guards.set(methodPath(method), auth);
+    return this;
+  }
+
+  /** What it presents and demands; undefined without TLS. Shared with connections to peers, so that both follow a reload. */
+  get certificates(): GrpcCertificates | undefined {
+    return this.#certificates;
   }
 
   /** The port it listens on. Asserts that it does. */
@@ -110,6 +139,7 @@ export class NodeGrpcServer extends ServerGrpc {
         this.#options,
         this.#certificates?.credentials() ?? ServerCredentials.createInsecure(),
       );
+      if (this.#certificates !== undefined) this.#watchHandshakes(this.#server);
     } catch (error) {
       callback(error);
       return;
@@ -139,6 +169,11 @@ export class NodeGrpcServer extends ServerGrpc {
     });
   }
 
+  #watchHandshakes(server: Server): void {
+    const { refusedHandshake } = this.#options;
+    if (refusedHandshake !== undefined) watchHandshakes(server, refusedHandshake);
+  }
+
   #createServer(): Server {
     const server = new Server({ ...CHANNEL_OPTIONS, interceptors: [(method, call) => this.#watched(method, call)] });
     for (const service of this.#options.services)
@@ -155,7 +190,8 @@ export class NodeGrpcServer extends ServerGrpc {
       assert(run !== undefined, `${methodPath(method)} has a handler`);
       handlers[method.name] = this.#calls.handler(method, run);
     }
-    server.addService(serviceDefinition(service), handlers);
+    const ofPeers = service.methods.some((method) => this.#guards.has(methodPath(method)));
+    server.addService(serviceDefinition(service, ofPeers ? LIMITS.peerMessageBytesMax : undefined), handlers);
   }
 
   /** The method of a controller, as Nest registered it, guards and filters included. */
@@ -196,8 +232,33 @@ export class NodeGrpcServer extends ServerGrpc {
       }
       send(complete);
     };
-    return call as ServerInterceptingCall;
+    const guard = this.#guards.get(method.path);
+    return guard === undefined ? (call as ServerInterceptingCall) : guarded(method.path, call, guard);
   }
+}
+
+interface PlainService {
+  readonly service: DescService;
+  readonly handlers: Readonly<Record<string, Implementation>>;
+}
+
+/** Asks the guard when the metadata arrives; the handler of a refused call never learns of it. */
+function guarded(path: string, call: ServerInterceptingCallInterface, guard: PeerAuth): ServerInterceptingCall {
+  return new ServerInterceptingCall(call, {
+    start: (next) =>
+      next({
+        onReceiveMetadata: (metadata, pass) => {
+          try {
+            const certificate = () => certificateOf(call);
+            admitPeer(metadata, guard.admit({ method: path, metadata, from: call.getPeer(), certificate }));
+          } catch (error) {
+            call.sendStatus(grpcFailureOf(error, '').status);
+            return;
+          }
+          pass(metadata);
+        },
+      }),
+  });
 }
 
 type PartialStatusObject = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];

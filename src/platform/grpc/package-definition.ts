@@ -6,13 +6,31 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf';
  * The grpc-js definition of a service described by generated code: paths, kinds and binary codecs. Serves servers
  * (`Server.addService`) and clients (`makeClientConstructor`) alike. Requests that are not well-formed protobuf make
  * the deserializer throw; NodeGrpcServer turns that into INVALID_ARGUMENT.
+ * @param requestBytesMax refuses larger requests; without it the server's own bound holds
  */
-export function serviceDefinition(service: DescService): ServiceDefinition {
-  return Object.fromEntries(service.methods.map((method) => [method.name, methodDefinition(method)]));
+export function serviceDefinition(service: DescService, requestBytesMax?: number): ServiceDefinition {
+  return Object.fromEntries(
+    service.methods.map((method) => {
+      const definition = methodDefinition(method);
+      if (requestBytesMax === undefined) return [method.name, definition];
+      const requestDeserialize = bounded(definition.requestDeserialize, requestBytesMax);
+      return [method.name, { ...definition, requestDeserialize }];
+    }),
+  );
+}
+
+/** What a request's deserializer says of one that is larger than allowed. */
+export const TOO_LARGE = 'the message is larger than allowed';
+
+function bounded(deserialize: (frame: Buffer) => Message, bytesMax: number): (frame: Buffer) => Message {
+  return (frame) => {
+    if (frame.length > bytesMax) throw new RangeError(TOO_LARGE);
+    return deserialize(frame);
+  };
 }
 
 /** The definitions of one method; keyed by its protobuf name in `serviceDefinition`. */
-function methodDefinition(method: DescMethod): MethodDefinition<Message, Message> {
+export function methodDefinition(method: DescMethod): MethodDefinition<Message, Message> {
   return {
     path: methodPath(method),
     requestStream: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',

@@ -61,6 +61,13 @@ export class Metrics {
     BATCH_SECONDS,
     [],
   );
+  readonly #peerRefusals = this.#counter('spector_peer_refusals_total', 'Calls and connections of nodes refused', [
+    'reason',
+  ]);
+  readonly #peerFailures = this.#counter('spector_peer_failures_total', 'Calls to other nodes that were not answered', [
+    'connection',
+    'reason',
+  ]);
   readonly #checkpoints = this.#counter('spector_checkpoints_total', 'Index checkpoints', ['outcome']);
   readonly #checkpointSeconds = this.#histogram(
     'spector_checkpoint_seconds',
@@ -107,6 +114,16 @@ export class Metrics {
     const bounded = this.#grpcMethods.of(method);
     this.#grpc.inc({ method: bounded, code });
     this.#grpcSeconds.observe({ method: bounded }, ms / 1_000);
+  }
+
+  /** A call to this node's peers' services was refused, or a message in it was malformed, or a TLS handshake failed. */
+  peerRefused(reason: string): void {
+    this.#peerRefusals.inc({ reason });
+  }
+
+  /** A call to another node was not answered: pass it to PeerChannels as `failed`. */
+  peerFailed(connection: string, reason: string): void {
+    this.#peerFailures.inc({ connection, reason });
   }
 
   search({

@@ -73,7 +73,8 @@ export interface DeleteAnswer {
 export type BulkItem =
   | { readonly kind: 'upsert'; readonly id: string; readonly fields: DocumentFields; readonly bytes: number }
   | { readonly kind: 'patch'; readonly id: string; readonly patch: DocumentPatch; readonly bytes: number }
-  | { readonly kind: 'delete'; readonly id: string; readonly bytes: number }
+  /** `version`: only while the document still has it. */
+  | { readonly kind: 'delete'; readonly id: string; readonly bytes: number; readonly version?: string }
   | { readonly kind: 'invalid'; readonly id?: string; readonly code: ErrorCode; readonly detail: string };
 
 export interface BulkError {
@@ -252,6 +253,11 @@ export interface ChangeView {
   readonly version: string;
   readonly collection: string;
   readonly document?: DocumentView;
+  /**
+   * The reader had followed a branch of this shard that is no longer part of its log: the changes start over after
+   * `offset` (replication 7.2). On the first change after that.
+   */
+  readonly restarted?: { readonly shard: number; readonly offset: number };
 }
 
 /** One line of a shard's log. */

@@ -29,7 +29,7 @@ export async function compactLog(
   pace: Pace,
 ): Promise<CompactReport> {
   const { table, hasher, shard } = log;
-  const { tail, start } = log.state();
+  const { tail, start, generation } = log.state();
   assert(upTo <= tail, `shard ${shard}: compaction ends at the tail ${tail}, asked for ${upTo}`);
   let deleted = 0;
   let bytes = 0;
@@ -42,7 +42,7 @@ export async function compactLog(
 
   const throttle = new Throttle(pace, bytesPerSecond, signal);
   for (let next = 1; next <= upTo && !signal.aborted;) {
-    const chunk = await readEntries(table, shard, next, upTo, SWEEP_ENTRIES, SWEEP_BYTES);
+    const chunk = await readEntries(table, { shard, generation }, next, upTo, SWEEP_ENTRIES, SWEEP_BYTES);
     const deletions: RowChange[] = [];
     let read = 0;
     let freed = 0;
@@ -51,7 +51,7 @@ export async function compactLog(
       read += entry.length;
       // A damaged entry stays: whether it is live cannot be told, and the scrub must find it.
       if (verifyEntry(entry, hasher, { shard, offset }) !== undefined || isLive(offset, entry)) continue;
-      deletions.push({ key: entryKey(shard, offset), value: undefined });
+      deletions.push({ key: entryKey(shard, offset, generation), value: undefined });
       freed += entry.length;
     }
     if (deletions.length > 0) await log.deleteEntries(deletions, freed);
@@ -65,7 +65,7 @@ export async function compactLog(
 
 async function chainAt(log: CompactedLog, offset: number): Promise<Uint8Array> {
   const { shard, table, hasher } = log;
-  const bytes = await table.get(entryKey(shard, offset));
+  const bytes = await table.get(entryKey(shard, offset, log.state().generation));
   if (bytes === undefined) throw new LogDamagedError({ shard, offset, problem: 'missing' });
   const problem = verifyEntry(bytes, hasher, { shard, offset });
   if (problem !== undefined) throw new LogDamagedError({ shard, offset, problem });

@@ -8,6 +8,12 @@ export interface FoundEntry {
   readonly bytes: Uint8Array | undefined;
 }
 
+/** Which entries: a shard's, of one generation. */
+export interface EntryPlace {
+  readonly shard: number;
+  readonly generation: number;
+}
+
 export interface EntryChunk {
   /** Ascending, unverified; offsets without a row are left out. */
   readonly found: readonly FoundEntry[];
@@ -21,14 +27,19 @@ const SINGLE_READS = 256;
 /** Reads entries of one shard in bulk, from offset `from` to offset `to`, both inclusive. */
 export async function readEntries(
   table: Table,
-  shard: number,
+  { shard, generation }: EntryPlace,
   from: number,
   to: number,
   limit: number,
   bytesMax: number,
 ): Promise<EntryChunk> {
   try {
-    const rows = await table.range({ from: entryKey(shard, from), to: entryKey(shard, to + 1), limit, bytesMax });
+    const rows = await table.range({
+      from: entryKey(shard, from, generation),
+      to: entryKey(shard, to + 1, generation),
+      limit,
+      bytesMax,
+    });
     let bytes = 0;
     const found = rows.map(({ key, value }) => {
       bytes += key.length + value.length;
@@ -37,17 +48,18 @@ export async function readEntries(
     if (rows.length < limit && bytes < bytesMax) return { found, end: to };
     const end = found[found.length - 1].offset;
     // What is missing may only have been passed over.
-    if (found.length <= end - from) await table.check(entryKey(shard, from), entryKey(shard, end));
+    if (found.length <= end - from)
+      await table.check(entryKey(shard, from, generation), entryKey(shard, end, generation));
     return { found, end };
   } catch (error) {
-    if (error instanceof TableReadError) return readSingly(table, shard, from, to, bytesMax);
+    if (error instanceof TableReadError) return readSingly(table, { shard, generation }, from, to, bytesMax);
     throw error;
   }
 }
 
 async function readSingly(
   table: Table,
-  shard: number,
+  { shard, generation }: EntryPlace,
   from: number,
   to: number,
   bytesMax: number,
@@ -59,7 +71,7 @@ async function readSingly(
   while (end < last && bytes < bytesMax) {
     const offset = ++end;
     try {
-      const entry = await table.get(entryKey(shard, offset));
+      const entry = await table.get(entryKey(shard, offset, generation));
       if (entry !== undefined) found.push({ offset, bytes: entry });
       bytes += entry?.length ?? 0;
     } catch (error) {

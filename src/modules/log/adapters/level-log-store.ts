@@ -6,7 +6,7 @@ import { StorageFailedError } from '../log-store.js';
 import type { CommitMeasure, CommitPolicy } from './group-commit.js';
 import { LEVEL_SETTINGS, LevelTable } from './level-table.js';
 import type { LevelSettings } from './level-table.js';
-import { openLog, refuseStepsBackwards } from './open-log.js';
+import { openLog, refuseStepsBackwards, stepsBackwards } from './open-log.js';
 import { NODE_PACE } from './pace.js';
 import type { Pace } from './pace.js';
 import { SideFile } from './side-file.js';
@@ -25,6 +25,11 @@ export interface LevelLogOptions {
   readonly onWarning: (message: string) => void;
   /** For the metrics: a batch went down, its sync included. */
   readonly onCommit?: (batch: CommitMeasure) => void;
+  /**
+   * What to do with a log that ends before the offset its side file remembers (replication 2.6): a node alone refuses to
+   * start, a node of a cluster is told by `regressions` and retires its uuid (5.8). Default `refuse`.
+   */
+  readonly regressed?: 'refuse' | 'report';
   readonly settings?: Partial<LevelSettings>;
   readonly pace?: Pace;
 }
@@ -46,7 +51,8 @@ export class LevelLogStore extends TableLogStore {
     try {
       const opened = await openLog(table, hasher);
       side = await SideFile.open(join(directory, 'tail.side'), hasher, options.onWarning);
-      refuseStepsBackwards(opened, side.records(), side.path);
+      const regressions = stepsBackwards(opened, side.records());
+      if (options.regressed !== 'report') refuseStepsBackwards(regressions, side.path);
       // What survived until now was written into tables and synced when the database was opened.
       for (const [shard, state] of opened.states) side.note(shard, state.tail);
       return new LevelLogStore(
@@ -54,6 +60,7 @@ export class LevelLogStore extends TableLogStore {
           table,
           hasher,
           side,
+          regressions,
           policy: options.fsync,
           pace: options.pace ?? NODE_PACE,
           onFailure: options.onFailure,

@@ -1,10 +1,11 @@
 import { mkdir, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { ClassicLevel } from 'classic-level';
 import { StorageFailedError } from '../log-store.js';
 import type { Row, RowChange } from '../log-store.js';
 import { TableReadError } from './table.js';
-import type { Table, TableRange } from './table.js';
+import type { Table, TableRange, TableView } from './table.js';
 
 /** Settings of LevelDB; sizes in bytes. */
 export interface LevelSettings {
@@ -68,42 +69,40 @@ export class LevelTable implements Table {
     }
   }
 
-  async get(key: Uint8Array): Promise<Uint8Array | undefined> {
-    try {
-      return plain(await this.db.get(key));
-    } catch (error) {
-      throw readError(error);
-    }
+  get(key: Uint8Array): Promise<Uint8Array | undefined> {
+    return this.getFrom(key, undefined);
   }
 
-  async range({ from, to, limit, bytesMax, reverse = false }: TableRange): Promise<readonly Row[]> {
-    const rows: Row[] = [];
-    let bytes = 0;
+  range(range: TableRange): Promise<readonly Row[]> {
+    return this.rangeFrom(range, undefined);
+  }
+
+  async keys({ from, to, limit }: Pick<TableRange, 'from' | 'to' | 'limit'>): Promise<readonly Uint8Array[]> {
+    const found: Uint8Array[] = [];
     try {
-      // One sweep must not push what searches read out of the cache.
-      const iterator = this.db.iterator({
-        gte: from,
-        lt: to,
-        reverse,
-        fillCache: false,
-        highWaterMarkBytes: Math.min(bytesMax, U32_MAX),
-      });
+      const keys = this.db.keys({ gte: from, lt: to, limit, fillCache: false, highWaterMarkBytes: CHECK_BYTES });
       try {
-        while (rows.length < limit && bytes < bytesMax) {
-          const more = await iterator.nextv(Math.min(limit - rows.length, ROWS_PER_CALL));
+        while (found.length < limit) {
+          const more = await keys.nextv(Math.min(limit - found.length, ROWS_PER_CALL));
           if (more.length === 0) break;
-          for (const [key, value] of more) {
-            rows.push({ key: view(key), value: view(value) });
-            bytes += key.length + value.length;
-          }
+          for (const key of more) found.push(view(key));
         }
       } finally {
-        await iterator.close();
+        await keys.close();
       }
     } catch (error) {
       throw readError(error);
     }
-    return rows;
+    return found;
+  }
+
+  view(): TableView {
+    const snapshot = this.db.snapshot();
+    return {
+      get: (key) => this.getFrom(key, snapshot),
+      range: (range) => this.rangeFrom(range, snapshot),
+      close: () => snapshot.close(),
+    };
   }
 
   async check(from: Uint8Array, last: Uint8Array): Promise<void> {
@@ -122,9 +121,12 @@ export class LevelTable implements Table {
 
   async write(changes: readonly RowChange[], sync: boolean): Promise<void> {
     const batch = this.db.batch();
+    let gathered = 0;
     for (const { key, value } of changes) {
       if (value === undefined) batch.del(key);
       else batch.put(key, value);
+      // A truncation may change a row for each entry it cuts: others get their turns meanwhile.
+      if (++gathered % CHANGES_PER_TURN === 0) await setImmediate();
     }
     await batch.write({ sync });
   }
@@ -143,9 +145,54 @@ export class LevelTable implements Table {
   close(): Promise<void> {
     return this.db.close();
   }
+
+  private async getFrom(key: Uint8Array, snapshot: Snapshot | undefined): Promise<Uint8Array | undefined> {
+    try {
+      return plain(await this.db.get(key, snapshot === undefined ? {} : { snapshot }));
+    } catch (error) {
+      throw readError(error);
+    }
+  }
+
+  private async rangeFrom(
+    { from, to, limit, bytesMax, reverse = false }: TableRange,
+    snapshot: Snapshot | undefined,
+  ): Promise<readonly Row[]> {
+    const rows: Row[] = [];
+    let bytes = 0;
+    try {
+      // One sweep must not push what searches read out of the cache.
+      const iterator = this.db.iterator({
+        gte: from,
+        lt: to,
+        reverse,
+        fillCache: false,
+        highWaterMarkBytes: Math.min(bytesMax, U32_MAX),
+        ...(snapshot === undefined ? {} : { snapshot }),
+      });
+      try {
+        while (rows.length < limit && bytes < bytesMax) {
+          const more = await iterator.nextv(Math.min(limit - rows.length, ROWS_PER_CALL));
+          if (more.length === 0) break;
+          for (const [key, value] of more) {
+            rows.push({ key: view(key), value: view(value) });
+            bytes += key.length + value.length;
+          }
+        }
+      } finally {
+        await iterator.close();
+      }
+    } catch (error) {
+      throw readError(error);
+    }
+    return rows;
+  }
 }
 
+type Snapshot = ReturnType<ClassicLevel<Uint8Array, Uint8Array>['snapshot']>;
+
 const ROWS_PER_CALL = 4_096;
+const CHANGES_PER_TURN = 16_384;
 const U32_MAX = 0xffff_ffff;
 const CHECK_BYTES = 1024 * 1024;
 

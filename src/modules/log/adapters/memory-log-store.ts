@@ -2,8 +2,9 @@ import type { Hasher } from '../../../kernel/hasher.js';
 import { entryKey } from '../core/keys.js';
 import type { StorageFailedError } from '../log-store.js';
 import { MemoryTable } from './memory-table.js';
-import type { WriteDelay } from './memory-table.js';
-import { openLog } from './open-log.js';
+import type { MemoryImage, WriteDelay } from './memory-table.js';
+import { MemorySide } from './side-memory.js';
+import { openLog, refuseStepsBackwards, stepsBackwards } from './open-log.js';
 import type { OpenedLog } from './open-log.js';
 import type { Pace } from './pace.js';
 import { TableLogStore } from './table-log-store.js';
@@ -16,6 +17,8 @@ export interface MemoryLogOptions {
   readonly onFailure?: (error: StorageFailedError) => void;
   /** How long a write or sync takes; by default a microtask. */
   readonly delay?: WriteDelay;
+  /** See LevelLogOptions. */
+  readonly regressed?: 'refuse' | 'report';
   /** Time for the rates of scrub and compaction; by default it does not pass and nothing waits. */
   readonly pace?: Pace;
 }
@@ -30,6 +33,7 @@ export class MemoryLogStore extends TableLogStore {
   private constructor(
     private readonly disk: MemoryTable,
     private readonly options: MemoryLogOptions,
+    private readonly memory: MemorySide,
     tableOptions: TableLogOptions,
     opened: OpenedLog,
   ) {
@@ -37,7 +41,7 @@ export class MemoryLogStore extends TableLogStore {
   }
 
   static open(options: MemoryLogOptions): Promise<MemoryLogStore> {
-    return MemoryLogStore.over(new MemoryTable(options.delay), options);
+    return MemoryLogStore.over(new MemoryTable(options.delay), options, new MemorySide());
   }
 
   /**
@@ -45,12 +49,26 @@ export class MemoryLogStore extends TableLogStore {
    * first `kept` of them. Calls in flight on this store never end, and later ones neither.
    */
   crash(kept = 0): Promise<MemoryLogStore> {
-    return MemoryLogStore.over(this.disk.crash(kept), this.options);
+    return MemoryLogStore.over(this.disk.crash(kept), this.options, this.memory);
   }
 
   /** Opens the log again after `close`. */
   reopen(): Promise<MemoryLogStore> {
-    return MemoryLogStore.over(this.disk.reopen(), this.options);
+    return MemoryLogStore.over(this.disk.reopen(), this.options, this.memory);
+  }
+
+  /** A copy of what is in the database now, as a backup of its files would be. */
+  image(): MemoryImage {
+    return this.disk.image();
+  }
+
+  /**
+   * Kills the process, and the next one finds an older copy of the database, beside the side file of now: the log went
+   * back (replication 5.8).
+   */
+  goBack(image: MemoryImage): Promise<MemoryLogStore> {
+    this.disk.crash();
+    return MemoryLogStore.over(image.table(this.options.delay), this.options, this.memory);
   }
 
   /** The next batch fails, and with it the store, as a disk error would make it. */
@@ -60,12 +78,12 @@ export class MemoryLogStore extends TableLogStore {
 
   /** Flips one bit of byte `at` of a stored entry; false when there is none. */
   flipByte(shard: number, offset: number, at: number): boolean {
-    return this.tamper(entryKey(shard, offset), at);
+    return this.tamperEntry(shard, offset, at);
   }
 
   /** Loses a stored entry; false when there is none. */
   dropEntry(shard: number, offset: number): boolean {
-    return this.tamper(entryKey(shard, offset), undefined);
+    return this.tamperEntry(shard, offset, undefined);
   }
 
   /** Flips one bit of byte `at` of any stored value, or (undefined) loses the row; false when there is none. */
@@ -73,17 +91,27 @@ export class MemoryLogStore extends TableLogStore {
     return at === undefined ? this.disk.drop(key) : this.disk.flipByte(key, at);
   }
 
-  private static async over(disk: MemoryTable, options: MemoryLogOptions): Promise<MemoryLogStore> {
+  /** What is damaged on a disk shows once it is read from there. */
+  private tamperEntry(shard: number, offset: number, at: number | undefined): boolean {
+    this.recent.forget(shard);
+    return this.tamper(entryKey(shard, offset, this.state(shard).generation), at);
+  }
+
+  private static async over(disk: MemoryTable, options: MemoryLogOptions, side: MemorySide): Promise<MemoryLogStore> {
     const opened = await openLog(disk, options.hasher);
+    const regressions = stepsBackwards(opened, side.records());
+    if (options.regressed !== 'report') refuseStepsBackwards(regressions, side.path);
+    for (const [shard, state] of opened.states) side.note(shard, state.tail);
     const tableOptions: TableLogOptions = {
       table: disk,
       hasher: options.hasher,
       policy: options.fsync ?? { kind: 'always' },
       pace: options.pace ?? NO_PACE,
       onFailure: options.onFailure ?? (() => undefined),
-      side: undefined,
+      side,
+      regressions,
       turn: () => Promise.resolve(),
     };
-    return new MemoryLogStore(disk, options, tableOptions, opened);
+    return new MemoryLogStore(disk, options, side, tableOptions, opened);
   }
 }

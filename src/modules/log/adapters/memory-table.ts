@@ -1,14 +1,14 @@
 import { compareBytes } from '../../../kernel/bytes.js';
 import { StorageFailedError } from '../log-store.js';
 import type { Row, RowChange } from '../log-store.js';
-import type { Table, TableRange } from './table.js';
+import type { Table, TableRange, TableView } from './table.js';
 
 /** Waits for as long as a write takes; a simulator gives its own. */
 export type WriteDelay = () => Promise<void>;
 
 /** The table in memory: a sorted list, and the undo of every write that no sync followed yet. */
 export class MemoryTable implements Table {
-  private keys: Uint8Array[] = [];
+  private sorted: Uint8Array[] = [];
   private values: Uint8Array[] = [];
   private unsynced: (readonly RowChange[])[] = [];
   private failNext: Error | undefined;
@@ -27,19 +27,36 @@ export class MemoryTable implements Table {
     return this.getSync(key);
   }
 
-  async range({ from, to, limit, bytesMax, reverse = false }: TableRange): Promise<readonly Row[]> {
+  async range(range: TableRange): Promise<readonly Row[]> {
     await this.turn();
     this.assertOpen();
-    const first = this.find(from);
-    const end = this.find(to);
-    const rows: Row[] = [];
-    let bytes = 0;
-    for (let i = 0; first + i < end && rows.length < limit && bytes < bytesMax; i++) {
-      const at = reverse ? end - 1 - i : first + i;
-      rows.push({ key: new Uint8Array(this.keys[at]), value: new Uint8Array(this.values[at]) });
-      bytes += this.keys[at].length + this.values[at].length;
-    }
-    return rows;
+    return rangeOf(this.sorted, this.values, range);
+  }
+
+  async keys({ from, to, limit }: Pick<TableRange, 'from' | 'to' | 'limit'>): Promise<readonly Uint8Array[]> {
+    await this.turn();
+    this.assertOpen();
+    return rangeOf(this.sorted, this.values, { from, to, limit, bytesMax: Infinity }).map(({ key }) => key);
+  }
+
+  /** Values are replaced, never changed, so that copies of the lists are a view. */
+  view(): TableView {
+    const keys = [...this.sorted];
+    const values = [...this.values];
+    const read = async <T>(what: () => T): Promise<T> => {
+      await this.turn();
+      this.assertOpen();
+      return what();
+    };
+    return {
+      get: (key) =>
+        read(() => {
+          const at = firstNotBelow(keys, key);
+          return holds(keys, at, key) ? new Uint8Array(values[at]) : undefined;
+        }),
+      range: (range) => read(() => rangeOf(keys, values, range)),
+      close: () => Promise.resolve(),
+    };
   }
 
   async check(): Promise<void> {
@@ -74,10 +91,21 @@ export class MemoryTable implements Table {
 
   /** The table as the next process finds it. A closed one keeps everything, being synced. */
   reopen(): MemoryTable {
-    const next = new MemoryTable(this.delay);
-    next.keys = [...this.keys];
-    next.values = [...this.values];
-    return next;
+    return this.image().table(this.delay);
+  }
+
+  /** A copy of what is stored now, synced or not. */
+  image(): MemoryImage {
+    const keys = [...this.sorted];
+    const values = [...this.values];
+    return {
+      table: (delay) => {
+        const table = new MemoryTable(delay);
+        table.sorted = [...keys];
+        table.values = [...values];
+        return table;
+      },
+    };
   }
 
   /** The process is gone, and with it every write not synced but the first `kept` of them. Calls in flight never end. */
@@ -115,32 +143,24 @@ export class MemoryTable implements Table {
     const undo = { key, value: found ? this.values[at] : undefined };
     if (value === undefined) {
       if (found) {
-        this.keys.splice(at, 1);
+        this.sorted.splice(at, 1);
         this.values.splice(at, 1);
       }
     } else if (found) {
       this.values[at] = new Uint8Array(value);
     } else {
-      this.keys.splice(at, 0, new Uint8Array(key));
+      this.sorted.splice(at, 0, new Uint8Array(key));
       this.values.splice(at, 0, new Uint8Array(value));
     }
     return undo;
   }
 
-  /** Index of the first key not below `key`. */
   private find(key: Uint8Array): number {
-    let low = 0;
-    let high = this.keys.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (compareBytes(this.keys[middle], key) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return firstNotBelow(this.sorted, key);
   }
 
   private holds(at: number, key: Uint8Array): boolean {
-    return at < this.keys.length && compareBytes(this.keys[at], key) === 0;
+    return holds(this.sorted, at, key);
   }
 
   /** What a process that is gone asked for is never answered. */
@@ -151,4 +171,42 @@ export class MemoryTable implements Table {
   private assertOpen(): void {
     if (this.state !== 'open') throw new StorageFailedError('the database cannot be read: it is not open');
   }
+}
+
+/** The content of a table, kept. */
+export interface MemoryImage {
+  table(delay?: WriteDelay): MemoryTable;
+}
+
+function rangeOf(
+  keys: readonly Uint8Array[],
+  values: readonly Uint8Array[],
+  { from, to, limit, bytesMax, reverse = false }: TableRange,
+): readonly Row[] {
+  const first = firstNotBelow(keys, from);
+  const end = firstNotBelow(keys, to);
+  const rows: Row[] = [];
+  let bytes = 0;
+  for (let i = 0; first + i < end && rows.length < limit && bytes < bytesMax; i++) {
+    const at = reverse ? end - 1 - i : first + i;
+    rows.push({ key: new Uint8Array(keys[at]), value: new Uint8Array(values[at]) });
+    bytes += keys[at].length + values[at].length;
+  }
+  return rows;
+}
+
+/** Index of the first key not below `key`. */
+function firstNotBelow(keys: readonly Uint8Array[], key: Uint8Array): number {
+  let low = 0;
+  let high = keys.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (compareBytes(keys[middle], key) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function holds(keys: readonly Uint8Array[], at: number, key: Uint8Array): boolean {
+  return at < keys.length && compareBytes(keys[at], key) === 0;
 }

@@ -2,11 +2,11 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { EntryWriter, epochOf } from '../../../../test/contract/log-entries.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { entryKey, shardKey } from '../core/keys.js';
-import { encodeHistory, encodeStart, encodeTail, sealRow } from '../core/log-records.js';
+import { encodeCut, encodeHistory, encodeStart, encodeTail, FIRST_GENERATIONS, sealRow } from '../core/log-records.js';
 import { afterAppend, EMPTY_LOG } from '../core/log-state.js';
 import type { LogState } from '../log-store.js';
 import { MemoryTable } from './memory-table.js';
-import { openLog, refuseStepsBackwards } from './open-log.js';
+import { openLog, refuseStepsBackwards, stepsBackwards } from './open-log.js';
 
 const entries = new EntryWriter(1).take(300);
 const whole = afterAppend(EMPTY_LOG, { shard: 1, entries, rows: [] });
@@ -33,12 +33,24 @@ describe('openLog', () => {
       states: new Map([[1, whole]]),
       damages: [],
       unusable: new Map(),
+      promises: new Map(),
+      generations: new Map([[1, FIRST_GENERATIONS]]),
     });
   });
 
   it('finds entries beyond the recorded tail', async () => {
     await store(afterAppend(EMPTY_LOG, { shard: 1, entries: entries.slice(0, 298), rows: [] }));
     expect((await openLog(table, nodeHasher)).damages).toEqual([{ shard: 1, offset: 299, problem: 'misplaced' }]);
+  });
+
+  it('deletes what an interrupted truncation left beyond the tail', async () => {
+    const cut = afterAppend(EMPTY_LOG, { shard: 1, entries: entries.slice(0, 40), rows: [] });
+    await store(cut);
+    await record('cut', encodeCut(300));
+    expect(await openLog(table, nodeHasher)).toMatchObject({ states: new Map([[1, cut]]), damages: [] });
+    expect(table.getSync(entryKey(1, 40))).toBeDefined();
+    for (let offset = 41; offset <= 300; offset++) expect(table.getSync(entryKey(1, offset))).toBeUndefined();
+    expect(table.getSync(shardKey(1, 'cut'))).toBeUndefined();
   });
 
   it('finds entries without any record', async () => {
@@ -82,33 +94,35 @@ describe('openLog', () => {
   });
 });
 
-describe('refuseStepsBackwards', () => {
+describe('steps backwards', () => {
   const opened = {
     states: new Map([1, 2, 3, 4, 5].map((shard) => [shard, { ...whole, tail: 10, epoch: epochOf(1) }])),
     damages: [],
     unusable: new Map([[9, { shard: 9, offset: 0, problem: 'crc' as const }]]),
+    promises: new Map(),
+    generations: new Map(),
   };
 
-  it('lets a log stay or go on', () => {
-    expect(() =>
-      refuseStepsBackwards(
-        opened,
-        [
-          { shard: 1, tail: 10 },
-          { shard: 2, tail: 9 },
-        ],
-        '/data/tail.side',
-      ),
-    ).not.toThrow();
+  it('let a log stay or go on', () => {
+    const remembered = [
+      { shard: 1, tail: 10 },
+      { shard: 2, tail: 9 },
+    ];
+    expect(stepsBackwards(opened, remembered)).toEqual([]);
+    expect(() => refuseStepsBackwards([], '/data/tail.side')).not.toThrow();
   });
 
-  it('leaves a shard with damaged records to that damage', () => {
-    expect(() => refuseStepsBackwards(opened, [{ shard: 9, tail: 10 }], '/data/tail.side')).not.toThrow();
+  it('leave a shard with damaged records to that damage', () => {
+    expect(stepsBackwards(opened, [{ shard: 9, tail: 10 }])).toEqual([]);
   });
 
-  it('names the first shards and says what to do', () => {
-    const remembered = [1, 2, 3, 4, 6].map((shard) => ({ shard, tail: 11 }));
-    expect(() => refuseStepsBackwards(opened, remembered, '/data/tail.side')).toThrow(
+  it('are named, the first of them, with what to do', () => {
+    const steps = stepsBackwards(
+      opened,
+      [1, 2, 3, 4, 6].map((shard) => ({ shard, tail: 11 })),
+    );
+    expect(steps[4]).toEqual({ shard: 6, tail: 0, remembered: 11 });
+    expect(() => refuseStepsBackwards(steps, '/data/tail.side')).toThrow(
       'shard 1 went back from offset 11 to 10, shard 2 went back from offset 11 to 10, shard 3 went back from offset 11 to 10 and 2 more: ' +
         'entries that were on this disk are gone. Restore the newest backup of the data directory, or delete /data/tail.side to accept the loss.',
     );

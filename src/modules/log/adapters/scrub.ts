@@ -34,6 +34,7 @@ export async function scrubLog(
   pace: Pace,
 ): Promise<ScrubReport> {
   const { table, hasher, shard } = log;
+  const { generation } = log.state();
   const throttle = new Throttle(pace, bytesPerSecond, signal);
   const walk = new ChainWalk(hasher, shard, from, () => log.state().start);
   const damages: Damage[] = [];
@@ -44,7 +45,7 @@ export async function scrubLog(
   let entries = 0;
   let bytes = 0;
   for (let next = from; next <= to && !signal.aborted;) {
-    const chunk = await readEntries(table, shard, next, to, SWEEP_ENTRIES, SWEEP_BYTES);
+    const chunk = await readEntries(table, { shard, generation }, next, to, SWEEP_ENTRIES, SWEEP_BYTES);
     let chunkBytes = 0;
     for (const found of chunk.found) {
       if (found.bytes === undefined) {

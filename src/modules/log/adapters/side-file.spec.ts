@@ -38,6 +38,56 @@ describe('SideFile', () => {
     expect(warnings).toEqual([]);
   });
 
+  it('remembers the highest promise beside it, in the room it has for every shard', async () => {
+    const side = await open();
+    const uuid = new Uint8Array(16).fill(0xab);
+    for (let shard = 0; shard < 257; shard++) {
+      side.note(shard, Number.MAX_SAFE_INTEGER);
+      side.notePromise(shard, { num: Number.MAX_SAFE_INTEGER - 1, uuid });
+    }
+    side.notePromise(3, { num: 7, uuid });
+    side.notePromise(META_SHARD, { num: 2, uuid });
+    await side.close();
+    const next = await open();
+    expect(next.records()).toHaveLength(258);
+    expect(next.records()[3]).toEqual({
+      shard: 3,
+      tail: Number.MAX_SAFE_INTEGER,
+      promise: { num: Number.MAX_SAFE_INTEGER - 1, uuid },
+    });
+    expect(next.records()[257]).toEqual({ shard: META_SHARD, tail: 0, promise: { num: 2, uuid } });
+    await next.close();
+  });
+
+  it('forgets a tail that is to go, in both slots, before the log does', async () => {
+    const side = await open();
+    side.note(0, 10);
+    side.note(1, 4);
+    await side.flush();
+    await side.lower(0, 6);
+    await side.lower(1, 9);
+    await side.abandon();
+    const whole = await readFile(path);
+    for (const slot of [0, 1]) {
+      const torn = Buffer.from(whole);
+      torn[slot * SLOT_BYTES + 30] ^= 1;
+      await writeFile(path, torn);
+      const next = await open();
+      expect(next.records()).toEqual([
+        { shard: 0, tail: 6 },
+        { shard: 1, tail: 4 },
+      ]);
+      await next.abandon();
+    }
+  });
+
+  it('does not pretend to have forgotten when it cannot be written', async () => {
+    const side = await open();
+    side.note(0, 10);
+    await side.abandon();
+    await expect(side.lower(0, 6)).rejects.toThrow();
+  });
+
   it('writes by itself soon after something was noted', async () => {
     const side = await open();
     side.note(0, 5);

@@ -1,11 +1,20 @@
 import { assert } from '../../../kernel/assert.js';
+import type { Epoch } from '../../../kernel/epoch.js';
 import type { Hasher } from '../../../kernel/hasher.js';
-import { ChainWalk } from '../core/chain-walk.js';
-import type { DamageReport } from '../core/chain-walk.js';
-import { verifyEntry } from '../core/entry-codec.js';
+import { entryChain, verifyEntry } from '../core/entry-codec.js';
 import { entryKey, shardKey } from '../core/keys.js';
-import { encodeHistory, encodeStart, encodeTail, openRow, RECORD_NAMES, sealRow } from '../core/log-records.js';
-import { afterAppend, afterDelete, afterStart, EMPTY_LOG } from '../core/log-state.js';
+import {
+  encodeCut,
+  encodeHistory,
+  encodePromise,
+  encodeStart,
+  encodeTail,
+  openRow,
+  RECORD_NAMES,
+  sealRow,
+} from '../core/log-records.js';
+import { afterAppend, afterDelete, afterFlip, afterStart, afterTruncate, EMPTY_LOG } from '../core/log-state.js';
+import { RecentEntries } from '../core/recent-entries.js';
 import { LogDamagedError, OffsetCompactedError, StorageFailedError } from '../log-store.js';
 import type {
   AppendBatch,
@@ -14,18 +23,28 @@ import type {
   LivenessTest,
   LogState,
   LogStore,
+  LogView,
+  Regression,
   Row,
   RowChange,
   ScrubReport,
+  SnapshotEnd,
+  StagedBatch,
 } from '../log-store.js';
 import { compactLog } from './compaction.js';
 import { readEntries } from './entry-reader.js';
+import { scanEntries } from './entry-scan.js';
+import { GenerationKeeper } from './generation-keeper.js';
 import { GroupCommit } from './group-commit.js';
 import type { CommitHost, CommitPolicy, CommitStats, CommitMeasure } from './group-commit.js';
+import { openLogView } from './log-view.js';
+import { entryKeyChunks } from './open-log.js';
 import type { OpenedLog } from './open-log.js';
 import type { Pace } from './pace.js';
-import { scrubLog } from './scrub.js';
-import type { SideFile } from './side-file.js';
+import { higher, PromiseKeeper } from './promise-keeper.js';
+import { scrubLog, SWEEP_BYTES, SWEEP_ENTRIES } from './scrub.js';
+import type { SideMemory } from './side-memory.js';
+import { ShardTurns } from './shard-turns.js';
 import { keyAfter, prefixEnd, TableReadError } from './table.js';
 import type { Table } from './table.js';
 
@@ -36,7 +55,9 @@ export interface TableLogOptions {
   readonly pace: Pace;
   /** Called once, when a write or sync failed: the node must stop (replication 2.6). */
   readonly onFailure: (error: StorageFailedError) => void;
-  readonly side: SideFile | undefined;
+  readonly side: SideMemory;
+  /** Logs that went back behind what the side file remembers, when the caller did not refuse them. */
+  readonly regressions?: readonly Regression[];
   /** See GroupCommit. */
   readonly turn: () => Promise<void>;
   /** For the metrics: a batch went down. */
@@ -44,9 +65,16 @@ export interface TableLogOptions {
 }
 
 const TAG_ENTRY = 0x65;
-const TAG_DOCUMENT = 0x64;
+const TAG_LATER_ENTRY = 0x66;
+/** `d!`, `f!`, `j!`: a generation comes before the shard. */
+const TAGS_OF_GENERATIONS = [0x64, TAG_LATER_ENTRY, 0x6a];
 const TAG_NODE = 0x6e;
 const TAG_SHARD = 0x6d;
+
+interface Compacting {
+  readonly stop: AbortController;
+  readonly done: Promise<void>;
+}
 
 /**
  * The log of every shard over one table of bytes. Who owns what: the table keeps bytes, GroupCommit decides what goes into
@@ -60,7 +88,7 @@ export class TableLogStore implements LogStore, CommitHost {
   protected readonly table: Table;
   private readonly hasher: Hasher;
   private readonly pace: Pace;
-  private readonly side: SideFile | undefined;
+  private readonly side: SideMemory;
   private readonly onFailure: (error: StorageFailedError) => void;
   private readonly onCommit: ((batch: CommitMeasure) => void) | undefined;
   private readonly commits: GroupCommit;
@@ -68,9 +96,16 @@ export class TableLogStore implements LogStore, CommitHost {
   private readonly queued: Map<number, LogState>;
   /** Shards written since the last sync. */
   private readonly unsynced = new Set<number>();
-  private readonly damages: readonly Damage[];
-  private readonly unusable: ReadonlyMap<number, Damage>;
-  private readonly compacting = new Set<number>();
+  private damages: readonly Damage[];
+  private readonly unusable: Map<number, Damage>;
+  private readonly turns = new ShardTurns();
+  private readonly compacting = new Map<number, Compacting>();
+  protected readonly recent = new RecentEntries();
+  /** Counts how often a log was replaced or cut: a read that spans it tells of damage that is none. */
+  private readonly cuts = new Map<number, number>();
+  private readonly promises: PromiseKeeper;
+  private readonly generations: GenerationKeeper;
+  private steps: readonly Regression[];
   private closing: Promise<void> | undefined;
 
   protected constructor(options: TableLogOptions, opened: OpenedLog) {
@@ -84,7 +119,10 @@ export class TableLogStore implements LogStore, CommitHost {
     this.published = new Map(opened.states);
     this.queued = new Map(opened.states);
     this.damages = opened.damages;
-    this.unusable = opened.unusable;
+    this.unusable = new Map(opened.unusable);
+    this.promises = new PromiseKeeper(options.side, opened.promises);
+    this.generations = new GenerationKeeper(this.table, this.commits, this.hasher, opened.generations);
+    this.steps = options.regressions ?? [];
   }
 
   shards(): readonly number[] {
@@ -107,8 +145,23 @@ export class TableLogStore implements LogStore, CommitHost {
     return this.commits.stats();
   }
 
+  promised(shard: number): Epoch {
+    return higher(this.promises.of(shard), this.state(shard).epoch);
+  }
+
+  regressions(): readonly Regression[] {
+    return this.steps;
+  }
+
+  async acceptRegressions(): Promise<void> {
+    for (const { shard } of this.steps) await this.side.lower(shard, this.state(shard).tail);
+    this.steps = [];
+  }
+
   async append(batch: AppendBatch): Promise<void> {
     const { shard } = batch;
+    const turn = this.turns.pending(shard);
+    if (turn !== undefined) await turn;
     const damage = this.unusable.get(shard);
     if (damage !== undefined && batch.entries.length > 0) throw new LogDamagedError(damage);
     if (this.commits.failure !== undefined) throw this.commits.failure;
@@ -117,14 +170,12 @@ export class TableLogStore implements LogStore, CommitHost {
     const changes: RowChange[] = [];
     let bytes = 0;
     for (const entry of batch.entries) {
-      changes.push({ key: entryKey(shard, entry.offset), value: entry.bytes });
+      changes.push({ key: entryKey(shard, entry.offset, state.generation), value: entry.bytes });
       bytes += entry.bytes.length;
     }
-    for (const { key, value } of batch.rows) {
-      assertCallersRow(key);
-      changes.push({ key, value: value === undefined ? undefined : sealRow(key, value, this.hasher) });
-      bytes += key.length + (value?.length ?? 0);
-    }
+    bytes += this.sealInto(changes, batch.rows);
+    const promise = this.promises.ask(shard, batch.promise, this.state(shard).epoch);
+    if (promise !== undefined) changes.push(this.record(shard, RECORD_NAMES.promise, encodePromise(promise)));
     if (state !== before) this.queued.set(shard, state);
     const entries = batch.entries.length;
     await this.commits.commit({
@@ -133,14 +184,90 @@ export class TableLogStore implements LogStore, CommitHost {
       entries,
       bytes,
       state: state === before ? undefined : state,
+      sync: batch.promise !== undefined,
+    });
+    for (const entry of batch.entries) this.recent.push(shard, entry.offset, entry.bytes);
+    if (promise !== undefined) this.promises.written(shard, promise);
+  }
+
+  truncate(shard: number, to: number, rows: readonly RowChange[]): Promise<void> {
+    const damage = this.unusable.get(shard);
+    if (damage !== undefined) return Promise.reject(new LogDamagedError(damage));
+    const { start, tail } = this.queued.get(shard) ?? EMPTY_LOG;
+    assert(
+      Number.isSafeInteger(to) && to >= start.offset && to <= tail,
+      `shard ${shard}: a log is truncated between its start ${start.offset} and its tail ${tail}, not at ${to}`,
+    );
+    rows.forEach(({ key }) => assertCallersRow(key));
+    return this.turns.take(shard, () => this.cut(shard, to, rows));
+  }
+
+  async view(shard: number): Promise<LogView> {
+    if (this.commits.failure !== undefined) throw this.commits.failure;
+    const view = this.table.view();
+    try {
+      await this.commits.sync();
+    } catch (error) {
+      await view.close();
+      throw error;
+    }
+    return openLogView(view, this.table, this.hasher, shard);
+  }
+
+  beginStage(shard: number): Promise<number> {
+    const damage = this.unusable.get(shard);
+    if (damage !== undefined && !this.generations.knows(shard)) return Promise.reject(new LogDamagedError(damage));
+    return this.turns.take(shard, () => this.generations.begin(shard));
+  }
+
+  async stage(shard: number, batch: StagedBatch): Promise<void> {
+    const generation = this.generations.received(shard);
+    if (this.commits.failure !== undefined) throw this.commits.failure;
+    const changes: RowChange[] = [];
+    let bytes = 0;
+    for (const entry of batch.entries) {
+      changes.push({ key: entryKey(shard, entry.offset, generation), value: entry.bytes });
+      bytes += entry.bytes.length;
+    }
+    bytes += this.sealInto(changes, batch.rows);
+    await this.commits.commit({
+      shard,
+      changes,
+      entries: batch.entries.length,
+      bytes,
+      state: undefined,
       sync: false,
+    });
+  }
+
+  flip(shard: number, end: SnapshotEnd, rows: readonly RowChange[]): Promise<void> {
+    this.generations.received(shard);
+    rows.forEach(({ key }) => assertCallersRow(key));
+    return this.turns.take(shard, async () => {
+      const state = afterFlip(this.generations.received(shard), end);
+      await this.endCompaction(shard);
+      // Everything staged is on disk before it is the log.
+      await this.commits.sync();
+      await this.lowerSide(shard, end.offset);
+      const record = this.generations.flip(shard);
+      await this.replace(shard, state, [...this.sealed(rows), record], end.bytes);
+      this.unusable.delete(shard);
+      this.damages = this.damages.filter((damage) => damage.shard !== shard);
+      this.generations.clear(shard);
+    });
+  }
+
+  discardStage(shard: number): Promise<void> {
+    return this.turns.take(shard, () => {
+      this.generations.discard(shard);
+      return Promise.resolve();
     });
   }
 
   async read(shard: number, offset: number): Promise<Uint8Array> {
     let bytes;
     try {
-      bytes = await this.table.get(entryKey(shard, offset));
+      bytes = await this.table.get(this.keyOf(shard, offset));
     } catch (error) {
       throw entryError(shard, offset, error);
     }
@@ -150,7 +277,7 @@ export class TableLogStore implements LogStore, CommitHost {
   readSync(shard: number, offset: number): Uint8Array {
     let bytes;
     try {
-      bytes = this.table.getSync(entryKey(shard, offset));
+      bytes = this.table.getSync(this.keyOf(shard, offset));
     } catch (error) {
       throw entryError(shard, offset, error);
     }
@@ -159,32 +286,19 @@ export class TableLogStore implements LogStore, CommitHost {
 
   async scan(shard: number, from: number, limit: number, bytesMax: number): Promise<readonly Uint8Array[]> {
     assert(from >= 1 && limit >= 1 && bytesMax >= 1, 'a scan starts at offset 1 or above and asks for something');
-    const { tail } = this.state(shard);
-    const entries: Uint8Array[] = [];
-    const walk = new ChainWalk(this.hasher, shard, from, () => this.state(shard).start);
-    let damage: Damage | undefined;
-    const report: DamageReport = (offset, problem) => {
-      damage ??= { shard, offset, problem };
-      return false;
-    };
-    let bytes = 0;
-    for (let next = from; next <= tail;) {
-      const chunk = await readEntries(this.table, shard, next, tail, limit - entries.length, bytesMax - bytes);
-      for (const found of chunk.found) {
-        if (entries.length >= limit) return entries;
-        if (found.bytes === undefined) walk.skip(found.offset, 'unreadable', report);
-        else walk.take(found.offset, found.bytes, report);
-        if (damage !== undefined || found.bytes === undefined) break;
-        if (entries.length > 0 && bytes + found.bytes.length > bytesMax) return entries;
-        entries.push(found.bytes);
-        bytes += found.bytes.length;
-      }
-      if (damage === undefined) walk.reach(chunk.end + 1, report);
+    const { tail, start } = this.state(shard);
+    if (from > tail) return [];
+    // What compaction may have taken is looked up.
+    const recent = from <= start.offset ? undefined : this.recent.read(shard, from, tail, limit, bytesMax);
+    if (recent !== undefined) return recent;
+    for (;;) {
+      const cuts = this.cuts.get(shard);
+      const { entries, damage } = await scanEntries(this.swept(shard), from, limit, bytesMax);
+      // Cut or replaced while it was read: what is there now is another log.
+      if (this.cuts.get(shard) !== cuts) continue;
       if (damage !== undefined) throw new LogDamagedError(damage);
-      if (entries.length >= limit || bytes >= bytesMax) break;
-      next = chunk.end + 1;
+      return entries;
     }
-    return entries;
   }
 
   row(key: Uint8Array): Uint8Array | undefined {
@@ -213,8 +327,11 @@ export class TableLogStore implements LogStore, CommitHost {
     return this.commits.sync();
   }
 
-  scrub(shard: number, signal: AbortSignal, bytesPerSecond: number): Promise<ScrubReport> {
-    return scrubLog(this.swept(shard), 1, this.state(shard).tail, signal, bytesPerSecond, this.pace);
+  async scrub(shard: number, signal: AbortSignal, bytesPerSecond: number): Promise<ScrubReport> {
+    const cuts = this.cuts.get(shard);
+    const report = await scrubLog(this.swept(shard), 1, this.state(shard).tail, signal, bytesPerSecond, this.pace);
+    // What was cut or replaced meanwhile is missed, not missing.
+    return this.cuts.get(shard) === cuts ? report : { ...report, damages: [] };
   }
 
   async compact(
@@ -224,6 +341,11 @@ export class TableLogStore implements LogStore, CommitHost {
     signal: AbortSignal,
     bytesPerSecond: number,
   ): Promise<CompactReport> {
+    const turn = this.turns.pending(shard);
+    if (turn !== undefined) {
+      await turn;
+      if (upTo > this.state(shard).tail) return { deleted: 0, bytes: 0 };
+    }
     assert(!this.compacting.has(shard), `shard ${shard} is being compacted already`);
     const log = {
       ...this.swept(shard),
@@ -231,9 +353,12 @@ export class TableLogStore implements LogStore, CommitHost {
       deleteEntries: (deletions: readonly RowChange[], bytes: number) =>
         this.change(shard, deletions, (state) => afterDelete(state, bytes), false),
     };
-    this.compacting.add(shard);
+    const stop = new AbortController();
+    const either = AbortSignal.any([signal, stop.signal]);
+    const work = compactLog(log, upTo, isLive, either, bytesPerSecond, this.pace);
+    this.compacting.set(shard, { stop, done: work.then(ignore, ignore) });
     try {
-      return await compactLog(log, upTo, isLive, signal, bytesPerSecond, this.pace);
+      return await work;
     } finally {
       this.compacting.delete(shard);
     }
@@ -242,8 +367,10 @@ export class TableLogStore implements LogStore, CommitHost {
   /** Writes and syncs what was asked for, whatever the policy. Calls after it are refused. */
   close(): Promise<void> {
     this.closing ??= (async () => {
+      for (const { stop } of this.compacting.values()) stop.abort();
       await this.commits.close();
-      await this.side?.close();
+      await this.generations.idle();
+      await this.side.close();
       await this.table.close();
     })();
     return this.closing;
@@ -266,7 +393,7 @@ export class TableLogStore implements LogStore, CommitHost {
   }
 
   synced(): void {
-    for (const shard of this.unsynced) this.side?.note(shard, this.state(shard).tail);
+    for (const shard of this.unsynced) this.side.note(shard, this.state(shard).tail);
     this.unsynced.clear();
   }
 
@@ -276,6 +403,98 @@ export class TableLogStore implements LogStore, CommitHost {
 
   failed(error: StorageFailedError): void {
     this.onFailure(error);
+  }
+
+  /** See `truncate`; the shard is ours for the time. */
+  private async cut(shard: number, to: number, rows: readonly RowChange[]): Promise<void> {
+    await this.endCompaction(shard);
+    await this.commits.sync();
+    const before = this.state(shard);
+    assert(to <= before.tail, `shard ${shard}: the log was cut to ${before.tail} before it could be cut to ${to}`);
+    if (to < before.start.offset) throw new OffsetCompactedError(shard, to, before.start.offset);
+    const chain = await this.chainAt(shard, to, before);
+    const bytes = await this.bytesAbove(shard, to, before);
+    await this.lowerSide(shard, to);
+    const changes = this.sealed(rows);
+    if (to < before.tail) changes.push(this.record(shard, RECORD_NAMES.cut, encodeCut(before.tail)));
+    await this.replace(shard, afterTruncate(before, to, chain, bytes), changes, bytes);
+    if (to === before.tail) return;
+    for (const keys of entryKeyChunks(shard, before.generation, to + 1, before.tail))
+      await this.commits.deleteKeys(shard, keys);
+    // The record goes only after all it speaks of.
+    await this.commits.sync();
+    await this.commits.deleteKeys(shard, [shardKey(shard, RECORD_NAMES.cut)]);
+  }
+
+  /** Makes another state the shard's, in one synced batch; the promise goes with it, as epochs of the log may not. */
+  private async replace(shard: number, state: LogState, changes: readonly RowChange[], bytes: number): Promise<void> {
+    const promise = this.promised(shard);
+    const record = this.record(shard, RECORD_NAMES.promise, encodePromise(promise));
+    this.queued.set(shard, state);
+    await this.commits.commit({
+      shard,
+      changes: promise.num === 0 ? changes : [...changes, record],
+      state,
+      entries: 0,
+      bytes,
+      sync: true,
+    });
+    this.promises.written(shard, promise);
+    this.recent.forget(shard);
+    this.cuts.set(shard, (this.cuts.get(shard) ?? 0) + 1);
+  }
+
+  private async lowerSide(shard: number, tail: number): Promise<void> {
+    try {
+      await this.side.lower(shard, tail);
+    } catch (error) {
+      throw new StorageFailedError(`${this.side.path} cannot be written; the log stays as it is`, { cause: error });
+    }
+  }
+
+  private async chainAt(shard: number, offset: number, state: LogState): Promise<Uint8Array> {
+    if (offset === state.tail) return state.chain;
+    if (offset === state.start.offset) return state.start.chain;
+    return entryChain(await this.read(shard, offset));
+  }
+
+  /** Bytes of the entries above `offset`; unreadable ones count nothing. */
+  private async bytesAbove(shard: number, offset: number, { tail, generation }: LogState): Promise<number> {
+    let bytes = 0;
+    for (let next = offset + 1; next <= tail;) {
+      const place = { shard, generation };
+      const chunk = await readEntries(this.table, place, next, tail, SWEEP_ENTRIES, SWEEP_BYTES);
+      for (const found of chunk.found) bytes += found.bytes?.length ?? 0;
+      next = chunk.end + 1;
+    }
+    return bytes;
+  }
+
+  private async endCompaction(shard: number): Promise<void> {
+    const compacting = this.compacting.get(shard);
+    compacting?.stop.abort();
+    await compacting?.done;
+  }
+
+  private keyOf(shard: number, offset: number): Uint8Array {
+    return entryKey(shard, offset, this.state(shard).generation);
+  }
+
+  private sealed(rows: readonly RowChange[]): RowChange[] {
+    const changes: RowChange[] = [];
+    this.sealInto(changes, rows);
+    return changes;
+  }
+
+  /** @returns bytes of keys and values */
+  private sealInto(changes: RowChange[], rows: readonly RowChange[]): number {
+    let bytes = 0;
+    for (const { key, value } of rows) {
+      assertCallersRow(key);
+      changes.push({ key, value: value === undefined ? undefined : sealRow(key, value, this.hasher) });
+      bytes += key.length + (value?.length ?? 0);
+    }
+    return bytes;
   }
 
   private change(
@@ -301,8 +520,9 @@ export class TableLogStore implements LogStore, CommitHost {
 
   /** The entry read for `offset`, or the reason why it cannot be served. */
   private whole(shard: number, offset: number, bytes: Uint8Array | undefined): Uint8Array {
-    if (bytes === undefined) {
-      const { start } = this.state(shard);
+    const { start, tail } = this.state(shard);
+    // Above the tail lies at most what a truncation is about to delete.
+    if (bytes === undefined || offset > tail) {
       if (offset <= start.offset) throw new OffsetCompactedError(shard, offset, start.offset);
       throw new LogDamagedError({ shard, offset, problem: 'missing' });
     }
@@ -330,15 +550,19 @@ function rowError(key: Uint8Array, problem: Damage['problem'], cause?: unknown):
       { cause },
     );
   }
-  const at = key[0] === TAG_DOCUMENT ? 6 : 2;
+  const at = TAGS_OF_GENERATIONS.includes(key[0]) ? 6 : 2;
   const shard = key.length < at + 4 ? 0 : new DataView(key.buffer, key.byteOffset).getUint32(at);
   return new LogDamagedError({ shard, offset: 0, problem }, cause);
 }
 
 /** Callers write their own rows only: entries and the log's records change together, here. */
 function assertCallersRow(key: Uint8Array): void {
-  assert(key[0] !== TAG_ENTRY, 'entries are appended, not written as rows');
+  assert(key[0] !== TAG_ENTRY && key[0] !== TAG_LATER_ENTRY, 'entries are appended, not written as rows');
   if (key[0] !== TAG_SHARD) return;
-  const name = String.fromCharCode(...key.subarray(6, 14));
+  const name = String.fromCharCode(...key.subarray(6, 18));
   assert(!(Object.values(RECORD_NAMES) as string[]).includes(name), `the record ${name} of a shard belongs to the log`);
+}
+
+function ignore(): void {
+  // Whoever asked for the work hears of its end.
 }

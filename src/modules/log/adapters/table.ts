@@ -16,10 +16,19 @@ export interface Table {
   range(range: TableRange): Promise<readonly Row[]>;
   /** Throws TableReadError when a row from key `from` to key `last`, both inclusive, cannot be read. */
   check(from: Uint8Array, last: Uint8Array): Promise<void>;
+  /** Keys of a range in order, at most `limit`. Reads no values. */
+  keys(range: Pick<TableRange, 'from' | 'to' | 'limit'>): Promise<readonly Uint8Array[]>;
+  /** The table as it is now, whatever is written later; must be closed. */
+  view(): TableView;
   /** Writes all changes or none; `sync`: they are on disk when it resolves. One at a time. */
   write(changes: readonly RowChange[], sync: boolean): Promise<void>;
   /** Brings everything written before to the disk. */
   sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A table as it was at one moment; reads as Table does. */
+export interface TableView extends Pick<Table, 'get' | 'range'> {
   close(): Promise<void>;
 }
 

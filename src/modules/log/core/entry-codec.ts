@@ -7,7 +7,7 @@ import { utf8Length } from '../../../kernel/ids.js';
 import { HLC_COUNTER_MAX, HLC_MS_MAX, OP_ID_BYTES } from '../../../kernel/version.js';
 import type { Version } from '../../../kernel/version.js';
 import { CHAIN_BYTES, ENTRY_OPS } from './entry.js';
-import type { Entry, EntryOp, EntryOrigin } from './entry.js';
+import type { Entry, EntryOp, EntryOperation, EntryOrigin } from './entry.js';
 
 /**
  * The bytes of a log entry (replication 2.2); numbers are big-endian.
@@ -17,17 +17,21 @@ import type { Entry, EntryOp, EntryOrigin } from './entry.js';
  * | 0 | magic u16 0x5345 | | 40 | offset u64 |
  * | 2 | format u8 = 1 | | 48 | hlc: ms u48, counter u16 |
  * | 3 | op u8 | | 56 | opId, 16 bytes |
- * | 4 | flags u16 (bit 0: has an origin) | | 72 | collectionId u32 |
+ * | 4 | flags u16 (below) | | 72 | collectionId u32 |
  * | 6 | length of the id u16 | | 76 | crc32 u32, over everything but itself |
  * | 8 | shard u32 | | 80 | chain, 16 bytes |
  * | 12 | length of the payload u32 | | 96 | origin if flagged: epoch num u64, epoch uuid 16 bytes, offset u64 |
- * | 16 | epoch num u64 | | … | id in UTF-8 |
- * | 24 | epoch uuid, 16 bytes | | … | payload |
+ * | 16 | epoch num u64 | | … | fingerprint if flagged, 16 bytes |
+ * | 24 | epoch uuid, 16 bytes | | … | id in UTF-8, then the payload |
+ *
+ * Flags: bit 0 has an origin, bit 1 keyed (has a fingerprint), bit 2 the keyed operation created its document.
  */
 const MAGIC = 0x5345;
 const FORMAT = 1;
 const FLAG_ORIGIN = 1;
-const FLAGS_KNOWN = FLAG_ORIGIN;
+const FLAG_KEYED = 2;
+const FLAG_CREATED = 4;
+const FLAGS_KNOWN = FLAG_ORIGIN | FLAG_KEYED | FLAG_CREATED;
 
 const AT_FLAGS = 4;
 const AT_ID_LENGTH = 6;
@@ -43,6 +47,7 @@ const AT_CRC = 76;
 const AT_CHAIN = 80;
 const HEADER_BYTES = 96;
 const ORIGIN_BYTES = 32;
+const FINGERPRINT_BYTES = 16;
 
 const U16_MAX = 0xffff;
 const U32_MAX = 0xffff_ffff;
@@ -83,17 +88,18 @@ export function encodeEntry(
   prevChain: Uint8Array,
   hasher: Hasher,
 ): { bytes: Uint8Array; chain: Uint8Array } {
-  const { id, payload, origin, epoch, version } = entry;
+  const { id, payload, origin, operation, epoch, version } = entry;
   assertEncodable(entry, prevChain);
   const idLength = utf8Length(id);
   assert(idLength <= U16_MAX, 'an id is at most 65 535 bytes');
-  const idAt = HEADER_BYTES + (origin === undefined ? 0 : ORIGIN_BYTES);
+  const fingerprintAt = HEADER_BYTES + (origin === undefined ? 0 : ORIGIN_BYTES);
+  const idAt = fingerprintAt + (operation === undefined ? 0 : FINGERPRINT_BYTES);
   const bytes = new Uint8Array(idAt + idLength + payload.length);
 
   writeU16(bytes, 0, MAGIC);
   bytes[2] = FORMAT;
   bytes[3] = ENTRY_OPS[entry.op];
-  writeU16(bytes, AT_FLAGS, origin === undefined ? 0 : FLAG_ORIGIN);
+  writeU16(bytes, AT_FLAGS, flagsOf(entry));
   writeU16(bytes, AT_ID_LENGTH, idLength);
   writeU32(bytes, AT_SHARD, entry.shard);
   writeU32(bytes, AT_PAYLOAD_LENGTH, payload.length);
@@ -110,6 +116,7 @@ export function encodeEntry(
     bytes.set(origin.epoch.uuid, HEADER_BYTES + 8);
     writeU64(bytes, HEADER_BYTES + 24, origin.offset);
   }
+  if (operation !== undefined) bytes.set(operation.fingerprint, fingerprintAt);
   writeText(bytes, idAt, id, idLength);
   bytes.set(payload, idAt + idLength);
 
@@ -137,7 +144,12 @@ export function decodeEntry(bytes: Uint8Array): Entry {
     payload: entryPayload(bytes),
     chain: copy(bytes, AT_CHAIN, CHAIN_BYTES),
   };
-  return hasOrigin(bytes) ? { ...entry, origin: readOrigin(bytes) } : entry;
+  const operation = entryOperation(bytes);
+  return {
+    ...entry,
+    ...(hasOrigin(bytes) ? { origin: readOrigin(bytes) } : {}),
+    ...(operation === undefined ? {} : { operation }),
+  };
 }
 
 /**
@@ -200,6 +212,14 @@ export function entryId(bytes: Uint8Array): string {
   return decodeId(bytes);
 }
 
+/** What a keyed entry says of its operation; undefined for any other. The fingerprint is a copy. */
+export function entryOperation(bytes: Uint8Array): EntryOperation | undefined {
+  const flags = bytes[AT_FLAGS + 1];
+  if ((flags & FLAG_KEYED) === 0) return undefined;
+  const at = HEADER_BYTES + (hasOrigin(bytes) ? ORIGIN_BYTES : 0);
+  return { fingerprint: copy(bytes, at, FINGERPRINT_BYTES), created: (flags & FLAG_CREATED) !== 0 };
+}
+
 /** A view of `bytes`. */
 export function entryPayload(bytes: Uint8Array): Uint8Array {
   return bytes.subarray(idStart(bytes) + readU16(bytes, AT_ID_LENGTH));
@@ -219,6 +239,8 @@ function assertEncodable(entry: Omit<Entry, 'chain'>, prevChain: Uint8Array): vo
   );
   assert(opId.length === OP_ID_BYTES, 'an opId has 16 bytes');
   assert(entry.payload.length <= U32_MAX, 'a payload is shorter than 4 GiB');
+  if (entry.operation !== undefined)
+    assert(entry.operation.fingerprint.length === FINGERPRINT_BYTES, 'a fingerprint has 16 bytes');
   if (entry.origin !== undefined) {
     assert(isPosition(entry.origin.offset), 'the offset of an origin is a safe integer from 1');
     assertEpoch(entry.origin.epoch);
@@ -274,8 +296,21 @@ function hasOrigin(bytes: Uint8Array): boolean {
   return (bytes[AT_FLAGS + 1] & FLAG_ORIGIN) !== 0;
 }
 
+function flagsOf({ origin, operation }: Omit<Entry, 'chain'>): number {
+  return (
+    (origin === undefined ? 0 : FLAG_ORIGIN) |
+    (operation === undefined ? 0 : FLAG_KEYED) |
+    (operation?.created === true ? FLAG_CREATED : 0)
+  );
+}
+
 function idStart(bytes: Uint8Array): number {
-  return hasOrigin(bytes) ? HEADER_BYTES + ORIGIN_BYTES : HEADER_BYTES;
+  const flags = bytes[AT_FLAGS + 1];
+  return (
+    HEADER_BYTES +
+    ((flags & FLAG_ORIGIN) === 0 ? 0 : ORIGIN_BYTES) +
+    ((flags & FLAG_KEYED) === 0 ? 0 : FINGERPRINT_BYTES)
+  );
 }
 
 function readOrigin(bytes: Uint8Array): EntryOrigin {

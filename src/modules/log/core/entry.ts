@@ -23,6 +23,14 @@ export interface EntryOrigin {
   readonly offset: number;
 }
 
+/** What a keyed entry says of its operation (replication 2.10): every copy writes the same idempotency row from it. */
+export interface EntryOperation {
+  /** 16 bytes: what the client asked for under its key. */
+  readonly fingerprint: Uint8Array;
+  /** Whether the id had no live document before. */
+  readonly created: boolean;
+}
+
 /** A log entry as the cores see it. */
 export interface Entry {
   readonly op: EntryOp;
@@ -37,6 +45,8 @@ export interface Entry {
   /** Document id; empty where an entry is about none. */
   readonly id: string;
   readonly origin?: EntryOrigin;
+  /** Only of entries written under an idempotency key, which is their version's opId. */
+  readonly operation?: EntryOperation;
   /** Opaque to the log: an encoded document for UPSERT, empty for DELETE, an op's own bytes otherwise. */
   readonly payload: Uint8Array;
   /** 16 bytes: SHA-256(previous chain | this entry without chain and crc), cut (replication 2.2). */

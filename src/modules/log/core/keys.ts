@@ -1,48 +1,57 @@
 import { utf8, fromUtf8 } from '../../../kernel/bytes.js';
+import { OP_ID_BYTES } from '../../../kernel/version.js';
 
 /**
  * Keys of the node's database (replication 2.1); numbers are big-endian, so that key order is their order.
  *
  * | key | value |
  * |---|---|
- * | `e!` shard u32, offset u64 | an encoded entry |
+ * | `e!` shard u32, offset u64 | an encoded entry of the first generation |
+ * | `f!` generation u32, shard u32, offset u64 | an encoded entry of a later one |
  * | `d!` generation u32, shard u32, collectionId u32, id | a document row |
- * | `i!` shard u32, opId 16 B | an idempotency row |
+ * | `i!` shard u32, opId 16 B | an idempotency row of the first generation |
+ * | `j!` generation u32, shard u32, opId 16 B | an idempotency row of a later one |
+ * | `l!` shard u32, collectionId u32, id | the entry of a loose row, as it was logged (6.4) |
  * | `m!` shard u32, name | the shard's own records: tail, history, promise, start, counters |
  * | `n!` name | the node's own records: identity, boot count |
+ *
+ * A generation is everything a snapshot brings: entries, document rows, idempotency rows (4.7). The one being received is
+ * invisible beside the one in use until a single record makes it the one in use. Loose rows survive that.
  */
-function key(tag: 'd' | 'i' | 'm' | 'n', length: number): { bytes: Uint8Array; view: DataView } {
+function key(tag: 'd' | 'i' | 'j' | 'l' | 'm' | 'n', length: number): { bytes: Uint8Array; view: DataView } {
   const bytes = new Uint8Array(2 + length);
   bytes[0] = tag.charCodeAt(0);
   bytes[1] = 0x21;
   return { bytes, view: new DataView(bytes.buffer) };
 }
 
+/** The generation of a shard that never received a snapshot. */
+export const FIRST_GENERATION = 1;
+
 /** Written byte by byte: every append and read makes one. */
-export function entryKey(shard: number, offset: number): Uint8Array {
-  const high = Math.floor(offset / 2 ** 32);
-  const bytes = new Uint8Array(14);
-  bytes[0] = 0x65;
+export function entryKey(shard: number, offset: number, generation = FIRST_GENERATION): Uint8Array {
+  const first = generation === FIRST_GENERATION;
+  const bytes = new Uint8Array(first ? 14 : 18);
+  bytes[0] = first ? 0x65 : 0x66;
   bytes[1] = 0x21;
-  bytes[2] = shard >>> 24;
-  bytes[3] = shard >>> 16;
-  bytes[4] = shard >>> 8;
-  bytes[5] = shard;
-  bytes[6] = high >>> 24;
-  bytes[7] = high >>> 16;
-  bytes[8] = high >>> 8;
-  bytes[9] = high;
-  bytes[10] = offset >>> 24;
-  bytes[11] = offset >>> 16;
-  bytes[12] = offset >>> 8;
-  bytes[13] = offset;
+  let at = 2;
+  if (!first) at = writeU32(bytes, at, generation);
+  at = writeU32(bytes, at, shard);
+  at = writeU32(bytes, at, Math.floor(offset / 2 ** 32));
+  writeU32(bytes, at, offset);
   return bytes;
+}
+
+/** Prefix of all entries of a shard in one generation. */
+export function entryPrefix(shard: number, generation = FIRST_GENERATION): Uint8Array {
+  const bytes = entryKey(shard, 0, generation);
+  return bytes.subarray(0, bytes.length - 8);
 }
 
 /** The offset behind an entry key. */
 export function entryKeyOffset(bytes: Uint8Array): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return view.getUint32(6) * 2 ** 32 + view.getUint32(10);
+  return view.getUint32(bytes.length - 8) * 2 ** 32 + view.getUint32(bytes.length - 4);
 }
 
 export function documentKey(generation: number, shard: number, collectionId: number, id: string): Uint8Array {
@@ -70,15 +79,44 @@ export function documentKeyParts(bytes: Uint8Array): { collectionId: number; id:
   return { collectionId: view.getUint32(10), id: fromUtf8(bytes.subarray(14)) };
 }
 
-export function idempotencyKey(shard: number, opId: Uint8Array): Uint8Array {
-  const { bytes, view } = key('i', 4 + opId.length);
-  view.setUint32(2, shard);
-  bytes.set(opId, 6);
+export function idempotencyKey(shard: number, opId: Uint8Array, generation = FIRST_GENERATION): Uint8Array {
+  if (generation === FIRST_GENERATION) {
+    const { bytes, view } = key('i', 4 + opId.length);
+    view.setUint32(2, shard);
+    bytes.set(opId, 6);
+    return bytes;
+  }
+  const { bytes, view } = key('j', 8 + opId.length);
+  view.setUint32(2, generation);
+  view.setUint32(6, shard);
+  bytes.set(opId, 10);
   return bytes;
 }
 
-export function idempotencyPrefix(shard: number): Uint8Array {
-  return idempotencyKey(shard, new Uint8Array(0));
+export function idempotencyPrefix(shard: number, generation = FIRST_GENERATION): Uint8Array {
+  return idempotencyKey(shard, new Uint8Array(0), generation);
+}
+
+/** The operation id behind an idempotency key; a copy. */
+export function idempotencyKeyOpId(bytes: Uint8Array): Uint8Array {
+  return Uint8Array.from(bytes.subarray(bytes.length - OP_ID_BYTES));
+}
+
+/** Where the entry of a loose row is kept (6.4). */
+export function looseKey(shard: number, collectionId: number, id: string): Uint8Array {
+  const idBytes = utf8(id);
+  const { bytes, view } = key('l', 8 + idBytes.length);
+  view.setUint32(2, shard);
+  view.setUint32(6, collectionId);
+  bytes.set(idBytes, 10);
+  return bytes;
+}
+
+/** Prefix of the entries of all loose rows of a shard. */
+export function loosePrefix(shard: number): Uint8Array {
+  const { bytes, view } = key('l', 4);
+  view.setUint32(2, shard);
+  return bytes;
 }
 
 export function shardKey(shard: number, name: string): Uint8Array {
@@ -94,4 +132,13 @@ export function nodeKey(name: string): Uint8Array {
   const { bytes } = key('n', nameBytes.length);
   bytes.set(nameBytes, 2);
   return bytes;
+}
+
+/** Returns where it ended. */
+function writeU32(bytes: Uint8Array, at: number, value: number): number {
+  bytes[at] = value >>> 24;
+  bytes[at + 1] = value >>> 16;
+  bytes[at + 2] = value >>> 8;
+  bytes[at + 3] = value;
+  return at + 4;
 }

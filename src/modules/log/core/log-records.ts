@@ -3,6 +3,7 @@ import type { Epoch, EpochStart } from '../../../kernel/epoch.js';
 import type { Hasher } from '../../../kernel/hasher.js';
 import type { LogState } from '../log-store.js';
 import { CHAIN_BYTES } from './entry.js';
+import { FIRST_GENERATION } from './keys.js';
 
 /**
  * Values of the `m!` rows the log itself keeps for each shard, and the seal of every row; numbers are big-endian.
@@ -12,12 +13,39 @@ import { CHAIN_BYTES } from './entry.js';
  * | `tail` | offset u64, bytes u64, epoch num u64, epoch uuid 16 B, chain 16 B |
  * | `start` | offset u64, chain 16 B |
  * | `history` | per epoch: num u64, uuid 16 B, start u64 |
+ * | `promise` | epoch num u64, epoch uuid 16 B |
+ * | `cut` | offset u64: entries above the tail, up to here, wait to be deleted after a truncation |
+ * | `generation` | in use u32, oldest with leftovers u32, first never used u32 |
  */
-export const RECORD_NAMES = { tail: 'tail', start: 'start', history: 'history' } as const;
+export const RECORD_NAMES = {
+  tail: 'tail',
+  start: 'start',
+  history: 'history',
+  promise: 'promise',
+  cut: 'cut',
+  generation: 'generation',
+} as const;
+
+/**
+ * Generations of a shard (see keys.ts): those from `oldest` on below `next`, but the one in use, hold what nobody reads any
+ * more or not yet, and are cleared when the log is opened.
+ */
+export interface Generations {
+  readonly current: number;
+  readonly oldest: number;
+  readonly next: number;
+}
+
+export const FIRST_GENERATIONS: Generations = {
+  current: FIRST_GENERATION,
+  oldest: FIRST_GENERATION + 1,
+  next: FIRST_GENERATION + 1,
+};
 
 const TAIL_BYTES = 24 + UUID_BYTES + CHAIN_BYTES;
 const START_BYTES = 8 + CHAIN_BYTES;
 const EPOCH_BYTES = 16 + UUID_BYTES;
+const PROMISE_BYTES = 8 + UUID_BYTES;
 const SEAL_BYTES = 4;
 
 /** A row's value with the crc32 of its key and value behind it: LevelDB's own checksums are not verified on read (replication 2.2). */
@@ -95,6 +123,47 @@ export function decodeHistory(bytes: Uint8Array): readonly EpochStart[] | undefi
     history.push({ epoch, start });
   }
   return history;
+}
+
+export function encodePromise(epoch: Epoch): Uint8Array {
+  const bytes = new Uint8Array(PROMISE_BYTES);
+  setNumber(viewOf(bytes), 0, epoch.num);
+  bytes.set(epoch.uuid, 8);
+  return bytes;
+}
+
+/** Undefined when the bytes are not a promise. */
+export function decodePromise(bytes: Uint8Array): Epoch | undefined {
+  return bytes.length === PROMISE_BYTES ? getEpoch(bytes, viewOf(bytes), 0) : undefined;
+}
+
+export function encodeCut(upTo: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  setNumber(viewOf(bytes), 0, upTo);
+  return bytes;
+}
+
+/** Undefined when the bytes are not a cut. */
+export function decodeCut(bytes: Uint8Array): number | undefined {
+  return bytes.length === 8 ? getNumber(viewOf(bytes), 0) : undefined;
+}
+
+export function encodeGenerations({ current, oldest, next }: Generations): Uint8Array {
+  const bytes = new Uint8Array(12);
+  const view = viewOf(bytes);
+  view.setUint32(0, current);
+  view.setUint32(4, oldest);
+  view.setUint32(8, next);
+  return bytes;
+}
+
+/** Undefined when the bytes are not generations. */
+export function decodeGenerations(bytes: Uint8Array): Generations | undefined {
+  if (bytes.length !== 12) return undefined;
+  const view = viewOf(bytes);
+  const generations = { current: view.getUint32(0), oldest: view.getUint32(4), next: view.getUint32(8) };
+  const { current, oldest, next } = generations;
+  return current >= FIRST_GENERATION && current < next && oldest <= next ? generations : undefined;
 }
 
 function viewOf(bytes: Uint8Array): DataView {

@@ -1,39 +1,96 @@
 import { describe, expect, it } from '@jest/globals';
-import { utf8 } from '../../../kernel/bytes.js';
+import { toHex, utf8 } from '../../../kernel/bytes.js';
 import { HLC_ZERO, versionText } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { decodeEntry, verifyEntry } from '../../log/core/entry-codec.js';
 import { CHAIN_ZERO } from '../../log/core/entry.js';
 import { liveDocuments, shardDigest, ZERO_COUNTERS } from '../../shard/core/rows.js';
-import {
-  INDEX_LATE_MS,
-  INDEX_WAIT_MS,
-  Leader,
-  LEADER_OPS_MAX,
-  type LeaderEffect,
-  type LeaderOptions,
-} from './leader.js';
+import type { Out, ReplicaEffect } from './effects.js';
+import { Followers } from './followers.js';
+import { INDEX_LATE_MS, INDEX_WAIT_MS, Leader, LEADER_OPS_MAX } from './leader.js';
+import { ReplicaLog } from './replica-log.js';
 import type { Proposal, Reply, WriteOutcome } from './write.js';
 
 const uuid = new Uint8Array(16).fill(7);
+const SELF = toHex(uuid);
 let ticket = 0;
 
-function leader(options: Partial<LeaderOptions> = {}): Leader {
-  const made = new Leader({
+/** A reign over an empty log, as its replica drives it. */
+class Reign {
+  readonly log = new ReplicaLog({
     shard: 3,
-    epoch: { num: 1, uuid },
     hasher: nodeHasher,
+    generation: 1,
     tail: 0,
     chain: CHAIN_ZERO,
+    start: 0,
+    history: [],
     lastHlc: HLC_ZERO,
-    generation: 1,
     counters: ZERO_COUNTERS,
-    setSize: 1,
-    ...options,
+    sets: [],
   });
-  made.step({ kind: 'begin', wallMs: 1_000, opId: new Uint8Array(16) });
-  made.step({ kind: 'persisted', offset: made.tail, monotonicMs: 0 });
-  made.step({ kind: 'applied', offset: made.tail });
+  readonly followers = new Followers();
+  readonly leader: Leader;
+
+  constructor({ setSize = 1, epoch = 1 }: { setSize?: number; epoch?: number } = {}) {
+    const members = [SELF, ...Array.from({ length: setSize - 1 }, (_, i) => toHex(new Uint8Array(16).fill(i + 20)))];
+    this.leader = new Leader(
+      {
+        log: this.log,
+        epoch: { num: epoch, uuid },
+        self: SELF,
+        strict: false,
+        set: () => ({ mapEpoch: 1, members }),
+        followers: this.followers,
+        map: undefined,
+      },
+      0,
+    );
+  }
+
+  get tail(): number {
+    return this.log.tail;
+  }
+
+  begin(): readonly ReplicaEffect[] {
+    return this.#step((out) => this.leader.begin(1_000, new Uint8Array(16), out));
+  }
+
+  propose(proposals: readonly Proposal[], wallMs: number, nowMs = 0): readonly ReplicaEffect[] {
+    return this.#step((out) => this.leader.propose(proposals, wallMs, nowMs, out));
+  }
+
+  persisted(nowMs = 0): readonly ReplicaEffect[] {
+    return this.#step((out) => {
+      this.log.persisted(this.tail);
+      this.leader.progress(nowMs, out);
+    });
+  }
+
+  applied(nowMs = 0): readonly ReplicaEffect[] {
+    return this.#step((out) => this.leader.applied(this.tail, nowMs, out));
+  }
+
+  tick(nowMs: number): readonly ReplicaEffect[] {
+    return this.#step((out) => this.leader.acknowledge(nowMs, out));
+  }
+
+  fail(detail: string): readonly ReplicaEffect[] {
+    return this.#step((out) => this.leader.fail(detail, out));
+  }
+
+  #step(act: (out: Out) => void): readonly ReplicaEffect[] {
+    const out: Out = [];
+    act(out);
+    return out;
+  }
+}
+
+function leader(options: { setSize?: number } = {}): Reign {
+  const made = new Reign(options);
+  made.begin();
+  made.persisted();
+  made.applied();
   return made;
 }
 
@@ -54,32 +111,28 @@ function proposal(id: string, change: Partial<Proposal> = {}): Proposal {
   };
 }
 
-const propose = (machine: Leader, proposals: readonly Proposal[], wallMs = 2_000): readonly LeaderEffect[] =>
-  machine.step({ kind: 'propose', wallMs, monotonicMs: 0, proposals });
+const propose = (machine: Reign, proposals: readonly Proposal[], wallMs = 2_000): readonly ReplicaEffect[] =>
+  machine.propose(proposals, wallMs);
 
 /** Durable and applied up to the tail; the replies that came out. */
-function settle(machine: Leader): Reply[] {
-  const effects = [
-    ...machine.step({ kind: 'persisted', offset: machine.tail, monotonicMs: 0 }),
-    ...machine.step({ kind: 'applied', offset: machine.tail }),
-  ];
-  return repliesOf(effects);
+function settle(machine: Reign): Reply[] {
+  return repliesOf([...machine.persisted(), ...machine.applied()]);
 }
 
-const repliesOf = (effects: readonly LeaderEffect[]): Reply[] =>
+const repliesOf = (effects: readonly ReplicaEffect[]): Reply[] =>
   effects.flatMap((effect) => (effect.kind === 'reply' ? [effect.reply] : []));
 
-function write(machine: Leader, asked: Proposal, wallMs?: number): WriteOutcome {
+function write(machine: Reign, asked: Proposal, wallMs?: number): WriteOutcome {
   const refused = repliesOf(propose(machine, [asked], wallMs))[0] as Reply | undefined;
   return (refused ?? settle(machine)[0]).outcome;
 }
 
 function written(outcome: WriteOutcome): Extract<WriteOutcome, { kind: 'written' }> {
-  if (outcome.kind === 'refused') throw new Error(`${outcome.code}: ${outcome.detail}`);
+  if (outcome.kind !== 'written') throw new Error(JSON.stringify(outcome));
   return outcome;
 }
 
-function appendOf(effects: readonly LeaderEffect[]): Extract<LeaderEffect, { kind: 'append' }> {
+function appendOf(effects: readonly ReplicaEffect[]): Extract<ReplicaEffect, { kind: 'append' }> {
   const append = effects.find((effect) => effect.kind === 'append');
   if (append === undefined) throw new Error('nothing was appended');
   return append;
@@ -87,10 +140,10 @@ function appendOf(effects: readonly LeaderEffect[]): Extract<LeaderEffect, { kin
 
 describe('Leader', () => {
   it('opens its reign with a BARRIER of its epoch, and chains every entry to the one before', () => {
-    const machine = new Leader({ ...defaults(), epoch: { num: 4, uuid } });
-    const barrier = appendOf(machine.step({ kind: 'begin', wallMs: 1, opId: new Uint8Array(16) })).batch.entries[0];
+    const machine = new Reign({ epoch: 4 });
+    const barrier = appendOf(machine.begin()).batch.entries[0];
     expect(decodeEntry(barrier.bytes)).toMatchObject({ op: 'BARRIER', offset: 1, shard: 3, epoch: { num: 4 } });
-    machine.step({ kind: 'persisted', offset: 1, monotonicMs: 0 });
+    machine.persisted();
     const [first, second] = appendOf(propose(machine, [proposal('a'), proposal('b')])).batch.entries;
     expect(verifyEntry(first.bytes, nodeHasher, { shard: 3, offset: 2, prevChain: barrier.chain })).toBeUndefined();
     expect(verifyEntry(second.bytes, nodeHasher, { shard: 3, offset: 3, prevChain: first.chain })).toBeUndefined();
@@ -99,8 +152,8 @@ describe('Leader', () => {
   it('answers only when the entry is durable and applied', () => {
     const machine = leader();
     expect(repliesOf(propose(machine, [proposal('a')]))).toEqual([]);
-    expect(repliesOf(machine.step({ kind: 'persisted', offset: 2, monotonicMs: 0 }))).toEqual([]);
-    const [reply] = repliesOf(machine.step({ kind: 'applied', offset: 2 }));
+    expect(repliesOf(machine.persisted())).toEqual([]);
+    const [reply] = repliesOf(machine.applied());
     expect(reply.outcome).toMatchObject({
       kind: 'written',
       offset: 2,
@@ -114,9 +167,9 @@ describe('Leader', () => {
   it('acknowledges a durable write as not indexed once the index is late', () => {
     const machine = leader();
     propose(machine, [proposal('a')]);
-    machine.step({ kind: 'persisted', offset: 2, monotonicMs: 100 });
-    expect(repliesOf(machine.step({ kind: 'tick', monotonicMs: 100 + INDEX_WAIT_MS - 1 }))).toEqual([]);
-    const [reply] = repliesOf(machine.step({ kind: 'tick', monotonicMs: 100 + INDEX_WAIT_MS }));
+    machine.persisted(100);
+    expect(repliesOf(machine.tick(100 + INDEX_WAIT_MS - 1))).toEqual([]);
+    const [reply] = repliesOf(machine.tick(100 + INDEX_WAIT_MS));
     expect(reply.outcome).toMatchObject({ kind: 'written', indexed: false });
   });
 
@@ -199,21 +252,18 @@ describe('Leader', () => {
     const two = leader();
     propose(one, [proposal('a', { opId: uuid }), proposal('b', { opId: uuid })]);
     propose(one, [proposal('b', { op: 'DELETE' })]);
-    expect(liveDocuments(one.counters())).toBe(1);
+    expect(liveDocuments(one.log.counters())).toBe(1);
     propose(two, [proposal('a', { opId: uuid })]);
-    expect(shardDigest(one.counters())).toEqual(shardDigest(two.counters()));
+    expect(shardDigest(one.log.counters())).toEqual(shardDigest(two.log.counters()));
   });
 
   it('drops a collection at once and refuses writes to it', () => {
     const machine = leader();
     propose(machine, [proposal('a'), proposal('b', { collectionId: 2 })]);
     const effects = propose(machine, [proposal('', { op: 'COLLECTION_PURGE', payload: new Uint8Array(0) })]);
-    expect(liveDocuments(machine.counters())).toBe(1);
+    expect(liveDocuments(machine.log.counters())).toBe(1);
     expect(appendOf(effects).batch.entries.map(({ bytes }) => decodeEntry(bytes).op)).toEqual(['COLLECTION_PURGE']);
-    expect(machine.step({ kind: 'persisted', offset: machine.tail, monotonicMs: 0 })).toContainEqual({
-      kind: 'sweep',
-      collectionId: 1,
-    });
+    expect(machine.persisted()).toContainEqual({ kind: 'sweep', collectionId: 1 });
     expect(repliesOf(propose(machine, [proposal('c')]))[0].outcome).toMatchObject({ code: 'COLLECTION_NOT_FOUND' });
   });
 
@@ -237,35 +287,20 @@ describe('Leader', () => {
   it('throttles while the index is late', () => {
     const machine = leader();
     propose(machine, [proposal('a')]);
-    machine.step({ kind: 'persisted', offset: 2, monotonicMs: 0 });
-    const asked = (monotonicMs: number): readonly Reply[] =>
-      repliesOf(machine.step({ kind: 'propose', wallMs: 3_000, monotonicMs, proposals: [proposal('b')] }));
+    machine.persisted();
+    const asked = (nowMs: number): readonly Reply[] => repliesOf(machine.propose([proposal('b')], 3_000, nowMs));
     expect(asked(INDEX_LATE_MS)).toEqual([]);
     expect(asked(INDEX_LATE_MS + 1)[0].outcome).toMatchObject({ code: 'OVERLOADED' });
-    machine.step({ kind: 'applied', offset: 2 });
+    machine.applied();
     expect(asked(INDEX_LATE_MS + 2)).toEqual([]);
   });
 
   it('after a failure the outcome of what was under way is unknown, and nothing more is admitted', () => {
     const machine = leader();
     propose(machine, [proposal('a')]);
-    expect(repliesOf(machine.step({ kind: 'fail', detail: 'the disk' }))[0].outcome).toMatchObject({
+    expect(repliesOf(machine.fail('the disk'))[0].outcome).toMatchObject({
       code: 'WRITE_OUTCOME_UNKNOWN',
     });
     expect(repliesOf(propose(machine, [proposal('b')]))[0].outcome).toMatchObject({ code: 'LOG_CORRUPT' });
   });
 });
-
-function defaults(): LeaderOptions {
-  return {
-    shard: 3,
-    epoch: { num: 1, uuid },
-    hasher: nodeHasher,
-    tail: 0,
-    chain: CHAIN_ZERO,
-    lastHlc: HLC_ZERO,
-    generation: 1,
-    counters: ZERO_COUNTERS,
-    setSize: 1,
-  };
-}

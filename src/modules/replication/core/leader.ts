@@ -1,83 +1,51 @@
 import { assert } from '../../../kernel/assert.js';
 import { equalBytes, toHex } from '../../../kernel/bytes.js';
-import type { Epoch } from '../../../kernel/epoch.js';
-import type { Hasher } from '../../../kernel/hasher.js';
-import { maxHlc, nextHlc, compareHlc, versionText, type Hlc } from '../../../kernel/version.js';
-import type { Entry, EntryOp } from '../../log/core/entry.js';
-import { encodeEntry } from '../../log/core/entry-codec.js';
-import { documentKey, idempotencyKey, shardKey } from '../../log/core/keys.js';
-import type { AppendBatch, AppendEntry, RowChange } from '../../log/log-store.js';
+import { sameEpoch, type Epoch } from '../../../kernel/epoch.js';
+import type { NodeUuid } from '../../../kernel/peer.js';
+import { compareHlc, compareVersions, nextHlc, versionText, type Hlc, type Version } from '../../../kernel/version.js';
 import {
-  CounterTally,
-  decodeRow,
-  encodeCounters,
-  encodeRow,
-  nextRow,
-  type DocumentRow,
-  type ShardCounters,
-} from '../../shard/core/rows.js';
-import { applyMapOperation } from '../../ring/core/map-operations.js';
-import type { ClusterMap } from '../../ring/core/map.js';
-import { decodeOperation, encodeOperation, type OperationRow } from './operation-row.js';
-import type { AckLevel, Proposal, Reply, WriteOutcome } from './write.js';
+  entryCollectionId,
+  entryEpoch,
+  entryId,
+  entryOffset,
+  entryOp,
+  entryPayload,
+  entryVersion,
+} from '../../log/core/entry-codec.js';
+import type { AppendEntry, RowChange } from '../../log/log-store.js';
+import type { DocumentRow } from '../../shard/core/rows.js';
+import type { Out } from './effects.js';
+import type { Followers } from './followers.js';
+import { majority } from './followers.js';
+import { epochAt } from './fork.js';
+import { encodeMapOperation } from './map-codec.js';
+import type { MapState } from './map-state.js';
+import type { OperationRow } from './operation-row.js';
+import type { ShardSet } from './protocol.js';
+import type { ReplicaLog } from './replica-log.js';
+import type { AckLevel, Proposal, WriteOutcome } from './write.js';
 
 /**
- * The primary of one shard, as a pure machine: `step(input)` returns the effects the driver performs in order.
+ * The reign of one primary over one shard: the order of writes, conditions, idempotency, and when a write may be
+ * acknowledged. Reads nothing: the driver passes the stored rows a proposal needs; rows of entries not yet persisted win.
  *
- * Owns: the order of writes (offset, chain, version), conditions, idempotency, the rows and counters that go with the
- * entries, and when a write may be acknowledged. Reads nothing: the driver passes the stored rows a proposal needs; rows
- * of entries not yet persisted (the overlay) win over them.
+ * Flow: propose → append → persisted here and by followers → (applied) → reply. Persist before promise: a reply leaves
+ * only after the entry it speaks of is durable at the asked level and, unless the index is late, applied (replication 3).
  *
- * Flow: propose → append → persisted → (applied) → reply. Persist before promise: a reply leaves only after the entry it
- * speaks of is durable at the asked level and, unless the index is late, applied (replication 3).
- *
- * Invariants: offsets are dense; durable ≤ tail; applied ≤ durable; replies leave in the order of offsets per level.
+ * Invariants: applied ≤ durable ≤ tail; the high-water mark never goes back in a reign.
  */
 export interface LeaderOptions {
-  readonly shard: number;
+  readonly log: ReplicaLog;
   readonly epoch: Epoch;
-  readonly hasher: Hasher;
-  /** End of the log when the reign began. */
-  readonly tail: number;
-  readonly chain: Uint8Array;
-  /** Clock reading of the last entry: the version clock never goes backwards (1.3). */
-  readonly lastHlc: Hlc;
-  /** Prefix generation of the document rows. */
-  readonly generation: number;
-  readonly counters: ShardCounters;
-  /** Members of the set, this node included (2.8). */
-  readonly setSize: number;
-  /** Only in the log of META_SHARD: the map its entries change. */
-  readonly map?: ClusterMap | undefined;
+  readonly self: NodeUuid;
+  /** Only what a majority has counts as written (replication 2.8, 9.1). */
+  readonly strict: boolean;
+  /** The set counted by: the newest of the log's and, in available mode, the map's. */
+  readonly set: () => ShardSet;
+  readonly followers: Followers;
+  /** Only of META_SHARD: the map its entries change. */
+  readonly map: MapState | undefined;
 }
-
-export type LeaderInput =
-  /** Begins the reign: logs the BARRIER (2.3). */
-  | { readonly kind: 'begin'; readonly wallMs: number; readonly opId: Uint8Array }
-  | {
-      readonly kind: 'propose';
-      readonly wallMs: number;
-      readonly monotonicMs: number;
-      readonly proposals: readonly Proposal[];
-    }
-  /** Everything up to the offset is durable here. */
-  | { readonly kind: 'persisted'; readonly offset: number; readonly monotonicMs: number }
-  /** Everything up to the offset is in the index. */
-  | { readonly kind: 'applied'; readonly offset: number }
-  | { readonly kind: 'tick'; readonly monotonicMs: number }
-  /** Superseded entries were deleted from the log; counted with the next batch. */
-  | { readonly kind: 'compacted'; readonly bytes: number }
-  /** The log failed or the shard is damaged: everything waiting is answered, nothing is admitted any more. */
-  | { readonly kind: 'fail'; readonly detail: string };
-
-export type LeaderEffect =
-  | { readonly kind: 'append'; readonly batch: AppendBatch; readonly tail: number }
-  | { readonly kind: 'apply'; readonly entries: readonly Uint8Array[]; readonly tail: number }
-  | { readonly kind: 'reply'; readonly reply: Reply }
-  /** The map changed and the entry that says so is durable. */
-  | { readonly kind: 'map'; readonly map: ClusterMap }
-  /** Rows of a dropped collection may be deleted. */
-  | { readonly kind: 'sweep'; readonly collectionId: number };
 
 /** Operations in flight in one shard, and their bytes (replication 3). */
 export const LEADER_OPS_MAX = 8_192;
@@ -87,145 +55,201 @@ export const INDEX_LATE_MS = 1_000;
 const RETRY_AFTER_MS = 100;
 /** A durable write waits this long for the index before it is acknowledged as `indexed: false`. */
 export const INDEX_WAIT_MS = 2_000;
-/** Names of the shard's own records (`m!`, see log/core/keys.ts) that a leader writes. */
-export const COUNTERS_ROW = 'counters';
-export const PROMISE_ROW = 'promise';
-export const MAP_ROW = 'map';
-
-/** Copies a leader can make durable by itself. */
-const DURABLE_COPIES = 1;
+/** A write that lost its level after it was logged is answered as unknown after this long (replication 2.8). */
+export const OUTCOME_WAIT_MS = 5_000;
 
 interface Pending {
   readonly ticket: number;
   readonly offset: number;
+  readonly level: AckLevel;
   readonly result: OperationRow;
+  readonly proposedMs: number;
   durableAtMs: number | undefined;
-}
-
-interface Unpersisted {
-  readonly offset: number;
-  readonly bytes: Uint8Array;
-  /** Names in the overlay that this entry put there. */
-  rowName?: string;
-  operationName?: string;
 }
 
 export class Leader {
   readonly #options: LeaderOptions;
-  readonly #tally: CounterTally;
-  #tail: number;
-  #chain: Uint8Array;
-  #clock: Hlc;
-  #durable: number;
+  readonly #log: ReplicaLog;
   #applied: number;
-  #map: ClusterMap | undefined;
+  #highWaterMark = 0;
+  #barrier = 0;
   #failure: string | undefined;
-  #bytesInFlight = 0;
+  /** Nothing is acknowledged until the followers confirmed the epoch (5.4). */
+  #held = false;
   readonly #purged = new Set<number>();
-  /** Rows of entries not yet persisted, by key in hex; they win over what the driver read. */
-  readonly #rows = new Map<string, DocumentRow>();
-  readonly #operations = new Map<string, OperationRow>();
-  /** Entries not yet persisted, in order: what `persisted` hands to the index. */
-  #unpersisted: Unpersisted[] = [];
-  /** Waiting for durability or for the index, ascending by offset. */
+  /** Waiting for copies or for the index, ascending by offset. */
   #pending: Pending[] = [];
-  #maps: { readonly offset: number; readonly map: ClusterMap }[] = [];
   #sweeps: { readonly offset: number; readonly collectionId: number }[] = [];
 
-  constructor(options: LeaderOptions) {
+  constructor(options: LeaderOptions, applied: number) {
     this.#options = options;
-    this.#tally = new CounterTally(options.hasher, options.counters);
-    this.#tail = options.tail;
-    this.#chain = options.chain;
-    this.#clock = options.lastHlc;
-    this.#durable = options.tail;
-    this.#applied = options.tail;
-    this.#map = options.map;
+    this.#log = options.log;
+    this.#applied = applied;
   }
 
   get epoch(): Epoch {
     return this.#options.epoch;
   }
 
-  get tail(): number {
-    return this.#tail;
+  /** Largest offset of this epoch on a majority of the set (4.5); 0 before there is one. */
+  get highWaterMark(): number {
+    return this.#highWaterMark;
   }
 
-  get durable(): number {
-    return this.#durable;
-  }
-
-  get applied(): number {
-    return this.#applied;
-  }
-
-  /** Chain at the tail. */
-  get chain(): Uint8Array {
-    return this.#chain;
-  }
-
-  /** Counters as of the tail. */
-  counters(): ShardCounters {
-    return this.#tally.value();
+  /** Offset of this reign's BARRIER. */
+  get barrier(): number {
+    return this.#barrier;
   }
 
   /** Writes admitted and not yet answered. */
   get inFlight(): { readonly ops: number; readonly bytes: number } {
-    return { ops: this.#pending.length, bytes: this.#bytesInFlight };
+    return { ops: this.#pending.length, bytes: this.#log.bytesInFlight };
   }
 
-  step(input: LeaderInput): readonly LeaderEffect[] {
-    switch (input.kind) {
-      case 'begin':
-        return this.#begin(input.wallMs, input.opId);
-      case 'propose':
-        return this.#propose(input.proposals, input.wallMs, input.monotonicMs);
-      case 'persisted':
-        return this.#persisted(input.offset, input.monotonicMs);
-      case 'applied':
-        assert(input.offset <= this.#durable, 'the index cannot be ahead of the durable log');
-        this.#applied = Math.max(this.#applied, input.offset);
-        return this.#acknowledge(undefined);
-      case 'tick':
-        return this.#acknowledge(input.monotonicMs);
-      case 'compacted':
-        this.#tally.reclaim(input.bytes);
-        return [];
-      case 'fail':
-        return this.#fail(input.detail);
-    }
+  /** Logs the BARRIER that opens the reign (2.3). */
+  begin(wallMs: number, opId: Uint8Array, out: Out): void {
+    const version = { hlc: this.#log.tick(wallMs), opId };
+    const entry = this.#log.append(this.epoch, { op: 'BARRIER', collectionId: 0, id: '', payload: NOTHING, version });
+    this.#log.supersede(entry.bytes.length);
+    this.#barrier = entry.offset;
+    this.#append([entry], [], out);
   }
 
-  #begin(wallMs: number, opId: Uint8Array): readonly LeaderEffect[] {
-    const { shard, epoch } = this.#options;
-    const entry = this.#append('BARRIER', 0, '', new Uint8Array(0), opId, this.#tick(wallMs));
-    this.#tally.supersede(entry.bytes.length);
-    // The promise to refuse lower epochs goes down with the first entry of this one (1.2, 5.4).
-    const promise = new Uint8Array(24);
-    new DataView(promise.buffer).setBigUint64(0, BigInt(epoch.num));
-    promise.set(epoch.uuid, 8);
-    return [this.#batch([entry], [{ key: shardKey(shard, PROMISE_ROW), value: promise }])];
-  }
-
-  #propose(proposals: readonly Proposal[], wallMs: number, monotonicMs: number): readonly LeaderEffect[] {
-    const effects: LeaderEffect[] = [];
+  propose(proposals: readonly Proposal[], wallMs: number, nowMs: number, out: Out): void {
     const entries: AppendEntry[] = [];
     const rows: RowChange[] = [];
     for (const proposal of proposals) {
-      const outcome = this.#admit(proposal, wallMs, monotonicMs, entries, rows);
-      if (outcome !== undefined) effects.push({ kind: 'reply', reply: { ticket: proposal.ticket, outcome } });
+      const outcome = this.#admit(proposal, wallMs, nowMs, entries, rows);
+      if (outcome !== undefined) out.push({ kind: 'reply', reply: { ticket: proposal.ticket, outcome } });
     }
-    if (entries.length > 0) effects.push(this.#batch(entries, rows));
+    if (entries.length > 0) this.#append(entries, rows, out);
     // A keyed retry of something durable long ago is answered at once.
-    effects.push(...this.#acknowledge(monotonicMs));
-    return effects;
+    this.acknowledge(nowMs, out);
+  }
+
+  /** Logs another set (9.6). */
+  changeSet(set: ShardSet, wallMs: number, opId: Uint8Array, out: Out): void {
+    const { entry, row } = this.#log.appendSet(this.epoch, { hlc: this.#log.tick(wallMs), opId }, set);
+    this.#append([entry], [row], out);
+  }
+
+  /**
+   * Takes rows of another branch (6.4): one that is higher than what there is here is logged under its own version and
+   * with its origin, and what it beats goes to the conflict log; one that is lower goes there itself.
+   * @param own they are this replica's own loose rows: an equal version means that row, which is re-pointed
+   */
+  merge(loose: readonly Uint8Array[], stored: readonly (Uint8Array | undefined)[], own: boolean, out: Out): void {
+    const entries: AppendEntry[] = [];
+    const rows: RowChange[] = [];
+    for (const [i, bytes] of loose.entries()) this.#mergeOne(bytes, stored[i], own, entries, rows, out);
+    if (entries.length > 0) this.#append(entries, rows, out);
+  }
+
+  /** Logs that a branch is merged as a whole: its positions are part of this log from now on (7.2). */
+  merged(
+    branch: readonly { readonly epoch: Epoch; readonly end: number }[],
+    wallMs: number,
+    opId: Uint8Array,
+    out: Out,
+  ): void {
+    const payload = new TextEncoder().encode(
+      JSON.stringify(branch.map(({ epoch, end }) => ({ num: epoch.num, uuid: toHex(epoch.uuid), end }))),
+    );
+    const version = { hlc: this.#log.tick(wallMs), opId };
+    const entry = this.#log.append(this.epoch, { op: 'MERGED', collectionId: 0, id: '', payload, version });
+    this.#log.supersede(entry.bytes.length);
+    this.#append([entry], [], out);
+  }
+
+  /** Durability moved, here or on a follower: the high-water mark and what it lets out. */
+  progress(nowMs: number, out: Out): void {
+    const { set, followers, self } = this.#options;
+    const members = set();
+    const durables = followers.durables(members, self, this.#log.durable);
+    const reached = members.members.length === 0 ? this.#log.durable : durables[majority(members) - 1];
+    if (reached > this.#highWaterMark && sameEpoch(epochAt(this.#log.history, reached), this.epoch)) {
+      this.#highWaterMark = reached;
+    }
+    while (this.#sweeps.length > 0 && this.#sweeps[0].offset <= this.#log.durable) {
+      const { collectionId } = this.#sweeps[0];
+      this.#sweeps.shift();
+      out.push({ kind: 'sweep', collectionId });
+    }
+    this.acknowledge(nowMs, out);
+  }
+
+  applied(offset: number, nowMs: number, out: Out): void {
+    this.#applied = Math.max(this.#applied, offset);
+    this.acknowledge(nowMs, out);
+  }
+
+  /** Holds back every acknowledgement, or lets them go on (5.4, after a pause). */
+  hold(held: boolean, nowMs: number, out: Out): void {
+    this.#held = held;
+    if (!held) this.acknowledge(nowMs, out);
+  }
+
+  get held(): boolean {
+    return this.#held;
+  }
+
+  /** The shard is damaged: nothing is admitted any more. */
+  fail(detail: string, out: Out): void {
+    this.#failure = detail;
+    this.stop(detail, out);
+  }
+
+  /** The reign ends: what was logged and not acknowledged is unknown (2.8). */
+  stop(detail: string, out: Out): void {
+    const waiting = this.#pending;
+    this.#pending = [];
+    for (const { ticket } of waiting) out.push({ kind: 'reply', reply: { ticket, outcome: unknown(detail) } });
+  }
+
+  /** Answers what has its copies and is applied, or is late for the index; and what waited too long for its copies. */
+  acknowledge(nowMs: number, out: Out): void {
+    if (this.#pending.length === 0) return;
+    const kept: Pending[] = [];
+    const durable = this.#log.durable;
+    for (const pending of this.#pending) {
+      const copies = pending.offset <= durable ? this.#copies(pending.offset) : 0;
+      const enough = copies > 0 && !this.#held && copies >= this.#needed(pending.level) && this.#agreed(pending.offset);
+      if (enough) pending.durableAtMs ??= nowMs;
+      const indexed = pending.offset <= this.#applied;
+      if (enough && (indexed || nowMs - (pending.durableAtMs ?? nowMs) >= INDEX_WAIT_MS)) {
+        out.push({
+          kind: 'reply',
+          reply: { ticket: pending.ticket, outcome: written(pending.result, copies, indexed) },
+        });
+      } else if (nowMs - pending.proposedMs >= OUTCOME_WAIT_MS) {
+        out.push({ kind: 'reply', reply: { ticket: pending.ticket, outcome: unknown('too few copies confirmed it') } });
+      } else kept.push(pending);
+    }
+    this.#pending = kept;
+  }
+
+  /** Strict: only what is below the high-water mark exists. */
+  #agreed(offset: number): boolean {
+    return !this.#options.strict || offset <= this.#highWaterMark;
+  }
+
+  /** Durable copies of an offset among the set, the local one included. */
+  #copies(offset: number): number {
+    const { set, followers, self } = this.#options;
+    const { members } = set();
+    if (members.length === 0) return 1;
+    return members.filter((node) => node === self || followers.durableOf(node) >= offset).length;
+  }
+
+  #needed(level: AckLevel): number {
+    return copiesNeeded(level, Math.max(1, this.#options.set().members.length));
   }
 
   /** Logs one proposal, or says at once why not. Undefined: the answer comes with durability. */
   #admit(
     proposal: Proposal,
     wallMs: number,
-    monotonicMs: number,
+    nowMs: number,
     entries: AppendEntry[],
     rows: RowChange[],
   ): WriteOutcome | undefined {
@@ -234,39 +258,46 @@ export class Leader {
       const earlier = this.#earlier(proposal);
       if (earlier?.kind === 'conflict') return earlier.outcome;
       if (earlier?.kind === 'again') {
-        this.#wait(proposal, earlier.row);
+        this.#wait(proposal, earlier.row, nowMs);
         return undefined;
       }
     }
-    const needed = copiesNeeded(proposal.level, this.#options.setSize);
-    if (needed > DURABLE_COPIES) {
+    const [needed, reachable] = [this.#needed(proposal.level), this.#reachable()];
+    if (needed > reachable) {
       return refused(
         'NO_QUORUM',
-        `the consistency "${proposal.level}" needs ${needed} copies and ${DURABLE_COPIES} can be reached`,
+        `the consistency "${proposal.level}" needs ${needed} copies and ${reachable} can be reached`,
       );
     }
     if (this.#purged.has(proposal.collectionId)) return refused('COLLECTION_NOT_FOUND', 'the collection was dropped');
-    const overload = this.#overload(proposal.payload.length, monotonicMs);
+    const overload = this.#overload(proposal.payload.length, nowMs);
     if (overload !== undefined)
       return { kind: 'refused', code: 'OVERLOADED', detail: overload, retryAfterMs: RETRY_AFTER_MS };
     switch (proposal.op) {
       case 'UPSERT':
       case 'DELETE':
-        return this.#writeDocument(proposal, wallMs, entries, rows);
+        return this.#writeDocument(proposal, proposal.op, wallMs, nowMs, entries, rows);
       case 'COLLECTION_PURGE':
-        return this.#purgeCollection(proposal, wallMs, entries);
+        return this.#purgeCollection(proposal, wallMs, nowMs, entries);
       case 'MAP':
-        return this.#changeMap(proposal, wallMs, entries, rows);
+        return this.#changeMap(proposal, wallMs, nowMs, entries);
     }
   }
 
+  /** Members that could confirm a write now: live streams and this replica (2.8). */
+  #reachable(): number {
+    const { set, followers, self } = this.#options;
+    const { members } = set();
+    return members.length === 0 ? 1 : members.filter((node) => node === self || followers.has(node)).length;
+  }
+
   /** Why there is no room for another write: too many or too large ones in flight, or an index that falls behind. */
-  #overload(bytes: number, monotonicMs: number): string | undefined {
-    if (this.#pending.length >= LEADER_OPS_MAX || this.#bytesInFlight + bytes > LEADER_BYTES_MAX) {
+  #overload(bytes: number, nowMs: number): string | undefined {
+    if (this.#pending.length >= LEADER_OPS_MAX || this.#log.bytesInFlight + bytes > LEADER_BYTES_MAX) {
       return 'too many writes of this shard are in flight; send them again a little later';
     }
     const oldestMs = this.#pending.at(0)?.durableAtMs;
-    if (oldestMs !== undefined && monotonicMs - oldestMs > INDEX_LATE_MS) {
+    if (oldestMs !== undefined && nowMs - oldestMs > INDEX_LATE_MS) {
       return 'the index of this shard is behind; send the write again a little later';
     }
     return undefined;
@@ -274,60 +305,111 @@ export class Leader {
 
   #writeDocument(
     proposal: Proposal,
+    op: 'UPSERT' | 'DELETE',
     wallMs: number,
+    nowMs: number,
     entries: AppendEntry[],
     rows: RowChange[],
   ): WriteOutcome | undefined {
-    const { shard, generation } = this.#options;
-    const rowKey = documentKey(generation, shard, proposal.collectionId, proposal.id);
+    const { collectionId, id, opId, payload } = proposal;
+    const rowKey = this.#log.rowKey(collectionId, id);
     const rowName = toHex(rowKey);
-    const before =
-      this.#rows.get(rowName) ?? (proposal.storedRow === undefined ? undefined : decodeRow(proposal.storedRow));
+    const before = this.#log.row(rowName, proposal.storedRow);
     const live = before !== undefined && !before.tombstone ? before : undefined;
     const conflict = checkCondition(proposal, live);
     if (conflict !== undefined) return conflict;
     // 1.4: a write that could have seen the old value supersedes it, whatever the clocks did.
-    let hlc = this.#tick(wallMs);
+    let hlc = this.#log.tick(wallMs);
     if (before !== undefined && compareHlc(hlc, before.version.hlc) <= 0) hlc = nextHlc(before.version.hlc);
-    const entry = this.#append(proposal.op, proposal.collectionId, proposal.id, proposal.payload, proposal.opId, hlc);
-    const after = nextRow(
-      { op: proposal.op, version: { hlc, opId: proposal.opId }, offset: entry.offset },
-      entry.bytes.length,
-      before,
-    );
-    assert(after !== undefined, 'a write supersedes what it could have seen');
-    this.#rows.set(rowName, after);
-    this.#unpersisted[this.#unpersisted.length - 1].rowName = rowName;
-    this.#tally.change(proposal.collectionId, proposal.id, before, after);
-    rows.push({ key: rowKey, value: encodeRow(after) });
-    const created = live === undefined && proposal.op === 'UPSERT';
-    this.#record(proposal, entry, hlc, created, wallMs, entries, rows);
+    const version = { hlc, opId };
+    const created = live === undefined && op === 'UPSERT';
+    const operation = proposal.keyed ? { fingerprint: proposal.fingerprint, created } : undefined;
+    const entry = this.#log.append(this.epoch, {
+      op,
+      collectionId,
+      id,
+      payload,
+      version,
+      ...(operation === undefined ? {} : { operation }),
+    });
+    const changes = this.#log.write(entry, { op, collectionId, id, version, rowKey, rowName }, before);
+    assert(changes.length > 0, 'a write supersedes what it could have seen');
+    rows.push(...changes);
+    this.#record(proposal, entry, hlc, created, nowMs, entries, rows);
     return undefined;
   }
 
-  #purgeCollection(proposal: Proposal, wallMs: number, entries: AppendEntry[]): WriteOutcome | undefined {
-    const hlc = this.#tick(wallMs);
-    const entry = this.#append('COLLECTION_PURGE', proposal.collectionId, '', new Uint8Array(0), proposal.opId, hlc);
-    this.#purged.add(proposal.collectionId);
-    this.#tally.drop(proposal.collectionId);
-    this.#tally.supersede(entry.bytes.length);
-    this.#sweeps.push({ offset: entry.offset, collectionId: proposal.collectionId });
-    this.#record(proposal, entry, hlc, false, wallMs, entries, []);
+  #purgeCollection(
+    proposal: Proposal,
+    wallMs: number,
+    nowMs: number,
+    entries: AppendEntry[],
+  ): WriteOutcome | undefined {
+    const hlc = this.#log.tick(wallMs);
+    const { collectionId, opId } = proposal;
+    const entry = this.#log.append(this.epoch, {
+      op: 'COLLECTION_PURGE',
+      collectionId,
+      id: '',
+      payload: NOTHING,
+      version: { hlc, opId },
+    });
+    this.#purged.add(collectionId);
+    this.#log.drop(collectionId);
+    this.#log.supersede(entry.bytes.length);
+    this.#sweeps.push({ offset: entry.offset, collectionId });
+    this.#record(proposal, entry, hlc, false, nowMs, entries, []);
     return undefined;
   }
 
-  #changeMap(proposal: Proposal, wallMs: number, entries: AppendEntry[], rows: RowChange[]): WriteOutcome | undefined {
-    assert(proposal.mapOperation !== undefined, 'a change of the map carries its operation');
-    const result = applyMapOperation(this.#map, proposal.mapOperation);
+  #changeMap(proposal: Proposal, wallMs: number, nowMs: number, entries: AppendEntry[]): WriteOutcome | undefined {
+    const { map } = this.#options;
+    assert(map !== undefined && proposal.mapOperation !== undefined, 'a change of the map carries its operation');
+    const result = map.evaluate(proposal.mapOperation);
     if (result.kind === 'refused') return refused(result.code, result.detail);
-    const hlc = this.#tick(wallMs);
-    const entry = this.#append('MAP', 0, '', proposal.payload, proposal.opId, hlc);
-    this.#tally.supersede(entry.bytes.length);
-    this.#map = result.map;
-    this.#maps.push({ offset: entry.offset, map: result.map });
-    rows.push({ key: shardKey(this.#options.shard, MAP_ROW), value: encodeMap(result.map) });
-    this.#record(proposal, entry, hlc, true, wallMs, entries, rows);
+    const hlc = this.#log.tick(wallMs);
+    const payload = encodeMapOperation(proposal.mapOperation);
+    const version = { hlc, opId: proposal.opId };
+    const entry = this.#log.append(this.epoch, { op: 'MAP', collectionId: 0, id: '', payload, version });
+    this.#log.supersede(entry.bytes.length);
+    map.logged(entry.offset, proposal.mapOperation);
+    this.#record(proposal, entry, hlc, true, nowMs, entries, []);
     return undefined;
+  }
+
+  #mergeOne(
+    bytes: Uint8Array,
+    stored: Uint8Array | undefined,
+    own: boolean,
+    entries: AppendEntry[],
+    rows: RowChange[],
+    out: Out,
+  ): void {
+    const op = entryOp(bytes);
+    if (op !== 'UPSERT' && op !== 'DELETE') return;
+    const [collectionId, id, version] = [entryCollectionId(bytes), entryId(bytes), entryVersion(bytes)];
+    if (this.#purged.has(collectionId)) {
+      out.push({ kind: 'conflict', loser: bytes, winner: { versionText: '' } });
+      return;
+    }
+    const rowKey = this.#log.rowKey(collectionId, id);
+    const rowName = toHex(rowKey);
+    const before = this.#log.row(rowName, stored);
+    const order = before === undefined ? 1 : compareVersions(version, before.version);
+    if (order < 0 && before !== undefined) {
+      out.push({ kind: 'conflict', loser: bytes, winner: { versionText: versionText(before.version) } });
+      return;
+    }
+    // Equal: the log has it already, unless the row here is loose itself: then it is re-pointed.
+    if (order === 0 && !(own && before?.loose === true)) return;
+    if (order > 0 && before !== undefined && !before.loose && !before.tombstone) {
+      out.push({ kind: 'conflict', loser: before.offset, winner: { versionText: versionText(version) } });
+    }
+    const origin = { epoch: entryEpoch(bytes), offset: entryOffset(bytes) };
+    const payload = entryPayload(bytes);
+    const entry = this.#log.append(this.epoch, { op, collectionId, id, payload, version, origin });
+    rows.push(...this.#log.write(entry, { op, collectionId, id, version, rowKey, rowName }, before));
+    entries.push(entry);
   }
 
   #record(
@@ -335,35 +417,29 @@ export class Leader {
     entry: AppendEntry,
     hlc: Hlc,
     created: boolean,
-    wallMs: number,
+    nowMs: number,
     entries: AppendEntry[],
     rows: RowChange[],
   ): void {
     entries.push(entry);
+    const version: Version = { hlc, opId: proposal.opId };
     const result: OperationRow = {
       offset: entry.offset,
-      epoch: this.#options.epoch.num,
-      version: { hlc, opId: proposal.opId },
+      epoch: this.epoch.num,
+      version,
       created,
       fingerprint: proposal.fingerprint,
-      writtenMs: wallMs,
+      writtenMs: hlc.ms,
     };
-    if (proposal.keyed) {
-      const name = toHex(proposal.opId);
-      this.#operations.set(name, result);
-      this.#unpersisted[this.#unpersisted.length - 1].operationName = name;
-      rows.push({ key: idempotencyKey(this.#options.shard, proposal.opId), value: encodeOperation(result) });
-    }
-    this.#wait(proposal, result);
+    if (proposal.keyed) rows.push(this.#log.remember(proposal.opId, result));
+    this.#wait(proposal, result, nowMs);
   }
 
   /** Same key, same payload: the stored result, as soon as its entry has the asked level. Other payload: a conflict (2.10). */
   #earlier(
     proposal: Proposal,
   ): { kind: 'again'; row: OperationRow } | { kind: 'conflict'; outcome: WriteOutcome } | undefined {
-    const row =
-      this.#operations.get(toHex(proposal.opId)) ??
-      (proposal.storedOperation === undefined ? undefined : decodeOperation(proposal.storedOperation));
+    const row = this.#log.operation(proposal.opId, proposal.storedOperation);
     if (row === undefined) return undefined;
     if (equalBytes(row.fingerprint, proposal.fingerprint)) return { kind: 'again', row };
     return {
@@ -372,8 +448,16 @@ export class Leader {
     };
   }
 
-  #wait(proposal: Proposal, result: OperationRow): void {
-    const pending: Pending = { ticket: proposal.ticket, offset: result.offset, result, durableAtMs: undefined };
+  #wait(proposal: Proposal, result: OperationRow, nowMs: number): void {
+    const { ticket, level } = proposal;
+    const pending: Pending = {
+      ticket,
+      offset: result.offset,
+      level,
+      result,
+      proposedMs: nowMs,
+      durableAtMs: undefined,
+    };
     // Ascending by offset: a retry of an earlier entry goes before younger ones.
     let at = this.#pending.length;
     while (at > 0 && this.#pending[at - 1].offset > pending.offset) at--;
@@ -381,113 +465,12 @@ export class Leader {
     else this.#pending.splice(at, 0, pending);
   }
 
-  #tick(wallMs: number): Hlc {
-    this.#clock = maxHlc({ ms: wallMs, counter: 0 }, nextHlc(this.#clock));
-    return this.#clock;
-  }
-
-  #append(op: EntryOp, collectionId: number, id: string, payload: Uint8Array, opId: Uint8Array, hlc: Hlc): AppendEntry {
-    const { shard, epoch, hasher } = this.#options;
-    const entry: Omit<Entry, 'chain'> = {
-      op,
-      shard,
-      epoch,
-      offset: this.#tail + 1,
-      version: { hlc, opId },
-      collectionId,
-      id,
-      payload,
-    };
-    const { bytes, chain } = encodeEntry(entry, this.#chain, hasher);
-    this.#tail = entry.offset;
-    this.#chain = chain;
-    this.#unpersisted.push({ offset: entry.offset, bytes });
-    this.#bytesInFlight += bytes.length;
-    return { offset: entry.offset, epoch, chain, bytes };
-  }
-
-  #batch(entries: readonly AppendEntry[], rows: readonly RowChange[]): LeaderEffect {
-    const { shard } = this.#options;
-    const counters: RowChange = { key: shardKey(shard, COUNTERS_ROW), value: encodeCounters(this.#tally.value()) };
-    return { kind: 'append', batch: { shard, entries, rows: [...rows, counters] }, tail: this.#tail };
-  }
-
-  #persisted(offset: number, monotonicMs: number): readonly LeaderEffect[] {
-    assert(offset > this.#durable && offset <= this.#tail, 'durability moves forward, inside the log');
-    this.#durable = offset;
-    const effects: LeaderEffect[] = [];
-    let count = 0;
-    while (count < this.#unpersisted.length && this.#unpersisted[count].offset <= offset) count++;
-    const persisted = this.#unpersisted.splice(0, count);
-    for (const { bytes } of persisted) this.#bytesInFlight -= bytes.length;
-    this.#forgetOverlay(persisted);
-    effects.push({ kind: 'apply', entries: persisted.map(({ bytes }) => bytes), tail: offset });
-    while (this.#maps.length > 0 && this.#maps[0].offset <= offset) {
-      const { map } = this.#maps[0];
-      this.#maps.shift();
-      effects.push({ kind: 'map', map });
-    }
-    while (this.#sweeps.length > 0 && this.#sweeps[0].offset <= offset) {
-      const { collectionId } = this.#sweeps[0];
-      this.#sweeps.shift();
-      effects.push({ kind: 'sweep', collectionId });
-    }
-    effects.push(...this.#acknowledge(monotonicMs));
-    return effects;
-  }
-
-  /** Rows and results of durable entries are in the store now, unless a younger entry put them in the overlay again. */
-  #forgetOverlay(persisted: readonly Unpersisted[]): void {
-    for (const { offset, rowName, operationName } of persisted) {
-      if (rowName !== undefined && this.#rows.get(rowName)?.offset === offset) this.#rows.delete(rowName);
-      if (operationName !== undefined) this.#operations.delete(operationName);
-    }
-  }
-
-  /** Answers what is durable at its level and applied, or durable and late for the index. */
-  #acknowledge(monotonicMs: number | undefined): readonly LeaderEffect[] {
-    const effects: LeaderEffect[] = [];
-    let kept = 0;
-    let at = 0;
-    for (; at < this.#pending.length; at++) {
-      const pending = this.#pending[at];
-      if (pending.offset > this.#durable) break;
-      if (monotonicMs !== undefined) pending.durableAtMs ??= monotonicMs;
-      const indexed = pending.offset <= this.#applied;
-      const late =
-        monotonicMs !== undefined &&
-        pending.durableAtMs !== undefined &&
-        monotonicMs - pending.durableAtMs >= INDEX_WAIT_MS;
-      if (indexed || late)
-        effects.push({
-          kind: 'reply',
-          reply: { ticket: pending.ticket, outcome: this.#written(pending.result, indexed) },
-        });
-      else this.#pending[kept++] = pending;
-    }
-    if (kept < at) this.#pending.splice(kept, at - kept);
-    return effects;
-  }
-
-  #written(result: OperationRow, indexed: boolean): WriteOutcome {
-    const { version, epoch, offset, created } = result;
-    return { kind: 'written', version, epoch, offset, created, durable: DURABLE_COPIES, indexed };
-  }
-
-  #fail(detail: string): readonly LeaderEffect[] {
-    this.#failure = detail;
-    const waiting = this.#pending;
-    this.#pending = [];
-    this.#unpersisted = [];
-    return waiting.map((pending) => ({
-      kind: 'reply',
-      reply: {
-        ticket: pending.ticket,
-        outcome: refused('WRITE_OUTCOME_UNKNOWN', `${detail}; retry with the same idempotency key`),
-      },
-    }));
+  #append(entries: readonly AppendEntry[], rows: readonly RowChange[], out: Out): void {
+    out.push({ kind: 'append', batch: this.#log.batch(entries, rows), tail: this.#log.tail });
   }
 }
+
+const NOTHING = new Uint8Array(0);
 
 /** Durable copies of a set of `setSize` that a level asks for (2.8). */
 export function copiesNeeded(level: AckLevel, setSize: number): number {
@@ -499,6 +482,15 @@ export function copiesNeeded(level: AckLevel, setSize: number): number {
     case 'all':
       return setSize;
   }
+}
+
+function written(result: OperationRow, copies: number, indexed: boolean): WriteOutcome {
+  const { version, epoch, offset, created } = result;
+  return { kind: 'written', version, epoch, offset, created, durable: copies, indexed };
+}
+
+function unknown(detail: string): WriteOutcome {
+  return refused('WRITE_OUTCOME_UNKNOWN', `${detail}; retry with the same idempotency key`);
 }
 
 function checkCondition(proposal: Proposal, live: DocumentRow | undefined): WriteOutcome | undefined {
@@ -516,10 +508,6 @@ function checkCondition(proposal: Proposal, live: DocumentRow | undefined): Writ
       if (versionText(live.version) === condition.version) return undefined;
       return refused('VERSION_CONFLICT', `the document has version "${versionText(live.version)}"; read it again`);
   }
-}
-
-function encodeMap(map: ClusterMap): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify(map));
 }
 
 function refused(code: Extract<WriteOutcome, { kind: 'refused' }>['code'], detail: string): WriteOutcome {

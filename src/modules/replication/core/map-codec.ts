@@ -1,4 +1,5 @@
 import { fromUtf8, utf8 } from '../../../kernel/bytes.js';
+import type { ClusterMap } from '../../ring/core/map.js';
 import type { MapOperation } from '../../ring/core/map-operations.js';
 
 /** A map operation as the payload of a MAP entry: JSON, so that an operator can read the log. */
@@ -8,4 +9,19 @@ export function encodeMapOperation(operation: MapOperation): Uint8Array {
 
 export function decodeMapOperation(payload: Uint8Array): MapOperation {
   return JSON.parse(fromUtf8(payload)) as MapOperation;
+}
+
+/** The map as of an offset of its log: a cache of the log, so that a start need not read all of it. */
+export interface AgreedMap {
+  readonly map: ClusterMap;
+  /** High-water mark it is of. */
+  readonly offset: number;
+}
+
+export function encodeAgreedMap(agreed: AgreedMap): Uint8Array {
+  return utf8(JSON.stringify(agreed));
+}
+
+export function decodeAgreedMap(value: Uint8Array): AgreedMap {
+  return JSON.parse(fromUtf8(value)) as AgreedMap;
 }

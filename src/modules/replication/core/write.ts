@@ -1,6 +1,7 @@
 import type { ErrorCode } from '../../../kernel/errors.js';
 import type { MapOperation } from '../../ring/core/map-operations.js';
 import type { Version } from '../../../kernel/version.js';
+import type { ShardLeader } from './protocol.js';
 
 /** Copies that must be durable before a write is acknowledged (replication 2.8), after `auto` was resolved. */
 export type AckLevel = 'one' | 'quorum' | 'all';
@@ -43,7 +44,9 @@ export type WriteOutcome =
       readonly durable: number;
       readonly indexed: boolean;
     }
-  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string; readonly retryAfterMs?: number };
+  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string; readonly retryAfterMs?: number }
+  /** This replica is not the shard's primary, or is handing over: nothing was logged; ask the one in the hint, or again. */
+  | { readonly kind: 'redirect'; readonly hint?: ShardLeader };
 
 /** Answer to a proposal. */
 export interface Reply {

@@ -3,7 +3,7 @@ import type { ClusterMap } from './map.js';
 import { applyMapOperation, findCollection, type MapOperation } from './map-operations.js';
 
 const hnsw = { m: 16, efConstruction: 200, efSearch: 100 };
-const node = { nodeId: 'node-1', nodeUuid: '11', address: 'localhost:9090' };
+const node = { nodeId: 'node-1', nodeUuid: '11', address: 'localhost:9090', protocolMin: 1, protocolMax: 1 };
 const bootstrap: MapOperation = {
   kind: 'bootstrap',
   clusterId: 'c',
@@ -35,7 +35,10 @@ describe('applyMapOperation', () => {
   it('bootstraps once, with the default collection and every shard on the first node', () => {
     const map = after();
     expect(map.epoch).toBe(1);
-    expect(map.placement).toEqual([['11'], ['11']]);
+    const alone = { members: ['11'], learners: [], epoch: 1 };
+    expect(map.placement).toEqual([alone, alone]);
+    expect(map.meta).toEqual(alone);
+    expect(map.nodes).toEqual([{ ...node, duty: 'serving', since: 1 }]);
     expect(map.collections.map(({ name, id }) => ({ name, id }))).toEqual([{ name: 'default', id: 1 }]);
     expect(refusal(map, bootstrap)).toBe('OPERATION_CONFLICT');
     expect(applyMapOperation(undefined, put('a'))).toMatchObject({ kind: 'refused', code: 'STARTING' });

@@ -1,27 +1,31 @@
 import type { HnswParameters, Similarity } from '../../../kernel/collection.js';
 import { unreachable } from '../../../kernel/assert.js';
-import type { ErrorCode } from '../../../kernel/errors.js';
 import { LIMITS } from '../../../kernel/limits.js';
-import type { ClusterMap, ClusterSettings, Collection, RegisteredNode } from './map.js';
+import type { ClusterMap, ClusterSettings, Collection, NodeRegistration, ShardPlacement } from './map.js';
+import { changed, refused, type MapResult } from './map-result.js';
+import { applyNodeOperation, type NodeOperation } from './node-operations.js';
+import { applyOperationChange, type OperationChange } from './operation-changes.js';
+import { applySetOperation, type SetOperation } from './set-operations.js';
 
 export const DEFAULT_COLLECTION = 'default';
 
 /** A change to the map, as its log holds it (replication 2.3: "the map's own ops"). */
 export type MapOperation =
+  | NodeOperation
+  | SetOperation
+  | OperationChange
   | {
       readonly kind: 'bootstrap';
       readonly clusterId: string;
       readonly shardCount: number;
       readonly settings: ClusterSettings;
-      readonly node: RegisteredNode;
+      readonly node: NodeRegistration;
       readonly defaults: {
         readonly similarity: Similarity;
         readonly hnsw: HnswParameters;
         readonly dimensions?: number;
       };
     }
-  /** A node told its address, or told it anew. */
-  | { readonly kind: 'register'; readonly node: RegisteredNode }
   | {
       readonly kind: 'putCollection';
       readonly name: string;
@@ -36,10 +40,6 @@ export type MapOperation =
   | { readonly kind: 'dropAlias'; readonly name: string }
   | { readonly kind: 'settings'; readonly settings: Partial<ClusterSettings> };
 
-export type MapResult =
-  | { readonly kind: 'changed'; readonly map: ClusterMap }
-  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string };
-
 /**
  * The map after one operation, or why not. Pure and deterministic: every node that applies the same log has the same
  * map. The primary of the map's shard evaluates an operation before it is logged; a refused one never is.
@@ -52,11 +52,21 @@ export function applyMapOperation(map: ClusterMap | undefined, operation: MapOpe
   if (map === undefined) return refused('STARTING', 'there is no cluster yet');
   switch (operation.kind) {
     case 'register':
-      return changed(map, {
-        nodes: [...map.nodes.filter((node) => node.nodeUuid !== operation.node.nodeUuid), operation.node].sort(
-          byNodeId,
-        ),
-      });
+    case 'unregister':
+      return applyNodeOperation(map, operation);
+    case 'addLearner':
+    case 'removeLearner':
+    case 'promoteLearner':
+    case 'removeMember':
+    case 'preferPrimary':
+    case 'addVoter':
+    case 'removeVoter':
+      return applySetOperation(map, operation);
+    case 'startOperation':
+    case 'updateOperation':
+    case 'finishOperation':
+    case 'abortOperation':
+      return applyOperationChange(map, operation);
     case 'putCollection':
       return putCollection(map, operation);
     case 'setDimensions':
@@ -86,13 +96,17 @@ export function findCollection(map: ClusterMap, name: string, aliases: boolean):
 
 function bootstrap(operation: Extract<MapOperation, { kind: 'bootstrap' }>): ClusterMap {
   const { similarity, hnsw, dimensions } = operation.defaults;
+  const { nodeId, nodeUuid, address, protocolMin, protocolMax } = operation.node;
+  const alone: ShardPlacement = { members: [nodeUuid], learners: [], epoch: 1 };
   return {
     epoch: 1,
     clusterId: operation.clusterId,
     shardCount: operation.shardCount,
     settings: operation.settings,
-    nodes: [operation.node],
-    placement: Array.from({ length: operation.shardCount }, () => [operation.node.nodeUuid]),
+    nodes: [{ nodeId, nodeUuid, address, protocolMin, protocolMax, duty: 'serving', since: 1 }],
+    placement: Array.from({ length: operation.shardCount }, () => alone),
+    meta: alone,
+    operations: [],
     collections: [
       { id: 1, name: DEFAULT_COLLECTION, similarity, hnsw, ...(dimensions === undefined ? {} : { dimensions }) },
     ],
@@ -162,16 +176,4 @@ function putAlias(map: ClusterMap, name: string, collection: string): MapResult 
   if (others.length >= LIMITS.aliasesMax)
     return refused('LIMIT_EXCEEDED', `a cluster holds at most ${LIMITS.aliasesMax} aliases; delete one first`);
   return changed(map, { aliases: [...others, { name, collection }].sort((a, b) => (a.name < b.name ? -1 : 1)) });
-}
-
-function byNodeId(a: RegisteredNode, b: RegisteredNode): number {
-  return a.nodeId < b.nodeId ? -1 : a.nodeId > b.nodeId ? 1 : 0;
-}
-
-function changed(map: ClusterMap, change: Partial<ClusterMap>): MapResult {
-  return { kind: 'changed', map: { ...map, ...change, epoch: map.epoch + 1 } };
-}
-
-function refused(code: ErrorCode, detail: string): MapResult {
-  return { kind: 'refused', code, detail };
 }

@@ -1,8 +1,13 @@
 import type { HnswParameters, Similarity } from '../../../kernel/collection.js';
+import type { NodeUuid } from '../../../kernel/peer.js';
+import type { OperationRecord } from './operation-record.js';
+
+/** Registered nodes of a cluster: the full mesh of heartbeats is built for so many (replication 8.1). */
+export const NODES_MAX = 64;
 
 /**
- * The cluster's map (replication 9.1): what all nodes agree on. An immutable value; `applyMapOperation` is the only way
- * to the next one. `epoch` counts applied operations.
+ * The cluster's map (replication 9.1): what all nodes agree on. An immutable value, plain JSON; `applyMapOperation` is
+ * the only way to the next one. `epoch` counts applied operations.
  */
 export interface ClusterMap {
   readonly epoch: number;
@@ -10,9 +15,14 @@ export interface ClusterMap {
   readonly clusterId: string;
   readonly shardCount: number;
   readonly settings: ClusterSettings;
+  /** By nodeId, ascending. Both names and uuids are unique. */
   readonly nodes: readonly RegisteredNode[];
-  /** Per shard the configured replicas, by nodeUuid hex; the first is the preferred primary. */
-  readonly placement: readonly (readonly string[])[];
+  /** Per shard, by number. */
+  readonly placement: readonly ShardPlacement[];
+  /** Voters of META_SHARD. Its learners are all other registered nodes and are not listed. */
+  readonly meta: ShardPlacement;
+  /** In the order in which they started. */
+  readonly operations: readonly OperationRecord[];
   readonly collections: readonly Collection[];
   readonly aliases: readonly Alias[];
   /** The next collectionId: ids are never reused. */
@@ -26,11 +36,42 @@ export interface ClusterSettings {
   readonly rebalanceGraceMs: number;
 }
 
-export interface RegisteredNode {
+/**
+ * What the cluster asks of a node. `serving`: hold copies. `draining` and `removing`: hand all copies over; then the one
+ * is `drained` until it starts again, the other is no longer registered.
+ */
+export type NodeDuty = 'serving' | 'draining' | 'drained' | 'removing';
+
+/** What a node says of itself when it registers. */
+export interface NodeRegistration {
   readonly nodeId: string;
-  /** Hex. */
-  readonly nodeUuid: string;
+  readonly nodeUuid: NodeUuid;
+  /** `host:port` other nodes use for gRPC. */
   readonly address: string;
+  readonly protocolMin: number;
+  readonly protocolMax: number;
+}
+
+export interface RegisteredNode extends NodeRegistration {
+  readonly duty: NodeDuty;
+  /** Map epoch at which this uuid was first registered: older nodes come first where nothing else decides. */
+  readonly since: number;
+}
+
+/**
+ * The configured copies of a shard (replication 9.6).
+ *
+ * Invariants: at least one member; no node twice; at most one learner, so that one change runs at a time.
+ */
+export interface ShardPlacement {
+  /** They count. The first is the preferred primary (replication 5.7). */
+  readonly members: readonly NodeUuid[];
+  /** On the way to become members: they count nowhere. */
+  readonly learners: readonly NodeUuid[];
+  /** Map epoch at which a member last came or went: `mapEpoch` of the shard's set. */
+  readonly epoch: number;
+  /** An operator chose the first member: balancing leaves it first as long as it is a member. */
+  readonly pinned?: true;
 }
 
 export interface Collection {
@@ -45,4 +86,25 @@ export interface Collection {
 export interface Alias {
   readonly name: string;
   readonly collection: string;
+}
+
+/** The registered node of a uuid. */
+export function nodeByUuid(map: ClusterMap, uuid: NodeUuid): RegisteredNode | undefined {
+  return map.nodes.find((node) => node.nodeUuid === uuid);
+}
+
+/** The registered node of a name. */
+export function nodeById(map: ClusterMap, nodeId: string): RegisteredNode | undefined {
+  return map.nodes.find((node) => node.nodeId === nodeId);
+}
+
+/** Copies the map wants of every shard: as many as asked for, as many as nodes are there to hold them (replication 2.8). */
+export function wantedCopies(map: ClusterMap): number {
+  const serving = map.nodes.filter((node) => node.duty === 'serving').length;
+  return Math.max(1, Math.min(1 + map.settings.replicaCount, serving));
+}
+
+/** The protocol all registered nodes read: what may be written (replication 8.5). */
+export function protocolSpoken(map: ClusterMap): number {
+  return Math.min(...map.nodes.map((node) => node.protocolMax));
 }

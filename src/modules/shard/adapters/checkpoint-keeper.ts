@@ -22,6 +22,8 @@ export class CheckpointKeeper {
   #bytes = 0;
   #changedAtMs: number | undefined;
   #notBeforeMs = -Infinity;
+  /** The index was changed by more than the log up to its offset: files of collections that seem unchanged are not linked. */
+  #altered = false;
 
   constructor(shard: number, thread: IndexThread, ports: CheckpointKeeperPorts) {
     this.#shard = shard;
@@ -42,8 +44,26 @@ export class CheckpointKeeper {
   /** The shard was opened, with these checkpoints to fall back to, newest first. */
   opened(kept: readonly CheckpointRef[]): void {
     this.#kept = [...kept];
+    this.#altered = false;
     this.#bytes = 0;
     this.#changedAtMs = undefined;
+  }
+
+  /** Something that is not an entry of the log was applied. */
+  altered(): void {
+    this.#altered = true;
+    this.#changedAtMs ??= this.#ports.clock.monotonicMs();
+  }
+
+  /**
+   * The log was cut at `offset`: checkpoints beyond are of a branch that is gone. They would be refused by their chains as
+   * well, wherever the log has one at their offset.
+   */
+  async rewound(offset: number): Promise<void> {
+    this.altered();
+    const gone = this.#kept.filter(({ manifest }) => manifest.offset > offset);
+    this.#kept = this.#kept.filter(({ manifest }) => manifest.offset <= offset);
+    for (const { directory } of gone) await this.#ports.store.remove(directory);
   }
 
   /** Bytes of log were applied. */
@@ -98,11 +118,14 @@ export class CheckpointKeeper {
   async #write(directory: string): Promise<CheckpointRef> {
     const { log, store } = this.#ports;
     const shard = this.#shard;
-    const previous = this.#kept[0];
+    const previous = this.#altered ? undefined : this.#kept.at(0);
     const manifest = await this.#thread.call('checkpoint', { shard, directory, previous });
     const chain = await chainAt(log, shard, manifest.offset);
     if (chain === undefined) throw new Error(`the log has no entry ${manifest.offset} of shard ${shard}`);
-    return store.commit(directory, { ...manifest, chain: toHex(chain) });
+    const ref = await store.commit(directory, { ...manifest, chain: toHex(chain) });
+    // Nothing alters an index while its checkpoint is written.
+    this.#altered = false;
+    return ref;
   }
 
   async #prune(newest: CheckpointRef): Promise<void> {

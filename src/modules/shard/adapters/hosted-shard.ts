@@ -1,4 +1,5 @@
 import { encodeFrames } from '../core/frames.js';
+import type { ForgottenDocument } from '../core/index-host.js';
 import { IndexThreadError } from '../core/index-messages.js';
 import { ShardUnavailableError, type OpenReport, type ShardFailure, type ShardReport } from '../shard-ports.js';
 import { ApplyQueue } from './apply-queue.js';
@@ -24,6 +25,11 @@ export class HostedShard {
   #applied = 0;
   #opening: Promise<OpenReport> | undefined;
   #upTo: number | undefined;
+  #loose: LooseEntries | undefined;
+  /** Settles when what was given to `apply` so far is applied, or refused. */
+  #pushed: Promise<void> = Promise.resolve();
+  /** What comes to `apply` meanwhile waits; never rejects. */
+  #altering: Promise<void> | undefined;
 
   constructor(shard: number, thread: IndexThread, ports: CheckpointKeeperPorts) {
     this.shard = shard;
@@ -61,16 +67,45 @@ export class HostedShard {
 
   /** Resolves when the entries are applied; they wait while the shard is opening. */
   apply(entries: readonly Uint8Array[]): Promise<void> {
+    if (this.#altering !== undefined) return this.#altering.then(() => this.apply(entries));
     if (this.#status === 'faulted') return Promise.reject(this.unavailable('FAULTED'));
-    return this.#queue.push(entries);
+    const applied = this.#queue.push(entries);
+    this.#pushed = settled(applied);
+    return applied;
+  }
+
+  /**
+   * The log was cut at `offset` (replication 6.3): entries given to `apply` before are applied first, those that come later
+   * are of the new branch. Begins when `idle` says that no checkpoint is under way.
+   */
+  rewind(offset: number, idle: Promise<unknown>): Promise<void> {
+    return this.#alter(idle, async () => {
+      // A shard that was read again meanwhile has nothing beyond the cut.
+      this.#applied = await this.thread.call('rewind', { shard: this.shard, offset });
+      await this.checkpoints.rewound(offset);
+    });
+  }
+
+  /** Puts entries of loose rows into the index (replication 6.4), where they are not known yet. */
+  applyLoose(entries: readonly Uint8Array[], idle: Promise<unknown>): Promise<void> {
+    return this.#alter(idle, () => this.#feedLoose(entries));
+  }
+
+  /** Forgets documents whose rows are gone; checkpoints, which still have them, go as well. */
+  forget(documents: readonly ForgottenDocument[], idle: Promise<unknown>): Promise<void> {
+    return this.#alter(idle, async () => {
+      await this.thread.call('forget', { shard: this.shard, documents });
+      await this.checkpoints.rewound(-1);
+    });
   }
 
   /**
    * Opens the shard, or again: newest checkpoint, then the log up to `upTo` or its tail. When the thread dies meanwhile,
    * starts over in the next one.
    */
-  open(upTo: number | undefined): Promise<OpenReport> {
+  open(upTo: number | undefined, loose?: LooseEntries): Promise<OpenReport> {
     this.#upTo = upTo;
+    this.#loose = loose;
     this.#opening ??= this.#openUntilDone().finally(() => {
       this.#opening = undefined;
     });
@@ -86,7 +121,7 @@ export class HostedShard {
   /** A new thread runs, or what was built has to be built again. */
   reopen(): void {
     if (this.#status === 'faulted' || this.#opening !== undefined) return;
-    this.open(this.#upTo).catch((error: unknown) => {
+    this.open(this.#upTo, this.#loose).catch((error: unknown) => {
       // `fail` has reported it, and the shard answers FAULTED; a closed index needs no shard.
       if (!this.thread.isClosed && this.#status !== 'faulted') this.fail(String(error));
     });
@@ -149,10 +184,55 @@ export class HostedShard {
       this.#applied = await thread.call('apply', { shard, frames });
       this.checkpoints.applied(bytes);
     });
+    if (this.#loose !== undefined) for await (const entries of this.#loose()) await this.#feedLoose(entries);
     if (this.#status === 'opening') {
       this.#status = 'ready';
       this.#queue.open();
     }
     return { replayed, fromCheckpoint: kept.length > 0, offset: this.#applied };
   }
+
+  async #feedLoose(entries: readonly Uint8Array[]): Promise<void> {
+    if (entries.length === 0) return;
+    await this.thread.call('apply', { shard: this.shard, frames: encodeFrames(entries), loose: true });
+    this.checkpoints.altered();
+  }
+
+  /** Does something to the index between two entries, again if its thread dies meanwhile. @throws ShardUnavailableError */
+  #alter(idle: Promise<unknown>, act: () => Promise<void>): Promise<void> {
+    const done = (this.#altering ?? Promise.resolve()).then(async () => {
+      await idle;
+      await this.#alterOpen(act);
+    });
+    const altering = settled(done).then(() => {
+      if (this.#altering === altering) this.#altering = undefined;
+    });
+    this.#altering = altering;
+    return done;
+  }
+
+  async #alterOpen(act: () => Promise<void>): Promise<void> {
+    for (;;) {
+      await this.thread.revived();
+      if (this.#opening !== undefined) await settled(this.#opening);
+      await this.#pushed;
+      if (this.failure !== undefined && this.#opening === undefined) throw this.unavailable(this.failure);
+      if (this.failure !== undefined) continue;
+      try {
+        await act();
+        return;
+      } catch (error) {
+        const lost = error instanceof IndexThreadError && (error.reason === 'DIED' || error.reason === 'NOT_OPEN');
+        if (!lost || this.thread.isClosed) throw error;
+      }
+    }
+  }
+}
+
+/** Pages of encoded entries of loose rows, read anew each time the shard is opened. */
+export type LooseEntries = () => AsyncIterable<readonly Uint8Array[]>;
+
+/** Resolves when the promise has an outcome; whoever made it hears of that. */
+async function settled(promise: Promise<unknown>): Promise<void> {
+  await Promise.allSettled([promise]);
 }

@@ -80,6 +80,15 @@ export class IndexLoop {
         this.#close(request.shard);
         this.#answer(request, () => this.#host.closeShard(request.shard));
         return;
+      case 'rewind':
+        this.#answer(request, () => {
+          this.#host.rewind(request.shard, request.offset);
+          return this.#host.applied(request.shard);
+        });
+        return;
+      case 'forget':
+        this.#answer(request, () => this.#host.forget(request.shard, request.documents));
+        return;
       case 'size':
         this.#answer(request, () => this.#host.checkpointBytes(request.shard));
         return;
@@ -162,7 +171,7 @@ export class IndexLoop {
       try {
         const done = queue.begun
           ? this.#host.continueApply(shard, left)
-          : this.#host.apply(shard, request.frames, left);
+          : this.#host.apply(shard, request.frames, left, request.loose);
         queue.begun = !done;
         if (!done) break;
         queue.requests.shift();

@@ -11,6 +11,7 @@ import {
   type CheckpointCollection,
   type CheckpointManifest,
   type CheckpointRef,
+  type ForgottenDocument,
   type IndexHost,
   type IndexStatistics,
   type ScrollPage,
@@ -34,6 +35,8 @@ interface OpenShard {
   readonly index: ShardIndex;
   /** Frames not applied whole yet. */
   frames: FrameReader | undefined;
+  /** Whether those are entries of loose rows. */
+  loose: boolean;
   /** While a checkpoint is written: what has to wait for its end. */
   deferred: (() => void)[] | undefined;
 }
@@ -70,7 +73,7 @@ export class LocalIndexHost implements IndexHost {
     const { indexes, hasher } = this.#ports;
     const index =
       checkpoint === undefined ? new ShardIndex(shard, this.#specs, indexes, hasher) : this.#load(shard, checkpoint);
-    this.#shards.set(shard, { index, frames: undefined, deferred: undefined });
+    this.#shards.set(shard, { index, frames: undefined, loose: false, deferred: undefined });
   }
 
   closeShard(shard: number): void {
@@ -80,22 +83,24 @@ export class LocalIndexHost implements IndexHost {
     afterSaving(open, () => open.index.dispose());
   }
 
-  apply(shard: number, frames: Uint8Array, sliceMs: number): boolean {
+  apply(shard: number, frames: Uint8Array, sliceMs: number, loose = false): boolean {
     const open = this.#open(shard);
     assert(open.frames === undefined, `shard ${shard} has not applied the frames before`);
     open.frames = new FrameReader(frames);
+    open.loose = loose;
     return this.continueApply(shard, sliceMs);
   }
 
   continueApply(shard: number, sliceMs: number): boolean {
     const open = this.#open(shard);
-    const { frames, index } = open;
+    const { frames, index, loose } = open;
     if (frames === undefined) return true;
     if (open.deferred !== undefined) return false;
     const expired = this.#timer(sliceMs);
     try {
       for (let entry = frames.next(); entry !== undefined; entry = frames.next()) {
-        index.apply(entry);
+        if (loose) index.applyLoose(entry);
+        else index.apply(entry);
         if (expired()) return false;
       }
     } catch (error) {
@@ -108,6 +113,21 @@ export class LocalIndexHost implements IndexHost {
 
   applied(shard: number): number {
     return this.#open(shard).index.applied;
+  }
+
+  rewind(shard: number, offset: number): void {
+    const { index, frames, deferred } = this.#open(shard);
+    assert(
+      frames === undefined && deferred === undefined,
+      `shard ${shard} is rewound while something else is under way`,
+    );
+    index.rewind(offset);
+  }
+
+  forget(shard: number, documents: readonly ForgottenDocument[]): void {
+    const { index, deferred } = this.#open(shard);
+    assert(deferred === undefined, `a checkpoint of shard ${shard} is being written`);
+    for (const { collectionId, id, version } of documents) index.forget(collectionId, id, version);
   }
 
   search(search: ShardSearch): readonly ShardSearchAnswer[] {
@@ -164,7 +184,7 @@ export class LocalIndexHost implements IndexHost {
         collections.push(linked ?? (await writeCollection(collection, directory, this.#ports.hasher)));
       }
       return {
-        format: 1,
+        format: 2,
         shard,
         offset: index.applied,
         chain: '',

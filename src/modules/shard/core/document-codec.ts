@@ -117,3 +117,15 @@ function readVector(view: DataView, dimensions: number): Float32Array {
   for (let i = 0, at = HEADER_BYTES; i < dimensions; i++, at += 4) vector[i] = view.getFloat32(at, true);
   return vector;
 }
+
+/** Whether the payload is laid out as a document and its vector, if it has one, is finite; without decoding it. */
+export function documentVectorIsFinite(payload: Uint8Array): boolean {
+  if (payload.length < HEADER_BYTES || payload[0] !== FORMAT) return false;
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  const end = HEADER_BYTES + 4 * view.getUint16(2, true);
+  if (end > payload.length) return false;
+  // An exponent of all ones is an infinity or no number.
+  for (let at = HEADER_BYTES; at < end; at += 4)
+    if ((payload[at + 3] & 0x7f) === 0x7f && (payload[at + 2] & 0x80) !== 0) return false;
+  return true;
+}

@@ -1,3 +1,4 @@
+import type { Version } from '../../../kernel/version.js';
 import type { Filter } from './filter.js';
 import type { CollectionSpec, KeywordStatistics, ShardSearch, ShardSearchAnswer } from './search.js';
 
@@ -29,13 +30,21 @@ export interface IndexHost {
    * Applies encoded log entries in offset order; entries at or below the applied offset are ignored. `frames` are
    * frames: u32 big-endian length, then the entry, repeated. Crc is checked again. Returns false when the time slice
    * ended first: call `continueApply` until it returns true. Both do nothing while a checkpoint is written.
+   * @param loose entries of loose rows (replication 6.4): applied where they are not known yet, whatever their offsets,
+   * and the applied offset stays
    * @throws EntryRefusedError; the shard answers FAULTED from then on
    */
-  apply(shard: number, frames: Uint8Array, sliceMs: number): boolean;
+  apply(shard: number, frames: Uint8Array, sliceMs: number, loose?: boolean): boolean;
   continueApply(shard: number, sliceMs: number): boolean;
 
   /** Offset applied so far. */
   applied(shard: number): number;
+
+  /** The log was cut at `offset`, if that is below what is applied: the next entries are those of its new branch. Not while a checkpoint is written. */
+  rewind(shard: number, offset: number): void;
+
+  /** Forgets documents whose rows are gone without an entry that says so. Not while a checkpoint is written. */
+  forget(shard: number, documents: readonly ForgottenDocument[]): void;
 
   /** Answers per asked shard. Never throws for one bad shard: that one says `failed`. */
   search(search: ShardSearch): readonly ShardSearchAnswer[];
@@ -83,6 +92,13 @@ export interface IndexHost {
   close(): void;
 }
 
+export interface ForgottenDocument {
+  readonly collectionId: number;
+  readonly id: string;
+  /** Another one is not touched. */
+  readonly version: Version;
+}
+
 export interface ScrollPage {
   readonly ids: readonly string[];
   readonly offsets: readonly number[];
@@ -94,9 +110,9 @@ export interface CheckpointRef {
   readonly manifest: CheckpointManifest;
 }
 
-/** Format 1. Files are relative to the checkpoint's directory. */
+/** Format 2 (format 1 had graphs as hnswlib writes them). Files are relative to the checkpoint's directory. */
 export interface CheckpointManifest {
-  readonly format: 1;
+  readonly format: 2;
   readonly shard: number;
   readonly offset: number;
   /** Hex of the log's chain at `offset`; filled in by the shard service, which knows the log. */

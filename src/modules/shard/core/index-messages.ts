@@ -1,5 +1,11 @@
 import type { Filter } from './filter.js';
-import type { CheckpointManifest, CheckpointRef, ScrollPage, ShardStatistics } from './index-host.js';
+import type {
+  CheckpointManifest,
+  CheckpointRef,
+  ForgottenDocument,
+  ScrollPage,
+  ShardStatistics,
+} from './index-host.js';
 import type { PackedAnswers } from './search-columns.js';
 import type { CollectionSpec, KeywordStatistics, ShardSearch, ShardSearchAnswer } from './search.js';
 
@@ -13,7 +19,16 @@ export interface IndexCalls {
   readonly open: { ask: { readonly shard: number; readonly checkpoint: CheckpointRef | undefined }; answer: undefined };
   readonly close: { ask: { readonly shard: number }; answer: undefined };
   /** Answers the applied offset once all frames are applied. */
-  readonly apply: { ask: { readonly shard: number; readonly frames: Uint8Array<ArrayBuffer> }; answer: number };
+  readonly apply: {
+    ask: { readonly shard: number; readonly frames: Uint8Array<ArrayBuffer>; readonly loose?: boolean };
+    answer: number;
+  };
+  /** Answers the applied offset. Nothing may be on its way to `apply`. */
+  readonly rewind: { ask: { readonly shard: number; readonly offset: number }; answer: number };
+  readonly forget: {
+    ask: { readonly shard: number; readonly documents: readonly ForgottenDocument[] };
+    answer: undefined;
+  };
   readonly search: { ask: { readonly search: ShardSearch }; answer: readonly ShardSearchAnswer[] };
   readonly statistics: {
     ask: { readonly shard: number; readonly collectionId: number; readonly terms: readonly string[] };

@@ -9,6 +9,7 @@ import {
   encodeCounters,
   encodeRow,
   liveDocuments,
+  looseRows,
   nextRow,
   shardDigest,
   ZERO_COUNTERS,
@@ -26,6 +27,7 @@ const row: fc.Arbitrary<DocumentRow> = fc.record({
   offset: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
   tombstone: fc.boolean(),
   bytes: fc.nat(2 ** 31),
+  loose: fc.boolean(),
 });
 
 const entry = (ms: number, offset: number, op: 'UPSERT' | 'DELETE' = 'UPSERT'): Entry => ({
@@ -43,6 +45,19 @@ const entry = (ms: number, offset: number, op: 'UPSERT' | 'DELETE' = 'UPSERT'): 
 describe('document rows', () => {
   it('survive a round trip', () => {
     fc.assert(fc.property(row, (value) => expect(decodeRow(encodeRow(value))).toEqual(value)));
+  });
+
+  it('of an older version, which knew one flag, are read', () => {
+    const old = encodeRow({ version: entry(5, 1).version, offset: 7, tombstone: true, bytes: 9, loose: false });
+    expect(old[0]).toBe(1);
+    expect(decodeRow(old)).toMatchObject({ tombstone: true, loose: false });
+  });
+
+  it('stay loose for lower versions, and end being so with the same or a greater one', () => {
+    const loose: DocumentRow = { version: entry(5, 1).version, offset: 80, tombstone: false, bytes: 0, loose: true };
+    expect(nextRow(entry(4, 9), 10, loose)).toBeUndefined();
+    expect(nextRow(entry(5, 9), 10, loose)).toMatchObject({ offset: 9, bytes: 10, loose: false });
+    expect(nextRow(entry(6, 9), 10, loose)).toMatchObject({ offset: 9, bytes: 10, loose: false });
   });
 
   it('greater version replaces, equal re-points, lower is ignored', () => {
@@ -79,7 +94,8 @@ describe('counters', () => {
         let written = 0;
         for (const [at, { id, collection, tombstone, version: of }] of steps.entries()) {
           const key = `${collection} ${id}`;
-          const after: DocumentRow = { version: of, offset: at + 1, tombstone, bytes: 10 + at };
+          const loose = at % 3 === 0;
+          const after: DocumentRow = { version: of, offset: at + 1, tombstone, bytes: loose ? 0 : 10 + at, loose };
           tally.change(collection, id, table.get(key)?.row, after);
           table.set(key, { row: after, id, collection });
           written += after.bytes;
@@ -87,8 +103,10 @@ describe('counters', () => {
         const digest = new LiveDigest();
         let live = 0;
         let pointed = 0;
+        let loose = 0;
         for (const { row: kept, id, collection } of table.values()) {
           pointed += kept.bytes;
+          if (kept.loose) loose++;
           if (kept.tombstone) continue;
           live++;
           digest.add(liveTerm(nodeHasher, collection, id, kept.version));
@@ -97,8 +115,19 @@ describe('counters', () => {
         expect(liveDocuments(counters)).toBe(live);
         expect(shardDigest(counters)).toEqual(digest.bytes());
         expect(counters.supersededBytes).toBe(written - pointed);
+        expect(looseRows(counters)).toBe(loose);
+        for (const { row: kept, id, collection } of table.values()) tally.remove(collection, id, kept);
+        expect(liveDocuments(tally.value()) + looseRows(tally.value())).toBe(0);
+        expect(shardDigest(tally.value())).toEqual(new Uint8Array(16));
       }),
     );
+  });
+
+  it('of an older version, which had no loose rows, are read', () => {
+    const digest = new Uint8Array(16).fill(3);
+    const collections = new Map([[4, { live: 2, digest, bytes: 70, loose: 0 }]]);
+    const encoded = encodeCounters({ collections, supersededBytes: 5 });
+    expect(decodeCounters(encoded.subarray(0, encoded.length - 4))).toEqual({ collections, supersededBytes: 5 });
   });
 
   it('subtracting a term undoes adding it', () => {

@@ -12,16 +12,25 @@ export interface DocumentRow {
   readonly version: Version;
   readonly offset: number;
   readonly tombstone: boolean;
-  /** Bytes of the entry it points at: what becomes superseded when it is replaced. */
+  /** Bytes of the entry it points at: what becomes superseded when it is replaced. 0 while it is loose. */
   readonly bytes: number;
+  /**
+   * Its entry was cut off with a branch and is kept in the side store (replication 6.4); `offset` is where it was. Only the
+   * same version at an offset of this log, or a higher one, ends that.
+   */
+  readonly loose: boolean;
 }
+
+/** Flags in the first byte of an encoded row. */
+const TOMBSTONE = 1;
+const LOOSE = 2;
 
 const ROW_BYTES = 1 + 8 + OP_ID_BYTES + 8 + 4;
 
 export function encodeRow(row: DocumentRow): Uint8Array {
   const bytes = new Uint8Array(ROW_BYTES);
   const view = new DataView(bytes.buffer);
-  bytes[0] = row.tombstone ? 1 : 0;
+  bytes[0] = (row.tombstone ? TOMBSTONE : 0) | (row.loose ? LOOSE : 0);
   view.setUint16(1, Math.floor(row.version.hlc.ms / 2 ** 32));
   view.setUint32(3, row.version.hlc.ms >>> 0);
   view.setUint16(7, row.version.hlc.counter);
@@ -36,7 +45,8 @@ export function decodeRow(bytes: Uint8Array): DocumentRow {
   assert(bytes.length === ROW_BYTES, `a document row has ${ROW_BYTES} bytes`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return {
-    tombstone: bytes[0] === 1,
+    tombstone: (bytes[0] & TOMBSTONE) !== 0,
+    loose: (bytes[0] & LOOSE) !== 0,
     version: {
       hlc: { ms: view.getUint16(1) * 2 ** 32 + view.getUint32(3), counter: view.getUint16(7) },
       opId: bytes.slice(9, 9 + OP_ID_BYTES),
@@ -53,6 +63,8 @@ export interface CollectionCounters {
   readonly digest: Uint8Array;
   /** Bytes of the entries its rows, tombstones included, point at. */
   readonly bytes: number;
+  /** Rows whose entry was cut off with a branch (replication 6.4). */
+  readonly loose: number;
 }
 
 /**
@@ -82,9 +94,16 @@ export function liveDocuments(counters: ShardCounters): number {
   return live;
 }
 
+/** Loose rows of a shard, tombstones included, all collections. */
+export function looseRows(counters: ShardCounters): number {
+  let loose = 0;
+  for (const collection of counters.collections.values()) loose += collection.loose;
+  return loose;
+}
+
 /**
- * What an entry makes of the live row (replication 2.4): greater version replaces, equal re-points to this offset,
- * lower is ignored. Undefined: the row stays as it is.
+ * What an entry makes of the live row (replication 2.4): greater version replaces, equal re-points to this offset and so
+ * ends that the row is loose, lower is ignored. Undefined: the row stays as it is.
  */
 export function nextRow(
   entry: Pick<Entry, 'op' | 'version' | 'offset'>,
@@ -93,19 +112,19 @@ export function nextRow(
 ): DocumentRow | undefined {
   assert(entry.op === 'UPSERT' || entry.op === 'DELETE', 'only documents have rows');
   if (row !== undefined && compareVersions(entry.version, row.version) < 0) return undefined;
-  return { version: entry.version, offset: entry.offset, tombstone: entry.op === 'DELETE', bytes };
+  return { version: entry.version, offset: entry.offset, tombstone: entry.op === 'DELETE', bytes, loose: false };
 }
 
 /** Counters on their way through a batch: `change` row by row, then `value()` for the row that is written with them. */
 export class CounterTally {
   readonly #hasher: Hasher;
-  readonly #collections = new Map<number, { live: number; digest: LiveDigest; bytes: number }>();
+  readonly #collections = new Map<number, { live: number; digest: LiveDigest; bytes: number; loose: number }>();
   #supersededBytes: number;
 
   constructor(hasher: Hasher, from: ShardCounters) {
     this.#hasher = hasher;
-    for (const [id, { live, digest, bytes }] of from.collections) {
-      this.#collections.set(id, { live, digest: new LiveDigest(digest), bytes });
+    for (const [id, { live, digest, bytes, loose }] of from.collections) {
+      this.#collections.set(id, { live, digest: new LiveDigest(digest), bytes, loose });
     }
     this.#supersededBytes = from.supersededBytes;
   }
@@ -114,11 +133,12 @@ export class CounterTally {
   change(collectionId: number, id: string, before: DocumentRow | undefined, after: DocumentRow): void {
     let collection = this.#collections.get(collectionId);
     if (collection === undefined) {
-      collection = { live: 0, digest: new LiveDigest(), bytes: 0 };
+      collection = { live: 0, digest: new LiveDigest(), bytes: 0, loose: 0 };
       this.#collections.set(collectionId, collection);
     }
     if (before !== undefined) {
       collection.bytes -= before.bytes;
+      if (before.loose) collection.loose -= 1;
       this.#supersededBytes += before.bytes;
       if (!before.tombstone) {
         collection.live -= 1;
@@ -126,11 +146,29 @@ export class CounterTally {
       }
     }
     collection.bytes += after.bytes;
+    if (after.loose) collection.loose += 1;
     if (!after.tombstone) {
       collection.live += 1;
       collection.digest.add(liveTerm(this.#hasher, collectionId, id, after.version));
     }
     assert(collection.live >= 0, 'a collection cannot have fewer than no documents');
+  }
+
+  /** A row went without another one in its place. */
+  remove(collectionId: number, id: string, before: DocumentRow): void {
+    const collection = this.#collections.get(collectionId);
+    if (collection === undefined) return;
+    collection.bytes -= before.bytes;
+    this.#supersededBytes += before.bytes;
+    if (before.loose) collection.loose -= 1;
+    if (before.tombstone) return;
+    collection.live -= 1;
+    collection.digest.subtract(liveTerm(this.#hasher, collectionId, id, before.version));
+  }
+
+  /** False for a collection that was dropped, or never had a row: its rows count no more. */
+  has(collectionId: number): boolean {
+    return this.#collections.has(collectionId);
   }
 
   /** An entry no row points at (BARRIER and the like, an ignored lower version) is superseded from the start. */
@@ -153,26 +191,32 @@ export class CounterTally {
 
   value(): ShardCounters {
     const collections = new Map<number, CollectionCounters>();
-    for (const [id, { live, digest, bytes }] of this.#collections)
-      collections.set(id, { live, digest: digest.bytes(), bytes });
+    for (const [id, { live, digest, bytes, loose }] of this.#collections)
+      collections.set(id, { live, digest: digest.bytes(), bytes, loose });
     return { collections, supersededBytes: this.#supersededBytes };
   }
 }
 
 const COUNTER_BYTES = 4 + 8 + 16 + 8;
+/** Behind the counters of all collections: each one's loose rows, in the same order. Older rows end before. */
+const LOOSE_BYTES = 4;
 
 export function encodeCounters(counters: ShardCounters): Uint8Array {
-  const bytes = new Uint8Array(8 + 4 + COUNTER_BYTES * counters.collections.size);
+  const { size } = counters.collections;
+  const bytes = new Uint8Array(8 + 4 + (COUNTER_BYTES + LOOSE_BYTES) * size);
   const view = new DataView(bytes.buffer);
   view.setBigUint64(0, BigInt(counters.supersededBytes));
-  view.setUint32(8, counters.collections.size);
+  view.setUint32(8, size);
   let at = 12;
-  for (const [id, { live, digest, bytes: entryBytes }] of counters.collections) {
+  let looseAt = 12 + COUNTER_BYTES * size;
+  for (const [id, { live, digest, bytes: entryBytes, loose }] of counters.collections) {
     view.setUint32(at, id);
     view.setBigUint64(at + 4, BigInt(live));
     bytes.set(digest, at + 12);
     view.setBigUint64(at + 28, BigInt(entryBytes));
+    view.setUint32(looseAt, loose);
     at += COUNTER_BYTES;
+    looseAt += LOOSE_BYTES;
   }
   return bytes;
 }
@@ -180,13 +224,16 @@ export function encodeCounters(counters: ShardCounters): Uint8Array {
 export function decodeCounters(bytes: Uint8Array): ShardCounters {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const size = view.getUint32(8);
-  assert(bytes.length === 12 + COUNTER_BYTES * size, 'the lengths of the counters do not add up');
+  const looseAt = 12 + COUNTER_BYTES * size;
+  const hasLoose = bytes.length === looseAt + LOOSE_BYTES * size;
+  assert(hasLoose || bytes.length === looseAt, 'the lengths of the counters do not add up');
   const collections = new Map<number, CollectionCounters>();
   for (let i = 0, at = 12; i < size; i++, at += COUNTER_BYTES) {
     collections.set(view.getUint32(at), {
       live: Number(view.getBigUint64(at + 4)),
       digest: bytes.slice(at + 12, at + 28),
       bytes: Number(view.getBigUint64(at + 28)),
+      loose: hasLoose ? view.getUint32(looseAt + LOOSE_BYTES * i) : 0,
     });
   }
   return { collections, supersededBytes: Number(view.getBigUint64(0)) };

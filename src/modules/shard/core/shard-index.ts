@@ -1,4 +1,5 @@
 import type { Hasher } from '../../../kernel/hasher.js';
+import type { Version } from '../../../kernel/version.js';
 import {
   entryCollectionId,
   entryId,
@@ -97,6 +98,41 @@ export class ShardIndex {
       this.#fault = problem;
       throw new EntryRefusedError(this.shard, offset, problem, error);
     }
+  }
+
+  /**
+   * Applies the entry of a loose row (replication 6.4), wherever its offset was: only what is not here yet, and the applied
+   * offset stays.
+   * @throws EntryRefusedError; the shard is faulted then
+   */
+  applyLoose(entry: Uint8Array): void {
+    try {
+      const problem = verifyEntry(entry, this.#hasher);
+      if (problem !== undefined) throw new Error(`it is damaged (${problem})`);
+      const collectionId = entryCollectionId(entry);
+      if (this.collections.get(collectionId)?.has(entryId(entry), entryVersion(entry)) === true) return;
+      this.#perform(entry, entryOffset(entry));
+      this.collections.get(collectionId)?.touch(this.#applied);
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error);
+      this.#fault = problem;
+      throw new EntryRefusedError(this.shard, 0, problem, error);
+    }
+  }
+
+  /**
+   * The log was cut at `offset`: the entries of its new branch are applied from there on. What the old branch brought stays
+   * until a higher version replaces it, or the same one re-points it.
+   */
+  rewind(offset: number): void {
+    if (offset >= this.#applied) return;
+    this.#applied = offset;
+    for (const collection of this.collections.values()) if (collection.changedAt > offset) collection.touch(offset);
+  }
+
+  /** A document's row is gone, and no entry says so (replication 6.6): forgets it, if it is of this version. */
+  forget(collectionId: number, id: string, version: Version): void {
+    this.collections.get(collectionId)?.forget(id, version);
   }
 
   /** A collection is known, or known better. */

@@ -1,0 +1,302 @@
+import { networkInterfaces } from 'node:os';
+import { NodeError } from './kernel/errors.js';
+import { PROTOCOL, type NodeUuid } from './kernel/peer.js';
+import { toHex } from './kernel/bytes.js';
+import type { LogStore } from './modules/log/log-store.js';
+import { GrpcMembershipPeers } from './modules/membership/adapters/grpc-membership-peers.js';
+import { membershipHandlers } from './modules/membership/adapters/grpc-membership-server.js';
+import type { NodeRecord } from './modules/membership/core/node-record.js';
+import type {
+  Exchange,
+  Heartbeat,
+  Introduction,
+  JoinAnswer,
+  JoinRequest,
+  MembershipServer,
+} from './modules/membership/membership-peers.js';
+import { MembershipService } from './modules/membership/membership.service.js';
+import { MEMBERSHIP_SERVICE } from './modules/membership/membership.mapper.js';
+import { GrpcReplicaPeers } from './modules/replication/adapters/grpc-replica-peers.js';
+import { replicaHandlers } from './modules/replication/adapters/grpc-replica-server.js';
+import { shardHandlers } from './modules/coordinator/adapters/grpc-query-server.js';
+import { SHARD_SERVICE } from './modules/coordinator/query.mapper.js';
+import type { PeerShards } from './modules/coordinator/shard-access.js';
+import type { ShardCallServer } from './modules/coordinator/shard-call-server.js';
+import type { Transfer } from './modules/ring/core/facts.js';
+import type { ClusterPlace } from './modules/replication/cluster-place.js';
+import { ClusterDoor } from './modules/replication/cluster-door.js';
+import { MembershipFellows } from './modules/replication/membership-fellows.js';
+import { ClusterOperator } from './modules/replication/operations/cluster-operator.js';
+import { REPLICA_SERVICE } from './modules/replication/replica.mapper.js';
+import type { ReplicationService } from './modules/replication/replication.service.js';
+import type { ClusterMap } from './modules/ring/core/map.js';
+import { systemTimers } from './platform/clock/system-timers.js';
+import type { NodeConfig } from './platform/config/node-config.js';
+import type { NodeGrpcServer } from './platform/grpc/node-grpc-server.js';
+import { PeerAuth } from './platform/grpc/peer-auth.js';
+import { PeerChannels, type PeerTarget } from './platform/grpc/peer-channels.js';
+import { PeerCredentials } from './platform/grpc/peer-credentials.js';
+import { peerSecurityOf, type PeerSecurity } from './platform/grpc/peer-security.js';
+import type { PlatformParts } from './platform/platform.module.js';
+
+/** Peers may call before this node knows its own address: they are told to come again. */
+class LateMembership implements MembershipServer {
+  service: MembershipService | undefined;
+
+  onIntroduce(other: Introduction): Introduction {
+    return this.#now().onIntroduce(other);
+  }
+
+  onJoin(request: JoinRequest): Promise<JoinAnswer> {
+    return this.#now().onJoin(request);
+  }
+
+  onHeartbeat(beat: Heartbeat): Heartbeat {
+    return this.#now().onHeartbeat(beat);
+  }
+
+  onExchange(exchange: Exchange): readonly NodeRecord[] {
+    return this.#now().onExchange(exchange);
+  }
+
+  #now(): MembershipService {
+    if (this.service === undefined) throw new NodeError('STARTING', 'the node is starting; try again in a moment');
+    return this.service;
+  }
+}
+
+/** How often the free space of the disk is told to the others. */
+const DISK_EVERY_MS = 5_000;
+const TRANSFER_ASK_MS = 2_000;
+
+/**
+ * This node among others: who is alive, the way to them, and the way into the cluster (replication 8, 9.2). Puts
+ * membership, the connections between nodes and replication together; a node alone has the same, with nobody to talk to.
+ */
+export class Cluster {
+  readonly channels: PeerChannels;
+  readonly #security: PeerSecurity;
+  readonly #late = new LateMembership();
+  #disk: NodeJS.Timeout | undefined;
+
+  /** After `replication.identify()`, before the server listens. */
+  constructor(
+    private readonly config: NodeConfig,
+    private readonly parts: PlatformParts,
+    private readonly replication: ReplicationService,
+    private readonly log: LogStore,
+    private readonly place: ClusterPlace,
+    private readonly peerShards: PeerShards,
+    calls: ShardCallServer,
+    server: NodeGrpcServer,
+  ) {
+    const { clock, random, logger, metrics } = parts;
+    this.#security = peerSecurityOf(server.certificates, config.clusterSecret);
+    const clusterId = (): string => this.#late.service?.clusterId ?? '';
+    const { nodeId } = config;
+    const nodeUuid = toHex(replication.identity.nodeUuid);
+    this.channels = new PeerChannels({
+      credentials: new PeerCredentials({ nodeId, nodeUuid, clusterId, security: this.#security, clock, random }),
+      clock,
+      log: logger.child({ module: 'peers' }),
+      failed: (connection, reason) => metrics.peerFailed(connection, reason),
+    });
+    if (config.clusterMode) {
+      const refused = (reason: string): void => metrics.peerRefused(reason);
+      const auth = new PeerAuth({
+        nodeId,
+        security: this.#security,
+        clusterId,
+        clock,
+        log: logger.child({ module: 'peers' }),
+        refused,
+      });
+      const malformed = (): void => refused('malformed');
+      server.addPeerService(MEMBERSHIP_SERVICE, membershipHandlers(this.#late, malformed), auth);
+      server.addPeerService(REPLICA_SERVICE, replicaHandlers(replication, malformed), auth);
+      server.addPeerService(SHARD_SERVICE, shardHandlers(calls, malformed), auth);
+    }
+  }
+
+  /** True when anybody who reaches the gRPC port is believed to be a node. */
+  get insecure(): boolean {
+    return this.#security.kind === 'open';
+  }
+
+  get membership(): MembershipService | undefined {
+    return this.#late.service;
+  }
+
+  /** Where a node is, as the view says. */
+  readonly resolve = (uuid: NodeUuid): Required<PeerTarget> | undefined => {
+    const membership = this.#late.service;
+    const address = membership?.addressOf(uuid);
+    const nodeId = membership?.record(uuid)?.nodeId ?? this.#registered(uuid);
+    return address === undefined || nodeId === undefined ? undefined : { address, nodeId };
+  };
+
+  /**
+   * Finds the way into the cluster; resolves when the map is known here and every local copy is open.
+   * @param grpc port it listens on
+   * @param http `host:port` of its REST interface
+   * @throws MembershipRefusedError when the cluster does not take this node in
+   */
+  async enter(grpc: number, http: number, settled: (what: 'map' | 'shards') => void): Promise<void> {
+    const { clock, hasher, logger, version } = this.parts;
+    const { replication } = this;
+    const { host, port } = advertisedAddress(this.config.advertise);
+    const grpcAddress = join(host, port ?? grpc);
+    const door = new ClusterDoor(replication, this.log, clock, grpcAddress);
+    const storedClusterId = door.clusterId;
+    const membership = new MembershipService(
+      {
+        nodeId: this.config.nodeId,
+        nodeUuid: replication.self,
+        bootCount: replication.identity.bootCount,
+        advertisedHost: host,
+        grpcPort: grpc,
+        interfaces: ownAddresses(),
+        clusterMode: this.config.clusterMode,
+        seeds: this.config.seeds,
+        storedClusterId,
+        emptyDirectory: storedClusterId === '',
+        grpcAddress,
+        httpAddress: join(host, http),
+        version,
+        protocolMin: PROTOCOL.min,
+        protocolMax: PROTOCOL.max,
+        heartbeatIntervalMs: this.config.heartbeatIntervalMs,
+        heartbeatTimeoutMs: this.config.heartbeatTimeoutMs,
+      },
+      {
+        peers: new GrpcMembershipPeers({ channels: this.channels, nodeIdAt: (address) => this.#nodeIdAt(address) }),
+        registry: door,
+        clock,
+        timers: systemTimers,
+        hasher,
+        logger: logger.child({ module: 'membership' }),
+      },
+    );
+    this.#late.service = membership;
+    const fellows = new MembershipFellows(membership, () => clock.monotonicMs());
+    replication.connect(
+      new GrpcReplicaPeers({ channels: this.channels, resolve: this.resolve, others: () => this.#others() }),
+      fellows,
+    );
+    membership.onPaused(() => replication.paused());
+    membership.onRefused((error) => this.parts.fatal(1, error));
+    if (replication.map.known) this.#tellMap(replication.map.current());
+    replication.map.onChange((map) => this.#tellMap(map));
+    this.#tellDisk();
+    const operator = new ClusterOperator({
+      clock,
+      timers: systemTimers,
+      hasher,
+      logger: logger.child({ module: 'operations' }),
+      replication,
+      membership,
+      askTransfer: (transfer) => this.#askTransfer(transfer),
+    });
+    this.place.take({ membership, fellows, operator, channels: this.channels, resolve: this.resolve });
+    const entered = await membership.start();
+    if (entered === undefined) throw new NodeError('DRAINING', 'the node was stopped while it looked for its cluster');
+    if (entered.kind !== 'created') await replication.openMap(false);
+    await replication.map.wait();
+    settled('map');
+    await replication.openShards();
+    settled('shards');
+    membership.setStatus('ACTIVE');
+    operator.start();
+    if (entered.kind === 'resumed') void this.#registerAgain(door);
+  }
+
+  /** Says farewell; the connections are closed. */
+  async leave(): Promise<void> {
+    clearInterval(this.#disk);
+    await this.place.taken?.operator.stop();
+    this.#late.service?.setStatus('LEAVING');
+    await this.replication.leave();
+  }
+
+  async stop(): Promise<void> {
+    await this.#late.service?.stop();
+    this.channels.close();
+  }
+
+  /** A node that comes back may have another address, or was drained: the map is told, when it can be. */
+  async #registerAgain(door: ClusterDoor): Promise<void> {
+    for (;;) {
+      const membership = this.#late.service;
+      if (membership === undefined || this.replication.leaving) return;
+      const answer = await door.register(membership.self, undefined);
+      if (answer.kind === 'joined') return;
+      if (answer.kind === 'refused') {
+        this.parts.logger.error({ detail: answer.detail }, 'the map does not take this node back');
+        return;
+      }
+      await new Promise<void>((resolve) => void systemTimers.after(1_000, resolve));
+    }
+  }
+
+  async #askTransfer({ shard, from, to }: Transfer): Promise<void> {
+    const { refusal } = await this.peerShards.of(from).call('transfer', { shard, to }, { timeoutMs: TRANSFER_ASK_MS });
+    if (refusal !== undefined)
+      throw new NodeError(
+        'OPERATION_CONFLICT',
+        `the primary of shard ${shard} does not hand over now: ${refusal.code}`,
+      );
+  }
+
+  #tellMap(map: ClusterMap): void {
+    this.#late.service?.setMap(
+      map.epoch,
+      map.nodes.map(({ nodeUuid, nodeId, address }) => ({ nodeUuid, nodeId, address })),
+    );
+  }
+
+  #tellDisk(): void {
+    const tell = (): void => {
+      const { freeBytes, totalBytes } = this.parts.diskGuard;
+      this.#late.service?.setDisk(freeBytes, totalBytes);
+    };
+    tell();
+    this.#disk = setInterval(tell, DISK_EVERY_MS).unref();
+  }
+
+  #others(): readonly NodeUuid[] {
+    const membership = this.#late.service;
+    if (membership === undefined) return [];
+    return membership
+      .view()
+      .filter(
+        ({ nodeUuid, status }) =>
+          nodeUuid !== membership.self.nodeUuid && status !== 'LEFT' && status !== 'UNAVAILABLE',
+      )
+      .map(({ nodeUuid }) => nodeUuid);
+  }
+
+  #nodeIdAt(address: string): string | undefined {
+    return this.#late.service?.view().find((record) => record.grpcAddress === address && record.status !== 'LEFT')
+      ?.nodeId;
+  }
+
+  #registered(uuid: NodeUuid): string | undefined {
+    const { map } = this.replication;
+    return map.known ? map.current().nodes.find((node) => node.nodeUuid === uuid)?.nodeId : undefined;
+  }
+}
+
+/** `host[:port]`; an IPv6 address with a port comes in brackets. */
+function advertisedAddress(text: string): { readonly host: string; readonly port: number | undefined } {
+  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(text) ?? [];
+  const host = (bracketed as string | undefined) ?? plain ?? text;
+  return { host, port: (port as string | undefined) === undefined ? undefined : Number(port) };
+}
+
+function join(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function ownAddresses(): readonly string[] {
+  return Object.values(networkInterfaces()).flatMap((addresses) => (addresses ?? []).map(({ address }) => address));
+}

@@ -1,0 +1,228 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { exactVectorIndexes } from '../../../test/contract/exact-vector-index.js';
+import { Clusters } from '../../../test/contract/vector-index.suite.js';
+import type { CallContext, SearchRequest } from './core/requests.js';
+import { MemoryCluster } from './testing/memory-cluster.js';
+
+const DIMENSIONS = 4;
+const DOCUMENTS = 120;
+const WORDS = ['red', 'green', 'blue', 'old', 'new', 'fast'];
+const call = (extra: Partial<CallContext> = {}): CallContext => ({ signal: new AbortController().signal, ...extra });
+const options = { collection: 'default', consistency: 'auto' } as const;
+const any = { collection: 'default', consistency: 'any' } as const;
+const request = (changes: Partial<SearchRequest> = {}): SearchRequest => ({
+  collection: 'default',
+  mode: 'HYBRID',
+  text: 'red fast',
+  topK: 20,
+  offset: 0,
+  fields: { title: true, content: false, metadata: true, vector: false },
+  exact: true,
+  fusion: { method: 'rrf', k: 60, weights: { vector: 1, keyword: 1 } },
+  consistency: 'any',
+  explain: false,
+  ...changes,
+});
+
+describe('a coordinator across nodes', () => {
+  let three: MemoryCluster;
+  let one: MemoryCluster;
+  const query = new Clusters(3, DIMENSIONS, 5).next();
+
+  beforeAll(async () => {
+    three = await MemoryCluster.start(3, 6, exactVectorIndexes, DIMENSIONS);
+    one = await MemoryCluster.start(1, 1, exactVectorIndexes, DIMENSIONS);
+    const vectors = new Clusters(3, DIMENSIONS, 5);
+    for (let i = 0; i < DOCUMENTS; i++) {
+      const content = WORDS.filter((_, at) => (i * (at + 3)) % 7 < 3).join(' ');
+      const fields = {
+        title: `doc ${i}`,
+        content: content === '' ? 'old' : content,
+        vector: vectors.next(),
+        metadata: { n: i },
+      };
+      // Through any node.
+      const answer = await three.nodes[i % 3].documents.ingest({ id: `id-${i}`, fields }, undefined, options, call());
+      expect([answer.created, answer.indexed]).toEqual([true, true]);
+      await one.nodes[0].documents.ingest({ id: `id-${i}`, fields }, undefined, options, call());
+    }
+  }, 30_000);
+
+  afterAll(async () => {
+    await three.stop();
+    await one.stop();
+  });
+
+  it.each(['HYBRID', 'KEYWORD', 'VECTOR'] as const)(
+    'ranks exactly as one node would, from every node: %s',
+    async (mode) => {
+      const asked = request({
+        mode,
+        ...(mode === 'KEYWORD' ? {} : { vector: query }),
+      });
+      const { text: _, ...vectorOnly } = asked;
+      const wanted = mode === 'VECTOR' ? vectorOnly : asked;
+      const expected = (await one.nodes[0].search.search(wanted, call())).results;
+      for (const node of three.nodes) {
+        const answer = await node.search.search(wanted, call());
+        expect(answer.results.map(({ id, score, titleJson }) => [id, score, titleJson])).toEqual(
+          expected.map(({ id, score, titleJson }) => [id, score, titleJson]),
+        );
+        expect(answer).toMatchObject({
+          partial: false,
+          coverage: 1,
+          shards: { total: 6, ok: 6, stale: [], failed: [] },
+        });
+      }
+      // Without `exact`, shards are ranked by their own sums first and asked again where that could matter.
+      const ranked = await three.nodes[0].search.search({ ...wanted, exact: false, topK: 5 }, call());
+      expect(ranked.results.map(({ id }) => id)).toEqual(expected.slice(0, 5).map(({ id }) => id));
+    },
+  );
+
+  it('reads, counts, scrolls and patches through any node', async () => {
+    for (const node of three.nodes) {
+      expect((await node.documents.get('id-7', true, any, call())).title).toBe('doc 7');
+      const many = await node.documents.getMany(['id-1', 'nope', 'id-2', 'id-3'], false, any, call());
+      expect(many.documents.map(({ id }) => id)).toEqual(['id-1', 'id-2', 'id-3']);
+      expect(many.missing).toEqual(['nope']);
+      const counted = await node.documents.count(undefined, any, call());
+      expect(counted).toMatchObject({ count: DOCUMENTS, shards: { total: 6, ok: 6 } });
+      await expect(node.documents.get('nope', false, any, call())).rejects.toMatchObject({
+        code: 'DOCUMENT_NOT_FOUND',
+      });
+    }
+    const seen: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await three.nodes[seen.length % 3].documents.scroll(
+        { ...any, limit: 17, fields: request().fields, ...(cursor === undefined ? {} : { cursor }) },
+        call(),
+      );
+      seen.push(...page.documents.map(({ id }) => id));
+      cursor = page.cursor ?? undefined;
+    } while (cursor !== undefined);
+    expect([...seen].sort()).toEqual(Array.from({ length: DOCUMENTS }, (_, i) => `id-${i}`).sort());
+    const patched = await three.nodes[0].documents.patch('id-9', { title: 'patched' }, undefined, options, call());
+    const read = await three.nodes[1].documents.get('id-9', false, any, call({ session: patched.session }));
+    expect([read.title, read.version, read.metadata]).toEqual(['patched', patched.version, { n: 9 }]);
+  });
+
+  it('deletes by filter, in bulk, and each once', async () => {
+    const items = (async function* () {
+      for (let i = 0; i < 30; i++) {
+        await Promise.resolve();
+        yield { kind: 'upsert', id: `bulk-${i}`, fields: { metadata: { bulk: true } }, bytes: 10 } as const;
+      }
+    })();
+    const stored = await three.nodes[1].documents.bulk(items, options, call());
+    expect(stored).toMatchObject({ total: 30, success: 30, failed: 0 });
+    const filter = { must: [{ kind: 'exists', key: 'bulk', exists: true } as const], should: [], mustNot: [] };
+    expect((await three.nodes[2].documents.count(filter, any, call())).count).toBe(30);
+    expect(await three.nodes[2].documents.deleteByFilter(filter, options, call())).toMatchObject({
+      deleted: 30,
+      failed: 0,
+    });
+    expect((await three.nodes[0].documents.count(filter, any, call())).count).toBe(0);
+  });
+
+  it('streams the changes of all shards, wherever they are', async () => {
+    const ids = new Set<string>();
+    let cursor = '';
+    for await (const change of three.nodes[1].streams.changes(undefined, undefined, false, call().signal)) {
+      if (change.op === 'upsert') ids.add(change.id);
+      cursor = change.cursor;
+    }
+    expect(ids.size).toBe(DOCUMENTS + 30);
+    const stop = new AbortController();
+    const following = three.nodes[1].streams.changes(cursor, undefined, true, stop.signal);
+    const next = following.next();
+    await three.nodes[0].documents.patch('id-5', { title: 'new' }, undefined, options, call());
+    expect((await next).value).toMatchObject({ op: 'upsert', id: 'id-5' });
+    stop.abort();
+    await following.return(undefined);
+    const lines: number[] = [];
+    for await (const line of three.nodes[0].streams.log(1, 1, 3, false, call().signal)) lines.push(line.offset);
+    expect(lines).toEqual([1, 2, 3]);
+  });
+
+  it('makes a write once although its connection broke before it was answered', async () => {
+    const id = Array.from({ length: 50 }, (_, i) => `once-${i}`).find(
+      (candidate) => three.primaries[three.nodes[0].replication.map.ring().shardOf(candidate)] === 1,
+    );
+    if (id === undefined) throw new Error('one of fifty ids is on the second node');
+    const shard = three.nodes[0].replication.map.ring().shardOf(id);
+    const before = three.nodes[1].log.state(shard).tail;
+    three.nodes[1].health = 'breaks';
+    const answer = await three.nodes[0].documents.ingest(
+      { id, fields: { content: 'once' } },
+      undefined,
+      options,
+      call(),
+    );
+    expect(three.nodes[1].log.state(shard).tail).toBe(before + 1);
+    expect((await three.nodes[2].documents.get(id, false, any, call())).version).toBe(answer.version);
+    await three.nodes[0].documents.delete(id, undefined, options, call());
+  });
+
+  it('waits for a primary that is found in time, and says when there is none', async () => {
+    const id = 'id-1';
+    const shard = three.nodes[0].replication.map.ring().shardOf(id);
+    const home = three.primaries[shard];
+    three.primaries[shard] = undefined;
+    const writing = three.nodes[0].documents.patch(id, { title: 'late' }, undefined, options, call());
+    await expect(writing).rejects.toMatchObject({ code: 'SHARD_UNAVAILABLE' });
+    const ingesting = three.nodes[0].documents.ingest({ id, fields: { title: 'late' } }, undefined, options, call());
+    setTimeout(() => (three.primaries[shard] = home), 100);
+    expect((await ingesting).shard).toBe(shard);
+    three.primaries[shard] = undefined;
+    const timeoutMs = 150;
+    await expect(
+      three.nodes[0].documents.ingest({ id, fields: { title: 'never' } }, undefined, options, call({ timeoutMs })),
+    ).rejects.toMatchObject({ code: 'SHARD_UNAVAILABLE' });
+    three.primaries[shard] = home;
+  });
+
+  it.each(['gone', 'silent'] as const)(
+    'answers partially by the deadline when a node is %s, naming its shards',
+    async (health) => {
+      if (health === 'gone') three.nodes[2].vanish();
+      else three.nodes[2].health = health;
+      const startedMs = performance.now();
+      const answer = await three.nodes[0].search.search(request({ vector: query }), call({ timeoutMs: 300 }));
+      expect(performance.now() - startedMs).toBeLessThan(550);
+      const reason = health === 'gone' ? 'UNREACHABLE' : 'TIMEOUT';
+      expect(answer.partial).toBe(true);
+      expect(answer.shards).toEqual({
+        total: 6,
+        ok: 4,
+        stale: [],
+        failed: [
+          { shard: 2, node: 'node-3', reason },
+          { shard: 5, node: 'node-3', reason },
+        ],
+      });
+      expect(answer.coverage).toBeLessThan(1);
+      const ring = three.nodes[0].replication.map.ring();
+      for (const { id } of answer.results) expect([2, 5]).not.toContain(ring.shardOf(id));
+      three.nodes[2].health = 'well';
+      const again = await three.nodes[0].search.search(request({ vector: query }), call());
+      expect(again.partial).toBe(false);
+    },
+  );
+
+  it('refuses what it cannot read, and goes on', async () => {
+    const [asking, asked] = three.nodes;
+    const events = asked.server.onQuery(asking.uuid, {
+      send: () => true,
+      drained: () => Promise.resolve(),
+      close: () => undefined,
+    });
+    const part = { id: 1, timeoutMs: 100, more: false, body: Uint8Array.of(1, 2, 255) };
+    const rubbish = { generation: 2 ** 40, calls: [{ ...part, kind: 'search' as const }], cancelled: [] };
+    expect(() => events.message(rubbish)).toThrow('cannot be read');
+    expect(asked.refused).toHaveLength(1);
+    // Whoever was heard of on a newer stream is not heard on an older one.
+    expect(() => events.message({ ...rubbish, generation: 3, calls: [] })).toThrow('newer');
+  });
+});

@@ -1,0 +1,35 @@
+import type { NodeUuid } from '../../../kernel/peer.js';
+import type { ReplicaRole } from '../../replication/core/protocol.js';
+
+/** How far a node is believed to be there, for routing; JOINING and LEAVING nodes answer like ACTIVE ones. */
+export type CopyStatus = 'ACTIVE' | 'SUSPECT' | 'UNAVAILABLE';
+
+/** One copy of a shard, as this node knows it from the map, the view and the positions that heartbeats carry. */
+export interface CopyRoute {
+  readonly node: NodeUuid;
+  readonly nodeId: string;
+  /** It is on this node. */
+  readonly self: boolean;
+  readonly role: ReplicaRole;
+  /** A primary is; a learner never is. */
+  readonly inSync: boolean;
+  readonly status: CopyStatus;
+  readonly lagMs: number;
+  /** Offset applied to its index. */
+  readonly offset: number;
+  /** Its copy is damaged: it counts nowhere. */
+  readonly faulted: boolean;
+}
+
+export interface ShardRoute {
+  readonly shard: number;
+  /** Number of the epoch; 0 when none is known. */
+  readonly epoch: number;
+  readonly primary: NodeUuid | undefined;
+  /** In the map's order, then others by uuid: what is left of a move, learners. */
+  readonly copies: readonly CopyRoute[];
+  /** Live documents of all collections, as last told by a copy. */
+  readonly documents: number;
+  /** In-sync copies the map asks for: members of the set. */
+  readonly wanted: number;
+}

@@ -1,0 +1,333 @@
+import { ERRORS, type ErrorCode } from '../../../kernel/errors.js';
+import { LIMITS } from '../../../kernel/limits.js';
+import type { ShardLeader } from '../../replication/core/protocol.js';
+import type { RowCondition } from '../../replication/core/write.js';
+import type { MapOperation } from '../../ring/core/map-operations.js';
+import type { Filter, FilterClause, FilterScalar } from '../../shard/core/filter.js';
+import type {
+  CandidateColumns,
+  KeywordCandidates,
+  KeywordLeg,
+  KeywordStatistics,
+  ShardSearch,
+  ShardSearchAnswer,
+  VectorLeg,
+} from '../../shard/core/search.js';
+import type { Position } from './positions.js';
+import type { FieldSelection } from './requests.js';
+import {
+  REFUSAL_CODES,
+  type DocumentPage,
+  type EntryPage,
+  type MadeOrRefused,
+  type Refusal,
+  type ShardAnswer,
+  type ShardAsk,
+  type ShardCall,
+  type ShardGate,
+  type ShardReply,
+  type ShardSummary,
+  type ShardWrite,
+  type ShardWriteOutcome,
+  type StoredSegments,
+  type WantedEntry,
+} from './shard-calls.js';
+import {
+  bytes,
+  flag,
+  float,
+  floats,
+  json,
+  kinds,
+  list,
+  maybe,
+  nested,
+  oneOf,
+  optional,
+  record,
+  text,
+  uint,
+  vector,
+  WireError,
+  words,
+  type Codec,
+} from './wire.js';
+
+/** The calls of the coordinator as bytes, between nodes of one version. */
+
+const errorCode = oneOf<ErrorCode>(Object.keys(ERRORS) as ErrorCode[]);
+const version = record({ hlc: record({ ms: uint, counter: uint }), opId: bytes });
+const position: Codec<Position> = record<Position>({ epoch: uint, offset: uint });
+const leader: Codec<ShardLeader> = record<ShardLeader>({
+  shard: uint,
+  epoch: record({ num: uint, uuid: bytes }),
+  node: text,
+});
+const refusal: Codec<Refusal> = record<Refusal>({
+  code: oneOf(REFUSAL_CODES),
+  hint: optional(leader),
+  retryAfterMs: optional(uint),
+});
+const gates: Codec<readonly ShardGate[]> = list(
+  record<ShardGate>({ shard: uint, epoch: uint, position: optional(position), primary: flag, stale: flag }),
+);
+const fields: Codec<FieldSelection> = record<FieldSelection>({
+  title: flag,
+  content: flag,
+  metadata: flag,
+  vector: flag,
+});
+
+/** Ids hold no control characters: one text with a line for each is read faster than many. */
+const ids: Codec<readonly string[]> = {
+  write: (to, values) => {
+    uint.write(to, values.length);
+    text.write(to, values.join('\n'));
+  },
+  read: (from) => {
+    const length = uint.read(from);
+    const joined = text.read(from);
+    const values = length === 0 ? [] : joined.split('\n');
+    if (values.length !== length) throw new WireError('ids are missing');
+    return values;
+  },
+};
+
+const scalar: Codec<FilterScalar> = {
+  write: (to, value) => json.write(to, value),
+  read: (from) => {
+    const value = json.read(from);
+    if (value === null || typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean')
+      return value;
+    throw new WireError('a filter compares with a scalar');
+  },
+};
+const bound: Codec<string | number> = {
+  write: (to, value) => scalar.write(to, value),
+  read: (from) => {
+    const value = scalar.read(from);
+    if (typeof value === 'string' || typeof value === 'number') return value;
+    throw new WireError('a range has numbers or texts');
+  },
+};
+const filter: Codec<Filter> = nested<Filter>(LIMITS.filterDepthMax + 1, (inner) => {
+  const clauses = list(
+    kinds<FilterClause>({
+      match: record<{ readonly key: string; readonly any: readonly FilterScalar[] }>({ key: text, any: list(scalar) }),
+      range: record<Omit<Extract<FilterClause, { kind: 'range' }>, 'kind'>>({
+        key: text,
+        gt: optional(bound),
+        gte: optional(bound),
+        lt: optional(bound),
+        lte: optional(bound),
+      }),
+      exists: record<{ readonly key: string; readonly exists: boolean }>({ key: text, exists: flag }),
+      ids: record<{ readonly ids: readonly string[] }>({ ids }),
+      nested: record<{ readonly filter: Filter }>({ filter: inner }),
+    }),
+  );
+  return record<Filter>({ must: clauses, should: clauses, mustNot: clauses });
+});
+
+const statistics: Codec<KeywordStatistics> = record<KeywordStatistics>({
+  documents: uint,
+  totalLength: uint,
+  documentFrequencies: list(uint),
+});
+const search: Codec<Omit<ShardSearch, 'shards'>> = record<Omit<ShardSearch, 'shards'>>({
+  collectionId: uint,
+  vector: optional(record<VectorLeg>({ values: vector, k: uint, ef: uint })),
+  keyword: optional(record<KeywordLeg>({ terms: list(text), k: uint, statistics: optional(statistics) })),
+  filter: optional(filter),
+  exact: flag,
+});
+const columns: Codec<CandidateColumns> = record<CandidateColumns>({
+  ids,
+  offsets: floats,
+  versionMs: floats,
+  versionCounter: floats,
+  scores: floats,
+});
+const keyword: Codec<KeywordCandidates> = record<KeywordCandidates>({
+  ids,
+  offsets: floats,
+  versionMs: floats,
+  versionCounter: floats,
+  scores: floats,
+  frequencies: words,
+  lengths: words,
+  statistics,
+  complete: flag,
+});
+const searchAnswer: Codec<ShardSearchAnswer> = record<ShardSearchAnswer>({
+  shard: uint,
+  documents: uint,
+  vector: optional(columns),
+  keyword: optional(keyword),
+  failed: optional(oneOf(['NOT_READY', 'FAULTED'] as const)),
+});
+const segments: Codec<StoredSegments> = record<StoredSegments>({
+  id: text,
+  version: text,
+  title: maybe(text),
+  content: maybe(text),
+  metadata: maybe(text),
+  vector: maybe(vector),
+});
+const found: Codec<readonly (StoredSegments | undefined)[]> = list(maybe(segments));
+const page: Codec<DocumentPage> = record<DocumentPage>({ documents: list(segments), last: maybe(text), more: flag });
+const wanted: Codec<WantedEntry> = record<WantedEntry>({
+  id: text,
+  offset: uint,
+  versionMs: uint,
+  versionCounter: uint,
+});
+const summary: Codec<ShardSummary> = record<ShardSummary>({
+  offset: uint,
+  applied: uint,
+  chain: bytes,
+  live: bytes,
+  epoch: uint,
+  collections: list(record<{ readonly id: number; readonly live: number }>({ id: uint, live: uint })),
+});
+const condition: Codec<RowCondition> = kinds<RowCondition>({
+  version: record<{ readonly version: string }>({ version: text }),
+  absent: record<object>({}),
+  present: record<object>({}),
+});
+const write: Codec<ShardWrite> = record<ShardWrite>({
+  shard: uint,
+  op: oneOf(['UPSERT', 'DELETE', 'COLLECTION_PURGE'] as const),
+  collectionId: uint,
+  id: text,
+  payload: bytes,
+  condition: optional(condition),
+  level: oneOf(['one', 'quorum', 'all'] as const),
+  key: optional(bytes),
+  fingerprint: optional(bytes),
+  opId: bytes,
+  repeatedFrom: optional(uint),
+});
+type Outcome<K extends MadeOrRefused['kind']> = Omit<Extract<MadeOrRefused, { readonly kind: K }>, 'kind'>;
+const outcome: Codec<ShardWriteOutcome> = kinds<ShardWriteOutcome>({
+  written: record<Outcome<'written'>>({
+    version,
+    epoch: uint,
+    offset: uint,
+    created: flag,
+    durable: uint,
+    indexed: flag,
+  }),
+  refused: record<Outcome<'refused'>>({ code: errorCode, detail: text, retryAfterMs: optional(uint) }),
+  'turned-away': record<{ readonly refusal: Refusal }>({ refusal }),
+});
+const entries: Codec<EntryPage> = record<EntryPage>({
+  entries: list(bytes),
+  start: uint,
+  tail: uint,
+  fork: optional(uint),
+  compacted: flag,
+});
+
+/** What one shard says: a refusal, or a value and how far behind it is. */
+function reply<T>(value: Codec<T>): Codec<ShardReply<T>> {
+  const answered = record<{ readonly shard: number; readonly lagMs?: number }>({ shard: uint, lagMs: optional(float) });
+  return {
+    write: (to, said) => {
+      flag.write(to, said.refusal !== undefined);
+      if (said.refusal === undefined) {
+        answered.write(to, said);
+        value.write(to, said.value);
+      } else {
+        uint.write(to, said.shard);
+        refusal.write(to, said.refusal);
+      }
+    },
+    read: (from) =>
+      flag.read(from)
+        ? { shard: uint.read(from), refusal: refusal.read(from) }
+        : { ...answered.read(from), value: value.read(from) },
+  };
+}
+
+interface CallCodec<C extends ShardCall> {
+  readonly ask: Codec<ShardAsk<C>>;
+  readonly answer: Codec<ShardAnswer<C>>;
+}
+
+/** How each call and its answer are written. */
+export const SHARD_CALL_WIRE: { readonly [C in ShardCall]: CallCodec<C> } = {
+  search: {
+    ask: record<ShardAsk<'search'>>({ mapEpoch: uint, gates, search }),
+    answer: list(reply(searchAnswer)),
+  },
+  statistics: {
+    ask: record<ShardAsk<'statistics'>>({ mapEpoch: uint, gates, collectionId: uint, terms: list(text) }),
+    answer: list(reply(statistics)),
+  },
+  count: {
+    ask: record<ShardAsk<'count'>>({ mapEpoch: uint, gates, collectionId: uint, filter: maybe(filter) }),
+    answer: list(reply(uint)),
+  },
+  read: {
+    ask: record<ShardAsk<'read'>>({ mapEpoch: uint, gates, collectionId: uint, ids: list(ids), fields }),
+    answer: list(reply(found)),
+  },
+  page: {
+    ask: record<ShardAsk<'page'>>({
+      mapEpoch: uint,
+      gates,
+      collectionId: uint,
+      filter: maybe(filter),
+      after: maybe(text),
+      limit: uint,
+      fields,
+    }),
+    answer: list(reply(page)),
+  },
+  keys: {
+    ask: record<ShardAsk<'keys'>>({ mapEpoch: uint, gates, collectionId: uint }),
+    answer: list(reply(list(text))),
+  },
+  summary: {
+    ask: record<ShardAsk<'summary'>>({ mapEpoch: uint, gates }),
+    answer: list(reply(summary)),
+  },
+  fetch: {
+    ask: record<ShardAsk<'fetch'>>({ collectionId: uint, shards: list(uint), wanted: list(list(wanted)), fields }),
+    answer: list(reply(found)),
+  },
+  write: {
+    ask: record<ShardAsk<'write'>>({ mapEpoch: uint, writes: list(write) }),
+    answer: list(outcome),
+  },
+  entries: {
+    ask: record<ShardAsk<'entries'>>({
+      mapEpoch: uint,
+      shard: uint,
+      after: position,
+      limit: uint,
+      bytesMax: uint,
+      waitMs: uint,
+    }),
+    answer: reply(entries),
+  },
+  change: {
+    ask: record<ShardAsk<'change'>>({ operation: json as Codec<MapOperation> }),
+    answer: kinds<ShardAnswer<'change'>>({
+      changed: record<{ readonly mapEpoch: number }>({ mapEpoch: uint }),
+      refused: record<{ readonly code: ErrorCode; readonly detail: string }>({ code: errorCode, detail: text }),
+      'turned-away': record<{ readonly refusal: Refusal }>({ refusal }),
+    }),
+  },
+  transfer: {
+    ask: record<ShardAsk<'transfer'>>({ shard: uint, to: text }),
+    answer: record<ShardAnswer<'transfer'>>({ refusal: optional(refusal) }),
+  },
+  conflicts: {
+    ask: record<ShardAsk<'conflicts'>>({ mapEpoch: uint, gates }),
+    answer: list(reply(list(json))),
+  },
+};
+
+export const SHARD_CALLS = Object.keys(SHARD_CALL_WIRE) as readonly ShardCall[];

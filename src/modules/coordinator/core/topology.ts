@@ -1,0 +1,30 @@
+import type { NodeUuid } from '../../../kernel/peer.js';
+import type { StatusView } from './requests.js';
+import type { ShardRoute } from './route.js';
+
+/**
+ * The published topology (api.md, Status answer): each member with its shards in number order, `2` where it is the
+ * primary and `2-replica` where it holds a copy. Learners hold nothing that counts yet.
+ */
+export function topologyOf(
+  members: readonly { readonly nodeId: string; readonly nodeUuid: NodeUuid; readonly status: string }[],
+  routes: readonly ShardRoute[],
+): StatusView['topology'] {
+  const topology: Record<string, { readonly status: string; readonly shards: readonly (number | string)[] }> = {};
+  for (const { nodeId, nodeUuid, status } of [...members].sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1))) {
+    const shards: (number | string)[] = [];
+    for (const { shard, primary, copies } of routes) {
+      const copy = copies.find(({ node }) => node === nodeUuid);
+      if (copy === undefined || copy.role === 'learner' || copy.faulted) continue;
+      shards.push(primary === nodeUuid ? shard : `${shard}-replica`);
+    }
+    topology[nodeId] = { status, shards };
+  }
+  return topology;
+}
+
+/** A shard has no primary, or fewer in-sync copies than the map gives it. */
+export function isDegraded({ primary, copies, wanted }: ShardRoute): boolean {
+  const serving = copies.filter(({ inSync, status, faulted }) => inSync && status !== 'UNAVAILABLE' && !faulted);
+  return serving.length < wanted || !serving.some(({ node }) => node === primary);
+}

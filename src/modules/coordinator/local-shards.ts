@@ -1,0 +1,439 @@
+import type { NodeUuid } from '../../kernel/peer.js';
+import { toHex } from '../../kernel/bytes.js';
+import { NodeError } from '../../kernel/errors.js';
+import { LIMITS } from '../../kernel/limits.js';
+import type { Version } from '../../kernel/version.js';
+import { entryEpoch, entryOffset, entryVersion } from '../log/core/entry-codec.js';
+import { LogDamagedError, type LogState, type LogStore } from '../log/log-store.js';
+import { looseEntry } from '../replication/loose-store.js';
+import { encodeOperation } from '../replication/core/operation-row.js';
+import type { ReplicationService } from '../replication/replication.service.js';
+import { shardDigest } from '../shard/core/rows.js';
+import type { ShardSearchAnswer } from '../shard/core/search.js';
+import { ShardUnavailableError } from '../shard/shard-ports.js';
+import type { ShardService } from '../shard/shard.service.js';
+import type { Position } from './core/positions.js';
+import type { FieldSelection } from './core/requests.js';
+import type {
+  DocumentPage,
+  EntryPage,
+  Refusal,
+  ShardAnswer,
+  ShardAsk,
+  ShardCall,
+  ShardGate,
+  ShardReply,
+  ShardSummary,
+  ShardWrite,
+  ShardWriteOutcome,
+  StoredSegments,
+  WantedEntry,
+} from './core/shard-calls.js';
+import type { DocumentReader } from './document-reader.js';
+import type { ReplicaGate } from './replica-gate.js';
+import type { WriteAdmission } from './write-admission.js';
+import type { ShardAccess, ShardCallOptions } from './shard-access.js';
+import { isWanted, segmentsOf, WinnerReader } from './winner-reader.js';
+
+/** How long a read waits for the session, and a call for the map it was made with (replication 7.2). */
+export const SESSION_WAIT_MS = 200;
+const POLL_MS = 2;
+/** Entries and bytes of one page of a log, whatever is asked for. */
+const ENTRIES_MAX = 1_000;
+const ENTRY_BYTES_MAX = 1024 * 1024;
+/** Entries that are searched for a repeated write, and at once; more were written since than a retry can be late. */
+const REPEATED_ENTRIES_MAX = 50_000;
+const REPEATED_PAGE = 1_000;
+const REPEATED_PAGE_BYTES = 4 * 1024 * 1024;
+
+interface Opened {
+  readonly gate: ShardGate;
+  readonly lagMs: number | undefined;
+}
+
+/**
+ * The shards of this node, through the gate (replication 7.1, 7.2): what the coordinator here asks, and what other nodes
+ * ask of this one. Whether a copy may answer is decided for each shard alone.
+ */
+export class LocalShards implements ShardAccess {
+  readonly #winners: WinnerReader;
+  #underWay = 0;
+
+  constructor(
+    private readonly gates: ReplicaGate,
+    private readonly replication: ReplicationService,
+    private readonly shards: ShardService,
+    private readonly log: LogStore,
+    private readonly reader: DocumentReader,
+    private readonly admission: WriteAdmission,
+  ) {
+    this.#winners = new WinnerReader(log);
+  }
+
+  /** Calls under way, of this node and of others. */
+  get underWay(): number {
+    return this.#underWay;
+  }
+
+  async call<C extends ShardCall>(kind: C, ask: ShardAsk<C>, options: ShardCallOptions): Promise<ShardAnswer<C>> {
+    this.#underWay++;
+    try {
+      return await this.#calls[kind](ask, options);
+    } finally {
+      this.#underWay--;
+    }
+  }
+
+  /**
+   * A winner's document, at once: the hot path of a search whose shards are here. It may have more fields than were asked
+   * for. Undefined: superseded since. @throws LogDamagedError
+   */
+  fetchOne(
+    shard: number,
+    collectionId: number,
+    wanted: WantedEntry,
+    fields: FieldSelection,
+  ): StoredSegments | undefined {
+    const found = this.#winners.read(shard, wanted, fields);
+    if (found !== undefined) return found;
+    // The copy that answered was another one, or this one's log was cut back since: by its version, if it is here.
+    const row = this.replication.row(shard, collectionId, wanted.id);
+    if (row === undefined || row.tombstone) return undefined;
+    if (!row.loose) return this.#winners.read(shard, { ...wanted, offset: row.offset }, fields);
+    const loose = looseEntry(this.log, shard, collectionId, wanted.id);
+    return loose !== undefined && isWanted(loose, wanted) ? segmentsOf(wanted.id, loose, fields) : undefined;
+  }
+
+  readonly #calls: {
+    readonly [C in ShardCall]: (ask: ShardAsk<C>, options: ShardCallOptions) => Promise<ShardAnswer<C>>;
+  } = {
+    search: async ({ mapEpoch, gates, search }, options) => {
+      const passed = await this.#pass(mapEpoch, gates, options);
+      if (passed.opened.length === 0) return passed.refused;
+      const shards = passed.opened.map(({ gate }) => gate.shard);
+      const answers = await this.shards.search({ ...search, shards }, options.signal);
+      return merge(
+        passed,
+        answers.map((answer): Answer<ShardSearchAnswer> =>
+          answer.failed === undefined ? { value: answer } : { refusal: this.#failure(answer.shard, answer.failed) },
+        ),
+      );
+    },
+    statistics: ({ mapEpoch, gates, collectionId, terms }, options) =>
+      this.#each(mapEpoch, gates, options, async (shard) => {
+        const [answer] = await this.shards.keywordStatistics([shard], collectionId, terms, options.signal);
+        if (answer.failed !== undefined) throw new ShardUnavailableError(shard, answer.failed);
+        return answer.statistics;
+      }),
+    count: ({ mapEpoch, gates, collectionId, filter }, options) =>
+      this.#each(mapEpoch, gates, options, async (shard) => {
+        const [answer] = await this.shards.count([shard], collectionId, filter, options.signal);
+        if (answer.failed !== undefined) throw new ShardUnavailableError(shard, answer.failed);
+        return answer.count;
+      }),
+    read: ({ mapEpoch, gates, collectionId, ids, fields }, options) =>
+      this.#each(mapEpoch, gates, options, (shard, at) =>
+        Promise.all(ids[at].map((id) => this.reader.segments(shard, collectionId, id, fields))),
+      ),
+    page: ({ mapEpoch, gates, collectionId, filter, after, limit, fields }, options) =>
+      this.#each(mapEpoch, gates, options, async (shard): Promise<DocumentPage> => {
+        const { ids, offsets, more } = await this.shards.scroll(
+          shard,
+          collectionId,
+          filter,
+          after,
+          Math.min(limit, LIMITS.scrollMax),
+          options.signal,
+        );
+        const documents: StoredSegments[] = [];
+        for (let i = 0; i < ids.length; i++) {
+          // One that changed since is left to its newer entry.
+          const entry = await this.reader.indexed(shard, collectionId, ids[i], offsets[i]);
+          if (entry !== undefined) documents.push(segmentsOf(ids[i], entry, fields));
+        }
+        return { documents, last: ids.at(-1), more };
+      }),
+    keys: ({ mapEpoch, gates, collectionId }, options) =>
+      this.#each(mapEpoch, gates, options, (shard) => this.shards.attributeKeys(shard, collectionId)),
+    summary: ({ mapEpoch, gates }, options) =>
+      this.#each(mapEpoch, gates, options, (shard) => Promise.resolve(this.#summary(shard))),
+    conflicts: ({ mapEpoch, gates }, options) =>
+      this.#each(mapEpoch, gates, options, (shard) => this.gates.conflicts(shard)),
+    fetch: ({ collectionId, shards, wanted, fields }) =>
+      Promise.resolve(
+        shards.map((shard, at): ShardReply<readonly (StoredSegments | undefined)[]> => {
+          try {
+            return {
+              shard,
+              value: wanted[at].map((entry) => only(this.fetchOne(shard, collectionId, entry, fields), fields)),
+            };
+          } catch (error) {
+            return { shard, refusal: this.#refusalOf(shard, error) };
+          }
+        }),
+      ),
+    write: ({ mapEpoch, writes }) => Promise.all(writes.map((write) => this.write(write, mapEpoch))),
+    entries: async ({ mapEpoch, shard, after, limit, bytesMax, waitMs }, options) => {
+      const gate: ShardGate = { shard, epoch: 0, primary: false, stale: true };
+      const [reply] = await this.#each(mapEpoch, [gate], options, () =>
+        this.#entries(
+          shard,
+          after,
+          Math.min(limit, ENTRIES_MAX),
+          Math.min(bytesMax, ENTRY_BYTES_MAX),
+          Math.min(waitMs, options.timeoutMs / 2),
+          options.signal,
+        ),
+      );
+      return reply;
+    },
+    change: ({ operation }) => this.gates.change(operation),
+    transfer: async ({ shard, to }: { shard: number; to: NodeUuid }) => {
+      const refusal = await this.gates.transfer(shard, to);
+      return refusal === undefined ? {} : { refusal };
+    },
+  };
+
+  /** Which of the shards may answer, once the map and the session are reached or given up. */
+  #pass(mapEpoch: number, gates: readonly ShardGate[], options: ShardCallOptions): Promise<Passed> | Passed {
+    const now = this.#tryPass(mapEpoch, gates);
+    return now.waits ? this.#waitToPass(mapEpoch, gates, options) : now;
+  }
+
+  #tryPass(mapEpoch: number, gates: readonly ShardGate[]): Passed {
+    const opened: Opened[] = [];
+    const refused: { readonly shard: number; readonly refusal: Refusal }[] = [];
+    const mapIsOld = this.gates.mapEpoch < mapEpoch;
+    let waits = mapIsOld;
+    for (const gate of gates) {
+      const { shard, position } = gate;
+      const answer: ReturnType<ReplicaGate['check']> = mapIsOld
+        ? { open: false, refusal: { code: 'STALE_MAP' } }
+        : this.gates.check(gate);
+      if (!answer.open) refused.push({ shard, refusal: answer.refusal });
+      else if (position !== undefined && !this.gates.reached(shard, position)) {
+        waits = true;
+        refused.push({ shard, refusal: { code: 'NOT_CAUGHT_UP', retryAfterMs: SESSION_WAIT_MS } });
+      } else opened.push({ gate, lagMs: answer.lagMs });
+    }
+    return { opened, refused, waits };
+  }
+
+  async #waitToPass(mapEpoch: number, gates: readonly ShardGate[], options: ShardCallOptions): Promise<Passed> {
+    const waitMs = Math.min(SESSION_WAIT_MS, options.timeoutMs);
+    const startedMs = performance.now();
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      const now = this.#tryPass(mapEpoch, gates);
+      if (!now.waits || options.signal?.aborted === true || performance.now() - startedMs >= waitMs) return now;
+    }
+  }
+
+  async #each<T>(
+    mapEpoch: number,
+    gates: readonly ShardGate[],
+    options: ShardCallOptions,
+    read: (shard: number, at: number) => Promise<T>,
+  ): Promise<readonly ShardReply<T>[]> {
+    const passed = await this.#pass(mapEpoch, gates, options);
+    const answers = await Promise.all(
+      passed.opened.map(async ({ gate }): Promise<Answer<T>> => {
+        try {
+          return { value: await read(gate.shard, gates.indexOf(gate)) };
+        } catch (error) {
+          return { refusal: this.#refusalOf(gate.shard, error) };
+        }
+      }),
+    );
+    return merge(passed, answers);
+  }
+
+  /** The refusal an error of one shard stands for; any other error is the whole call's. */
+  #refusalOf(shard: number, error: unknown): Refusal {
+    if (error instanceof ShardUnavailableError) return this.#failure(shard, error.reason);
+    if (error instanceof LogDamagedError) {
+      this.replication.faultShard(shard, error);
+      return { code: 'FAULTED' };
+    }
+    if (error instanceof NodeError && error.code === 'LOG_CORRUPT') return { code: 'FAULTED' };
+    if (error instanceof NodeError && error.code === 'STARTING') return { code: 'STARTING' };
+    throw error;
+  }
+
+  #failure(shard: number, failure: 'NOT_READY' | 'FAULTED'): Refusal {
+    // A shard whose log is damaged may not even have been opened.
+    return { code: failure === 'FAULTED' || this.replication.fault(shard) !== undefined ? 'FAULTED' : 'STARTING' };
+  }
+
+  #summary(shard: number): ShardSummary {
+    const replica = this.replication.replica(shard);
+    if (replica === undefined) throw new ShardUnavailableError(shard, 'NOT_READY');
+    const { offset, chain, counters } = replica.summary();
+    return {
+      offset,
+      applied: replica.position.applied,
+      chain,
+      live: shardDigest(counters),
+      epoch: replica.epoch.num,
+      collections: [...counters.collections].map(([id, { live }]) => ({ id, live })),
+    };
+  }
+
+  /** Makes a write of a shard whose primary is here, or says why not. */
+  async write(write: ShardWrite, mapEpoch: number): Promise<ShardWriteOutcome> {
+    const { shard, key } = write;
+    const full = write.op === 'UPSERT' ? this.admission.refusal(write.payload.length) : undefined;
+    if (full !== undefined) {
+      const { code, message: detail, retryAfterMs } = full;
+      return { kind: 'refused', code, detail, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+    }
+    if (key !== undefined && this.replication.usedElsewhere(shard, key)) {
+      const detail = 'this idempotency key was used for another request; take a new key';
+      return { kind: 'refused', code: 'IDEMPOTENCY_CONFLICT', detail };
+    }
+    if (write.repeatedFrom === undefined || key !== undefined) return this.gates.write(write, mapEpoch);
+    try {
+      const earlier = await this.#earlier(write, write.repeatedFrom);
+      return await this.gates.write(earlier === undefined ? write : { ...write, earlier }, mapEpoch);
+    } catch (error) {
+      if (!(error instanceof LogDamagedError)) throw error;
+      this.replication.faultShard(shard, error);
+      return { kind: 'turned-away', refusal: { code: 'FAULTED' } };
+    }
+  }
+
+  /**
+   * The stored result of a write that was sent before, without a client's key: its entry, if the log has it, carries its
+   * opId. So a repetition after a connection broke is made once (replication 3).
+   */
+  async #earlier(
+    { shard, opId, id, collectionId, condition }: ShardWrite,
+    from: number,
+  ): Promise<Uint8Array | undefined> {
+    const name = toHex(opId);
+    const row = this.replication.row(shard, collectionId, id);
+    if (row !== undefined && toHex(row.version.opId) === name) {
+      const entry = await this.reader.entry(shard, row.offset);
+      if (entry !== undefined) return operationOf(entry, row.version, condition?.kind === 'absent');
+    }
+    let next = Math.max(from, this.log.state(shard).start.offset) + 1;
+    for (let looked = 0; looked < REPEATED_ENTRIES_MAX;) {
+      const entries = await this.log.scan(shard, next, REPEATED_PAGE, REPEATED_PAGE_BYTES);
+      if (entries.length === 0) return undefined;
+      for (const entry of entries) {
+        const version = entryVersion(entry);
+        if (toHex(version.opId) === name) return operationOf(entry, version, condition?.kind === 'absent');
+      }
+      looked += entries.length;
+      next = entryOffset(entries[entries.length - 1]) + 1;
+    }
+    return undefined;
+  }
+
+  async #entries(
+    shard: number,
+    after: Position,
+    limit: number,
+    bytesMax: number,
+    waitMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<EntryPage> {
+    const state = this.log.state(shard);
+    const fork = forkOf(state, after);
+    const from = (fork ?? after.offset) + 1;
+    const compacted = from <= state.start.offset;
+    let entries = await this.#scan(shard, from, limit, bytesMax);
+    if (entries.length === 0 && waitMs > 0) {
+      await this.#news(shard, from, waitMs, signal);
+      entries = await this.#scan(shard, from, limit, bytesMax);
+    }
+    return {
+      entries,
+      start: this.log.state(shard).start.offset,
+      tail: this.gates.readable(shard),
+      ...(fork === undefined ? {} : { fork }),
+      compacted,
+    };
+  }
+
+  async #scan(shard: number, from: number, limit: number, bytesMax: number): Promise<readonly Uint8Array[]> {
+    const end = this.gates.readable(shard);
+    if (from > end) return [];
+    const entries = await this.log.scan(shard, from, Math.min(limit, end - from + 1), bytesMax);
+    return entries.filter((entry) => entryOffset(entry) <= end);
+  }
+
+  /** Resolves when the shard's log has an entry at `from`, or time is up. */
+  #news(shard: number, from: number, waitMs: number, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        stop();
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, waitMs);
+      const stop = this.replication.onDurable((changed) => {
+        if (changed === shard) done();
+      });
+      signal?.addEventListener('abort', done, { once: true });
+      if (signal?.aborted === true || this.gates.readable(shard) >= from) done();
+    });
+  }
+}
+
+interface Passed {
+  readonly opened: readonly Opened[];
+  readonly refused: readonly { readonly shard: number; readonly refusal: Refusal }[];
+  /** A refusal may be gone in a moment. */
+  readonly waits: boolean;
+}
+
+type Answer<T> = { readonly value: T } | { readonly refusal: Refusal };
+
+/** The answers of those that passed, in their order, behind the refusals of the others. */
+function merge<T>({ opened, refused }: Passed, answers: readonly Answer<T>[]): readonly ShardReply<T>[] {
+  const replies: ShardReply<T>[] = [...refused];
+  for (let i = 0; i < opened.length; i++) {
+    const { gate, lagMs } = opened[i];
+    const answer = answers[i];
+    if ('refusal' in answer) replies.push({ shard: gate.shard, refusal: answer.refusal });
+    else replies.push({ shard: gate.shard, value: answer.value, ...(lagMs === undefined ? {} : { lagMs }) });
+  }
+  return replies;
+}
+
+/** Nothing is sent that was not asked for. */
+function only(found: StoredSegments | undefined, fields: FieldSelection): StoredSegments | undefined {
+  if (found === undefined) return undefined;
+  return {
+    id: found.id,
+    version: found.version,
+    title: fields.title ? found.title : undefined,
+    content: fields.content ? found.content : undefined,
+    metadata: fields.metadata ? found.metadata : undefined,
+    vector: fields.vector ? found.vector : undefined,
+  };
+}
+
+function operationOf(entry: Uint8Array, version: Version, created: boolean): Uint8Array {
+  return encodeOperation({
+    offset: entryOffset(entry),
+    epoch: entryEpoch(entry).num,
+    version,
+    created,
+    fingerprint: new Uint8Array(16),
+    writtenMs: version.hlc.ms,
+  });
+}
+
+/** Where the reader's branch left this log, or undefined when the log contains what it has (replication 6.3, 7.2). */
+function forkOf({ history, tail }: LogState, after: Position): number | undefined {
+  if (after.offset === 0 || after.epoch === 0) return undefined;
+  const at = history.findLastIndex((reign) => reign.start <= after.offset);
+  if (at >= 0 && history[at].epoch.num === after.epoch && after.offset <= tail) return undefined;
+  // The last offset of the newest reign that is not after the reader's: no later one can be common to both.
+  const common = history.findLastIndex((reign) => reign.epoch.num <= after.epoch);
+  const end = common + 1 < history.length ? history[common + 1].start - 1 : tail;
+  return Math.min(after.offset, end, tail);
+}

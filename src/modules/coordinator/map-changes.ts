@@ -1,0 +1,76 @@
+import { META_SHARD } from '../../kernel/ids.js';
+import { NodeError } from '../../kernel/errors.js';
+import { PeerError } from '../../kernel/peer.js';
+import type { MapService } from '../replication/map.service.js';
+import type { MapOperation } from '../ring/core/map-operations.js';
+import type { ClusterMap } from '../ring/core/map.js';
+import type { ShardAnswer } from './core/shard-calls.js';
+import type { ReplicaGate } from './replica-gate.js';
+import type { Routes } from './routes.js';
+import type { PeerShards } from './shard-access.js';
+import { until } from './write-router.js';
+
+/** Changes of the map from any node. */
+export interface MapChanges {
+  /** Resolves with a map that holds the change, once this node has it. @throws NodeError */
+  change(operation: MapOperation): Promise<ClusterMap>;
+}
+
+/** A change is looked after for so long; then it waits for a primary of the map, and says so (replication 9.1). */
+const CHANGE_WAIT_MS = 5_000;
+/** The changed map reaches this node well before. */
+const ARRIVES_MS = 2_000;
+const TRIES = 4;
+
+/** Brings a change to the primary of the map's shard, wherever it is. */
+export class ForwardedMapChanges implements MapChanges {
+  constructor(
+    private readonly routes: Routes,
+    private readonly map: MapService,
+    private readonly gates: ReplicaGate,
+    private readonly peers: PeerShards,
+  ) {}
+
+  async change(operation: MapOperation): Promise<ClusterMap> {
+    const endsMs = performance.now() + CHANGE_WAIT_MS;
+    for (let attempt = 1; attempt <= TRIES && performance.now() < endsMs; attempt++) {
+      const { primary, epoch } = this.routes.meta();
+      if (primary !== undefined) {
+        const answer = await this.#ask(primary, operation, Math.ceil(endsMs - performance.now()));
+        if (answer?.kind === 'changed') return this.#arrived(answer.mapEpoch);
+        if (answer?.kind === 'refused') throw new NodeError(answer.code, answer.detail);
+        if (answer !== undefined) this.routes.onStaleLeader(META_SHARD, answer.refusal.hint);
+      }
+      const moved = (): boolean => {
+        const route = this.routes.meta();
+        return route.primary !== undefined && (route.primary !== primary || route.epoch !== epoch);
+      };
+      await until(moved, Math.min(endsMs, performance.now() + CHANGE_WAIT_MS / TRIES));
+    }
+    const detail = 'the map of the cluster cannot be changed now: its primary cannot be reached, or has no majority';
+    throw new NodeError('SHARD_UNAVAILABLE', detail, { retryAfterMs: 1_000 });
+  }
+
+  /** Undefined: it was certainly not asked there. */
+  async #ask(primary: string, operation: MapOperation, timeoutMs: number): Promise<ShardAnswer<'change'> | undefined> {
+    if (primary === this.routes.self) return this.gates.change(operation);
+    try {
+      return await this.peers.of(primary).call('change', { operation }, { timeoutMs: Math.max(1, timeoutMs) });
+    } catch (error) {
+      if (!(error instanceof PeerError)) throw error;
+      if (error.reason === 'REFUSED' || error.reason === 'REJECTED') return undefined;
+      const detail =
+        'the primary of the map did not answer: the change may or may not have been made; look, and try again';
+      throw new NodeError('WRITE_OUTCOME_UNKNOWN', detail, { cause: error });
+    }
+  }
+
+  /** Who made a change sees it in the answer to its next request here. */
+  async #arrived(mapEpoch: number): Promise<ClusterMap> {
+    await until(() => this.map.current().epoch >= mapEpoch, performance.now() + ARRIVES_MS);
+    return this.map.current();
+  }
+}
+
+/** Injection token of the MapChanges. */
+export const MAP_CHANGES = Symbol('MAP_CHANGES');

@@ -1,0 +1,116 @@
+import { META_SHARD } from '../../kernel/ids.js';
+import type { ErrorCode } from '../../kernel/errors.js';
+import type { NodeUuid } from '../../kernel/peer.js';
+import type { LogStore } from '../log/log-store.js';
+import type { ReplicationService } from '../replication/replication.service.js';
+import type { MapOperation } from '../ring/core/map-operations.js';
+import type { Position } from './core/positions.js';
+import type { Refusal, ShardGate, ShardWrite, ShardWriteOutcome } from './core/shard-calls.js';
+
+/** Whether this node's copy of a shard may answer. */
+export type GateAnswer =
+  | { readonly open: true; /** Absent: in sync. */ readonly lagMs?: number }
+  | { readonly open: false; readonly refusal: Refusal };
+
+/**
+ * What the calls of the coordinator need of this node's replicas: which of them may answer, and who makes a write. The
+ * role of a copy can change between two calls; nothing here waits for it.
+ */
+export interface ReplicaGate {
+  /** Of the map this node has. */
+  readonly mapEpoch: number;
+  /** Epoch, role, in sync; not the session. */
+  check(gate: ShardGate): GateAnswer;
+  /** Whether the shard's log, or a MERGED in it, contains the position, and its index has applied it (replication 7.2). */
+  reached(shard: number, position: Position): boolean;
+  /**
+   * Makes a write as primary of the shard; never rejects. `earlier` is the encoded result of the same write when it was
+   * found to be logged already: it is answered once its entry has the asked level, as under an idempotency key (2.10).
+   */
+  write(write: ShardWrite & { readonly earlier?: Uint8Array }, mapEpoch: number): Promise<ShardWriteOutcome>;
+  /** Offset up to which the log is settled: what a reader may be told of. */
+  readable(shard: number): number;
+  /** Changes the map, as primary of its shard. Never rejects. */
+  change(operation: MapOperation): Promise<MapChange>;
+  /** Hands the primary over; undefined: done or under way. */
+  transfer(shard: number, to: NodeUuid): Promise<Refusal | undefined>;
+  conflicts(shard: number): Promise<readonly unknown[]>;
+}
+
+export type MapChange =
+  | { readonly kind: 'changed'; readonly mapEpoch: number }
+  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string }
+  | { readonly kind: 'turned-away'; readonly refusal: Refusal };
+
+/** The gate of this node's replicas, whatever their roles are now. */
+export class ReplicationGate implements ReplicaGate {
+  constructor(
+    private readonly replication: ReplicationService,
+    private readonly log: LogStore,
+  ) {}
+
+  get mapEpoch(): number {
+    return this.replication.map.current().epoch;
+  }
+
+  check({ shard, primary, stale }: ShardGate): GateAnswer {
+    if (this.replication.fault(shard) !== undefined) return { open: false, refusal: { code: 'FAULTED' } };
+    const replica = this.replication.replica(shard);
+    if (replica === undefined) return { open: false, refusal: { code: 'STARTING' } };
+    if (replica.role === 'primary') return { open: true };
+    if (primary) return { open: false, refusal: this.#elsewhere(shard) };
+    if (replica.inSync) return { open: true };
+    return stale ? { open: true, lagMs: replica.lagMs } : { open: false, refusal: { code: 'NOT_IN_SYNC' } };
+  }
+
+  reached(shard: number, position: Position): boolean {
+    const { history, tail } = this.log.state(shard);
+    const at = history.findLastIndex((reign) => reign.start <= position.offset);
+    if (at < 0 || history[at].epoch.num !== position.epoch || position.offset > tail) return false;
+    return (this.replication.replica(shard)?.position.applied ?? 0) >= position.offset;
+  }
+
+  async write(write: ShardWrite & { readonly earlier?: Uint8Array }): Promise<ShardWriteOutcome> {
+    const outcome = await this.replication.write(write.shard, write);
+    if (outcome.kind !== 'redirect') return outcome;
+    const { hint } = outcome;
+    return { kind: 'turned-away', refusal: { code: 'NOT_PRIMARY', ...(hint === undefined ? {} : { hint }) } };
+  }
+
+  readable(shard: number): number {
+    const replica = this.replication.replica(shard);
+    const strict = this.replication.map.current().settings.partitionMode === 'strict';
+    // A strict suffix without a majority may still be discarded (replication 6.4).
+    if (strict && replica !== undefined) return replica.highWaterMark;
+    return this.log.state(shard).tail;
+  }
+
+  async change(operation: MapOperation): Promise<MapChange> {
+    const outcome = await this.replication.map.changeHere(operation);
+    switch (outcome.kind) {
+      case 'written':
+        return { kind: 'changed', mapEpoch: this.mapEpoch };
+      case 'refused':
+        return { kind: 'refused', code: outcome.code, detail: outcome.detail };
+      case 'redirect':
+        return { kind: 'turned-away', refusal: this.#elsewhere(META_SHARD) };
+    }
+  }
+
+  transfer(shard: number, to: NodeUuid): Promise<Refusal | undefined> {
+    return Promise.resolve(this.replication.transfer(shard, to) ? undefined : this.#elsewhere(shard));
+  }
+
+  // Filled from the conflict log of the shard once it can be read (replication 6.4).
+  conflicts(): Promise<readonly unknown[]> {
+    return Promise.resolve([]);
+  }
+
+  #elsewhere(shard: number): Refusal {
+    const hint = this.replication.leader(shard);
+    return { code: 'NOT_PRIMARY', ...(hint === undefined ? {} : { hint }) };
+  }
+}
+
+/** Injection token of the ReplicaGate. */
+export const REPLICA_GATE = Symbol('REPLICA_GATE');

@@ -1,0 +1,21 @@
+import { NodeError } from '../../kernel/errors.js';
+import type { ShardFailed } from './fan-out.js';
+
+/** What a client is told when the one shard it needs cannot answer. */
+export function shardError(shard: number, failed: ShardFailed | undefined): NodeError {
+  switch (failed?.reason) {
+    case 'TIMEOUT':
+      return new NodeError(
+        'QUERY_TIMEOUT',
+        'the deadline passed; narrow the request or give it more time with `timeoutMs`',
+      );
+    case 'FAULTED':
+      return new NodeError('LOG_CORRUPT', `the log of shard ${shard} is damaged`);
+    case 'OVERLOADED':
+      return new NodeError('OVERLOADED', `too many calls wait for shard ${shard}`, { retryAfterMs: 100 });
+    default:
+      return new NodeError('SHARD_UNAVAILABLE', `no copy of shard ${shard} can be reached; try again`, {
+        retryAfterMs: 1_000,
+      });
+  }
+}

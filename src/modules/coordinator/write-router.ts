@@ -1,0 +1,179 @@
+import { PeerError } from '../../kernel/peer.js';
+import { NodeError } from '../../kernel/errors.js';
+import type { Random } from '../../kernel/random.js';
+import { OP_ID_BYTES } from '../../kernel/version.js';
+import { EqualWaits } from './equal-waits.js';
+import type { MadeOrRefused, Refusal, ShardWrite, ShardWriteOutcome } from './core/shard-calls.js';
+import type { LocalShards } from './local-shards.js';
+import type { Routes } from './routes.js';
+import type { PeerShards } from './shard-access.js';
+
+/** A write that is neither durable nor refused by then may or may not have happened (replication 2.8). */
+export const WRITE_WAIT_MS = 5_000;
+/** So long the routes get to change before a write is sent again; the last time, until its deadline (replication 3). */
+const PAUSES_MS = [100, 400, WRITE_WAIT_MS];
+const POLL_MS = 10;
+
+const UNKNOWN: MadeOrRefused = {
+  kind: 'refused',
+  code: 'WRITE_OUTCOME_UNKNOWN',
+  detail: 'the write was not acknowledged in time and may or may not be stored; retry with the same idempotency key',
+};
+/** What a primary says of a write that was certainly not made, and was not made before either. */
+const CONCLUSIVE: ReadonlySet<string> = new Set([
+  'VERSION_CONFLICT',
+  'DOCUMENT_NOT_FOUND',
+  'IDEMPOTENCY_CONFLICT',
+  'COLLECTION_NOT_FOUND',
+]);
+
+/** What one sending brought. */
+type Sent =
+  | { readonly kind: 'outcome'; readonly outcome: MadeOrRefused }
+  /** Not made there: the shard is, or will be, somewhere else. */
+  | { readonly kind: 'elsewhere' }
+  /** The connection broke: it may have been made. */
+  | { readonly kind: 'lost' };
+
+/**
+ * Brings a write to the primary of its shard (replication 3): sent again at most three times when the primary is another
+ * one by now or the connection broke, inside the deadline and under one opId, so that it is made once.
+ */
+export class WriteRouter {
+  /** Writes that nobody waits for less long than the rule says. */
+  readonly #overdue = new EqualWaits(WRITE_WAIT_MS);
+
+  constructor(
+    private readonly routes: Routes,
+    private readonly local: LocalShards,
+    private readonly peers: PeerShards,
+    private readonly random: Random,
+  ) {}
+
+  /** Resolves with the outcome, by `timeoutMs` at the latest. Never rejects. */
+  async write(write: Omit<ShardWrite, 'opId' | 'repeatedFrom'>, timeoutMs: number): Promise<MadeOrRefused> {
+    const endsMs = performance.now() + Math.min(WRITE_WAIT_MS, timeoutMs);
+    const opId = write.key ?? this.random.bytes(OP_ID_BYTES);
+    let repeatedFrom: number | undefined;
+    for (let attempt = 0; ; attempt++) {
+      const { primary, epoch, copies } = this.routes.shards()[write.shard];
+      const copy = copies.find(({ node }) => node === primary);
+      if (copy !== undefined && copy.status !== 'UNAVAILABLE') {
+        const sent = await this.#send(
+          { ...write, opId, ...(repeatedFrom === undefined ? {} : { repeatedFrom }) },
+          copy,
+          endsMs,
+        );
+        if (sent.kind === 'outcome') return this.#conclude(sent.outcome, repeatedFrom !== undefined);
+        if (sent.kind === 'lost') repeatedFrom ??= copy.offset;
+      }
+      const pauseMs = PAUSES_MS.at(attempt);
+      const moved = (): boolean => {
+        const route = this.routes.shards()[write.shard];
+        return route.primary !== undefined && (route.primary !== primary || route.epoch !== epoch);
+      };
+      if (pauseMs === undefined || performance.now() >= endsMs) return this.#gaveUp(write.shard, repeatedFrom);
+      await until(moved, Math.min(endsMs, performance.now() + pauseMs));
+      if (performance.now() >= endsMs) return this.#gaveUp(write.shard, repeatedFrom);
+    }
+  }
+
+  async #send(
+    write: ShardWrite,
+    { node, self }: { readonly node: string; readonly self: boolean },
+    endsMs: number,
+  ): Promise<Sent> {
+    const { mapEpoch } = this.routes;
+    const timeoutMs = Math.max(1, Math.ceil(endsMs - performance.now()));
+    try {
+      const outcome = self
+        ? await this.#inTime(this.local.write(write, mapEpoch), timeoutMs)
+        : (await this.peers.of(node).call('write', { mapEpoch, writes: [write] }, { timeoutMs })).at(0);
+      if (outcome === undefined) return { kind: 'lost' };
+      return outcome.kind === 'turned-away'
+        ? this.#turnedAway(write.shard, outcome.refusal)
+        : { kind: 'outcome', outcome };
+    } catch (error) {
+      if (error instanceof NodeError) {
+        const { code, message: detail, retryAfterMs } = error;
+        return { kind: 'outcome', outcome: refused(code, detail, retryAfterMs) };
+      }
+      if (!(error instanceof PeerError)) throw error;
+      if (error.code === 'OVERLOADED') return { kind: 'outcome', outcome: refused('OVERLOADED', error.message, 100) };
+      return { kind: error.reason === 'RESET' || error.reason === 'TIMEOUT' ? 'lost' : 'elsewhere' };
+    }
+  }
+
+  /** The outcome, or UNKNOWN when it takes too long. */
+  #inTime(write: Promise<ShardWriteOutcome>, timeoutMs: number): Promise<ShardWriteOutcome> {
+    return new Promise((resolve, reject) => {
+      const late = (): void => resolve(UNKNOWN);
+      const wait = timeoutMs >= WRITE_WAIT_MS ? this.#overdue.begin(late) : undefined;
+      const timer = wait === undefined ? setTimeout(late, timeoutMs) : undefined;
+      const end = (): void => {
+        if (wait === undefined) clearTimeout(timer);
+        else this.#overdue.end(wait);
+      };
+      write.then(
+        (outcome) => {
+          end();
+          resolve(outcome);
+        },
+        (error: unknown) => {
+          end();
+          reject(error instanceof Error ? error : new Error(String(error)));
+        },
+      );
+    });
+  }
+
+  #turnedAway(shard: number, { code, hint, retryAfterMs }: Refusal): Sent {
+    switch (code) {
+      case 'OVERLOADED':
+        return {
+          kind: 'outcome',
+          outcome: refused(
+            code,
+            'too many writes wait at the shard; send it again a little later',
+            retryAfterMs ?? 100,
+          ),
+        };
+      case 'FROZEN':
+        return {
+          kind: 'outcome',
+          outcome: refused(
+            code,
+            'the range of this document is moving; send it again a little later',
+            retryAfterMs ?? 500,
+          ),
+        };
+      default:
+        this.routes.onStaleLeader(shard, hint);
+        return { kind: 'elsewhere' };
+    }
+  }
+
+  /** What is said of a write that may have been made before it was refused. */
+  #conclude(outcome: MadeOrRefused, lost: boolean): MadeOrRefused {
+    if (!lost || outcome.kind === 'written' || CONCLUSIVE.has(outcome.code)) return outcome;
+    return UNKNOWN;
+  }
+
+  #gaveUp(shard: number, repeatedFrom: number | undefined): MadeOrRefused {
+    if (repeatedFrom !== undefined) return UNKNOWN;
+    return refused('SHARD_UNAVAILABLE', `shard ${shard} has no primary that can be reached; try again`, 1_000);
+  }
+}
+
+function refused(code: NodeError['code'], detail: string, retryAfterMs?: number): MadeOrRefused {
+  return { kind: 'refused', code, detail, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+}
+
+/** Waits until `happened`, or the time. */
+export async function until(happened: () => boolean, endsMs: number): Promise<void> {
+  while (!happened()) {
+    const leftMs = endsMs - performance.now();
+    if (leftMs <= 0) return;
+    await new Promise((resolve) => setTimeout(resolve, Math.min(POLL_MS, leftMs)));
+  }
+}

@@ -1,0 +1,55 @@
+import { NodeError } from '../../../kernel/errors.js';
+import { requestReader } from '../../../platform/grpc/peer-answers.js';
+import type { PeerIdentity } from '../../../platform/grpc/peer-identity.js';
+import { peerOf } from '../../../platform/grpc/peer-identity.js';
+import type { MembershipServer } from '../membership-peers.js';
+import type { MembershipHandlers } from '../membership.mapper.js';
+import {
+  readBeat,
+  readExchange,
+  readIntroduction,
+  readJoin,
+  writeBeatAnswer,
+  writeExchangeAnswer,
+  writeIntroductionAnswer,
+  writeJoinAnswer,
+} from '../membership.mapper.js';
+
+/**
+ * Answers other members: for NodeGrpcServer.addPeerService. A node speaks for itself only: what it says it is must be what
+ * the peers' guard admitted.
+ * @param refused counts messages that were malformed
+ */
+export function membershipHandlers(server: MembershipServer, refused: () => void): MembershipHandlers {
+  const read = requestReader(refused);
+  return {
+    introduce: (request, call) => {
+      const other = read(readIntroduction, request);
+      speaksForItself(peerOf(call), other);
+      return writeIntroductionAnswer(server.onIntroduce(other));
+    },
+    join: async (request, call) => {
+      const join = read(readJoin, request);
+      speaksForItself(peerOf(call), join.record);
+      return writeJoinAnswer(await server.onJoin(join));
+    },
+    heartbeat: (request, call) => {
+      const beat = read(readBeat, request);
+      speaksForItself(peerOf(call), beat.self);
+      return writeBeatAnswer(server.onHeartbeat(beat));
+    },
+    exchange: (request, call) => {
+      const view = read(readExchange, request);
+      if (view.from !== peerOf(call).nodeUuid) throw impostor();
+      return writeExchangeAnswer(server.onExchange(view));
+    },
+  };
+}
+
+function speaksForItself(peer: PeerIdentity, said: { readonly nodeId: string; readonly nodeUuid: string }): void {
+  if (said.nodeId !== peer.nodeId || said.nodeUuid !== peer.nodeUuid) throw impostor();
+}
+
+function impostor(): NodeError {
+  return new NodeError('FORBIDDEN', 'The message is of another node than the one that sent it');
+}

@@ -1,0 +1,125 @@
+import type { NodeUuid } from '../../../kernel/peer.js';
+import { PeerError } from '../../../kernel/peer.js';
+import { readAnswer } from '../../../platform/grpc/peer-answers.js';
+import type { PeerChannels, PeerTarget } from '../../../platform/grpc/peer-channels.js';
+import type {
+  FenceAnswer,
+  FenceRequest,
+  FollowerMessage,
+  PrimaryMessage,
+  ProbeAnswer,
+  ProbeRequest,
+  PullAnswer,
+  PullRequest,
+  ShardLeader,
+} from '../core/protocol.js';
+import { readPrimaryMessage, writeFollowerMessage } from '../follow.mapper.js';
+import type { Link, LinkEvents, ReplicaPeers } from '../replica-peers.js';
+import {
+  REPLICA_SERVICE,
+  readFenceAnswer,
+  readProbeAnswer,
+  readPullAnswer,
+  writeAnnounce,
+  writeFence,
+  writeProbe,
+  writePull,
+} from '../replica.mapper.js';
+
+export interface GrpcReplicaPeersOptions {
+  readonly channels: PeerChannels;
+  /** Where a node is, as the view says; undefined when it knows no such node. */
+  readonly resolve: (uuid: NodeUuid) => Required<PeerTarget> | undefined;
+  /** All other nodes of the view that are worth telling something. */
+  readonly others: () => readonly NodeUuid[];
+}
+
+/** An announcement is not repeated: heartbeats carry the same. */
+const ANNOUNCE_TIMEOUT_MS = 2_000;
+
+const { follow, fence, probe, pull, announce } = REPLICA_SERVICE.method;
+
+/** ReplicaPeers over the connections between nodes: questions on control, bulk on replication. */
+export class GrpcReplicaPeers implements ReplicaPeers {
+  readonly #options: GrpcReplicaPeersOptions;
+
+  constructor(options: GrpcReplicaPeersOptions) {
+    this.#options = options;
+  }
+
+  follow(to: NodeUuid, _shard: number, events: LinkEvents<PrimaryMessage>): Link<FollowerMessage> {
+    const target = this.#options.resolve(to);
+    if (target === undefined) return unknownNode(to, events);
+    const link = this.#options.channels.duplex(target, 'replication', follow, {
+      message: (response) => {
+        let message: PrimaryMessage;
+        try {
+          message = readAnswer(() => readPrimaryMessage(response), target.address);
+        } catch (error) {
+          link.cancel();
+          events.ended(error as PeerError);
+          return;
+        }
+        events.message(message);
+      },
+      ended: (error) => events.ended(error),
+    });
+    return {
+      send: (message) => link.send(writeFollowerMessage(message)),
+      drained: () => link.drained(),
+      close: () => link.close(),
+    };
+  }
+
+  async fence(to: NodeUuid, request: FenceRequest, timeoutMs: number): Promise<FenceAnswer> {
+    const target = this.#target(to);
+    const answer = await this.#options.channels.unary(target, 'control', fence, writeFence(request), { timeoutMs });
+    return readAnswer(() => readFenceAnswer(answer), target.address);
+  }
+
+  async probe(to: NodeUuid, request: ProbeRequest, timeoutMs: number): Promise<ProbeAnswer> {
+    const target = this.#target(to);
+    const answer = await this.#options.channels.unary(target, 'control', probe, writeProbe(request), { timeoutMs });
+    return readAnswer(() => readProbeAnswer(answer), target.address);
+  }
+
+  async pull(to: NodeUuid, request: PullRequest, timeoutMs: number): Promise<PullAnswer> {
+    const target = this.#target(to);
+    const answer = await this.#options.channels.unary(target, 'replication', pull, writePull(request), { timeoutMs });
+    return readAnswer(() => readPullAnswer(answer), target.address);
+  }
+
+  announce(leader: ShardLeader): void {
+    const request = writeAnnounce(leader);
+    for (const uuid of this.#options.others()) {
+      const target = this.#options.resolve(uuid);
+      if (target === undefined) continue;
+      this.#options.channels.unary(target, 'control', announce, request, { timeoutMs: ANNOUNCE_TIMEOUT_MS }).then(
+        () => undefined,
+        // Counted by the channels; whoever was not reached learns it from a heartbeat.
+        () => undefined,
+      );
+    }
+  }
+
+  #target(uuid: NodeUuid): Required<PeerTarget> {
+    const target = this.#options.resolve(uuid);
+    if (target === undefined) throw new PeerError('UNRESOLVED', `the view knows no node ${uuid}`);
+    return target;
+  }
+}
+
+function unknownNode(uuid: NodeUuid, events: LinkEvents<PrimaryMessage>): Link<FollowerMessage> {
+  let open = true;
+  queueMicrotask(() => {
+    if (open) events.ended(new PeerError('UNRESOLVED', `the view knows no node ${uuid}`));
+    open = false;
+  });
+  return {
+    send: () => true,
+    drained: () => Promise.resolve(),
+    close: () => {
+      open = false;
+    },
+  };
+}

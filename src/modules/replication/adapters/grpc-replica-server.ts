@@ -1,0 +1,70 @@
+import { NodeError } from '../../../kernel/errors.js';
+import type { NodeUuid } from '../../../kernel/peer.js';
+import { requestReader } from '../../../platform/grpc/peer-answers.js';
+import { peerOf } from '../../../platform/grpc/peer-identity.js';
+import type { PeerLinkEvents } from '../../../platform/grpc/peer-link.js';
+import type { PeerServerLink } from '../../../platform/grpc/peer-stream.js';
+import { servePeerStream } from '../../../platform/grpc/peer-stream.js';
+import type { FollowRequest, FollowResponse } from '../follow.mapper.js';
+import { readFollowerMessage, writePrimaryMessage } from '../follow.mapper.js';
+import type { FollowerMessage } from '../core/protocol.js';
+import type { LinkEvents, ReplicaServer } from '../replica-peers.js';
+import type { ReplicaHandlers } from '../replica.mapper.js';
+import {
+  announced,
+  readAnnounce,
+  readFence,
+  readProbe,
+  readPull,
+  writeFenceAnswer,
+  writeProbeAnswer,
+  writePullAnswer,
+} from '../replica.mapper.js';
+
+/**
+ * Answers other replicas: for NodeGrpcServer.addPeerService. Who asks is who the peers' guard admitted; what it says is
+ * checked by the mappers before the replicas hear of it.
+ * @param refused counts messages that were malformed
+ */
+export function replicaHandlers(server: ReplicaServer, refused: () => void): ReplicaHandlers {
+  const read = requestReader(refused);
+  return {
+    follow: (call) => servePeerStream(call, (link) => followed(peerOf(call).nodeUuid, server, link, read)),
+    fence: async (request, call) =>
+      writeFenceAnswer(await server.onFence(peerOf(call).nodeUuid, read(readFence, request))),
+    probe: async (request, call) =>
+      writeProbeAnswer(await server.onProbe(peerOf(call).nodeUuid, read(readProbe, request))),
+    pull: async (request, call) => writePullAnswer(await server.onPull(peerOf(call).nodeUuid, read(readPull, request))),
+    announce: (request, call) => {
+      server.onAnnounce(peerOf(call).nodeUuid, read(readAnnounce, request));
+      return announced();
+    },
+  };
+}
+
+/** One stream: the hello says of which shard it is. */
+function followed(
+  from: NodeUuid,
+  server: ReplicaServer,
+  link: PeerServerLink<FollowResponse>,
+  read: (map: (message: FollowRequest) => FollowerMessage, message: FollowRequest) => FollowerMessage,
+): PeerLinkEvents<FollowRequest> {
+  let events: LinkEvents<FollowerMessage> | undefined;
+  return {
+    message: (request) => {
+      const message = read(readFollowerMessage, request);
+      if (events === undefined) {
+        if (message.kind !== 'hello') throw new NodeError('INVALID_REQUEST', 'A stream starts with a hello');
+        if (message.hello.nodeUuid !== from)
+          throw new NodeError('FORBIDDEN', 'The hello is of another node than the one that sent it');
+        events = server.onFollow(from, message.hello.shard, {
+          send: (answer) => link.send(writePrimaryMessage(answer)),
+          drained: () => link.drained(),
+          close: () => link.close(),
+        });
+      }
+      events.message(message);
+    },
+    ended: (error) => events?.ended(error),
+  };
+}

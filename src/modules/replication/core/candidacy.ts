@@ -1,0 +1,101 @@
+import type { Epoch } from '../../../kernel/epoch.js';
+import type { NodeUuid } from '../../../kernel/peer.js';
+import { compareEnds } from './fork.js';
+import { majority } from './followers.js';
+import type { FenceCause, LogEnd, ShardSet } from './protocol.js';
+import type { PeerView } from './peer-view.js';
+
+/** Wait for the grants of members that may still answer (5.4). */
+export const GRANT_WAIT_MS = 1_000;
+/** The same while fewer than a majority granted and a missing one was heard lately. */
+export const GRANT_WAIT_HEARD_MS = 3_000;
+
+export interface Grant {
+  readonly setEpoch: number;
+  readonly end: LogEnd;
+}
+
+export type Decision =
+  /** Too few answers yet. */
+  | { readonly kind: 'wait' }
+  /** This candidacy cannot succeed: the copy is not in the set, or a majority is out of reach. */
+  | { readonly kind: 'give up' }
+  /** Another granter's log goes further: adopt it first (5.5). */
+  | { readonly kind: 'adopt'; readonly from: NodeUuid; readonly end: LogEnd }
+  | { readonly kind: 'reign' };
+
+/**
+ * One attempt to become primary (5.4, 5.5): the fence in an epoch of its own, who granted it, and what that allows.
+ * Decides only; the Replica sends, cuts and pulls.
+ */
+export class Candidacy {
+  readonly epoch: Epoch;
+  readonly cause: FenceCause;
+  readonly startedMs: number;
+  /** `promising`: its own promise is on the way to the disk. */
+  phase: 'promising' | 'fencing' | 'cutting' | 'pulling' = 'promising';
+  /** Whose log is being adopted, and where that ends. */
+  adopting: { readonly from: NodeUuid; readonly end: LogEnd } | undefined;
+  readonly #grants = new Map<NodeUuid, Grant>();
+  readonly #refusing = new Set<NodeUuid>();
+
+  constructor(epoch: Epoch, cause: FenceCause, startedMs: number) {
+    this.epoch = epoch;
+    this.cause = cause;
+    this.startedMs = startedMs;
+  }
+
+  granted(node: NodeUuid, grant: Grant): void {
+    this.#grants.set(node, grant);
+  }
+
+  /** The node's port refused the connection: it is not waited for. */
+  unreachable(node: NodeUuid): void {
+    this.#refusing.add(node);
+  }
+
+  /** Its log cannot be adopted: what it has beyond ours waits for it to come back (available mode only). */
+  forget(node: NodeUuid): void {
+    this.#grants.delete(node);
+    this.#refusing.add(node);
+  }
+
+  hasGrantOf(node: NodeUuid): boolean {
+    return this.#grants.has(node);
+  }
+
+  decide(self: NodeUuid, own: LogEnd, set: ShardSet, strict: boolean, peers: PeerView, nowMs: number): Decision {
+    if (!set.members.includes(self)) return { kind: 'give up' };
+    const granted = set.members.filter((node) => node === self || this.#grants.has(node)).length;
+    const waitedMs = nowMs - this.startedMs;
+    if (strict) {
+      if (granted < majority(set)) {
+        return waitedMs < GRANT_WAIT_HEARD_MS ? { kind: 'wait' } : { kind: 'give up' };
+      }
+    } else if (!this.#settled(self, set, granted, peers, nowMs, waitedMs)) return { kind: 'wait' };
+    let best: { from: NodeUuid; end: LogEnd } | undefined;
+    for (const node of [...this.#grants.keys()].sort()) {
+      const grant = this.#grants.get(node);
+      if (grant === undefined || node === self || !set.members.includes(node)) continue;
+      if (!strict && grant.setEpoch < set.mapEpoch) continue;
+      if (compareEnds(grant.end, best?.end ?? own) > 0) best = { from: node, end: grant.end };
+    }
+    return best === undefined ? { kind: 'reign' } : { kind: 'adopt', ...best };
+  }
+
+  /** Available mode: every other member granted, is gone, refused the connection, or was waited for long enough. */
+  #settled(self: NodeUuid, set: ShardSet, granted: number, peers: PeerView, nowMs: number, waitedMs: number): boolean {
+    let lately = false;
+    let missing = false;
+    for (const node of set.members) {
+      if (node === self || this.#grants.has(node) || this.#refusing.has(node)) continue;
+      const facts = peers.get(node);
+      if (facts?.gone === true || facts?.refused === true) continue;
+      missing = true;
+      if (facts !== undefined && nowMs - facts.heardMs <= GRANT_WAIT_HEARD_MS) lately = true;
+    }
+    if (!missing) return true;
+    const limitMs = granted < majority(set) && lately ? GRANT_WAIT_HEARD_MS : GRANT_WAIT_MS;
+    return waitedMs >= limitMs;
+  }
+}

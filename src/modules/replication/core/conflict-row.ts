@@ -1,0 +1,64 @@
+import { toHex, utf8 } from '../../../kernel/bytes.js';
+import { versionText } from '../../../kernel/version.js';
+import {
+  entryCollectionId,
+  entryEpoch,
+  entryId,
+  entryOffset,
+  entryOp,
+  entryVersion,
+} from '../../log/core/entry-codec.js';
+import type { RowChange } from '../../log/log-store.js';
+
+/** A write that lost against a higher version when two branches were merged (replication 6.4). */
+export interface Conflict {
+  readonly id: string;
+  readonly collectionId: number;
+  readonly op: 'UPSERT' | 'DELETE';
+  readonly version: string;
+  /** The version that stands; '' when its collection was dropped. */
+  readonly winner: string;
+  /** Where it was written. */
+  readonly epoch: { readonly num: number; readonly node: string };
+  readonly offset: number;
+  /** Wall clock of the merge: conflicts are kept 7 days. */
+  readonly mergedMs: number;
+}
+
+const TAG = 0x63;
+
+/** Prefix of the conflicts of a shard: `c!` shard u32, then the time of the merge, so that old ones come first. */
+export function conflictPrefix(shard: number): Uint8Array {
+  const bytes = new Uint8Array(6);
+  bytes[0] = TAG;
+  bytes[1] = 0x21;
+  new DataView(bytes.buffer).setUint32(2, shard);
+  return bytes;
+}
+
+/** The row that records the entry of a losing write. @param salt makes the key its own */
+export function conflictRow(
+  shard: number,
+  mergedMs: number,
+  salt: Uint8Array,
+  entry: Uint8Array,
+  winner: string,
+): RowChange {
+  const prefix = conflictPrefix(shard);
+  const key = new Uint8Array(prefix.length + 8 + salt.length);
+  key.set(prefix);
+  new DataView(key.buffer).setBigUint64(prefix.length, BigInt(Math.max(0, Math.floor(mergedMs))));
+  key.set(salt, prefix.length + 8);
+  const epoch = entryEpoch(entry);
+  const conflict: Conflict = {
+    id: entryId(entry),
+    collectionId: entryCollectionId(entry),
+    op: entryOp(entry) === 'DELETE' ? 'DELETE' : 'UPSERT',
+    version: versionText(entryVersion(entry)),
+    winner,
+    epoch: { num: epoch.num, node: toHex(epoch.uuid) },
+    offset: entryOffset(entry),
+    mergedMs,
+  };
+  return { key, value: utf8(JSON.stringify(conflict)) };
+}

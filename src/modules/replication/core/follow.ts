@@ -1,0 +1,74 @@
+import { NO_EPOCH, type Epoch } from '../../../kernel/epoch.js';
+import type { NodeUuid } from '../../../kernel/peer.js';
+import type { EntriesBatch } from './protocol.js';
+import { IN_SYNC_MS } from './followers.js';
+
+/** How a follower stands to its primary: one stream, from the hello on (4.1–4.4). */
+export class FollowSession {
+  readonly to: NodeUuid;
+  /** The primary's epoch as the hello named it; the accepted one after the answer. */
+  epoch: Epoch = NO_EPOCH;
+  /** `cutting`: the log is being cut to the fork; `receiving`: a snapshot comes in (4.7). */
+  phase: 'hello' | 'cutting' | 'receiving' | 'streaming' = 'hello';
+  highWaterMark = 0;
+  /** Whom the primary holds in sync (7.1). */
+  inSync: readonly NodeUuid[] = [];
+  /** Loose rows were offered on this stream already. */
+  offered = false;
+  #heardMs: number;
+  #tail = 0;
+  #caughtUpMs: number | undefined;
+  /** A tail of the primary and when it was told: reached, the copy had everything at that moment. */
+  #goal: { readonly tail: number; readonly ms: number } | undefined;
+
+  constructor(to: NodeUuid, nowMs: number) {
+    this.to = to;
+    this.#heardMs = nowMs;
+  }
+
+  get heardMs(): number {
+    return this.#heardMs;
+  }
+
+  /** The primary's tail as last told. */
+  get tail(): number {
+    return this.#tail;
+  }
+
+  heard(nowMs: number): void {
+    this.#heardMs = nowMs;
+  }
+
+  took(batch: EntriesBatch, applied: number, nowMs: number): void {
+    this.#heardMs = nowMs;
+    this.highWaterMark = Math.max(this.highWaterMark, batch.highWaterMark);
+    this.inSync = batch.inSync;
+    this.#tail = Math.max(this.#tail, batch.tail);
+    if (applied >= batch.tail) {
+      this.#caughtUpMs = nowMs;
+      this.#goal = undefined;
+    } else this.#goal ??= { tail: batch.tail, ms: nowMs };
+  }
+
+  applied(offset: number): void {
+    if (this.#goal === undefined || offset < this.#goal.tail) return;
+    this.#caughtUpMs = this.#goal.ms;
+    this.#goal = undefined;
+  }
+
+  /** Milliseconds since the copy had everything its primary had; undefined before it ever did. */
+  lagMs(nowMs: number): number | undefined {
+    return this.#caughtUpMs === undefined ? undefined : Math.max(0, nowMs - this.#caughtUpMs);
+  }
+
+  /** Whether the copy judges itself in sync (7.1). */
+  isInSync(nowMs: number, heartbeatMs: number): boolean {
+    const lagMs = this.lagMs(nowMs);
+    return (
+      this.phase === 'streaming' &&
+      lagMs !== undefined &&
+      lagMs <= IN_SYNC_MS + heartbeatMs &&
+      nowMs - this.#heardMs <= IN_SYNC_MS + heartbeatMs
+    );
+  }
+}

@@ -1,0 +1,45 @@
+import type { NodeUuid } from '../../../kernel/peer.js';
+import type { ShardPosition, ShardSet } from './protocol.js';
+
+/** What a replica knows of another node, from membership and its heartbeats. */
+export interface PeerFacts {
+  /** It answers heartbeats: ACTIVE, or LEAVING and still there. */
+  readonly live: boolean;
+  /** Declared gone: UNAVAILABLE or LEFT. */
+  readonly gone: boolean;
+  /** Its port refused a connection, twice, since it was last heard (5.1). */
+  readonly refused: boolean;
+  /** Monotonic milliseconds of this node when it last answered; -Infinity for never. */
+  readonly heardMs: number;
+  /** Not to be nominated while another can be: its clock is off, or it flaps (1.3, 5.8). */
+  readonly reluctant: boolean;
+  /** Its copy of this shard, as it last told. */
+  readonly position: ShardPosition | undefined;
+}
+
+/** All other nodes, for one shard. */
+export interface PeerView {
+  get(node: NodeUuid): PeerFacts | undefined;
+  /** Ascending. */
+  nodes(): readonly NodeUuid[];
+}
+
+/** What the map wants of this copy. */
+export interface CopyPlan {
+  /** The set the map decided; mapEpoch 0 before it decided one. */
+  readonly configured: ShardSet;
+  /** This node is on its way out: it gives its reigns away and takes none. */
+  readonly leaving: boolean;
+}
+
+/** A moment of this node's clocks. */
+export interface Now {
+  readonly wallMs: number;
+  readonly monotonicMs: number;
+}
+
+/** The timing of failure detection, milliseconds (5.1, 8.4). */
+export interface FailoverTimes {
+  readonly heartbeatMs: number;
+  readonly failoverAfterMs: number;
+}

@@ -1,0 +1,98 @@
+import { fromHex, toHex } from '../../../kernel/bytes.js';
+import { UUID_BYTES, type Epoch } from '../../../kernel/epoch.js';
+import type { ReplicaRole, ShardPosition } from './protocol.js';
+
+/**
+ * Positions as heartbeats carry them; big-endian. Per shard: shard u32, role u8, flags u8 (1 in sync, 2 faulted, 4 knows
+ * a leader), epoch num u64 and uuid, leader uuid, setEpoch and settled u64, last epoch num u64 and uuid, then lastOffset, durable,
+ * applied, loose, documents and lagMs, u64 each.
+ */
+const BYTES = 4 + 1 + 1 + (8 + UUID_BYTES) + UUID_BYTES + 2 * 8 + (8 + UUID_BYTES) + 6 * 8;
+const ROLES: readonly ReplicaRole[] = ['primary', 'replica', 'learner'];
+const NOBODY = new Uint8Array(UUID_BYTES);
+
+export function encodePositions(positions: readonly ShardPosition[]): Uint8Array {
+  const bytes = new Uint8Array(positions.length * BYTES);
+  const view = new DataView(bytes.buffer);
+  positions.forEach((position, i) => {
+    let at = i * BYTES;
+    const number = (value: number): void => {
+      view.setBigUint64(at, BigInt(Math.max(0, Math.floor(value))));
+      at += 8;
+    };
+    const uuid = (value: Uint8Array): void => {
+      bytes.set(value, at);
+      at += UUID_BYTES;
+    };
+    view.setUint32(at, position.shard);
+    bytes[at + 4] = ROLES.indexOf(position.role);
+    bytes[at + 5] = (position.inSync ? 1 : 0) | (position.faulted ? 2 : 0) | (position.leader === '' ? 0 : 4);
+    at += 6;
+    number(position.epoch.num);
+    uuid(position.epoch.uuid);
+    uuid(position.leader === '' ? NOBODY : (fromHex(position.leader) ?? NOBODY));
+    number(position.setEpoch);
+    number(position.settled);
+    number(position.lastEpoch.num);
+    uuid(position.lastEpoch.uuid);
+    for (const value of [position.lastOffset, position.durable, position.applied]) number(value);
+    for (const value of [position.loose, position.documents, position.lagMs]) number(value);
+  });
+  return bytes;
+}
+
+/** The positions by shard, or undefined when the bytes are none: then nothing of them is used. */
+export function decodePositions(bytes: Uint8Array): ReadonlyMap<number, ShardPosition> | undefined {
+  if (bytes.length % BYTES !== 0) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const positions = new Map<number, ShardPosition>();
+  for (let from = 0; from < bytes.length; from += BYTES) {
+    let at = from + 6;
+    const number = (): number => {
+      const value = Number(view.getBigUint64(at));
+      at += 8;
+      return value;
+    };
+    const uuid = (): Uint8Array => {
+      at += UUID_BYTES;
+      return new Uint8Array(bytes.subarray(at - UUID_BYTES, at));
+    };
+    const epoch = (): Epoch => ({ num: number(), uuid: uuid() });
+    const shard = view.getUint32(from);
+    const role = ROLES.at(bytes[from + 4]);
+    const flags = bytes[from + 5];
+    const led = epoch();
+    const leader = toHex(uuid());
+    const setEpoch = number();
+    const settled = number();
+    const lastEpoch = epoch();
+    const [lastOffset, durable, applied, loose, documents, lagMs] = [
+      number(),
+      number(),
+      number(),
+      number(),
+      number(),
+      number(),
+    ];
+    const numbers = [led.num, setEpoch, settled, lastEpoch.num, lastOffset, durable, applied, loose, documents, lagMs];
+    if (role === undefined || !numbers.every((value) => Number.isSafeInteger(value))) return undefined;
+    positions.set(shard, {
+      shard,
+      role,
+      epoch: led,
+      leader: (flags & 4) === 0 ? '' : leader,
+      setEpoch,
+      settled,
+      lastEpoch,
+      lastOffset,
+      durable,
+      applied,
+      inSync: (flags & 1) !== 0,
+      faulted: (flags & 2) !== 0,
+      loose,
+      documents,
+      lagMs,
+    });
+  }
+  return positions;
+}

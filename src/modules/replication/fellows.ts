@@ -1,0 +1,55 @@
+import type { NodeUuid } from '../../kernel/peer.js';
+import type { PeerFacts, PeerView } from './core/peer-view.js';
+import type { ShardPosition } from './core/protocol.js';
+
+/** What membership knows of another node, and what it last told of its copies. */
+export type FellowFacts = Omit<PeerFacts, 'position'> & {
+  readonly positions: ReadonlyMap<number, ShardPosition>;
+};
+
+/** The other nodes of the cluster, as replication needs to know them. */
+export interface Fellows {
+  /** By uuid; the keys ascend. One value until something changes. */
+  all(): ReadonlyMap<NodeUuid, FellowFacts>;
+  /** Tells the others what is held here: with the next heartbeat, or at once. */
+  tell(positions: readonly ShardPosition[], atOnce: boolean): void;
+  /** A stream with that node broke: it is asked at once whether it is there (replication 5.1). */
+  doubt(node: NodeUuid): void;
+}
+
+/** A cluster of one. */
+export const NO_FELLOWS: Fellows = { all: () => new Map(), tell: () => undefined, doubt: () => undefined };
+
+/** The other nodes with what each holds of one shard. */
+export class ShardView implements PeerView {
+  readonly #fellows: Fellows;
+  readonly #shard: number;
+  #of: ReadonlyMap<NodeUuid, FellowFacts> | undefined;
+  #facts = new Map<NodeUuid, PeerFacts>();
+  #nodes: readonly NodeUuid[] = [];
+
+  constructor(fellows: Fellows, shard: number) {
+    this.#fellows = fellows;
+    this.#shard = shard;
+  }
+
+  get(node: NodeUuid): PeerFacts | undefined {
+    this.#refresh();
+    return this.#facts.get(node);
+  }
+
+  nodes(): readonly NodeUuid[] {
+    this.#refresh();
+    return this.#nodes;
+  }
+
+  #refresh(): void {
+    const all = this.#fellows.all();
+    if (all === this.#of) return;
+    this.#of = all;
+    this.#nodes = [...all.keys()];
+    this.#facts = new Map(
+      [...all].map(([node, { positions, ...facts }]) => [node, { ...facts, position: positions.get(this.#shard) }]),
+    );
+  }
+}

@@ -1,0 +1,168 @@
+import { entryChain } from '../log/core/entry-codec.js';
+import type { AppendEntry } from '../log/log-store.js';
+import type { EntriesBatch, PrimaryMessage } from './core/protocol.js';
+import type { Link } from './replica-peers.js';
+
+/** Entry bytes of one message, or one entry (replication 4.2). */
+export const BATCH_BYTES = 256 * 1024;
+const BATCH_ENTRIES = 2_000;
+/** Entries that wait in memory for a follower; beyond it they are read from the log again (4.6). */
+const WAITING_BYTES_MAX = 8 * 1024 * 1024;
+const KEEP_ALIVE_MS = 500;
+
+/** What a feed asks of the primary's copy. */
+export interface FeedSource {
+  /** Everything up to here can be read from the log. */
+  durable(): number;
+  /** Encoded entries from an offset on, about so many bytes. @throws LogDamagedError, OffsetCompactedError */
+  scan(from: number, limit: number, bytesMax: number): Promise<readonly Uint8Array[]>;
+  /** What every batch says of the primary now. */
+  head(): Pick<EntriesBatch, 'epoch' | 'highWaterMark' | 'tail' | 'inSync'>;
+  monotonicMs(): number;
+  /** The log cannot be read: the copy is damaged, or compaction took what this follower needs. */
+  broken(error: unknown): void;
+  /** Bytes were sent, for the metrics: what a returning node receives (recovery is delta only). */
+  sent(entries: number, bytes: number): void;
+}
+
+/**
+ * Sends a follower what its log lacks, in order, as fast as its credit and the connection allow and no faster. Fresh
+ * entries are sent from memory while they travel to the disk here (4.2); older ones are read from the log in bulk.
+ */
+export class FollowerFeed {
+  readonly #link: Link<PrimaryMessage>;
+  readonly #source: FeedSource;
+  #next: number;
+  #prevChain: Uint8Array;
+  #credit = 0;
+  #waiting: AppendEntry[] = [];
+  #waitingBytes = 0;
+  #sentMs: number;
+  #pumping = false;
+  #closed = false;
+
+  constructor(link: Link<PrimaryMessage>, source: FeedSource, from: number, prevChain: Uint8Array) {
+    this.#link = link;
+    this.#source = source;
+    this.#next = from;
+    this.#prevChain = prevChain;
+    this.#sentMs = source.monotonicMs();
+  }
+
+  /** The follower is ready for more. */
+  credit(bytes: number): void {
+    this.#credit += bytes;
+    this.pump();
+  }
+
+  /** The primary logged entries; they follow what it logged before. */
+  logged(entries: readonly AppendEntry[]): void {
+    for (const entry of entries) {
+      this.#waiting.push(entry);
+      this.#waitingBytes += entry.bytes.length;
+    }
+    if (this.#waitingBytes > WAITING_BYTES_MAX) this.#forget();
+    this.pump();
+  }
+
+  /** Tells the high-water mark when nothing else did lately; called a few times a second. */
+  tick(): void {
+    if (this.#closed || this.#pumping) return;
+    if (this.#source.monotonicMs() - this.#sentMs >= KEEP_ALIVE_MS) this.#send([]);
+    this.pump();
+  }
+
+  /** Tells the high-water mark now. */
+  tell(): void {
+    if (!this.#closed && !this.#pumping) this.#send([]);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#forget();
+  }
+
+  pump(): void {
+    if (this.#pumping || this.#closed) return;
+    this.#pumping = true;
+    this.#run()
+      .catch((error: unknown) => {
+        if (this.#closed) return;
+        this.close();
+        this.#source.broken(error);
+      })
+      .finally(() => {
+        this.#pumping = false;
+        if (!this.#closed && this.#credit > 0 && this.#has()) this.pump();
+      });
+  }
+
+  #has(): boolean {
+    return this.#waiting.at(-1)?.offset === undefined ? this.#next <= this.#source.durable() : true;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closed && this.#credit > 0) {
+      const entries = this.#fromMemory() ?? (await this.#fromLog());
+      if (entries.length === 0 || this.#isClosed()) return;
+      if (!this.#send(entries)) await this.#link.drained();
+    }
+  }
+
+  /** `close` may come while the log is read. */
+  #isClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** The next entries when they are at hand; undefined when they must be read. */
+  #fromMemory(): readonly Uint8Array[] | undefined {
+    while (this.#waiting.length > 0 && this.#waiting[0].offset < this.#next) this.#drop();
+    if (this.#waiting.length === 0 || this.#waiting[0].offset !== this.#next) return undefined;
+    let [count, bytes] = [0, 0];
+    while (count < this.#waiting.length && count < BATCH_ENTRIES) {
+      const size = this.#waiting[count].bytes.length;
+      if (count > 0 && bytes + size > BATCH_BYTES) break;
+      bytes += size;
+      count++;
+    }
+    const taken = this.#waiting.splice(0, count);
+    this.#waitingBytes -= bytes;
+    return taken.map((entry) => entry.bytes);
+  }
+
+  async #fromLog(): Promise<readonly Uint8Array[]> {
+    const durable = this.#source.durable();
+    if (this.#next > durable) return [];
+    const upTo = Math.min(durable, (this.#waiting.at(0)?.offset ?? Infinity) - 1);
+    return this.#source.scan(this.#next, Math.min(BATCH_ENTRIES, upTo - this.#next + 1), BATCH_BYTES);
+  }
+
+  #send(entries: readonly Uint8Array[]): boolean {
+    const batch: EntriesBatch = {
+      ...this.#source.head(),
+      prevOffset: this.#next - 1,
+      prevChain: this.#prevChain,
+      entries,
+    };
+    let bytes = 0;
+    for (const entry of entries) bytes += entry.length;
+    if (entries.length > 0) {
+      this.#next += entries.length;
+      this.#prevChain = entryChain(entries[entries.length - 1]);
+      this.#credit -= bytes;
+      this.#source.sent(entries.length, bytes);
+    }
+    this.#sentMs = this.#source.monotonicMs();
+    return this.#link.send({ kind: 'batch', batch });
+  }
+
+  #drop(): void {
+    const entry = this.#waiting.shift();
+    this.#waitingBytes -= entry?.bytes.length ?? 0;
+  }
+
+  #forget(): void {
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+  }
+}

@@ -1,0 +1,84 @@
+import type { NodeUuid } from '../../kernel/peer.js';
+import type { NodeRecord } from '../membership/core/node-record.js';
+import type { MembershipService } from '../membership/membership.service.js';
+import { decodePositions, encodePositions } from './core/position-codec.js';
+import type { ShardPosition } from './core/protocol.js';
+import type { FellowFacts, Fellows } from './fellows.js';
+
+/** What replication takes from membership. */
+export type MembershipSource = Pick<
+  MembershipService,
+  'view' | 'self' | 'factsOf' | 'positionsOf' | 'onView' | 'onPeer' | 'setPositions' | 'pushNow' | 'doubt'
+>;
+
+/** Clocks further apart than this make a node a candidate only when no other can be one (replication 1.3). */
+const SKEW_MS = 500;
+const NOTHING: ReadonlyMap<number, ShardPosition> = new Map();
+
+interface Told {
+  readonly bytes: Uint8Array;
+  readonly positions: ReadonlyMap<number, ShardPosition>;
+}
+
+/** The other nodes as membership knows them. What it answers stays one value until a node told something or changed. */
+export class MembershipFellows implements Fellows {
+  readonly #membership: MembershipSource;
+  readonly #monotonicMs: () => number;
+  readonly #told = new Map<NodeUuid, Told>();
+  #all: ReadonlyMap<NodeUuid, FellowFacts> | undefined;
+
+  constructor(membership: MembershipSource, monotonicMs: () => number) {
+    this.#membership = membership;
+    this.#monotonicMs = monotonicMs;
+    membership.onView(() => this.#forget());
+    membership.onPeer(() => this.#forget());
+  }
+
+  all(): ReadonlyMap<NodeUuid, FellowFacts> {
+    this.#all ??= new Map(
+      this.#membership
+        .view()
+        .filter(({ nodeUuid }) => nodeUuid !== this.#membership.self.nodeUuid)
+        .map((record): [NodeUuid, FellowFacts] => [record.nodeUuid, this.#factsOf(record)])
+        .sort(([a], [b]) => (a < b ? -1 : 1)),
+    );
+    return this.#all;
+  }
+
+  tell(positions: readonly ShardPosition[], atOnce: boolean): void {
+    this.#membership.setPositions(encodePositions(positions));
+    if (atOnce) this.#membership.pushNow();
+  }
+
+  doubt(node: NodeUuid): void {
+    this.#membership.doubt(node);
+  }
+
+  #forget(): void {
+    this.#all = undefined;
+  }
+
+  #factsOf({ nodeUuid, status }: NodeRecord): FellowFacts {
+    const facts = this.#membership.factsOf(nodeUuid);
+    const gone = status === 'UNAVAILABLE' || status === 'LEFT';
+    return {
+      live: !gone && status !== 'SUSPECT' && facts?.reachable === true,
+      gone,
+      refused: facts?.refused === true,
+      heardMs: facts === undefined ? -Infinity : this.#monotonicMs() - facts.silenceMs,
+      reluctant: facts?.flapping === true || Math.abs(facts?.skewMs ?? 0) > SKEW_MS,
+      positions: this.#positionsOf(nodeUuid),
+    };
+  }
+
+  /** Decoded once for each time a node told them; bytes that are none say nothing. */
+  #positionsOf(nodeUuid: NodeUuid): ReadonlyMap<number, ShardPosition> {
+    const bytes = this.#membership.positionsOf(nodeUuid)?.bytes;
+    if (bytes === undefined) return NOTHING;
+    const told = this.#told.get(nodeUuid);
+    if (told?.bytes === bytes) return told.positions;
+    const positions = decodePositions(bytes) ?? NOTHING;
+    this.#told.set(nodeUuid, { bytes, positions });
+    return positions;
+  }
+}

@@ -1,0 +1,76 @@
+import { describe, expect, it } from '@jest/globals';
+import { NodeError } from '../../../kernel/errors.js';
+import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
+import { applyMapOperation } from '../../ring/core/map-operations.js';
+import { PlannedWorld } from '../../ring/testing/planned-world.js';
+import { ManualTime } from '../testing/manual-time.js';
+import { OperationCalls } from './operation-calls.js';
+
+function cluster(nodes: number, replicaCount: number): { world: PlannedWorld; calls: OperationCalls } {
+  const world = new PlannedWorld(4, replicaCount);
+  for (let n = 2; n <= nodes; n++) world.join(n);
+  expect(world.settle(1_000)).toBe(true);
+  let ids = 0;
+  const calls = new OperationCalls({
+    clock: new ManualTime(),
+    hasher: nodeHasher,
+    newId: () => `op-${++ids}`,
+    map: () => world.map,
+    facts: () => world.facts(),
+    change: async (operation) => {
+      const result = applyMapOperation(world.map, operation);
+      if (result.kind === 'refused') throw new NodeError(result.code, result.detail);
+      world.ask(operation);
+      return world.map;
+    },
+  });
+  return { world, calls };
+}
+
+describe('OperationCalls', () => {
+  it('drains a node and tells how it goes', async () => {
+    const { world, calls } = cluster(3, 1);
+    const id = await calls.drain('node-02');
+    expect(calls.operation(id)).toMatchObject({ kind: 'drain', state: 'running', node: 'node-02' });
+    expect(world.settle(1_000)).toBe(true);
+    const { state, progress, endedMs } = calls.operation(id);
+    expect({ state, done: progress.done }).toEqual({ state: 'done', done: progress.total });
+    expect(endedMs).toBeGreaterThan(0);
+  });
+
+  it('takes an operation back', async () => {
+    const { world, calls } = cluster(3, 1);
+    const id = await calls.drain('node-02');
+    await calls.abort(id);
+    expect(calls.operation(id).state).toBe('aborted');
+    expect(world.map.nodes.every(({ duty }) => duty === 'serving')).toBe(true);
+    await expect(calls.abort('none')).rejects.toMatchObject({ code: 'OPERATION_NOT_FOUND' });
+    expect(() => calls.operation('none')).toThrow(NodeError);
+  });
+
+  it('refuses to remove a dead node with the last copy of a shard, and the only node', async () => {
+    const { world, calls } = cluster(2, 0);
+    world.die('02');
+    await expect(calls.removeNode('node-02')).rejects.toMatchObject({
+      code: 'OPERATION_CONFLICT',
+      message: expect.stringMatching(/would lose documents: it has the only copy of shard/),
+    });
+    world.comeBack('02');
+    const id = await calls.removeNode('node-02');
+    expect(world.settle(1_000)).toBe(true);
+    expect(calls.operation(id).state).toBe('done');
+    await expect(calls.removeNode('node-01')).rejects.toMatchObject({ code: 'OPERATION_CONFLICT' });
+    await expect(calls.removeNode('node-02')).rejects.toMatchObject({ code: 'NODE_NOT_FOUND' });
+  });
+
+  it('moves a primary, but not to where it is', async () => {
+    const { world, calls } = cluster(2, 1);
+    const shard = world.map.placement.findIndex(({ members }) => members[0] === '01');
+    await expect(calls.movePrimary(shard, 'node-01')).rejects.toMatchObject({ code: 'OPERATION_CONFLICT' });
+    await expect(calls.movePrimary(9, 'node-01')).rejects.toMatchObject({ code: 'SHARD_NOT_FOUND' });
+    const id = await calls.movePrimary(shard, 'node-02');
+    expect(world.settle(1_000)).toBe(true);
+    expect(calls.operation(id)).toMatchObject({ kind: 'movePrimary', state: 'done', node: 'node-02', shard });
+    expect(world.primary(shard)).toBe('02');
+  });
+});

@@ -1,0 +1,53 @@
+import type { NodeUuid } from '../../kernel/peer.js';
+import type {
+  FenceAnswer,
+  FenceRequest,
+  FollowerMessage,
+  PrimaryMessage,
+  ProbeAnswer,
+  ProbeRequest,
+  PullAnswer,
+  PullRequest,
+  ShardLeader,
+} from './core/protocol.js';
+
+/**
+ * The way to the other replicas. Implementations: gRPC (adapters), and the simulated network of test/sim. Every question
+ * ends by its time-out; one that is not answered rejects with PeerError. Nodes are named by uuid; the implementation
+ * knows their addresses from the view.
+ */
+export interface ReplicaPeers {
+  /** Opens a stream to the primary `to`, over the replication connection. The first message sent must be the hello. */
+  follow(to: NodeUuid, shard: number, events: LinkEvents<PrimaryMessage>): Link<FollowerMessage>;
+  fence(to: NodeUuid, request: FenceRequest, timeoutMs: number): Promise<FenceAnswer>;
+  probe(to: NodeUuid, request: ProbeRequest, timeoutMs: number): Promise<ProbeAnswer>;
+  pull(to: NodeUuid, request: PullRequest, timeoutMs: number): Promise<PullAnswer>;
+  /** Tells every node it can reach; not answered, not repeated. Heartbeats carry it too. */
+  announce(leader: ShardLeader): void;
+}
+
+/** One end of a stream between two replicas. */
+export interface Link<Sent> {
+  /** False when the message waits in a buffer: hold back until `drained` resolves. After the end it does nothing. */
+  send(message: Sent): boolean;
+  /** Resolves when the buffer is empty, or the stream has ended. */
+  drained(): Promise<void>;
+  /** Ends it in good order; `ended` is not called for it. */
+  close(): void;
+}
+
+export interface LinkEvents<Received> {
+  message(message: Received): void;
+  /** The other side closed it, or it broke; called once, and nothing after it. */
+  ended(error: Error | undefined): void;
+}
+
+/** What a node answers other replicas: implemented by ReplicationService, called by the gRPC handlers and the simulator. */
+export interface ReplicaServer {
+  /** A follower opened a stream; its first message is the hello. */
+  onFollow(from: NodeUuid, shard: number, link: Link<PrimaryMessage>): LinkEvents<FollowerMessage>;
+  onFence(from: NodeUuid, request: FenceRequest): Promise<FenceAnswer>;
+  onProbe(from: NodeUuid, request: ProbeRequest): Promise<ProbeAnswer>;
+  onPull(from: NodeUuid, request: PullRequest): Promise<PullAnswer>;
+  onAnnounce(from: NodeUuid, leader: ShardLeader): void;
+}

@@ -1,0 +1,114 @@
+import { describe, expect, it } from '@jest/globals';
+import { after, exampleMap, grown, refusal, register, uuidOf } from '../testing/example-map.js';
+import type { ClusterMap } from './map.js';
+import { nodeByUuid } from './map.js';
+import type { MapOperation } from './map-operations.js';
+import { OPERATIONS_KEPT_MAX, OPERATIONS_RUNNING_MAX, type OperationTask } from './operation-record.js';
+
+const [one, two] = [1, 2].map(uuidOf);
+
+function start(id: string, task: OperationTask): MapOperation {
+  return { kind: 'startOperation', id, task, startedMs: 5 };
+}
+
+function finish(id: string): MapOperation {
+  return { kind: 'finishOperation', id, end: 'done', endedMs: 9 };
+}
+
+function abort(id: string): MapOperation {
+  return { kind: 'abortOperation', id, endedMs: 9 };
+}
+
+function record(map: ClusterMap, id: string) {
+  return map.operations.find((operation) => operation.id === id);
+}
+
+describe('applyOperationChange', () => {
+  it('drains a node: nothing new comes to it, done only when nothing is left', () => {
+    const map = after(grown(exampleMap(2, 3), 0, 2), start('d', { kind: 'drain', node: two }));
+    expect(nodeByUuid(map, two)?.duty).toBe('draining');
+    expect(record(map, 'd')).toMatchObject({ state: 'running', progress: { done: 0, total: 1 }, startedMs: 5 });
+    expect(refusal(map, { kind: 'addLearner', shard: 1, node: two })).toBe('NODE_NOT_FOUND');
+    expect(refusal(map, start('e', { kind: 'remove', node: two }))).toBe('OPERATION_CONFLICT');
+    expect(refusal(map, finish('d'))).toBe('OPERATION_CONFLICT');
+    const empty = after(map, { kind: 'removeMember', shard: 0, node: two, after: map.placement[0].epoch }, finish('d'));
+    expect(nodeByUuid(empty, two)?.duty).toBe('drained');
+    expect(record(empty, 'd')).toMatchObject({ state: 'done', progress: { done: 1, total: 1 }, endedMs: 9 });
+    expect(refusal(empty, start('e', { kind: 'drain', node: two }))).toBe('OPERATION_CONFLICT');
+    expect(nodeByUuid(after(empty, register(2)), two)?.duty).toBe('serving');
+  });
+
+  it('takes an operation back: the node serves again', () => {
+    const map = after(exampleMap(1, 2), start('d', { kind: 'drain', node: two }), abort('d'));
+    expect(nodeByUuid(map, two)?.duty).toBe('serving');
+    expect(record(map, 'd')?.state).toBe('aborted');
+    expect(refusal(map, abort('d'))).toBe('OPERATION_CONFLICT');
+    expect(refusal(map, abort('x'))).toBe('OPERATION_NOT_FOUND');
+    expect(refusal(map, start('d', { kind: 'drain', node: two }))).toBe('OPERATION_CONFLICT');
+  });
+
+  it('removes a node from the map before the operation is done', () => {
+    const map = after(exampleMap(1, 2), start('r', { kind: 'remove', node: two }));
+    expect(refusal(map, finish('r'))).toBe('OPERATION_CONFLICT');
+    const gone = after(map, { kind: 'unregister', node: two }, finish('r'));
+    expect(gone.nodes.map(({ nodeUuid }) => nodeUuid)).toEqual([one]);
+  });
+
+  it('keeps one node that takes copies', () => {
+    expect(refusal(exampleMap(1, 1), start('d', { kind: 'drain', node: one }))).toBe('OPERATION_CONFLICT');
+    const map = after(exampleMap(1, 2), start('d', { kind: 'drain', node: two }));
+    expect(refusal(map, start('e', { kind: 'remove', node: one }))).toBe('OPERATION_CONFLICT');
+    expect(refusal(map, start('e', { kind: 'remove', node: 'ff' }))).toBe('NODE_NOT_FOUND');
+  });
+
+  it('moves a primary only to a member, once at a time', () => {
+    const map = grown(exampleMap(2, 3), 0, 2);
+    const move = (id: string, shard: number, n: number) => start(id, { kind: 'movePrimary', shard, node: uuidOf(n) });
+    expect(refusal(map, move('m', 0, 3))).toBe('OPERATION_CONFLICT');
+    expect(refusal(map, move('m', 0, 9))).toBe('NODE_NOT_FOUND');
+    expect(refusal(map, move('m', 7, 2))).toBe('SHARD_NOT_FOUND');
+    const moving = after(map, move('m', 0, 2));
+    expect(moving.placement[0]).toEqual({ ...map.placement[0], members: [two, one], pinned: true });
+    expect(refusal(moving, move('n', 0, 1))).toBe('OPERATION_CONFLICT');
+    expect(refusal(after(moving, finish('m')), move('n', 0, 1))).toBe('changed');
+  });
+
+  it('shows progress that only grows, and what it waits for', () => {
+    const map = after(
+      grown(grown(exampleMap(2, 2), 0, 2), 1, 2),
+      start('d', { kind: 'drain', node: two }),
+      { kind: 'updateOperation', id: 'd', done: 1, detail: 'waits' },
+      { kind: 'updateOperation', id: 'd', done: 0 },
+    );
+    expect(record(map, 'd')?.progress).toEqual({ done: 1, total: 2 });
+    expect(record(map, 'd')).not.toHaveProperty('detail');
+  });
+
+  it('does not let anybody abort what the cluster would start again', () => {
+    const map = after(exampleMap(1, 2), {
+      kind: 'startOperation',
+      id: 'b',
+      task: { kind: 'rebalance' },
+      startedMs: 1,
+      copies: 3,
+    });
+    expect(record(map, 'b')?.progress.total).toBe(3);
+    expect(refusal(map, abort('b'))).toBe('OPERATION_CONFLICT');
+    expect(refusal(map, start('c', { kind: 'rebalance' }))).toBe('OPERATION_CONFLICT');
+  });
+
+  it('keeps a bounded number, the running ones first', () => {
+    let map = after(grown(exampleMap(1, 3), 0, 2), start('first', { kind: 'drain', node: two }));
+    for (let i = 0; i < 2 * OPERATIONS_KEPT_MAX; i++)
+      map = after(map, start(`m${i}`, { kind: 'movePrimary', shard: 0, node: one }), abort(`m${i}`));
+    expect(map.operations).toHaveLength(OPERATIONS_KEPT_MAX);
+    expect(record(map, 'first')?.state).toBe('running');
+    expect(record(map, `m${2 * OPERATIONS_KEPT_MAX - 1}`)?.state).toBe('aborted');
+    let busy = exampleMap(OPERATIONS_RUNNING_MAX + 1, 1);
+    for (let shard = 0; shard < OPERATIONS_RUNNING_MAX; shard++)
+      busy = after(busy, start(`m${shard}`, { kind: 'movePrimary', shard, node: one }));
+    expect(refusal(busy, start('more', { kind: 'movePrimary', shard: OPERATIONS_RUNNING_MAX, node: one }))).toBe(
+      'LIMIT_EXCEEDED',
+    );
+  });
+});

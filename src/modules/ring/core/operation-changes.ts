@@ -1,0 +1,197 @@
+import { unreachable } from '../../../kernel/assert.js';
+import { META_SHARD } from '../../../kernel/ids.js';
+import type { NodeUuid } from '../../../kernel/peer.js';
+import { nodeByUuid, type ClusterMap, type NodeDuty, type RegisteredNode, type ShardPlacement } from './map.js';
+import { changed, refused, type MapResult } from './map-result.js';
+import { copiesOf } from './node-operations.js';
+import {
+  OPERATIONS_KEPT_MAX,
+  OPERATIONS_RUNNING_MAX,
+  type OperationEnd,
+  type OperationRecord,
+  type OperationTask,
+} from './operation-record.js';
+import { preferring, withPlacement } from './set-operations.js';
+
+/** Changes of the records of long operations. Times are wall clock readings of the proposer. */
+export type OperationChange =
+  /** `id` is the caller's choice and unique; `copies` is what a rebalance is to move. */
+  | {
+      readonly kind: 'startOperation';
+      readonly id: string;
+      readonly task: OperationTask;
+      readonly startedMs: number;
+      readonly copies?: number;
+    }
+  | { readonly kind: 'updateOperation'; readonly id: string; readonly done: number; readonly detail?: string }
+  | {
+      readonly kind: 'finishOperation';
+      readonly id: string;
+      readonly end: 'done' | 'failed';
+      readonly endedMs: number;
+      readonly detail?: string;
+    }
+  /** Somebody took it back: what has moved stays where it is. */
+  | { readonly kind: 'abortOperation'; readonly id: string; readonly endedMs: number };
+
+export function applyOperationChange(map: ClusterMap, change: OperationChange): MapResult {
+  if (change.kind === 'startOperation') return start(map, change);
+  const record = map.operations.find(({ id }) => id === change.id);
+  if (record === undefined) return refused('OPERATION_NOT_FOUND', `there is no operation "${change.id}"`);
+  if (record.state !== 'running')
+    return refused('OPERATION_CONFLICT', `the operation "${change.id}" has ended: ${record.state}`);
+  switch (change.kind) {
+    case 'updateOperation': {
+      const { total } = record.progress;
+      const done = Math.max(record.progress.done, Math.min(change.done, total));
+      return changed(map, {
+        operations: updated(map, described({ ...record, progress: { done, total } }, change.detail)),
+      });
+    }
+    case 'finishOperation':
+      return change.end === 'done' ? finish(map, record, change) : end(map, record, change.end, change);
+    case 'abortOperation':
+      if (record.task.kind === 'rebalance') {
+        return refused(
+          'OPERATION_CONFLICT',
+          'the cluster balances its copies by itself; what it would move to can be drained instead',
+        );
+      }
+      return end(map, record, 'aborted', change);
+    default:
+      return unreachable(change);
+  }
+}
+
+/** The operation that is under way for a node, or undefined. */
+export function runningOn(map: ClusterMap, node: NodeUuid): OperationRecord | undefined {
+  return map.operations.find(
+    ({ state, task }) => state === 'running' && (task.kind === 'drain' || task.kind === 'remove') && task.node === node,
+  );
+}
+
+function start(map: ClusterMap, change: Extract<OperationChange, { kind: 'startOperation' }>): MapResult {
+  const { id, task, startedMs } = change;
+  if (map.operations.some((record) => record.id === id))
+    return refused('OPERATION_CONFLICT', `the operation "${id}" exists already`);
+  if (map.operations.filter(({ state }) => state === 'running').length >= OPERATIONS_RUNNING_MAX)
+    return refused('LIMIT_EXCEEDED', `at most ${OPERATIONS_RUNNING_MAX} operations run at once; wait for one to end`);
+  const node = task.kind === 'rebalance' ? undefined : nodeByUuid(map, task.node);
+  const record = (total: number): OperationRecord => ({
+    id,
+    task,
+    ...(node === undefined ? {} : { nodeId: node.nodeId }),
+    state: 'running',
+    progress: { done: 0, total },
+    startedMs,
+  });
+  switch (task.kind) {
+    case 'drain':
+    case 'remove':
+      return startLeaving(map, task, record(copiesOf(map, task.node).length));
+    case 'movePrimary':
+      return startMovePrimary(map, task.shard, task.node, record(1));
+    case 'rebalance':
+      if (map.operations.some((other) => other.state === 'running' && other.task.kind === 'rebalance'))
+        return refused('OPERATION_CONFLICT', 'the cluster balances its copies already');
+      return changed(map, { operations: kept([...map.operations, record(change.copies ?? 0)]) });
+    default:
+      return unreachable(task);
+  }
+}
+
+function startLeaving(
+  map: ClusterMap,
+  task: Extract<OperationTask, { kind: 'drain' | 'remove' }>,
+  record: OperationRecord,
+): MapResult {
+  const node = nodeByUuid(map, task.node);
+  if (node === undefined) return refused('NODE_NOT_FOUND', `there is no node ${task.node}`);
+  const { nodeId, duty } = node;
+  if (runningOn(map, task.node) !== undefined)
+    return refused('OPERATION_CONFLICT', `"${nodeId}" is ${duty} already; abort that operation first`);
+  if (task.kind === 'drain' && duty === 'drained')
+    return refused('OPERATION_CONFLICT', `"${nodeId}" is drained already`);
+  if (!map.nodes.some((other) => other !== node && other.duty === 'serving')) {
+    const problem = map.nodes.length === 1 ? 'is the only node' : 'is the only node that takes copies';
+    return refused('OPERATION_CONFLICT', `"${nodeId}" ${problem}: there is none to take its shards`);
+  }
+  return changed(map, {
+    nodes: withDuty(map, node, task.kind === 'drain' ? 'draining' : 'removing'),
+    operations: kept([...map.operations, record]),
+  });
+}
+
+function startMovePrimary(map: ClusterMap, shard: number, node: NodeUuid, record: OperationRecord): MapResult {
+  const placement: ShardPlacement | undefined = shard === META_SHARD ? undefined : map.placement[shard];
+  if (placement === undefined) return refused('SHARD_NOT_FOUND', `there is no shard ${shard}`);
+  const known = nodeByUuid(map, node);
+  if (known === undefined) return refused('NODE_NOT_FOUND', `there is no node ${node}`);
+  if (known.duty !== 'serving') return refused('OPERATION_CONFLICT', `"${known.nodeId}" is ${known.duty}`);
+  if (!placement.members.includes(node))
+    return refused('OPERATION_CONFLICT', `"${known.nodeId}" has no copy of shard ${shard} that could be its primary`);
+  const moving = map.operations.some(
+    ({ state, task }) => state === 'running' && task.kind === 'movePrimary' && task.shard === shard,
+  );
+  if (moving) return refused('OPERATION_CONFLICT', `the primary of shard ${shard} is being moved already`);
+  const { learners, epoch, members } = placement;
+  return changed(map, {
+    placement: withPlacement(map, shard, { members: preferring(members, node), learners, epoch, pinned: true }),
+    operations: kept([...map.operations, record]),
+  });
+}
+
+function finish(
+  map: ClusterMap,
+  record: OperationRecord,
+  change: { readonly endedMs: number; readonly detail?: string },
+): MapResult {
+  const { task } = record;
+  const { total } = record.progress;
+  const whole = { ...record, progress: { done: total, total } };
+  if (task.kind === 'remove' && nodeByUuid(map, task.node) !== undefined)
+    return refused('OPERATION_CONFLICT', `node ${task.node} is still registered`);
+  if (task.kind !== 'drain') return end(map, whole, 'done', change);
+  const node = nodeByUuid(map, task.node);
+  if (node === undefined) return refused('NODE_NOT_FOUND', `there is no node ${task.node}`);
+  if (copiesOf(map, task.node).length > 0 || map.meta.members.includes(task.node))
+    return refused('OPERATION_CONFLICT', `"${node.nodeId}" still has copies`);
+  return end({ ...map, nodes: withDuty(map, node, 'drained') }, whole, 'done', change);
+}
+
+/** Ends a record; a node that was to leave and does not serves again. */
+function end(
+  map: ClusterMap,
+  record: OperationRecord,
+  state: OperationEnd,
+  { endedMs, detail }: { readonly endedMs: number; readonly detail?: string },
+): MapResult {
+  const { task } = record;
+  const node = task.kind === 'drain' || task.kind === 'remove' ? nodeByUuid(map, task.node) : undefined;
+  return changed(map, {
+    ...(node === undefined || state === 'done' ? {} : { nodes: withDuty(map, node, 'serving') }),
+    operations: updated(map, described({ ...record, state, endedMs }, detail)),
+  });
+}
+
+/** The record with this detail, or with none. */
+function described(record: OperationRecord, detail: string | undefined): OperationRecord {
+  const { detail: _old, ...rest } = record;
+  return detail === undefined ? rest : { ...rest, detail };
+}
+
+function updated(map: ClusterMap, record: OperationRecord): readonly OperationRecord[] {
+  return map.operations.map((other) => (other.id === record.id ? record : other));
+}
+
+function withDuty(map: ClusterMap, node: RegisteredNode, duty: NodeDuty): readonly RegisteredNode[] {
+  return map.nodes.map((other) => (other.nodeUuid === node.nodeUuid ? { ...other, duty } : other));
+}
+
+/** The running ones and the last that ended. */
+function kept(records: readonly OperationRecord[]): readonly OperationRecord[] {
+  const surplus = records.length - OPERATIONS_KEPT_MAX;
+  if (surplus <= 0) return records;
+  const ended = records.filter(({ state }) => state !== 'running').slice(0, surplus);
+  return records.filter((record) => !ended.includes(record));
+}

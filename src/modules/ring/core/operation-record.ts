@@ -1,0 +1,35 @@
+import type { NodeUuid } from '../../../kernel/peer.js';
+
+/** Operations a map remembers: the last ones, for whoever asks how they ended. */
+export const OPERATIONS_KEPT_MAX = 32;
+/** Operations that may run at once; the kept ones leave room for all of them. */
+export const OPERATIONS_RUNNING_MAX = 16;
+
+/** What an operation is to reach. */
+export type OperationTask =
+  /** Everything leaves the node; it stays registered. */
+  | { readonly kind: 'drain'; readonly node: NodeUuid }
+  /** Everything leaves the node, then the node leaves the map. */
+  | { readonly kind: 'remove'; readonly node: NodeUuid }
+  /** The node becomes primary of the shard, and stays the preferred one. */
+  | { readonly kind: 'movePrimary'; readonly shard: number; readonly node: NodeUuid }
+  /** Copies move because nodes came or died; the planner starts it by itself. */
+  | { readonly kind: 'rebalance' };
+
+export type OperationEnd = 'done' | 'failed' | 'aborted';
+
+/** A long change of the cluster, kept in the map so that every primary of META_SHARD can go on with it. */
+export interface OperationRecord {
+  readonly id: string;
+  readonly task: OperationTask;
+  /** Name of the task's node when it began: the node may be gone from the map. */
+  readonly nodeId?: string;
+  readonly state: 'running' | OperationEnd;
+  /** Copies to move; both only grow. */
+  readonly progress: { readonly done: number; readonly total: number };
+  /** Wall clock. */
+  readonly startedMs: number;
+  readonly endedMs?: number;
+  /** What it waits for, or why it failed. */
+  readonly detail?: string;
+}

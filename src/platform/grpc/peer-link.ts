@@ -1,0 +1,19 @@
+/**
+ * One end of a stream between two nodes. Structurally the Link of replication's port: platform knows no module.
+ */
+export interface PeerLink<Sent> {
+  /** False when the message waits in a buffer: hold back until `drained` resolves. After the end it does nothing. */
+  send(message: Sent): boolean;
+  /** Resolves when the buffer is empty, or the stream has ended. */
+  drained(): Promise<void>;
+  /** Ends it in good order, after what was sent; `ended` is not called for it. */
+  close(): void;
+  /** Breaks it off at once; `ended` is not called for it. */
+  cancel(): void;
+}
+
+export interface PeerLinkEvents<Received> {
+  message(message: Received): void;
+  /** The other side closed it, or it broke; called once, and nothing after it. */
+  ended(error: Error | undefined): void;
+}

@@ -1,0 +1,62 @@
+import { compareVersions } from '../../../src/kernel/version.js';
+import type { Version } from '../../../src/kernel/version.js';
+import { decodeEntry } from '../../../src/modules/log/core/entry-codec.js';
+import type { ReplicaIndex } from './node.js';
+import type { SimProcess } from './process.js';
+import type { Scheduler } from './scheduler.js';
+import type { SeededRandom } from './seeded-random.js';
+
+/** What an index knows of a document. */
+export interface IndexedDocument {
+  readonly version: Version;
+  readonly tombstone: boolean;
+}
+
+/**
+ * A shard's index, as far as replication can tell: it takes time and keeps the highest version of each document. It lives
+ * in memory and dies with its process.
+ */
+export class MemoryIndex implements ReplicaIndex {
+  readonly documents = new Map<string, IndexedDocument>();
+  #busy: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly scheduler: Scheduler,
+    private readonly process: SimProcess,
+    private readonly random: SeededRandom,
+    private readonly slowness: { minMs: number; maxMs: number },
+  ) {}
+
+  apply(entries: readonly Uint8Array[]): Promise<void> {
+    return this.#then(() => {
+      for (const bytes of entries) {
+        const { op, collectionId, id, version } = decodeEntry(bytes);
+        if (op !== 'UPSERT' && op !== 'DELETE') continue;
+        const key = `${collectionId}/${id}`;
+        const held = this.documents.get(key);
+        if (held !== undefined && compareVersions(version, held.version) < 0) continue;
+        this.documents.set(key, { version, tombstone: op === 'DELETE' });
+      }
+    });
+  }
+
+  rewind(): Promise<void> {
+    return this.#then(() => undefined);
+  }
+
+  clear(): Promise<void> {
+    return this.#then(() => this.documents.clear());
+  }
+
+  /** One after the other, each after its time. */
+  #then(work: () => void): Promise<void> {
+    this.#busy = this.#busy.then(async () => {
+      const { minMs, maxMs } = this.slowness;
+      await new Promise<void>((resolve) => {
+        this.scheduler.in(this.random.between(minMs, maxMs), this.process, resolve);
+      });
+      work();
+    });
+    return this.#busy;
+  }
+}

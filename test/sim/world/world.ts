@@ -1,0 +1,525 @@
+import { toHex } from '../../../src/kernel/bytes.js';
+import { NO_EPOCH } from '../../../src/kernel/epoch.js';
+import { InvariantError } from '../../../src/kernel/assert.js';
+import type { NodeUuid } from '../../../src/kernel/peer.js';
+import { versionText } from '../../../src/kernel/version.js';
+import { decodeEntry, entryOp, entryPayload, entryVersion } from '../../../src/modules/log/core/entry-codec.js';
+import { documentKey } from '../../../src/modules/log/core/keys.js';
+import type { FenceRequest } from '../../../src/modules/replication/core/protocol.js';
+import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
+import { openIdentity } from '../../../src/modules/replication/node-identity.js';
+import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
+import { decodeRow } from '../../../src/modules/shard/core/rows.js';
+import { nodeHasher } from '../../../src/platform/crypto/node-hasher.js';
+import { checkAcknowledgement } from '../checkers/acknowledged.js';
+import type { Call } from '../checkers/deadlines.js';
+import { LogOrder } from '../checkers/log-order.js';
+import type {
+  Acknowledgement,
+  Observation,
+  ObservedCopy,
+  ObservedDocument,
+  Operation,
+} from '../checkers/observation.js';
+import type { Violation } from '../checkers/violation.js';
+import { SimDisk } from './disk.js';
+import type { RunningNode, SimHost } from './host.js';
+import { MapOracle } from './map-oracle.js';
+import type { PlacedMap } from './map-oracle.js';
+import { MemoryIndex } from './memory-index.js';
+import { addressOf, Network } from './network.js';
+import type { Endpoint } from './network.js';
+import type { NodeFactory } from './node.js';
+import { SimProcess } from './process.js';
+import { Scheduler } from './scheduler.js';
+import { SeededRandom } from './seeded-random.js';
+import { Trace } from './trace.js';
+
+export interface WorldOptions {
+  readonly seed: number;
+  readonly hosts: number;
+  /** Copies of each shard, by shard. */
+  readonly replicas: ReadonlyMap<number, number>;
+  readonly strictShards: ReadonlySet<number>;
+  readonly factory: NodeFactory;
+  readonly bugs: ReadonlySet<string>;
+  /** Lines of the trace as they are written. */
+  readonly print?: ((line: string) => void) | undefined;
+}
+
+/** 2024-01-01: wall clocks begin about here. */
+const WALL_MS = 1_704_067_200_000;
+/** A violation seldom comes alone; the first ones tell the story. */
+const VIOLATIONS_MAX = 20;
+/** How long after a pause a process is not expected to be right. */
+const AWAKE_MS = 4_000;
+
+/** Everything of one run: hosts, network, map, and what was seen of them. */
+export class World {
+  readonly random: SeededRandom;
+  readonly trace: Trace;
+  readonly scheduler: Scheduler;
+  readonly network: Network;
+  readonly hosts: readonly SimHost[];
+  readonly map: MapOracle;
+  readonly options: WorldOptions;
+  readonly counters = new Map<string, number>();
+  readonly violations: Violation[] = [];
+  readonly operations: Operation[] = [];
+  readonly acknowledgements: Acknowledgement[] = [];
+  readonly calls: (Call & { readonly process: SimProcess })[] = [];
+  /** Disks that are gone. */
+  readonly destroyed = new Set<NodeUuid>();
+  readonly #logs = new LogOrder();
+  #processes = 0;
+
+  constructor(options: WorldOptions) {
+    this.options = options;
+    this.random = new SeededRandom(options.seed, 'world');
+    this.trace = new Trace(options.print);
+    this.scheduler = new Scheduler(this.random.fork('scheduler'), (process, error) => this.#onError(process, error));
+    this.network = new Network({
+      scheduler: this.scheduler,
+      random: this.random.fork('network'),
+      note: (who, line) => this.note(who, line),
+      count: (what) => this.count(what),
+      onError: (process, error) => this.#onError(process, error),
+      tap: {
+        answered: (kind, _asker, answerer, request, answer) => this.#answered(kind, answerer, request, answer),
+        streamed: () => undefined,
+      },
+    });
+    this.hosts = Array.from({ length: options.hosts }, (_, i) => this.#makeHost(`n${i + 1}`));
+    this.map = new MapOracle(
+      this.#firstMap(),
+      this.hosts.map(({ name }) => name),
+      options.strictShards,
+    );
+  }
+
+  get nowMs(): number {
+    return this.scheduler.nowMs;
+  }
+
+  note(who: string, line: string): void {
+    this.trace.write(this.scheduler.nowUs, who, line);
+  }
+
+  count(what: string): void {
+    this.counters.set(what, (this.counters.get(what) ?? 0) + 1);
+  }
+
+  report(violations: readonly Violation[]): void {
+    for (const violation of violations) {
+      if (this.violations.length >= VIOLATIONS_MAX) return;
+      this.violations.push(violation);
+      this.note('!', `${violation.rule} ${violation.detail}`);
+    }
+  }
+
+  host(name: string): SimHost {
+    const host = this.hosts.find((candidate) => candidate.name === name);
+    if (host === undefined) throw new Error(`there is no host ${name}`);
+    return host;
+  }
+
+  hostOf(uuid: NodeUuid): SimHost | undefined {
+    return this.hosts.find((host) => host.nodeUuid === uuid);
+  }
+
+  up(): readonly SimHost[] {
+    return this.hosts.filter(({ running }) => running?.node !== undefined);
+  }
+
+  /** Runs the world for so long, sampling nothing. */
+  async pass(ms: number): Promise<void> {
+    await this.scheduler.run(this.nowMs + ms);
+  }
+
+  start(host: SimHost): void {
+    if (host.running !== undefined) return;
+    host.starts++;
+    this.count('start');
+    this.note(host.name, `starts (${host.starts})`);
+    const process = new SimProcess(++this.#processes, host.name, this.scheduler, host.hardware);
+    const running: RunningNode = { process, indexes: new Map(), node: undefined, failed: false, resumedMs: -AWAKE_MS };
+    host.running = running;
+    this.#boot(host, running).catch((error: unknown) => {
+      if (process.alive) this.#exit(host, running, error);
+    });
+  }
+
+  /** SIGKILL; what was not synced may be lost or not. */
+  crash(host: SimHost): void {
+    if (host.running === undefined) return;
+    this.count('crash');
+    this.note(host.name, 'is killed');
+    this.#bury(host, host.running);
+    host.disk.crash(this.random.below(2));
+    this.#recall(host);
+  }
+
+  /** SIGTERM. */
+  stop(host: SimHost): void {
+    const { running } = host;
+    if (running?.node === undefined) return;
+    this.count('stop');
+    this.note(host.name, 'is told to stop');
+    running.node.stop().then(
+      () => {
+        if (!running.process.alive) return;
+        this.note(host.name, 'has stopped');
+        this.#bury(host, running);
+        host.disk.crash();
+        this.#recall(host);
+      },
+      (error: unknown) => this.#onError(running.process, error),
+    );
+  }
+
+  /** SIGSTOP. */
+  pause(host: SimHost): void {
+    if (host.running === undefined || host.running.process.paused) return;
+    this.count('pause');
+    this.note(host.name, 'is paused');
+    host.running.process.pause();
+    this.network.watchPause(host.running.process);
+  }
+
+  /** SIGCONT. */
+  resume(host: SimHost): void {
+    if (host.running?.process.paused !== true) return;
+    this.note(host.name, 'goes on');
+    host.running.resumedMs = this.nowMs;
+    host.running.process.resume();
+  }
+
+  /** The disk is replaced by an empty one; the node must be down. */
+  wipe(host: SimHost): void {
+    this.crash(host);
+    this.count('wipe');
+    this.note(host.name, 'loses its disk');
+    this.destroyed.add(host.nodeUuid);
+    host.disk.wipe();
+    host.identity = this.random.bytes(16);
+    host.nodeUuid = toHex(host.identity);
+    this.map.register({ nodeId: host.name, nodeUuid: host.nodeUuid, address: addressOf(host.name) });
+  }
+
+  /** Both directions between every host of one group and every other. */
+  partition(group: readonly SimHost[]): void {
+    this.note('net', `cut off: ${group.map(({ name }) => name).join(' ')}`);
+    for (const inside of group)
+      for (const outside of this.hosts) {
+        if (group.includes(outside)) continue;
+        this.network.block(inside.name, outside.name);
+        this.network.block(outside.name, inside.name);
+      }
+  }
+
+  block(from: SimHost, to: SimHost): void {
+    this.note('net', `blocked: ${from.name} > ${to.name}`);
+    this.network.block(from.name, to.name);
+  }
+
+  /** Every path is open again; other faults of paths stay. */
+  connect(): void {
+    this.note('net', 'every path is open');
+    for (const path of this.network.paths()) this.network.unblock(path.from, path.to);
+  }
+
+  reaches(from: SimHost, to: SimHost): boolean {
+    return from === to || !this.network.path(from.name, to.name).faults.blocked;
+  }
+
+  /** Reaches more than half of all running hosts both ways: the map can be read and changed from here. */
+  hasMajority(host: SimHost): boolean {
+    const reached = this.hosts.filter(
+      (other) =>
+        other.running !== undefined &&
+        !other.running.process.paused &&
+        this.reaches(host, other) &&
+        this.reaches(other, host),
+    );
+    return 2 * reached.length > this.hosts.length;
+  }
+
+  /** Makes a write at one node, and watches what it says. */
+  async write(endpoint: Endpoint, operation: Operation, request: WriteRequest): Promise<WriteOutcome> {
+    const { process, node } = endpoint;
+    const askedMs = this.nowMs;
+    const at = this.calls.length;
+    const what = `write ${operation.index} on ${process.host}`;
+    this.calls.push({ what, startedMs: askedMs, endedMs: undefined, pausedMs: 0, bereft: false, process });
+    const outcome = await node.write(operation.shard, request);
+    this.calls[at] = { ...this.calls[at], endedMs: this.nowMs };
+    if (outcome.kind === 'written' && process.alive) {
+      const ack = this.#acknowledgement(endpoint, operation, request, outcome, askedMs);
+      this.acknowledgements.push(ack);
+      this.note(process.host, `acknowledges ${operation.index} ${ack.level} ${ack.epoch}:${ack.offset} ${ack.version}`);
+      this.count(`acknowledged ${ack.level}`);
+      this.report(checkAcknowledgement(ack));
+    }
+    return outcome;
+  }
+
+  /** What every disk and node shows now. `documents`: with their rows, which takes longer. */
+  async observe(documents: boolean): Promise<Observation> {
+    const copies: ObservedCopy[] = [];
+    const views = new Map<string, string>();
+    for (const host of this.hosts) {
+      const view = host.running?.node?.view();
+      if (view !== undefined) views.set(host.name, JSON.stringify(view));
+      for (const shard of this.map.shards()) {
+        const copy = await this.#observeCopy(host, shard, documents);
+        if (copy !== undefined) copies.push(copy);
+      }
+    }
+    return { atMs: this.nowMs, copies, views };
+  }
+
+  /** Names the start of a copy's process, for the checks over time. */
+  startOf(copy: ObservedCopy): string {
+    return `${copy.host}#${this.host(copy.host).starts}`;
+  }
+
+  #makeHost(name: string): SimHost {
+    const random = this.random.fork(name);
+    const identity = random.bytes(16);
+    return {
+      name,
+      hardware: {
+        wallOffsetMs: WALL_MS + random.between(-200, 200),
+        rate: 1 + random.between(-0.0005, 0.0005),
+        monotonicOffsetMs: random.between(1_000, 1_000_000),
+      },
+      disk: new SimDisk(this.scheduler, random.fork('disk'), nodeHasher),
+      nodeUuid: toHex(identity),
+      identity,
+      running: undefined,
+      starts: 0,
+      slowness: { minMs: 0.1, maxMs: random.between(0.5, 8) },
+    };
+  }
+
+  #firstMap(): PlacedMap {
+    const mapEpoch = 1;
+    const shards = [...this.options.replicas].map(([shard, replicas], i) => {
+      const members = Array.from(
+        { length: Math.min(replicas, this.hosts.length) },
+        (_, r) => this.hosts[(i + r) % this.hosts.length].nodeUuid,
+      );
+      return [shard, { set: { mapEpoch, members }, learners: [] }] as const;
+    });
+    const nodes = this.hosts.map(({ name, nodeUuid }) => ({ nodeId: name, nodeUuid, address: addressOf(name) }));
+    return { mapEpoch, shards: new Map(shards), nodes };
+  }
+
+  async #boot(host: SimHost, running: RunningNode): Promise<void> {
+    const { process } = running;
+    const { nodeUuid, identity: fresh } = host;
+    const random = this.random.fork(`${host.name} ${host.starts}`);
+    const log = await host.disk.open(process, {
+      onFailure: (error) => {
+        running.failed = true;
+        this.#exit(host, running, error);
+      },
+      onWritten: (shards) => this.#written(host, nodeUuid, shards),
+    });
+    const identity = await openIdentity(log, { bytes: () => fresh });
+    if (!process.alive) return;
+    const node = this.options.factory({
+      nodeId: host.name,
+      address: addressOf(host.name),
+      identity,
+      nodeUuid,
+      clock: process.clock,
+      timers: process.timers,
+      random: random.fork('node'),
+      hasher: nodeHasher,
+      log,
+      peers: this.network.replicaPeers(process, nodeUuid),
+      membershipPeers: this.network.membershipPeers(process),
+      index: (shard) => {
+        let index = running.indexes.get(shard);
+        if (index === undefined) {
+          index = new MemoryIndex(this.scheduler, process, random.fork(`index ${shard}`), host.slowness);
+          running.indexes.set(shard, index);
+        }
+        return index;
+      },
+      placement: this.map.placementOf(host.name, nodeUuid),
+      seeds: this.hosts.map(({ name }) => addressOf(name)),
+      bugs: this.options.bugs,
+      note: (line) => this.note(host.name, line),
+      count: (what) => this.count(what),
+    });
+    running.node = node;
+    this.network.attach({ process, nodeUuid, node });
+    await node.start();
+  }
+
+  /** The process ends by itself, as it must when its log fails (replication 2.6). */
+  #exit(host: SimHost, running: RunningNode, error: unknown): void {
+    if (error instanceof InvariantError || !running.failed) this.#onError(running.process, error);
+    this.count('exit');
+    this.note(host.name, `exits: ${error instanceof Error ? error.message : String(error)}`);
+    this.scheduler.in(this.random.between(0, 20), undefined, () => {
+      if (host.running === running) this.crash(host);
+    });
+  }
+
+  #bury(host: SimHost, running: RunningNode): void {
+    running.process.kill();
+    this.network.detach(running.process);
+    host.running = undefined;
+    for (const [at, call] of this.calls.entries())
+      if (call.process === running.process && call.endedMs === undefined) this.calls[at] = { ...call, bereft: true };
+  }
+
+  /** What the disk forgot is no part of its logs. */
+  #recall(host: SimHost): void {
+    for (const shard of this.map.shards()) {
+      const state = host.disk.logState(shard);
+      if (state !== undefined) this.#logs.cut(host.nodeUuid, shard, state.tail);
+    }
+  }
+
+  #onError(process: SimProcess | undefined, error: unknown): void {
+    const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.report([{ rule: 'INVARIANT', detail: `${process?.host ?? 'the world'}: ${detail}` }]);
+    const host = process === undefined ? undefined : this.host(process.host);
+    if (host?.running !== undefined && host.running.process === process) this.crash(host);
+  }
+
+  /** A batch came to lie on a disk. */
+  #written(host: SimHost, nodeUuid: NodeUuid, written: ReadonlyMap<number, readonly Uint8Array[]>): void {
+    for (const [shard, entries] of written) {
+      const state = host.disk.logState(shard);
+      if (state === undefined) continue;
+      const first = entries.length === 0 ? state.tail : decodeEntry(entries[0]).offset - 1;
+      this.#logs.settle(nodeUuid, shard, { before: first, start: state.start.offset });
+      for (const bytes of entries) {
+        const { epoch, offset, op, collectionId, id, version, origin } = decodeEntry(bytes);
+        this.count(`entry ${op}`);
+        this.report(
+          this.#logs.append({
+            nodeUuid,
+            shard,
+            epoch,
+            offset,
+            op,
+            document: op === 'UPSERT' || op === 'DELETE' ? `${collectionId}/${id}` : '',
+            version: versionText(version),
+            merged: origin !== undefined,
+            bytes,
+          }),
+        );
+      }
+    }
+  }
+
+  #answered(kind: string, answerer: Endpoint, request: unknown, answer: unknown): void {
+    if (kind !== 'fence') return;
+    const { kind: outcome, reason } = answer as { kind: string; reason?: string };
+    this.count(`fence ${reason ?? outcome}`);
+    if (outcome !== 'granted') return;
+    const { shard, epoch } = request as FenceRequest;
+    this.report(this.#logs.granted(answerer.nodeUuid, shard, epoch));
+  }
+
+  #acknowledgement(
+    endpoint: Endpoint,
+    operation: Operation,
+    request: WriteRequest,
+    outcome: Extract<WriteOutcome, { kind: 'written' }>,
+    askedMs: number,
+  ): Acknowledgement {
+    const { shard } = operation;
+    const inspection = endpoint.node.inspect(shard);
+    const version = versionText(outcome.version);
+    return {
+      operation,
+      atMs: this.nowMs,
+      nodeUuid: endpoint.nodeUuid,
+      askedMs,
+      version,
+      epoch: outcome.epoch,
+      offset: outcome.offset,
+      reign: inspection?.epoch ?? NO_EPOCH,
+      strict: this.map.isStrict(shard),
+      level: request.level,
+      set: inspection?.set.members ?? [],
+      holders: this.hosts
+        .filter((host) => this.#holds(host, shard, request, version, outcome))
+        .map(({ nodeUuid }) => nodeUuid),
+      afterFailure: this.host(endpoint.process.host).running?.failed === true,
+    };
+  }
+
+  #holds(
+    host: SimHost,
+    shard: number,
+    { collectionId, id }: WriteRequest,
+    version: string,
+    { offset, epoch }: { readonly offset: number; readonly epoch: number },
+  ): boolean {
+    const entry = host.disk.entry(shard, offset);
+    if (entry !== undefined) {
+      const decoded = decodeEntry(entry);
+      if (decoded.epoch.num === epoch && versionText(decoded.version) === version) return true;
+    }
+    const row = host.disk.value(documentKey(host.disk.generationOf(shard), shard, collectionId, id));
+    return row !== undefined && versionText(decodeRow(row).version) >= version;
+  }
+
+  async #observeCopy(host: SimHost, shard: number, documents: boolean): Promise<ObservedCopy | undefined> {
+    const { running, disk, nodeUuid } = host;
+    const inspection = running?.node?.inspect(shard);
+    const state = disk.logState(shard);
+    if (state === undefined || (state.tail === 0 && inspection === undefined)) return undefined;
+    const indexed = new Map<string, string>();
+    for (const [document, { version }] of running?.indexes.get(shard)?.documents ?? [])
+      indexed.set(document, versionText(version));
+    return {
+      nodeUuid,
+      host: host.name,
+      shard,
+      up: running?.node !== undefined,
+      awake: running !== undefined && !running.process.paused && this.nowMs - running.resumedMs > AWAKE_MS,
+      tail: state.tail,
+      lastEpoch: state.epoch,
+      chain: toHex(state.chain),
+      start: state.start.offset,
+      entries: documents && this.map.isStrict(shard) ? await this.#entries(host, shard) : new Map(),
+      documents: documents ? await this.#documents(host, shard) : [],
+      indexed,
+      inspection,
+    };
+  }
+
+  async #entries(host: SimHost, shard: number): Promise<ReadonlyMap<number, string>> {
+    const stored = await host.disk.entries(shard);
+    return new Map(stored.map(({ offset, bytes }) => [offset, versionText(entryVersion(bytes))]));
+  }
+
+  async #documents(host: SimHost, shard: number): Promise<readonly ObservedDocument[]> {
+    const stored = await host.disk.documents(shard);
+    return stored.map(({ collectionId, id, version, tombstone, offset }) => {
+      const entry = host.disk.entry(shard, offset);
+      const text = versionText(version);
+      const readable = entry !== undefined && entryOp(entry) === 'UPSERT' && versionText(entryVersion(entry)) === text;
+      return {
+        document: `${collectionId}/${id}`,
+        version: text,
+        tombstone,
+        payload: readable ? payloadHash(entryPayload(entry)) : undefined,
+      };
+    });
+  }
+}
+
+/** Short name of a payload, for comparisons. */
+export function payloadHash(payload: Uint8Array): string {
+  return nodeHasher.crc32(payload).toString(16);
+}
