@@ -313,7 +313,9 @@ export class LocalShards implements ShardAccess {
     const name = toHex(opId);
     const row = this.replication.row(shard, collectionId, id);
     if (row !== undefined && toHex(row.version.opId) === name) {
-      const entry = await this.reader.entry(shard, row.offset);
+      const entry = row.loose
+        ? looseEntry(this.log, shard, collectionId, id)
+        : await this.reader.entry(shard, row.offset);
       if (entry !== undefined) return operationOf(entry, row.version, condition?.kind === 'absent');
     }
     let next = Math.max(from, this.log.state(shard).start.offset) + 1;

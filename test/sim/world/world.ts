@@ -351,6 +351,9 @@ export class World {
       placement: this.map.placementOf(host.name, nodeUuid),
       seeds: this.hosts.map(({ name }) => addressOf(name)),
       bugs: this.options.bugs,
+      fail: (error) => {
+        if (process.alive) this.#exit(host, running, error);
+      },
       note: (line) => this.note(host.name, line),
       count: (what) => this.count(what),
     });

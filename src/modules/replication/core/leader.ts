@@ -280,7 +280,7 @@ export class Leader {
       case 'COLLECTION_PURGE':
         return this.#purgeCollection(proposal, wallMs, nowMs, entries);
       case 'MAP':
-        return this.#changeMap(proposal, wallMs, nowMs, entries);
+        return this.#changeMap(proposal, wallMs, nowMs, entries, rows);
     }
   }
 
@@ -362,7 +362,13 @@ export class Leader {
     return undefined;
   }
 
-  #changeMap(proposal: Proposal, wallMs: number, nowMs: number, entries: AppendEntry[]): WriteOutcome | undefined {
+  #changeMap(
+    proposal: Proposal,
+    wallMs: number,
+    nowMs: number,
+    entries: AppendEntry[],
+    rows: RowChange[],
+  ): WriteOutcome | undefined {
     const { map } = this.#options;
     assert(map !== undefined && proposal.mapOperation !== undefined, 'a change of the map carries its operation');
     const result = map.evaluate(proposal.mapOperation);
@@ -370,10 +376,11 @@ export class Leader {
     const hlc = this.#log.tick(wallMs);
     const payload = encodeMapOperation(proposal.mapOperation);
     const version = { hlc, opId: proposal.opId };
-    const entry = this.#log.append(this.epoch, { op: 'MAP', collectionId: 0, id: '', payload, version });
+    const operation = proposal.keyed ? { operation: { fingerprint: proposal.fingerprint, created: true } } : {};
+    const entry = this.#log.append(this.epoch, { op: 'MAP', collectionId: 0, id: '', payload, version, ...operation });
     this.#log.supersede(entry.bytes.length);
     map.logged(entry.offset, proposal.mapOperation);
-    this.#record(proposal, entry, hlc, true, nowMs, entries, []);
+    this.#record(proposal, entry, hlc, true, nowMs, entries, rows);
     return undefined;
   }
 

@@ -277,20 +277,18 @@ export class ReplicaLog {
       const entry = this.accept(bytes);
       appended.push(entry);
       const op = entryOp(bytes);
+      const version = entryVersion(bytes);
+      const operation = entryOperation(bytes);
       if (op === 'UPSERT' || op === 'DELETE') {
-        const version = entryVersion(bytes);
         const [collectionId, id] = [entryCollectionId(bytes), entryId(bytes)];
         const rowKey = this.rowKey(collectionId, id);
         const rowName = toHex(rowKey);
         const what = { op, collectionId, id, version, rowKey, rowName } as const;
         rows.push(...this.write(entry, what, this.row(rowName, stored[i])));
-        const operation = entryOperation(bytes);
-        if (operation !== undefined) rows.push(this.remember(version.opId, resultOf(entry, version, operation)));
-        continue;
-      }
+      } else this.supersede(bytes.length);
+      if (operation !== undefined) rows.push(this.remember(version.opId, resultOf(entry, version, operation)));
       if (op === 'SET') rows.push(this.#changeSet(entry.offset, decodeSet(entryPayload(bytes))));
       if (op === 'COLLECTION_PURGE') this.drop(entryCollectionId(bytes));
-      this.supersede(bytes.length);
     }
     return this.batch(appended, rows);
   }
