@@ -881,7 +881,7 @@ export class ShardReplica {
       }
       follower.link.send({ kind: 'answer', answer: { ...answer, at: source.at } });
       follower.snapshot = new SnapshotSender(follower.link, source, (entries, bytes) =>
-        report.streamed(entries, bytes),
+        report.streamed(follower.node, entries, bytes),
       );
       await follower.snapshot.run();
     } finally {
