@@ -9,6 +9,7 @@ import { Health } from './gen/grpc/health/v1/health_pb.js';
 import { SpectorService } from './gen/spector/v1/spector_pb.js';
 import { createHttpAdapter, type NodeHttpAdapter } from './modules/api/http-setup.js';
 import { AttributeKeys } from './modules/coordinator/attribute-keys.js';
+import { ClusterEvents } from './modules/coordinator/cluster-events.js';
 import { NodeFacts } from './modules/coordinator/node-facts.js';
 import { EXIT_STORAGE, LOG_STORE } from './modules/log/log.module.js';
 import { StorageFailedError, type LogStore } from './modules/log/log-store.js';
@@ -122,6 +123,7 @@ class Running implements RunningNode {
   readonly #shards: ShardService;
   readonly #replication: ReplicationService;
   readonly #upkeep: UpkeepService;
+  readonly #events: ClusterEvents;
   #stopped: Promise<void> | undefined;
   http = 0;
 
@@ -137,6 +139,7 @@ class Running implements RunningNode {
     this.#shards = app.get(ShardService);
     this.#replication = app.get(ReplicationService);
     this.#upkeep = app.get(UpkeepService);
+    this.#events = app.get(ClusterEvents);
   }
 
   get grpc(): number {
@@ -167,6 +170,7 @@ class Running implements RunningNode {
         keys.learn(collection.id, await this.#shards.attributeKeys(shard, collection.id));
     }
     this.#upkeep.start();
+    this.#events.start();
     this.#sampleMetrics();
     for (const shard of this.#replication.localShards()) {
       const fault = this.#replication.fault(shard);
@@ -209,6 +213,7 @@ class Running implements RunningNode {
     await this.app.close();
     clearTimeout(cut);
     await this.#upkeep.stop();
+    this.#events.stop();
     this.#replication.stop();
     await this.cluster.stop();
     await this.#shards.close();
@@ -230,6 +235,7 @@ class Running implements RunningNode {
         };
       }),
     );
+    metrics.sampleCluster(() => this.#events.reading());
     metrics.sampleQueues(() => {
       let ops = 0;
       let bytes = 0;

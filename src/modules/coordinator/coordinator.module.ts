@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../kernel/clock.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { Hasher } from '../../kernel/hasher.js';
+import { systemTimers } from '../../platform/clock/system-timers.js';
 import { NODE_CONFIG, type NodeConfig } from '../../platform/config/node-config.js';
 import { Readiness } from '../../platform/health/readiness.js';
 import { Metrics } from '../../platform/metrics/metrics.js';
@@ -17,7 +18,7 @@ import { ShardService } from '../shard/shard.service.js';
 import { AttributeKeys } from './attribute-keys.js';
 import { CatalogService } from './catalog.service.js';
 import { ClusterService } from './cluster.service.js';
-import { CATALOG, CLUSTER, DOCUMENTS, EVENTS, SEARCH, STREAMS } from './coordinator.js';
+import { CATALOG, CLUSTER, DOCUMENTS, EVENTS, SEARCH, STREAMS, type EventsPort } from './coordinator.js';
 import { DocumentReader } from './document-reader.js';
 import { DocumentsService } from './documents.service.js';
 import { EventsService } from './events.service.js';
@@ -29,7 +30,8 @@ import { FanOut } from './fan-out.js';
 import { LocalShards } from './local-shards.js';
 import { ForwardedMapChanges, MAP_CHANGES, type MapChanges } from './map-changes.js';
 import { ClusterMembers } from './cluster-members.js';
-import { MEMBERS } from './members.js';
+import { ClusterEvents } from './cluster-events.js';
+import { MEMBERS, type Members } from './members.js';
 import { PlannedOperations } from './planned-operations.js';
 import { OperationCalls } from '../replication/operations/operation-calls.js';
 import { ClusterPlace } from '../replication/cluster-place.js';
@@ -211,6 +213,17 @@ export class CoordinatorModule {
           useFactory: (...parts: ConstructorParameters<typeof StreamsService>) => new StreamsService(...parts),
         },
         { provide: EVENTS, useFactory: () => new EventsService() },
+        {
+          provide: ClusterEvents,
+          inject: [ReplicationService, ClusterPlace, ROUTES, MEMBERS, EVENTS],
+          useFactory: (
+            service: ReplicationService,
+            place: ClusterPlace,
+            routes: Routes,
+            members: Members,
+            events: EventsPort,
+          ) => new ClusterEvents(service, place, routes, members, events, systemTimers),
+        },
       ],
       exports: [
         DOCUMENTS,
@@ -219,6 +232,7 @@ export class CoordinatorModule {
         CLUSTER,
         STREAMS,
         EVENTS,
+        ClusterEvents,
         NodeFacts,
         AttributeKeys,
         PEER_SHARDS,

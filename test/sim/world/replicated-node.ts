@@ -8,6 +8,7 @@ import type { MembershipServer } from '../../../src/modules/membership/membershi
 import { MembershipService } from '../../../src/modules/membership/membership.service.js';
 import type { ShardLeader } from '../../../src/modules/replication/core/protocol.js';
 import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
+import { BulkPlaces } from '../../../src/modules/replication/bulk-places.js';
 import { ShardView } from '../../../src/modules/replication/fellows.js';
 import { MembershipFellows } from '../../../src/modules/replication/membership-fellows.js';
 import type { ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
@@ -35,6 +36,7 @@ export class ReplicatedNode implements ReplicaNode {
   readonly #copies = new Map<number, ShardReplica>();
   readonly #opening = new Set<number>();
   readonly #leaders = new Map<number, ShardLeader>();
+  readonly #bulk = new BulkPlaces();
   #cancelTick: CancelTimer | undefined;
   #leaving = false;
   #stopped = false;
@@ -165,7 +167,15 @@ export class ReplicatedNode implements ReplicaNode {
       timers,
       random,
       times: { heartbeatMs: HEARTBEAT_MS, failoverAfterMs: this.#service.timing.failoverAfterMs },
-      index,
+      index: index && {
+        apply: (entries) => index.apply(entries),
+        rewind: (offset) => index.rewind(offset),
+        rebuild: async () => {
+          await index.clear();
+          await index.apply(await log.scan(shard, 1, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER));
+        },
+      },
+      bulk: this.#bulk,
       peers,
       view: () => view,
       plan: () => ({ configured: placement.set(shard), leaving: this.#leaving }),

@@ -157,7 +157,7 @@ export class ClusterNode {
       timers: systemTimers,
       random: systemRandom,
       logger: { info: () => undefined, warn: () => undefined, error: () => undefined },
-      events: { primaryChanged: () => undefined, replicaSynced: () => undefined, streamed: () => undefined },
+      events: { streamed: () => undefined },
     });
     await replication.identify();
     await replication.openMap(true);
