@@ -131,6 +131,7 @@ async function converge(stage: Stage): Promise<void> {
     return left.length === 0 && changes.pending === 0;
   });
   if (!done) {
+    for (const line of await world.describe()) world.note('?', line);
     if (world.violations.length === 0) world.report((await whatIsMissing(world, union)).slice(0, 5));
     if (world.violations.length === 0)
       world.report([{ rule: 'L7', detail: `${changes.pending} changes of a set are not finished` }]);
