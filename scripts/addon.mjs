@@ -1,74 +1,111 @@
 /**
- * Rebuilds the vector index addon for the vector units of this CPU: half again as many searches a second as the build
- * that npm makes for any x86-64. Works offline with the Makefile npm left behind; the new build replaces the shipped one
- * only after it was loaded and searched with in a process of its own. Anything amiss keeps the shipped build.
+ * Compiles the vector graph, src/modules/shard/adapters/native, for the vector units of this CPU. Works offline with what
+ * npm used to compile hnswlib-node. The result is taken only after it was searched with in a process of its own; anything
+ * amiss leaves none, and the node makes its graphs with hnswlib-node, several times slower.
  */
-import { access, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { createHash } from 'node:crypto';
+import { access, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { root, run } from './run.mjs';
 
-const FLAGS = '-O3 -march=x86-64-v3 -DNDEBUG';
-/** CPU flags that x86-64-v3 stands on. */
-const CPU_FLAGS = ['avx2', 'fma', 'bmi2'];
+const source = join(root, 'src/modules/shard/adapters/native');
+const addon = join(root, 'dist/native/vector-graph.node');
+const stamp = join(root, 'dist/native/vector-graph.json');
 
-const build = join(root, 'node_modules/hnswlib-node/build');
-const addon = join(build, 'Release/addon.node');
-const stamp = join(build, 'spector-build.json');
+/** No contraction: scores are the same bits as those of the JavaScript beside it. */
+const FLAGS = ['-O3', '-std=c++17', '-DNDEBUG', '-fPIC', '-fvisibility=hidden', '-ffp-contract=off'];
+/** CPU flags that x86-64-v3 stands on. */
+const V3_CPU_FLAGS = ['avx2', 'bmi2', 'fma', 'f16c', 'movbe', 'abm'];
 
 /** Searches with the addon at a path; exits with 1, or by a signal, when it cannot. */
 const TRIAL = `
-const { HierarchicalNSW } = require(process.argv[1]);
-const index = new HierarchicalNSW('l2', 16);
-index.initIndex(64, 8, 32, 1);
-for (let i = 0; i < 64; i++) index.addPoint(Array.from({ length: 16 }, (_, d) => Math.sin(i * 16 + d)), i);
-const { neighbors } = index.searchKnn(Array.from({ length: 16 }, (_, d) => Math.sin(7 * 16 + d)), 1);
-process.exit(neighbors[0] === 7 ? 0 : 1);
+const addon = require(process.argv[1]);
+for (const similarity of [1, 2, 3]) {
+  const graph = addon.create(similarity, 16, 8, 32, 0);
+  const point = (i) => Float32Array.from({ length: 16 }, (_, d) => Math.sin(i * 16 + d));
+  for (let i = 0; i < 64; i++) addon.add(graph, i, point(i), Math.hypot(...point(i)));
+  const labels = new Uint32Array(1);
+  addon.search(graph, point(7), Math.hypot(...point(7)), 1, 32, undefined, labels);
+  if (similarity !== 2 && labels[0] !== 7) process.exit(1);
+}
 `;
 
 /** @returns {Promise<string>} what was done, in words */
 export async function buildAddon() {
-  const reason = await unfit();
-  if (reason !== undefined) return `kept the shipped vector index: ${reason}`;
-  if ((await readFile(stamp, 'utf8').catch(() => '')) === (await stampOf())) return 'vector index is optimised already';
+  if (process.platform !== 'linux' && process.platform !== 'darwin') {
+    return `no vector graph of its own for ${process.platform}: hnswlib-node makes them`;
+  }
+  const flags = [...FLAGS, ...(await cpuFlags())];
+  const wanted = await stampOf(flags);
+  if (await isThere(addon, wanted)) return 'the vector graph is up to date';
 
-  const output = `spector-${process.pid}`;
+  const candidate = join(root, `dist/native/vector-graph.${process.pid}.node`);
   try {
-    const made = await run('make', ['-C', build, `builddir=${output}`, 'BUILDTYPE=Release'], {
+    await mkdir(dirname(addon), { recursive: true });
+    const headers = await nodeHeaders();
+    if (headers === undefined) return without('the headers of Node.js were not found');
+    const files = (await readdir(source)).filter((name) => name.endsWith('.cc')).map((name) => join(source, name));
+    const shared = process.platform === 'darwin' ? ['-bundle', '-undefined', 'dynamic_lookup'] : ['-shared'];
+    const compiler = process.env.CXX ?? 'c++';
+    const made = await run(compiler, [...flags, ...shared, `-I${headers}`, ...files, '-o', candidate], {
       quiet: true,
-      env: { CXXFLAGS: FLAGS },
       timeoutMs: 600_000,
     });
-    if (made.code !== 0) return `kept the shipped vector index: make failed\n${lastLines(made.output)}`;
-    const candidate = join(build, output, 'addon.node');
+    if (made.code !== 0) return without(`${compiler} failed\n${lastLines(made.output)}`);
     const trial = await run(process.execPath, ['-e', TRIAL, candidate], { quiet: true, timeoutMs: 20_000 });
-    if (trial.code !== 0)
-      return `kept the shipped vector index: the optimised one does not run here\n${lastLines(trial.output)}`;
+    if (trial.code !== 0) return without(`what was compiled does not run here\n${lastLines(trial.output)}`);
     await rename(candidate, addon);
-    await writeFile(stamp, await stampOf());
-    return `rebuilt the vector index with ${FLAGS}`;
+    await writeFile(stamp, wanted);
+    return `compiled the vector graph${flags.length > FLAGS.length ? ` with ${flags.at(-1)}` : ''}`;
   } finally {
-    await rm(join(build, output), { recursive: true, force: true });
+    await rm(candidate, { force: true });
   }
 }
 
-/** Why this machine keeps the shipped build; undefined when it need not. */
-async function unfit() {
-  if (process.platform !== 'linux' || process.arch !== 'x64') return `${process.platform}-${process.arch} has no other`;
+async function without(reason) {
+  await rm(addon, { force: true });
+  return `hnswlib-node makes the vector graphs, several times slower: ${reason}`;
+}
+
+/** Instructions every CPU this build may meet is expected to have. */
+async function cpuFlags() {
+  if (process.platform !== 'linux' || process.arch !== 'x64') return [];
   const cpu = await readFile('/proc/cpuinfo', 'utf8').catch(() => '');
   const flags = new Set((/^flags\s*:(.*)$/m.exec(cpu)?.[1] ?? '').trim().split(/\s+/));
-  const missing = CPU_FLAGS.filter((flag) => !flags.has(flag));
-  if (missing.length > 0) return `the CPU has no ${missing.join(', ')}`;
-  const makefile = await access(join(build, 'Makefile')).then(
+  return V3_CPU_FLAGS.every((flag) => flags.has(flag)) ? ['-march=x86-64-v3'] : [];
+}
+
+/** Where node_api.h is: where npm found it, or beside this very executable. */
+async function nodeHeaders() {
+  const makefile = await readFile(join(root, 'node_modules/hnswlib-node/build/addon.target.mk'), 'utf8').catch(
+    () => '',
+  );
+  const candidates = [
+    ...[...makefile.matchAll(/-I(\S+\/include\/node)\b/g)].map(([, path]) => path),
+    join(process.execPath, '../../include/node'),
+  ];
+  for (const path of candidates) {
+    if (await readable(join(path, 'node_api.h'))) return path;
+  }
+  return undefined;
+}
+
+async function isThere(file, wanted) {
+  return (await readable(file)) && (await readFile(stamp, 'utf8').catch(() => '')) === wanted;
+}
+
+function readable(file) {
+  return access(file).then(
     () => true,
     () => false,
   );
-  return makefile ? undefined : 'there is no Makefile of it';
 }
 
-/** Ties the stamp to the very file: a fresh npm ci brings back the shipped build under another one. */
-async function stampOf() {
-  const { size, mtimeMs } = await stat(addon);
-  return JSON.stringify({ flags: FLAGS, size, mtimeMs });
+/** Changes with the sources, the flags and the platform. */
+async function stampOf(flags) {
+  const hash = createHash('sha256');
+  for (const name of (await readdir(source)).sort()) hash.update(await readFile(join(source, name)));
+  return JSON.stringify({ flags, platform: `${process.platform}-${process.arch}`, sources: hash.digest('hex') });
 }
 
 function lastLines(output) {

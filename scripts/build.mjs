@@ -1,12 +1,12 @@
 /**
- * Builds dist/ from src/ and the vector index for this CPU.
+ * Builds dist/ from src/, and the vector graph in it for this CPU.
  *
  *   node scripts/build.mjs [--force] [--skip-addon]
  *
  * Nothing is done when no source changed. dist/ is replaced as a whole and only by a build without errors, so that a
  * running node or a test never sees half of one.
  */
-import { chmod, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, cp, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -18,10 +18,8 @@ const stamp = join(dist, '.sources');
 
 /** @returns {Promise<boolean>} whether dist/ is what src/ says */
 export async function build({ force = false, skipAddon = false } = {}) {
-  const [compiled, addon] = await Promise.all([
-    compile(force),
-    skipAddon ? 'vector index left as it is' : buildAddon(),
-  ]);
+  const compiled = await compile(force);
+  const addon = skipAddon ? 'the vector graph is left as it is' : await buildAddon();
   console.log(`build: ${compiled ?? 'failed'}; ${addon}`);
   return compiled !== undefined;
 }
@@ -46,6 +44,7 @@ async function compile(force) {
       return undefined;
     }
     await chmod(join(fresh, 'cli/main.js'), 0o755).catch(ignoreMissing);
+    await cp(join(dist, 'native'), join(fresh, 'native'), { recursive: true }).catch(ignoreMissing);
     await writeFile(join(fresh, '.sources'), sources);
     await rename(dist, old).catch(ignoreMissing);
     await rename(fresh, dist);

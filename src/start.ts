@@ -12,6 +12,9 @@ import { AttributeKeys } from './modules/coordinator/attribute-keys.js';
 import { NodeFacts } from './modules/coordinator/node-facts.js';
 import { EXIT_STORAGE, LOG_STORE } from './modules/log/log.module.js';
 import { StorageFailedError, type LogStore } from './modules/log/log-store.js';
+import { PEER_SHARDS, type PeerShards } from './modules/coordinator/shard-access.js';
+import { ShardCallServer } from './modules/coordinator/shard-call-server.js';
+import { ClusterPlace } from './modules/replication/cluster-place.js';
 import { ReplicationService } from './modules/replication/replication.service.js';
 import { UpkeepService } from './modules/replication/upkeep.service.js';
 import { liveDocuments } from './modules/shard/core/rows.js';
@@ -77,7 +80,16 @@ export async function startNode(
   grpc.addService(Health, grpcHealth(readiness, [SpectorService]));
   const replication = app.get(ReplicationService);
   await replication.identify();
-  const cluster = new Cluster(config, parts, replication, app.get<LogStore>(LOG_STORE), grpc);
+  const cluster = new Cluster(
+    config,
+    parts,
+    replication,
+    app.get<LogStore>(LOG_STORE),
+    app.get(ClusterPlace),
+    app.get<PeerShards>(PEER_SHARDS),
+    app.get(ShardCallServer),
+    grpc,
+  );
   app.connectMicroservice({ strategy: grpc });
   readiness.settle('log');
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import type { LabelSet, VectorIndex, VectorIndexes, VectorShape } from '../../src/modules/shard/core/vector-index.js';
+import type { Bitmap } from '../../src/modules/shard/core/bitmap.js';
+import type { VectorIndex, VectorIndexes, VectorShape } from '../../src/modules/shard/core/vector-index.js';
 import { VectorPages } from '../../src/modules/shard/core/vector-pages.js';
 
 interface Saved {
@@ -42,14 +43,15 @@ export class ExactVectorIndex implements VectorIndex {
     this.#dead.add(label);
   }
 
-  search(query: Float32Array, k: number, _ef: number, allowed?: LabelSet): readonly number[] {
+  search(query: Float32Array, k: number, _ef: number, allowed?: Bitmap): Uint32Array {
     const score = this.#pages.scorer(query);
-    return [...this.#labels]
+    const near = [...this.#labels]
       .filter((label) => !this.#dead.has(label) && (allowed === undefined || allowed.has(label)))
       .map((label) => ({ label, score: score(label) }))
       .sort((a, b) => b.score - a.score)
       .slice(0, k)
       .map(({ label }) => label);
+    return Uint32Array.from(near);
   }
 
   async save(file: string): Promise<void> {
@@ -63,6 +65,7 @@ export class ExactVectorIndex implements VectorIndex {
 }
 
 export const exactVectorIndexes: VectorIndexes = {
+  scanPerCandidate: 10,
   create: (shape) => new ExactVectorIndex(shape),
   load: (shape, file, size, dead) => {
     const index = new ExactVectorIndex(shape, JSON.parse(readFileSync(file, 'utf8')) as Saved);

@@ -77,7 +77,7 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
     it('is empty at first', () => {
       const index = create(shapeOf(3));
       expect([index.size, index.dead]).toEqual([0, 0]);
-      expect(index.search(Float32Array.of(1, 2, 3), 5, 10)).toEqual([]);
+      expect([...index.search(Float32Array.of(1, 2, 3), 5, 10)]).toEqual([]);
     });
 
     it.each<Similarity>(['cosine', 'dot', 'euclidean'])('finds the nearest first by %s', (similarity) => {
@@ -86,9 +86,9 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
       vectors.forEach((vector, label) => index.add(label, vector, norm(vector)));
       const query = Float32Array.of(0.3, 0.2);
       const expected = { cosine: [2, 3, 0, 1], dot: [2, 0, 1, 3], euclidean: [3, 0, 1, 2] }[similarity];
-      const found = index.search(query, 4, 10);
+      const found = [...index.search(query, 4, 10)];
       // Labels 2 and 3 point the same way: by cosine either may come first.
-      if (similarity === 'cosine') expect([...found].slice(0, 2).sort()).toEqual([2, 3]);
+      if (similarity === 'cosine') expect(found.slice(0, 2).sort()).toEqual([2, 3]);
       else expect(found).toEqual(expected);
       expect(found.slice(2)).toEqual(expected.slice(2));
     });
@@ -110,7 +110,7 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
       for (let label = 0; label < 300; label++) if (label % 10 !== 0) index.markDead(label);
       expect([index.size, index.dead]).toEqual([300, 270]);
       for (const vector of vectors.slice(0, 50)) {
-        const found = index.search(vector, 20, 100);
+        const found = [...index.search(vector, 20, 100)];
         expect(found.filter((label) => label % 10 !== 0)).toEqual([]);
       }
     });
@@ -119,7 +119,7 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
       const index = create(shapeOf(2));
       index.add(4, Float32Array.of(1, 0), 1);
       index.markDead(4);
-      expect(index.search(Float32Array.of(1, 0), 3, 10)).toEqual([]);
+      expect([...index.search(Float32Array.of(1, 0), 3, 10)]).toEqual([]);
     });
 
     it('finds allowed labels alone', () => {
@@ -127,7 +127,7 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
       const vectors = fill(index, new Clusters(7, 8, 5), 400);
       const allowed = Bitmap.of(Array.from({ length: 100 }, (_, i) => i * 4));
       for (const vector of vectors.slice(0, 20)) {
-        const found = index.search(vector, 10, 50, allowed);
+        const found = [...index.search(vector, 10, 50, allowed)];
         expect(found).toHaveLength(10);
         expect(found.filter((label) => label % 4 !== 0)).toEqual([]);
       }
@@ -166,8 +166,8 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
       const index = create(shapeOf(2));
       const vectors = [Float32Array.of(3e38, 1e38), Float32Array.of(1e-38, 3e-38), Float32Array.of(0, 0)];
       vectors.forEach((vector, label) => index.add(label, vector, norm(vector)));
-      expect(index.search(Float32Array.of(3e38, 1e38), 1, 10)).toEqual([0]);
-      expect(index.search(Float32Array.of(1e-38, 3e-38), 1, 10)).toEqual([1]);
+      expect([...index.search(Float32Array.of(3e38, 1e38), 1, 10)]).toEqual([0]);
+      expect([...index.search(Float32Array.of(1e-38, 3e-38), 1, 10)]).toEqual([1]);
     });
 
     it('comes back from a file as it was, dead labels included, and goes on', async () => {

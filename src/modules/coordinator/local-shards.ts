@@ -5,6 +5,7 @@ import { LIMITS } from '../../kernel/limits.js';
 import { compareHlc, versionText, type Version } from '../../kernel/version.js';
 import { entryEpoch, entryId, entryOffset, entryOp, entryPayload, entryVersion } from '../log/core/entry-codec.js';
 import { LogDamagedError, OffsetCompactedError, type LogState, type LogStore } from '../log/log-store.js';
+import { looseEntry } from '../replication/loose-store.js';
 import { encodeOperation } from '../replication/core/operation-row.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import { documentSegments } from '../shard/core/document-codec.js';
@@ -92,7 +93,7 @@ export class LocalShards implements ShardAccess {
     // The copy that answered was another one, or this one's log was cut back since: by its version, if it is here.
     const row = this.replication.row(shard, collectionId, wanted.id);
     if (row === undefined || row.tombstone) return undefined;
-    const other = this.#entryAt(shard, row.offset);
+    const other = row.loose ? looseEntry(this.log, shard, collectionId, wanted.id) : this.#entryAt(shard, row.offset);
     return other !== undefined && isWanted(other, wanted) ? segmentsOf(wanted.id, other, fields) : undefined;
   }
 
@@ -140,8 +141,8 @@ export class LocalShards implements ShardAccess {
         const documents: StoredSegments[] = [];
         for (let i = 0; i < ids.length; i++) {
           // One that changed since is left to its newer entry.
-          const entry = await this.reader.entry(shard, offsets[i]);
-          if (entry !== undefined && entryId(entry) === ids[i]) documents.push(segmentsOf(ids[i], entry, fields));
+          const entry = await this.reader.indexed(shard, collectionId, ids[i], offsets[i]);
+          if (entry !== undefined) documents.push(segmentsOf(ids[i], entry, fields));
         }
         return { documents, last: ids.at(-1), more };
       }),

@@ -9,6 +9,7 @@ import type { LogStore } from '../log/log-store.js';
 import { LOG_STORE } from '../log/log.module.js';
 import { ShardService } from '../shard/shard.service.js';
 import { systemTimers } from '../../platform/clock/system-timers.js';
+import { ClusterPlace } from './cluster-place.js';
 import { ReplicationService } from './replication.service.js';
 import { UpkeepService } from './upkeep.service.js';
 
@@ -20,6 +21,7 @@ export class ReplicationModule {
       module: ReplicationModule,
       imports: [platform, log, shard],
       providers: [
+        { provide: ClusterPlace, useFactory: () => new ClusterPlace() },
         {
           provide: ReplicationService,
           inject: [NODE_CONFIG, LOG_STORE, ShardService, HASHER, CLOCK, RANDOM, LOGGER],
@@ -56,7 +58,7 @@ export class ReplicationModule {
           ) => new UpkeepService(config, replication, shards, store, clock, logger.child({ module: 'upkeep' })),
         },
       ],
-      exports: [ReplicationService, UpkeepService],
+      exports: [ReplicationService, UpkeepService, ClusterPlace],
     };
   }
 }

@@ -196,7 +196,7 @@ describe('ShardService', () => {
     await twoCheckpoints();
     await writeFile(join(directory, '0', 'unfinished'), 'half');
     const manifest = join(directory, '0', '0000000000000020', 'manifest.json');
-    await writeFile(manifest, '{"format":1,');
+    await writeFile(manifest, '{"format":2,');
     const service = serviceOf();
     expect(await service.open(0, [spec])).toMatchObject({ replayed: 10, fromCheckpoint: true });
     expect(await checkpoints()).toEqual(['10']);

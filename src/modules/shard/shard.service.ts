@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { CheckpointStore } from './adapters/checkpoint-store.js';
 import { HostedShard, type LooseEntries } from './adapters/hosted-shard.js';
-import { hnswVectorIndexes } from './adapters/hnsw-vector-index.js';
+import { vectorIndexes } from './adapters/vector-indexes.js';
 import type { IndexThread } from './adapters/index-thread.js';
 import { IndexWorkers } from './adapters/index-workers.js';
 import { verifyShard } from './adapters/shard-verifier.js';
@@ -48,7 +48,7 @@ export class ShardService {
   constructor(@Inject(SHARD_PORTS) ports: ShardPorts) {
     this.#ports = ports;
     this.#store = new CheckpointStore(ports.directory);
-    const { hasher, clock, threads, indexes = hnswVectorIndexes } = ports;
+    const { hasher, clock, threads, indexes = vectorIndexes } = ports;
     this.#workers = new IndexWorkers(
       threads,
       { hasher, clock, indexes },
@@ -282,7 +282,7 @@ export class ShardService {
 
   /** Compares the index of a shard with one built from the log alone. Nothing may be written meanwhile. @throws ShardUnavailableError */
   verify(shard: number): Promise<VerifyReport> {
-    const { log, hasher, clock, indexes = hnswVectorIndexes } = this.#ports;
+    const { log, hasher, clock, indexes = vectorIndexes } = this.#ports;
     return this.#demand(shard, () =>
       verifyShard(this, shard, [...this.#collections.values()], { log, hasher, clock, indexes }),
     );

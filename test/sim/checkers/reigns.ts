@@ -42,7 +42,7 @@ export class Reigns {
   }
 }
 
-/** S5: in a strict shard writes are exact: versions follow the order of time, and reigns that acknowledge do not overlap. */
+/** S5: in a strict shard writes are exact: the log follows the order of time, and reigns that acknowledge do not overlap. */
 export function checkStrictOrder(acks: readonly Acknowledgement[]): readonly Violation[] {
   const violations: Violation[] = [];
   const strict = acks.filter((ack) => ack.strict);
@@ -60,10 +60,10 @@ export function checkStrictOrder(acks: readonly Acknowledgement[]): readonly Vio
         continue;
       }
       if (earlier.operation.document !== ack.operation.document) continue;
-      if (earlier.atMs < ack.operation.invokedMs && ack.version <= earlier.version)
+      if (earlier.atMs < ack.operation.invokedMs && ack.offset <= earlier.offset)
         violations.push({
           rule: 'S5',
-          detail: `${ack.operation.document}: write ${ack.operation.index} came after ${earlier.operation.index} was acknowledged and got a lower version`,
+          detail: `${ack.operation.document}: write ${ack.operation.index} came after ${earlier.operation.index} was acknowledged and stands before it in the log`,
         });
       if (ack.operation.expected !== undefined && ack.operation.expected === earlier.operation.expected)
         violations.push({

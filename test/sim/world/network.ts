@@ -236,15 +236,8 @@ export class Network implements StreamHost {
         this.ask(self, host(address), 'join', request, ms, (end, q) => member(end).onJoin(q)),
       heartbeat: (address, beat, ms) =>
         this.ask(self, host(address), 'heartbeat', beat, ms, (end, q) => member(end).onHeartbeat(q)),
-      exchange: (address, clusterId, records, ms) =>
-        this.ask(
-          self,
-          host(address),
-          'exchange',
-          { clusterId, records },
-          ms,
-          (end, q: { clusterId: string; records: typeof records }) => member(end).onExchange(q.clusterId, q.records),
-        ),
+      exchange: (address, exchange, ms) =>
+        this.ask(self, host(address), 'exchange', exchange, ms, (end, q) => member(end).onExchange(q)),
     };
   }
 

@@ -6,6 +6,7 @@ import { versionText } from '../../../src/kernel/version.js';
 import { decodeEntry, entryOp, entryPayload, entryVersion } from '../../../src/modules/log/core/entry-codec.js';
 import { documentKey } from '../../../src/modules/log/core/keys.js';
 import type { FenceRequest } from '../../../src/modules/replication/core/protocol.js';
+import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
 import { openIdentity } from '../../../src/modules/replication/node-identity.js';
 import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
 import { decodeRow } from '../../../src/modules/shard/core/rows.js';
@@ -28,7 +29,7 @@ import type { PlacedMap } from './map-oracle.js';
 import { MemoryIndex } from './memory-index.js';
 import { addressOf, Network } from './network.js';
 import type { Endpoint } from './network.js';
-import type { NodeFactory, NodeWriteOutcome } from './node.js';
+import type { NodeFactory } from './node.js';
 import { SimProcess } from './process.js';
 import { Scheduler } from './scheduler.js';
 import { SeededRandom } from './seeded-random.js';
@@ -202,6 +203,7 @@ export class World {
     host.disk.wipe();
     host.identity = this.random.bytes(16);
     host.nodeUuid = toHex(host.identity);
+    this.map.register({ nodeId: host.name, nodeUuid: host.nodeUuid, address: addressOf(host.name) });
   }
 
   /** Both directions between every host of one group and every other. */
@@ -243,7 +245,7 @@ export class World {
   }
 
   /** Makes a write at one node, and watches what it says. */
-  async write(endpoint: Endpoint, operation: Operation, request: WriteRequest): Promise<NodeWriteOutcome> {
+  async write(endpoint: Endpoint, operation: Operation, request: WriteRequest): Promise<WriteOutcome> {
     const { process, node } = endpoint;
     const askedMs = this.nowMs;
     const at = this.calls.length;
@@ -309,7 +311,8 @@ export class World {
       );
       return [shard, { set: { mapEpoch, members }, learners: [] }] as const;
     });
-    return { mapEpoch, shards: new Map(shards) };
+    const nodes = this.hosts.map(({ name, nodeUuid }) => ({ nodeId: name, nodeUuid, address: addressOf(name) }));
+    return { mapEpoch, shards: new Map(shards), nodes };
   }
 
   async #boot(host: SimHost, running: RunningNode): Promise<void> {
@@ -429,7 +432,7 @@ export class World {
     endpoint: Endpoint,
     operation: Operation,
     request: WriteRequest,
-    outcome: Extract<NodeWriteOutcome, { kind: 'written' }>,
+    outcome: Extract<WriteOutcome, { kind: 'written' }>,
     askedMs: number,
   ): Acknowledgement {
     const { shard } = operation;
@@ -466,12 +469,8 @@ export class World {
       const decoded = decodeEntry(entry);
       if (decoded.epoch.num === epoch && versionText(decoded.version) === version) return true;
     }
-    const row = host.disk.value(documentKey(this.#generation(host, shard), shard, collectionId, id));
+    const row = host.disk.value(documentKey(host.disk.generationOf(shard), shard, collectionId, id));
     return row !== undefined && versionText(decodeRow(row).version) >= version;
-  }
-
-  #generation(host: SimHost, shard: number): number {
-    return host.running?.node?.inspect(shard)?.generation ?? host.disk.documentGeneration(shard);
   }
 
   async #observeCopy(host: SimHost, shard: number, documents: boolean): Promise<ObservedCopy | undefined> {
@@ -491,14 +490,21 @@ export class World {
       tail: state.tail,
       lastEpoch: state.epoch,
       chain: toHex(state.chain),
+      start: state.start.offset,
+      entries: documents && this.map.isStrict(shard) ? await this.#entries(host, shard) : new Map(),
       documents: documents ? await this.#documents(host, shard) : [],
       indexed,
       inspection,
     };
   }
 
+  async #entries(host: SimHost, shard: number): Promise<ReadonlyMap<number, string>> {
+    const stored = await host.disk.entries(shard);
+    return new Map(stored.map(({ offset, bytes }) => [offset, versionText(entryVersion(bytes))]));
+  }
+
   async #documents(host: SimHost, shard: number): Promise<readonly ObservedDocument[]> {
-    const stored = await host.disk.documents(this.#generation(host, shard), shard);
+    const stored = await host.disk.documents(shard);
     return stored.map(({ collectionId, id, version, tombstone, offset }) => {
       const entry = host.disk.entry(shard, offset);
       const text = versionText(version);

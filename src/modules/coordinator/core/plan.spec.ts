@@ -24,6 +24,13 @@ describe('planQuery', () => {
     expect(ef).toBeGreaterThanOrEqual(shardSize);
   });
 
+  it('divides the search width among the shards, down to one a graph can be walked with', () => {
+    const single = { ...input, hybrid: false };
+    expect(planQuery({ ...single, shards: 2 }).ef).toBe(60);
+    expect(planQuery({ ...single, shards: 64 }).ef).toBe(32);
+    expect(planQuery({ ...single, shards: 64, ef: 12 }).ef).toBe(12);
+  });
+
   it('keeps the search width within its bound', () => {
     expect(planQuery({ ...input, topK: 10_000, hybrid: false }).ef).toBe(4_096);
     expect(planQuery({ ...input, ef: 400 }).ef).toBe(400);

@@ -109,7 +109,7 @@ export class ClusterNode {
     const reader = new DocumentReader(replication, log);
     const gate = new PlacedGate(cluster, this, log);
     this.local = new LocalShards(gate, replication, shards, log, reader, { refusal: () => undefined });
-    this.clients = new ShardCallClients(new MemoryLinks(cluster, this), 1);
+    this.clients = new ShardCallClients(new MemoryLinks(cluster, this), () => 1);
     this.server = new ShardCallServer(this.local, {
       refused: (_, problem) => this.refused.push(problem),
       failed: (_, error) => {

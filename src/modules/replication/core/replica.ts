@@ -209,7 +209,9 @@ export class Replica {
   #followers = new Followers();
   #candidacy: Candidacy | undefined;
   #session: FollowSession | undefined;
-  #retryAtMs: number;
+  /** When the next hello may be said, and when this copy may stand next. */
+  #helloAtMs: number;
+  #standAtMs: number;
   #suspectedAtMs: number | undefined;
   #probing: { readonly round: number; readonly startedMs: number; left: number } | undefined;
   #round = 0;
@@ -231,7 +233,8 @@ export class Replica {
     this.#promised = options.promised;
     this.#applied = options.applied;
     this.#numSeen = Math.max(options.promised.num, options.log.lastEpoch.num);
-    this.#retryAtMs = options.openedMs;
+    this.#helloAtMs = options.openedMs;
+    this.#standAtMs = options.openedMs;
     this.#lastTickMs = options.openedMs;
   }
 
@@ -524,7 +527,7 @@ export class Replica {
       return;
     }
     this.#suspectedAtMs ??= nowMs;
-    if (nowMs < this.#retryAtMs) return;
+    if (nowMs < this.#standAtMs) return;
     const suspected = this.#leader?.node;
     const own = { ...this.#log.end(), setEpoch: this.set.mapEpoch, reluctant: this.#plan.leaving };
     const rank = rankOf(this.#options.self, own, this.set, suspected, this.#peers);
@@ -565,10 +568,10 @@ export class Replica {
 
   #sayHello(now: Now, out: Out): void {
     const leader = this.leader;
-    if (leader === undefined || leader.node === this.#options.self || now.monotonicMs < this.#retryAtMs) return;
+    if (leader === undefined || leader.node === this.#options.self || now.monotonicMs < this.#helloAtMs) return;
     // Only a log that is durable as a whole can be compared.
     if (this.#log.durable !== this.#log.tail) return;
-    this.#retryAtMs = now.monotonicMs + RETRY_MS;
+    this.#helloAtMs = now.monotonicMs + RETRY_MS;
     this.#session = new FollowSession(leader.node, now.monotonicMs);
     const { shard, self, bootCount } = this.#options;
     const hello: Hello = {
@@ -682,7 +685,7 @@ export class Replica {
     // The driver still cuts, or takes the snapshot in: its completion ends the session.
     if (phase === 'cutting') return;
     this.#session = undefined;
-    this.#retryAtMs = Math.max(this.#retryAtMs, now.monotonicMs + RETRY_MS / 4);
+    this.#helloAtMs = Math.max(this.#helloAtMs, now.monotonicMs + RETRY_MS / 4);
   }
 
   #replaced(log: Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>, now: Now, out: Out): void {
@@ -698,7 +701,7 @@ export class Replica {
       out.push({ kind: 'unfollow' });
       this.#session = undefined;
     }
-    this.#retryAtMs = now.monotonicMs;
+    this.#helloAtMs = now.monotonicMs;
   }
 
   // ---- writing
@@ -902,7 +905,7 @@ export class Replica {
     }
     this.#suspectedAtMs = undefined;
     this.#probing = undefined;
-    this.#retryAtMs = Math.min(this.#retryAtMs, now.monotonicMs);
+    this.#helloAtMs = Math.min(this.#helloAtMs, now.monotonicMs);
   }
 
   /** Before it fences, a candidate lets others look (5.3). */
@@ -943,7 +946,7 @@ export class Replica {
       this.#probing = undefined;
       this.#suspectedAtMs = undefined;
       this.#noPrimary = false;
-      this.#retryAtMs = now.monotonicMs + this.#options.times.heartbeatMs / 2;
+      this.#standAtMs = now.monotonicMs + this.#options.times.heartbeatMs / 2;
     } else if (probing.left === 0) {
       this.#probing = undefined;
       this.#stand('suspect', now, out);
@@ -1092,7 +1095,7 @@ export class Replica {
     // The driver still cuts: what it brings is taken in as a follower.
     this.#candidacy = undefined;
     const place = Math.max(0, this.set.members.indexOf(this.#options.self));
-    this.#retryAtMs = now.monotonicMs + RETRY_MS * (1 + place);
+    this.#standAtMs = now.monotonicMs + RETRY_MS * (1 + place);
     out.push({ kind: 'role', role: 'follower', epoch: this.#promised });
   }
 
@@ -1195,7 +1198,7 @@ export class Replica {
     this.#suspectedAtMs = undefined;
     this.#probing = undefined;
     // Time for the one it was granted to; whoever comes out of it announces itself.
-    this.#retryAtMs = now.monotonicMs + OUTCOME_WAIT_MS / 10;
+    this.#standAtMs = now.monotonicMs + OUTCOME_WAIT_MS / 10;
     this.#granting.push(waiting);
     this.#promise(request.epoch, out);
   }

@@ -109,11 +109,11 @@ async function readManifest(directory: string): Promise<CheckpointManifest | und
 type Json = Readonly<Record<string, unknown>>;
 
 function manifestOf(json: unknown): CheckpointManifest | undefined {
-  if (!isObject(json) || json['format'] !== 1) return undefined;
+  if (!isObject(json) || json['format'] !== 2) return undefined;
   const { shard, offset, chain, digest, collections, passedOver } = json;
   if (!isCount(shard) || !isCount(offset) || typeof chain !== 'string' || typeof digest !== 'string') return undefined;
   if (!isListOf(collections, isCollection) || !isListOf(passedOver, isCount)) return undefined;
-  return { format: 1, shard, offset, chain, digest, collections, passedOver };
+  return { format: 2, shard, offset, chain, digest, collections, passedOver };
 }
 
 function isCollection(json: unknown): json is CheckpointCollection {

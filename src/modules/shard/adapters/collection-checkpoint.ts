@@ -28,7 +28,7 @@ import { checkFile, readFile, readFileInto, sealFile, systemErrorCode, writeFile
  * | labels | the table of labels, the tombstones, who has a vector and who is in the graph |
  * | keywords, attributes | the two indexes, as they serialize themselves |
  * | vectors | float32 by label, as they are in memory; only with vectors |
- * | graph | the graph, as hnswlib writes it; only with vectors |
+ * | graph | the graph, as its technology writes it; only with vectors |
  */
 type Part = 'labels' | 'keywords' | 'attributes' | 'vectors' | 'graph';
 
@@ -105,7 +105,12 @@ export function loadCollection(
     const loadVectors = (): ((table: LabelTable) => VectorTable) | undefined => {
       if (vectors === undefined) return undefined;
       const shape = { ...spec, dimensions: vectors.dimensions };
-      const pages = loadPages(new VectorPages(shape.dimensions, shape.similarity), directory, file('vectors'), hasher);
+      const pages = loadPages(
+        new VectorPages(shape.dimensions, shape.similarity, indexes.scores?.(shape, PAGE_VECTORS)),
+        directory,
+        file('vectors'),
+        hasher,
+      );
       checkFile(directory, file('graph'), hasher);
       const size = vectors.inGraph.count();
       const dead = size - vectors.present.count();

@@ -3,7 +3,8 @@ import hnswlib from 'hnswlib-node';
 import type { HierarchicalNSW } from 'hnswlib-node';
 import { assert } from '../../../kernel/assert.js';
 import { LIMITS } from '../../../kernel/limits.js';
-import type { LabelSet, VectorIndex, VectorIndexes, VectorShape } from '../core/vector-index.js';
+import type { Bitmap } from '../core/bitmap.js';
+import type { VectorIndex, VectorIndexes, VectorShape } from '../core/vector-index.js';
 
 /** Places a graph starts with, and the least it grows by. Pages that are never touched take no memory. */
 const CAPACITY_STEP_MIN = 1_024;
@@ -14,7 +15,7 @@ const FILE_HEADER_BYTES = 96;
 const READ_BYTES = 1 << 20;
 
 /**
- * A VectorIndex on hnswlib. Vectors of a cosine collection are normalised here, in double precision, and compared by
+ * A VectorIndex on hnswlib-node, for where the native one cannot be compiled. Vectors of a cosine collection are normalised here, in double precision, and compared by
  * inner product, so that very long and very short ones lose nothing to float32.
  */
 export class HnswVectorIndex implements VectorIndex {
@@ -64,9 +65,9 @@ export class HnswVectorIndex implements VectorIndex {
     this.#dead += 1;
   }
 
-  search(query: Float32Array, k: number, ef: number, allowed?: LabelSet): readonly number[] {
+  search(query: Float32Array, k: number, ef: number, allowed?: Bitmap): Uint32Array {
     const wanted = Math.min(k, this.#size - this.#dead);
-    if (wanted <= 0) return [];
+    if (wanted <= 0) return new Uint32Array(0);
     const width = Math.min(ef, LIMITS.efMax);
     if (width !== this.#ef) {
       this.#graph.setEf(width);
@@ -78,7 +79,7 @@ export class HnswVectorIndex implements VectorIndex {
       allowed === undefined
         ? this.#graph.searchKnn(this.#point, wanted)
         : this.#graph.searchKnn(this.#point, wanted, (label) => allowed.has(label));
-    return found.neighbors;
+    return Uint32Array.from(found.neighbors);
   }
 
   /** hnswlib ignores I/O errors: the file is walked to its end, where a lost write shows as a missing piece. */
@@ -115,6 +116,9 @@ export class HnswVectorIndex implements VectorIndex {
 
 /** Graphs on hnswlib. */
 export const hnswVectorIndexes: VectorIndexes = {
+  // A walk that must keep `ef` allowed candidates meets ef / pass-rate vectors on its way, each a call of the filter.
+  scanPerCandidate: 10,
+
   create(shape, expected) {
     const graph = newGraph(shape);
     graph.initIndex({

@@ -4,7 +4,7 @@ import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import type { IndexReply, ReplyMessage, RequestMessage } from '../core/index-messages.js';
 import type { ShardSearchAnswer } from '../core/search.js';
 import { SearchPacker } from '../core/search-columns.js';
-import { hnswVectorIndexes } from './hnsw-vector-index.js';
+import { vectorIndexes } from './vector-indexes.js';
 import { IndexLoop } from './index-loop.js';
 import { LocalIndexHost } from './local-index-host.js';
 
@@ -17,7 +17,7 @@ assert(port !== null, 'index-worker runs in a worker thread');
 
 const clock = { monotonicMs: () => performance.now() };
 const packer = new SearchPacker();
-const host = new LocalIndexHost({ hasher: nodeHasher, clock, indexes: hnswVectorIndexes });
+const host = new LocalIndexHost({ hasher: nodeHasher, clock, indexes: vectorIndexes });
 const loop = new IndexLoop(host, clock, (replies) => {
   const others: IndexReply[] = [];
   const searches: number[] = [];

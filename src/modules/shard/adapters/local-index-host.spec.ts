@@ -17,6 +17,7 @@ import { EntryRefusedError } from '../core/shard-index.js';
 import type { VectorIndexes } from '../core/vector-index.js';
 import { hnswVectorIndexes } from './hnsw-vector-index.js';
 import { LocalIndexHost } from './local-index-host.js';
+import { vectorIndexes } from './vector-indexes.js';
 
 const DIMENSIONS = 4;
 const spec = specOf(1, DIMENSIONS);
@@ -289,6 +290,7 @@ describe('LocalIndexHost', () => {
 
   it.each([
     ['hnsw', hnswVectorIndexes],
+    ['what a node uses', vectorIndexes],
     ['exact', exactVectorIndexes],
   ])('comes back from a checkpoint (%s) as it was, and goes on like one that never stopped', async (_, indexes) => {
     const log = busyLog(400);
@@ -396,7 +398,7 @@ describe('LocalIndexHost', () => {
 
   it('applies nothing while a checkpoint is written, answers searches, and lets go of what was closed meanwhile', async () => {
     const log = busyLog(40);
-    const host = opened(hnswVectorIndexes);
+    const host = opened(vectorIndexes);
     apply(host, log.bytes.slice(0, 30));
     const writing = checkpointOf(host, 'one');
     // The directory is made first.
@@ -418,7 +420,7 @@ describe('LocalIndexHost', () => {
 
   it('guesses the size of a checkpoint, not too low', async () => {
     const log = busyLog(300);
-    const host = opened(hnswVectorIndexes);
+    const host = opened(vectorIndexes);
     apply(host, log.bytes);
     const guess = host.checkpointBytes(0);
     const { manifest } = await checkpointOf(host, 'one');
@@ -430,7 +432,7 @@ describe('LocalIndexHost', () => {
   it('rebuilds a graph of many dead labels in slices, and reuses their numbers', () => {
     const log = new ShardLog();
     const clusters = new Clusters(37, DIMENSIONS, 6);
-    const host = opened(hnswVectorIndexes);
+    const host = opened(vectorIndexes);
     for (let round = 0; round < 2; round++) {
       for (let i = 0; i < 1_500; i++) log.upsert(`id-${i}`, { vector: clusters.next() });
     }

@@ -184,7 +184,7 @@ export class LocalIndexHost implements IndexHost {
         collections.push(linked ?? (await writeCollection(collection, directory, this.#ports.hasher)));
       }
       return {
-        format: 1,
+        format: 2,
         shard,
         offset: index.applied,
         chain: '',

@@ -36,6 +36,11 @@ export class Bitmap {
     return this.#words.byteLength;
   }
 
+  /** The set as bits, the lowest label in the lowest bit of the first word: a view, valid until the next change, not to be written. */
+  get words(): Uint32Array {
+    return this.#words;
+  }
+
   /** Makes room for the labels 0 … `labels` − 1. */
   grow(labels: number): void {
     const words = (labels + 31) >>> 5;

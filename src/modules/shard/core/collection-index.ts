@@ -2,6 +2,7 @@ import type { Hasher } from '../../../kernel/hasher.js';
 import type { Version } from '../../../kernel/version.js';
 import { AttributeIndex } from './attribute-index.js';
 import { Bitmap } from './bitmap.js';
+import { Columns } from './columns.js';
 import { LiveDigest, liveTerm } from './digest.js';
 import type { DocumentFields } from './document.js';
 import type { Filter } from './filter.js';
@@ -20,8 +21,10 @@ import { keywordText, tokenize } from './tokenizer.js';
 import type { VectorIndexes } from './vector-index.js';
 import { VectorRefusedError, VectorTable } from './vector-table.js';
 
-/** Filters whose labels are remembered until the next change. */
-const REMEMBERED_FILTERS = 16;
+/** Filters whose labels are remembered until the next change: as many as fit these bytes, and some. */
+const REMEMBERED_BYTES = 4 << 20;
+const REMEMBERED_FILTERS_MIN = 16;
+const REMEMBERED_FILTERS_MAX = 256;
 
 /**
  * One collection in one shard: the table of labels and the three indexes that speak of labels (vectors, keywords,
@@ -45,6 +48,7 @@ export class CollectionIndex {
   #vectors: VectorTable | undefined;
   #changedAt: number;
   readonly #filtered = new Map<string, Bitmap>();
+  readonly #columns = new Columns();
 
   constructor(spec: CollectionSpec, indexes: VectorIndexes, hasher: Hasher, loaded?: LoadedCollection) {
     this.#spec = spec;
@@ -149,8 +153,9 @@ export class CollectionIndex {
     let labels = this.#filtered.get(key);
     if (labels === undefined) {
       labels = this.attributes.evaluate(filter, (ids) => this.#labelsOf(ids), this.#live);
+      const most = Math.min(REMEMBERED_FILTERS_MAX, Math.floor(REMEMBERED_BYTES / (labels.bytes + 1)));
       const [oldest] = this.#filtered.keys();
-      if (this.#filtered.size >= REMEMBERED_FILTERS) this.#filtered.delete(oldest);
+      if (this.#filtered.size >= Math.max(REMEMBERED_FILTERS_MIN, most)) this.#filtered.delete(oldest);
       this.#filtered.set(key, labels);
     }
     return labels;
@@ -178,16 +183,12 @@ export class CollectionIndex {
   searchKeywords(leg: KeywordLeg, filter: Filter | undefined): KeywordCandidates {
     const found = this.keywords.search(leg.terms, leg.k, {
       compareLabels: this.labels.compare,
-      ...(leg.statistics === undefined ? {} : { statistics: leg.statistics }),
-      ...(filter === undefined ? {} : { allowed: this.matching(filter) }),
+      statistics: leg.statistics,
+      allowed: this.matching(filter),
     });
-    return {
-      ...this.#candidates(found.labels, found.scores),
-      frequencies: found.frequencies,
-      lengths: found.lengths,
-      statistics: found.statistics,
-      complete: found.complete,
-    };
+    const { ids, offsets, versionMs, versionCounter, scores } = this.#candidates(found.labels, found.scores);
+    const { frequencies, lengths, statistics, complete } = found;
+    return { ids, offsets, versionMs, versionCounter, scores, frequencies, lengths, statistics, complete };
   }
 
   /** The live digest from the labels alone. */
@@ -267,9 +268,9 @@ export class CollectionIndex {
 
   #candidates(labels: Uint32Array, scores: Float64Array): CandidateColumns {
     const ids: string[] = [];
-    const offsets = new Float64Array(labels.length);
-    const versionMs = new Float64Array(labels.length);
-    const versionCounter = new Float64Array(labels.length);
+    const offsets = this.#columns.float64(labels.length);
+    const versionMs = this.#columns.float64(labels.length);
+    const versionCounter = this.#columns.float64(labels.length);
     for (let i = 0; i < labels.length; i++) {
       const label = labels[i];
       ids.push(this.labels.idOf(label));

@@ -110,9 +110,9 @@ export interface CheckpointRef {
   readonly manifest: CheckpointManifest;
 }
 
-/** Format 1. Files are relative to the checkpoint's directory. */
+/** Format 2 (format 1 had graphs as hnswlib writes them). Files are relative to the checkpoint's directory. */
 export interface CheckpointManifest {
-  readonly format: 1;
+  readonly format: 2;
   readonly shard: number;
   readonly offset: number;
   /** Hex of the log's chain at `offset`; filled in by the shard service, which knows the log. */

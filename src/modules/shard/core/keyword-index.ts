@@ -15,9 +15,9 @@ export interface KeywordSearchOptions {
   /** Order of two labels' ids, for documents of equal score. */
   readonly compareLabels: TieOrder;
   /** Sums to rank by, their frequencies in the order of the terms; by default the index's own. */
-  readonly statistics?: KeywordStatistics;
+  readonly statistics?: KeywordStatistics | undefined;
   /** Labels that may be found; by default all. */
-  readonly allowed?: Bitmap;
+  readonly allowed?: Bitmap | undefined;
 }
 
 /** The candidates of one search and the index's own statistics of its terms. */
@@ -125,19 +125,20 @@ export class KeywordIndex {
    * @param k ≥ 0
    */
   search(terms: readonly string[], k: number, options: KeywordSearchOptions): KeywordMatches {
-    const statistics = this.statisticsOf(terms);
-    const ranking = options.statistics ?? statistics;
-    return {
-      ...this.#scorer.rank({
-        lists: this.#listsOf(terms),
-        weights: ranking.documentFrequencies.map((frequency) => idf(ranking.documents, frequency)),
-        averageLength: averageLength(ranking),
-        k,
-        allowed: options.allowed,
-        compareLabels: options.compareLabels,
-      }),
-      statistics,
-    };
+    const lists = this.#listsOf(terms);
+    const { documents, totalLength } = this.#texts;
+    const documentFrequencies = lists.map((list) => (list < 0 ? 0 : this.#lists.count(list)));
+    const statistics = { documents, totalLength, documentFrequencies };
+    const by = options.statistics ?? statistics;
+    const { labels, scores, frequencies, lengths, complete } = this.#scorer.rank({
+      lists,
+      weights: by.documentFrequencies.map((frequency) => idf(by.documents, frequency)),
+      averageLength: averageLength(by),
+      k,
+      allowed: options.allowed,
+      compareLabels: options.compareLabels,
+    });
+    return { labels, scores, frequencies, lengths, complete, statistics };
   }
 
   /** The whole index as bytes to be written one after the other. Compacts first. */

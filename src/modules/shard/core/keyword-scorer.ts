@@ -1,11 +1,12 @@
 import type { Bitmap } from './bitmap.js';
 import { bm25, lengthNorm, termScore } from './bm25.js';
+import { Columns } from './columns.js';
 import type { KeywordDocuments } from './keyword-documents.js';
 import { PostingCursor } from './posting-chunks.js';
 import { FREQUENCY_BITS, FREQUENCY_MASK } from './posting-lists.js';
 import type { PostingLists } from './posting-lists.js';
-import { kthGreatest, rankBest } from './rank-best.js';
-import type { TieOrder } from './top-k.js';
+import { kthGreatest } from './kth-greatest.js';
+import { TopK, type TieOrder } from './top-k.js';
 import { grown } from './grown.js';
 
 /** What to rank by; the columns go with the query's terms, in sorted order. */
@@ -45,8 +46,10 @@ interface ScoredTerm {
 
 /** Ordinals whose sums are made at once: 16 KiB of them, which stay in the processor's nearest cache. */
 const WINDOW = 2_048;
-/** Texts of fewer terms have their `lengthNorm` in a table. */
+/** Texts of fewer terms have what depends on their length alone in tables. */
 const NORMS = 512;
+/** Documents met beyond the wanted ones before those that cannot be among the best are dropped. */
+const SURPLUS_MAX = 512;
 /** Queries that read fewer postings are summed straight through. */
 const PRUNING_POSTINGS_MIN = 4_096;
 /** Partial sums and bounds are added in other orders than the score: what is this close may be equal. */
@@ -73,12 +76,18 @@ export class KeywordScorer {
   /** By length: `lengthNorm` for `#normsAverage`. */
   readonly #norms = new Float64Array(NORMS);
   #normsAverage = 0;
-  /** The documents met: ordinals and their sums. */
+  /** By term and length: the term's score at frequency 1, which most postings have; 0 where it was not asked for yet. */
+  readonly #singles: Float64Array[] = [];
+  /** The documents met that may be among the best: ordinals and their sums. */
   #met = new Uint32Array(0);
   #sums = new Float64Array(0);
   #metCount = 0;
+  /** All documents met. */
+  #matched = 0;
   /** Room to rearrange sums. */
   #scratch = new Float64Array(0);
+  readonly #best = new TopK(0, () => 0);
+  readonly #columns = new Columns();
   /** Frequencies of one term. */
   #column = new Uint32Array(0);
 
@@ -88,17 +97,20 @@ export class KeywordScorer {
   }
 
   get bytes(): number {
-    const columns = [this.#window, this.#met, this.#sums, this.#scratch, this.#column];
+    const columns = [this.#window, ...this.#singles, this.#met, this.#sums, this.#scratch, this.#column];
     return columns.reduce((bytes, column) => bytes + column.byteLength, 0);
   }
 
   rank(query: KeywordQuery): KeywordRanking {
     const terms = this.#terms(query);
-    const postings = terms.reduce((sum, term) => sum + term.count, 0);
-    if (this.#lookUpAllowed(query, terms, postings)) return this.#answer(query, terms, this.#metCount <= query.k);
-    if (postings >= PRUNING_POSTINGS_MIN && this.#prune(query, terms)) return this.#answer(query, terms, false);
-    this.#gather(query, terms);
-    return this.#answer(query, terms, this.#metCount <= query.k);
+    let postings = 0;
+    for (const term of terms) postings += term.count;
+    const { labels } = this.#documents;
+    const { compareLabels } = query;
+    this.#best.reset(query.k, (a, b) => compareLabels(labels[a], labels[b]));
+    if (this.#lookUpAllowed(query, terms, postings)) this.#offer();
+    else if (postings < PRUNING_POSTINGS_MIN || !this.#prune(query, terms)) this.#gather(query, terms, undefined);
+    return this.#answer(query, terms, this.#matched <= query.k);
   }
 
   #terms(query: KeywordQuery): ScoredTerm[] {
@@ -130,20 +142,42 @@ export class KeywordScorer {
     this.#metCount = met;
     this.#sumAgain(terms, query.averageLength);
     this.#keep(Number.MIN_VALUE);
+    this.#matched = this.#metCount;
     return true;
   }
 
-  /** Reads the lists of `terms`, adding in their order: every document that has any and is allowed is met. */
-  #gather(query: KeywordQuery, terms: readonly ScoredTerm[]): void {
+  /**
+   * Reads the lists of `terms`, adding in their order: every document that has any and is allowed is met. Without `rest`
+   * the sums are scores, and go to the best at once; with it, of those met at least all stay whose sum is within `rest` of
+   * the k-th best.
+   */
+  #gather(query: KeywordQuery, terms: readonly ScoredTerm[], rest: number | undefined): void {
     this.#metCount = 0;
+    this.#matched = 0;
+    let least = 0;
     this.#prepareNorms(query.averageLength);
-    while (this.#cursors.length < terms.length) this.#cursors.push(new PostingCursor(this.#lists));
-    terms.forEach((term, i) => this.#cursors[i].open(term.list).next());
+    while (this.#cursors.length < terms.length) {
+      this.#cursors.push(new PostingCursor(this.#lists));
+      this.#singles.push(new Float64Array(NORMS));
+    }
+    for (let i = 0; i < terms.length; i++) {
+      this.#cursors[i].open(terms[i].list).next();
+      this.#singles[i].fill(0);
+    }
     for (let first = this.#firstUnread(terms.length); first < Infinity; first = this.#firstUnread(terms.length)) {
       const before = this.#metCount;
       this.#makeRoom(before + WINDOW);
-      for (let i = 0; i < terms.length; i++) this.#addWindow(terms[i], this.#cursors[i], first, query);
-      this.#takeWindow(first, before);
+      for (let i = 0; i < terms.length; i++) this.#addWindow(terms[i], i, first, query);
+      this.#matched += this.#metCount - before;
+      if (rest === undefined) {
+        this.#offerWindow(first);
+        continue;
+      }
+      this.#takeWindow(first, before, least);
+      if (this.#metCount > query.k + SURPLUS_MAX) {
+        least = Math.max(least, this.#kth(query.k) - rest);
+        this.#keep(least);
+      }
     }
   }
 
@@ -163,12 +197,14 @@ export class KeywordScorer {
     return posting === Infinity ? Infinity : posting >>> FREQUENCY_BITS;
   }
 
-  /** Adds what a term gives to the documents of the window that begins with ordinal `first`. */
-  #addWindow(term: ScoredTerm, cursor: PostingCursor, first: number, query: KeywordQuery): void {
+  /** Adds what the term at `place` gives to the documents of the window that begins with ordinal `first`. */
+  #addWindow(term: ScoredTerm, place: number, first: number, query: KeywordQuery): void {
+    const cursor = this.#cursors[place];
     const { list, weight } = term;
     const { averageLength: average, allowed } = query;
     const { lengths, labels } = this.#documents;
     const norms = this.#norms;
+    const singles = this.#singles[place];
     const window = this.#window;
     const met = this.#met;
     let metCount = this.#metCount;
@@ -176,8 +212,9 @@ export class KeywordScorer {
     do {
       const { page, to } = cursor;
       let i = cursor.from;
-      for (; i < to && page[i] < end; i++) {
+      for (; i < to; i++) {
         const posting = page[i];
+        if (posting >= end) break;
         const ordinal = posting >>> FREQUENCY_BITS;
         const slot = ordinal - first;
         const sum = window[slot];
@@ -185,9 +222,15 @@ export class KeywordScorer {
           if (allowed !== undefined && !allowed.has(labels[ordinal])) continue;
           met[metCount++] = ordinal;
         }
-        let frequency = posting & FREQUENCY_MASK;
-        if (frequency === FREQUENCY_MASK) frequency = this.#lists.largeFrequency(list, ordinal);
         const length = lengths[ordinal];
+        let frequency = posting & FREQUENCY_MASK;
+        if (frequency === 1 && length < NORMS) {
+          let score = singles[length];
+          if (score === 0) singles[length] = score = termScore(weight, 1, norms[length]);
+          window[slot] = sum + score;
+          continue;
+        }
+        if (frequency === FREQUENCY_MASK) frequency = this.#lists.largeFrequency(list, ordinal);
         const norm = length < NORMS ? norms[length] : lengthNorm(length, average);
         window[slot] = sum + termScore(weight, frequency, norm);
       }
@@ -197,14 +240,43 @@ export class KeywordScorer {
     this.#metCount = metCount;
   }
 
-  /** Moves the window's sums to the column of sums, for the documents met from `from` on. */
-  #takeWindow(first: number, from: number): void {
+  /** Offers the window's sums to the best, and forgets the documents met. */
+  #offerWindow(first: number): void {
     const window = this.#window;
-    for (let i = from; i < this.#metCount; i++) {
-      const slot = this.#met[i] - first;
-      this.#sums[i] = window[slot];
+    const met = this.#met;
+    const best = this.#best;
+    let { threshold } = best;
+    for (let i = 0; i < this.#metCount; i++) {
+      const ordinal = met[i];
+      const slot = ordinal - first;
+      const sum = window[slot];
       window[slot] = 0;
+      if (sum >= threshold && best.push(ordinal, sum)) ({ threshold } = best);
     }
+    this.#metCount = 0;
+  }
+
+  /** Offers the documents met to the best. */
+  #offer(): void {
+    for (let i = 0; i < this.#metCount; i++) this.#best.push(this.#met[i], this.#sums[i]);
+  }
+
+  /** Moves the window's sums of at least `least` to the column of sums, for the documents met from `from` on. */
+  #takeWindow(first: number, from: number, least: number): void {
+    const window = this.#window;
+    const met = this.#met;
+    const sums = this.#sums;
+    let kept = from;
+    for (let i = from; i < this.#metCount; i++) {
+      const ordinal = met[i];
+      const slot = ordinal - first;
+      const sum = window[slot];
+      window[slot] = 0;
+      if (sum < least) continue;
+      met[kept] = ordinal;
+      sums[kept++] = sum;
+    }
+    this.#metCount = kept;
   }
 
   /** Answers from the lists of the highest bounds, when the others cannot bring another document; false when they can. */
@@ -223,12 +295,13 @@ export class KeywordScorer {
       // Worth an attempt when it may succeed, would save more than it costs, and earlier attempts were much cheaper.
       if (reading <= k || bound <= rest || reading * 2 > postings - reading || reading < 2 * tried) continue;
       tried = reading;
-      this.#gather(query, order.slice(0, read));
-      if (this.#metCount <= k) continue;
+      this.#gather(query, order.slice(0, read), rest + bounds * ROUNDING);
+      if (this.#matched <= k) continue;
       const kth = this.#kth(k) * (1 - ROUNDING);
       if (rest >= kth) continue;
       this.#keep(kth - rest);
       this.#sumAgain(terms, averageLength);
+      this.#offer();
       return true;
     }
     return false;
@@ -267,23 +340,17 @@ export class KeywordScorer {
     this.#metCount = kept;
   }
 
-  /** The k best of the documents met. */
+  /** The best documents, with everything an answer says of them. */
   #answer(query: KeywordQuery, terms: readonly ScoredTerm[], complete: boolean): KeywordRanking {
     const { labels: labelOf, lengths: lengthOf } = this.#documents;
-    const met = this.#met;
-    const before = (a: number, b: number): number => query.compareLabels(labelOf[met[a]], labelOf[met[b]]);
-    const places = rankBest(this.#sums, this.#metCount, query.k, before, this.#scratch);
-    const n = places.length;
-    const labels = new Uint32Array(n);
-    const lengths = new Uint32Array(n);
-    const scores = new Float64Array(n);
-    const ordinals = new Uint32Array(n);
+    const { items: ordinals, scores } = this.#best.drain();
+    const n = ordinals.length;
+    this.#makeRoom(n);
+    const labels = this.#columns.uint32(n);
+    const lengths = this.#columns.uint32(n);
     for (let i = 0; i < n; i++) {
-      const ordinal = met[places[i]];
-      ordinals[i] = ordinal;
-      labels[i] = labelOf[ordinal];
-      lengths[i] = lengthOf[ordinal];
-      scores[i] = this.#sums[places[i]];
+      labels[i] = labelOf[ordinals[i]];
+      lengths[i] = lengthOf[ordinals[i]];
     }
     return { labels, scores, frequencies: this.#frequencies(ordinals, terms, query.lists.length), lengths, complete };
   }
@@ -291,7 +358,7 @@ export class KeywordScorer {
   /** The matrix ordinals × the query's terms. */
   #frequencies(ordinals: Uint32Array, terms: readonly ScoredTerm[], columns: number): Uint32Array {
     const n = ordinals.length;
-    const matrix = new Uint32Array(n * columns);
+    const matrix = this.#columns.uint32(n * columns);
     // Lists are looked up in ascending order: sort (ordinal, row) pairs as one number each.
     const pairs = this.#scratch.subarray(0, n);
     for (let row = 0; row < n; row++) pairs[row] = ordinals[row] * n + row;

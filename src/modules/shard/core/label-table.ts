@@ -1,7 +1,7 @@
 import { assert } from '../../../kernel/assert.js';
-import { compareIds } from '../../../kernel/ids.js';
 import { OP_ID_BYTES, type Version } from '../../../kernel/version.js';
 import { grown } from './grown.js';
+import { IdKeys } from './id-keys.js';
 import { firstAfter, LabelOrder } from './label-order.js';
 
 /** The label of an id that has none. */
@@ -21,6 +21,7 @@ export class LabelTable {
   readonly #ids: string[] = [];
   readonly #free: number[] = [];
   readonly #order = new LabelOrder();
+  readonly #keys = new IdKeys(this.#ids);
   #offsets = new Float64Array(0);
   #ms = new Float64Array(0);
   #counters = new Uint16Array(0);
@@ -82,7 +83,7 @@ export class LabelTable {
   }
 
   /** Order of two live labels wherever order can reach an output: by id. */
-  readonly compare = (a: number, b: number): number => compareIds(this.#ids[a], this.#ids[b]);
+  readonly compare = (a: number, b: number): number => this.#keys.compare(a, b);
 
   /** Gives an id that has none a label. */
   add(id: string, version: Version, offset: number): number {
@@ -91,6 +92,7 @@ export class LabelTable {
     this.#reserve(label + 1);
     this.#labels.set(id, label);
     this.#ids[label] = id;
+    this.#keys.set(label);
     this.#offsets[label] = offset;
     this.#ms[label] = version.hlc.ms;
     this.#counters[label] = version.hlc.counter;
@@ -162,8 +164,10 @@ export class LabelTable {
     for (let label = 0; label < columns.ids.length; label++) {
       const id = columns.ids[label];
       table.#ids.push(id);
-      if (id !== '') table.#labels.set(id, label);
-      else if (isFree(label)) table.#free.push(label);
+      if (id !== '') {
+        table.#labels.set(id, label);
+        table.#keys.set(label);
+      } else if (isFree(label)) table.#free.push(label);
     }
     return table;
   }

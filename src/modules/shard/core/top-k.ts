@@ -1,3 +1,4 @@
+import { Columns } from './columns.js';
 import { grown } from './grown.js';
 
 /** Order among items of equal score: negative when `a` goes before `b`; 0 only for an item and itself. */
@@ -20,6 +21,7 @@ export class TopK {
   #size = 0;
   #k = 0;
   #before: TieOrder;
+  readonly #columns = new Columns();
 
   /** @param k how many to keep, ≥ 0 */
   constructor(k: number, before: TieOrder) {
@@ -60,8 +62,8 @@ export class TopK {
 
   /** Takes everything out, best first. */
   drain(): Ranked {
-    const items = new Uint32Array(this.#size);
-    const scores = new Float64Array(this.#size);
+    const items = this.#columns.uint32(this.#size);
+    const scores = this.#columns.float64(this.#size);
     for (let end = this.#size - 1; end >= 0; end--) {
       items[end] = this.#items[0];
       scores[end] = this.#scores[0];

@@ -1,4 +1,5 @@
 import type { HnswParameters, Similarity } from '../../../kernel/collection.js';
+import type { Bitmap } from './bitmap.js';
 
 /**
  * A graph over the vectors of one collection in one shard: finds near labels, never scores. Scores come from the
@@ -7,7 +8,7 @@ import type { HnswParameters, Similarity } from '../../../kernel/collection.js';
  * Invariants: a label is added once and, once dead, never comes back into the same graph; dead labels are never found,
  * yet stay in the graph as stepping stones until it is rebuilt.
  *
- * Implementations: HnswVectorIndex (hnswlib) and the contract suite's ExactVectorIndex.
+ * Implementations: NativeVectorIndex, HnswVectorIndex (hnswlib) and the contract suite's ExactVectorIndex.
  */
 export interface VectorIndex {
   /** Labels in the graph, dead ones included. */
@@ -21,21 +22,17 @@ export interface VectorIndex {
   markDead(label: number): void;
 
   /**
-   * Labels near `query`, nearest first, at most `k`; may be fewer than there are.
+   * Labels near `query`, nearest first, at most `k`; may be fewer than there are. Valid until the next search.
    * @param ef search width: candidates kept while walking; with `allowed` it counts allowed ones only
    * @param allowed leaves every other label out
    */
-  search(query: Float32Array, k: number, ef: number, allowed?: LabelSet): readonly number[];
+  search(query: Float32Array, k: number, ef: number, allowed?: Bitmap): Uint32Array;
 
   /** Writes the graph into a new file, without syncing it. Nothing may be added or marked until it resolves; searches may go on. */
   save(file: string): Promise<void>;
 
   /** Gives the memory back at once; the graph must not be used again. */
   dispose(): void;
-}
-
-export interface LabelSet {
-  has(label: number): boolean;
 }
 
 /** What a graph is made for. */
@@ -47,6 +44,12 @@ export interface VectorShape {
 
 /** Makes and loads the graphs of one technology. */
 export interface VectorIndexes {
+  /**
+   * How many vectors are scanned in the time that walking a graph takes for each allowed candidate it keeps and each
+   * vector it meets on its way there; undefined when a graph itself scans where that is faster.
+   */
+  readonly scanPerCandidate: number | undefined;
+
   /** @param expected vectors it is likely to hold soon: takes the memory in one piece */
   create(shape: VectorShape, expected: number): VectorIndex;
 
@@ -56,4 +59,16 @@ export interface VectorIndexes {
    * @throws Error when the file is not such a graph
    */
   load(shape: VectorShape, file: string, size: number, dead: number): VectorIndex;
+
+  /** Scores faster than VectorPages can by itself; left out when nothing does. */
+  scores?(shape: Pick<VectorShape, 'dimensions' | 'similarity'>, pageVectors: number): PageScores;
+}
+
+/** Scores vectors in pages: to the bit what `VectorPages` says. */
+export interface PageScores {
+  /** The next page and the lengths of its vectors, both views of memory that stays where it is. */
+  addPage(vectors: Float32Array, norms: Float64Array): void;
+
+  /** Scores of the first `count` of `labels`, into `into`. @param norm length of the query */
+  score(query: Float64Array, norm: number, labels: Uint32Array, count: number, into: Float64Array): void;
 }

@@ -1,5 +1,6 @@
 import { assert } from '../../../kernel/assert.js';
 import type { Similarity } from '../../../kernel/collection.js';
+import type { PageScores } from './vector-index.js';
 
 /** Vectors a page. A page is taken whole but touched vector by vector, so that an unused rest takes no memory. */
 export const PAGE_VECTORS = 1_024;
@@ -14,10 +15,16 @@ export class VectorPages {
   readonly #similarity: Similarity;
   readonly #pages: Float32Array[] = [];
   readonly #norms: Float64Array[] = [];
+  readonly #faster: PageScores | undefined;
+  /** The query, for `#faster`. */
+  readonly #query: Float64Array;
 
-  constructor(dimensions: number, similarity: Similarity) {
+  /** @param faster gives the same scores sooner */
+  constructor(dimensions: number, similarity: Similarity, faster?: PageScores) {
     this.dimensions = dimensions;
     this.#similarity = similarity;
+    this.#faster = faster;
+    this.#query = new Float64Array(dimensions);
   }
 
   /** Copies a vector in and returns its Euclidean length. */
@@ -25,8 +32,7 @@ export class VectorPages {
     assert(vector.length === this.dimensions, `a vector here has ${this.dimensions} dimensions, not ${vector.length}`);
     const page = Math.floor(label / PAGE_VECTORS);
     while (this.#pages.length <= page) {
-      this.#pages.push(new Float32Array(PAGE_VECTORS * this.dimensions));
-      this.#norms.push(new Float64Array(PAGE_VECTORS));
+      this.#add(new Float32Array(PAGE_VECTORS * this.dimensions), new Float64Array(PAGE_VECTORS));
     }
     const slot = label % PAGE_VECTORS;
     this.#pages[page].set(vector, slot * this.dimensions);
@@ -65,6 +71,19 @@ export class VectorPages {
     }
   }
 
+  /** Scores of the first `count` of `labels`, all of which were set, into `into`. */
+  scores(query: Float32Array, labels: Uint32Array, count: number, into: Float64Array): void {
+    if (this.#faster === undefined) {
+      const score = this.scorer(query);
+      for (let i = 0; i < count; i++) into[i] = score(labels[i]);
+      return;
+    }
+    assert(query.length === this.dimensions, `a vector here has ${this.dimensions} dimensions, not ${query.length}`);
+    const exact = this.#query;
+    exact.set(query);
+    this.#faster.score(exact, Math.sqrt(squaredLength(exact, 0, exact.length)), labels, count, into);
+  }
+
   /** The pages up to and without label `high`, for a checkpoint: views, not copies. */
   *parts(high: number): Generator<Float32Array> {
     for (let page = 0; page * PAGE_VECTORS < high && page < this.#pages.length; page++) {
@@ -79,45 +98,56 @@ export class VectorPages {
     for (let slot = 0; slot < PAGE_VECTORS; slot++) {
       norms[slot] = Math.sqrt(squaredLength(page, slot * this.dimensions, this.dimensions));
     }
-    this.#pages.push(page);
-    this.#norms.push(norms);
+    this.#add(page, norms);
   }
+
+  #add(vectors: Float32Array, norms: Float64Array): void {
+    this.#pages.push(vectors);
+    this.#norms.push(norms);
+    this.#faster?.addPage(vectors, norms);
+  }
+
+  // Eight sums that do not wait for each other, and what is left over in the first; the order of additions is fixed by
+  // the dimension alone. native/scores.cc does the same.
 
   #dot(query: Float64Array, label: number): number {
     const page = this.#pages[Math.floor(label / PAGE_VECTORS)];
     const { dimensions } = this;
     let at = (label % PAGE_VECTORS) * dimensions;
-    // Four sums that do not wait for each other; the order of additions is fixed by the dimension alone.
     let sum0 = 0;
     let sum1 = 0;
     let sum2 = 0;
     let sum3 = 0;
+    let sum4 = 0;
+    let sum5 = 0;
+    let sum6 = 0;
+    let sum7 = 0;
     let i = 0;
-    for (; i + 3 < dimensions; i += 4, at += 4) {
+    for (; i + 7 < dimensions; i += 8, at += 8) {
       sum0 += query[i] * page[at];
       sum1 += query[i + 1] * page[at + 1];
       sum2 += query[i + 2] * page[at + 2];
       sum3 += query[i + 3] * page[at + 3];
+      sum4 += query[i + 4] * page[at + 4];
+      sum5 += query[i + 5] * page[at + 5];
+      sum6 += query[i + 6] * page[at + 6];
+      sum7 += query[i + 7] * page[at + 7];
     }
     for (; i < dimensions; i++, at++) sum0 += query[i] * page[at];
-    return sum0 + sum1 + (sum2 + sum3);
+    return sum0 + sum4 + (sum1 + sum5) + (sum2 + sum6 + (sum3 + sum7));
   }
 
   #squaredDistance(query: Float64Array, label: number): number {
     const page = this.#pages[Math.floor(label / PAGE_VECTORS)];
     const { dimensions } = this;
-    let at = (label % PAGE_VECTORS) * dimensions;
-    let sum0 = 0;
-    let sum1 = 0;
-    let i = 0;
-    for (; i + 1 < dimensions; i += 2, at += 2) {
-      const a = query[i] - page[at];
-      const b = query[i + 1] - page[at + 1];
-      sum0 += a * a;
-      sum1 += b * b;
+    const from = (label % PAGE_VECTORS) * dimensions;
+    const sums = [0, 0, 0, 0, 0, 0, 0, 0];
+    const whole = dimensions - (dimensions % 8);
+    for (let i = 0; i < dimensions; i++) {
+      const difference = query[i] - page[from + i];
+      sums[i < whole ? i % 8 : 0] += difference * difference;
     }
-    if (i < dimensions) sum0 += (query[i] - page[at]) ** 2;
-    return sum0 + sum1;
+    return sums[0] + sums[4] + (sums[1] + sums[5]) + (sums[2] + sums[6] + (sums[3] + sums[7]));
   }
 }
 

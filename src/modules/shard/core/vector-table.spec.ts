@@ -9,6 +9,7 @@ const DIMENSIONS = 6;
 
 /** Graphs that count what is asked of them, and may lose their way. */
 class WatchedIndexes implements VectorIndexes {
+  readonly scanPerCandidate = 10;
   searches = 0;
   created = 0;
   disposed = 0;

@@ -1,19 +1,19 @@
 import { assert } from '../../../kernel/assert.js';
 import { Bitmap } from './bitmap.js';
 import { GraphRebuild } from './graph-rebuild.js';
+import { grown } from './grown.js';
 import { TopK, type Ranked, type TieOrder } from './top-k.js';
 import type { VectorIndex, VectorIndexes, VectorShape } from './vector-index.js';
-import { VectorPages } from './vector-pages.js';
+import { PAGE_VECTORS, VectorPages } from './vector-pages.js';
 
-/** A set of at most this many vectors is scanned: exact, and no slower than walking a graph. */
+/** A set of at most this many vectors is scanned: exact, and no slower than any graph. */
+const SCAN_ALWAYS = 200;
+/** With a graph that cannot scan by itself, a set of at most this many vectors is. */
 export const SCAN_LABELS_MIN = 1_000;
 /** The same as a share of all vectors. */
 export const SCAN_SHARE_MIN = 0.02;
-/**
- * Vectors scanned in the time the graph takes per candidate it keeps. A walk that must keep `ef` allowed candidates
- * meets ef / pass-rate vectors on its way, each a call of the filter: measured, both take the same time at about 10.
- */
-export const SCAN_PER_CANDIDATE = 10;
+/** Asked of a graph beyond what is wanted: it may take vectors about as near as the last ones for one another. */
+const SPARE = 8;
 /** A graph is rebuilt when its dead labels pass both. */
 export const REBUILD_DEAD_SHARE = 0.2;
 export const REBUILD_DEAD_MIN = 1_000;
@@ -42,6 +42,8 @@ export class VectorTable {
   #present = new Bitmap();
   #inGraph = new Bitmap();
   #size = 0;
+  /** Room for the scores of one search. */
+  #scores = new Float64Array(0);
   #rebuild: GraphRebuild | undefined;
 
   /**
@@ -60,7 +62,8 @@ export class VectorTable {
     this.#order = order;
     this.#released = released;
     this.#best = new TopK(0, order);
-    this.#pages = loaded?.pages ?? new VectorPages(shape.dimensions, shape.similarity);
+    this.#pages =
+      loaded?.pages ?? new VectorPages(shape.dimensions, shape.similarity, indexes.scores?.(shape, PAGE_VECTORS));
     this.#graph = loaded?.graph ?? indexes.create(shape, 0);
     if (loaded !== undefined) {
       this.#present = loaded.present;
@@ -131,12 +134,13 @@ export class VectorTable {
     const matches = allowed === undefined ? this.#size : among.count();
     const wanted = Math.min(k, matches);
     if (wanted === 0) return { items: new Uint32Array(0), scores: new Float64Array(0) };
-    if (!exact && matches > this.#scanLimit(matches, Math.max(ef, wanted))) {
-      const near = this.#graph.search(query, wanted, Math.max(ef, wanted), allowed === undefined ? undefined : among);
+    const width = Math.max(ef, wanted);
+    if (!exact && matches > this.#scanLimit(matches, width)) {
+      const near = this.#graph.search(query, wanted + SPARE, width, allowed === undefined ? undefined : among);
       // A graph can lose its way to some vectors; what it does not find, a scan does.
       if (near.length >= wanted) return this.#rank(query, wanted, near);
     }
-    return this.#rank(query, wanted, among);
+    return this.#rank(query, wanted, among.toArray());
   }
 
   /** Whether dead labels have piled up so far that `work` has something to do. */
@@ -183,16 +187,22 @@ export class VectorTable {
     this.#graph.dispose();
   }
 
+  /** Sets of up to this many vectors are scanned here. */
   #scanLimit(matches: number, width: number): number {
+    const { scanPerCandidate } = this.#indexes;
+    if (scanPerCandidate === undefined) return SCAN_ALWAYS;
     const passRate = matches / this.#size;
-    return Math.max(SCAN_LABELS_MIN, SCAN_SHARE_MIN * this.#size, (SCAN_PER_CANDIDATE * width) / passRate);
+    return Math.max(SCAN_LABELS_MIN, SCAN_SHARE_MIN * this.#size, (scanPerCandidate * width) / passRate);
   }
 
-  #rank(query: Float32Array, k: number, labels: Bitmap | readonly number[]): Ranked {
-    const score = this.#pages.scorer(query);
+  #rank(query: Float32Array, k: number, labels: Uint32Array): Ranked {
+    const { length } = labels;
+    this.#scores = grown(this.#scores, length);
+    const scores = this.#scores;
+    this.#pages.scores(query, labels, length, scores);
     const best = this.#best;
     best.reset(k, this.#order);
-    labels.forEach((label: number) => best.push(label, score(label)));
+    for (let i = 0; i < length; i++) best.push(labels[i], scores[i]);
     return best.drain();
   }
 }

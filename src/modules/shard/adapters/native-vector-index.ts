@@ -1,0 +1,172 @@
+import { createRequire } from 'node:module';
+import { assert } from '../../../kernel/assert.js';
+import type { Similarity } from '../../../kernel/collection.js';
+import { LIMITS } from '../../../kernel/limits.js';
+import type { Bitmap } from '../core/bitmap.js';
+import { grown } from '../core/grown.js';
+import type { PageScores, VectorIndex, VectorIndexes, VectorShape } from '../core/vector-index.js';
+
+/** From src/ and from dist/ alike. */
+const ADDON = '../../../../dist/native/vector-graph.node';
+
+declare const opaque: unique symbol;
+interface Graph {
+  readonly [opaque]: 'graph';
+}
+interface Pages {
+  readonly [opaque]: 'pages';
+}
+
+/** The functions of native/addon.cc. */
+interface Addon {
+  create(similarity: number, dimensions: number, m: number, efConstruction: number, expected: number): Graph;
+  add(graph: Graph, label: number, vector: Float32Array, norm: number): void;
+  markDead(graph: Graph, label: number): void;
+  search(
+    graph: Graph,
+    query: Float32Array,
+    norm: number,
+    k: number,
+    ef: number,
+    allowed: Uint32Array | undefined,
+    labels: Uint32Array,
+  ): number;
+  sizes(graph: Graph): [size: number, dead: number];
+  load(graph: Graph, file: string): void;
+  save(graph: Graph, file: string): Promise<void>;
+  dispose(graph: Graph): void;
+  pages(similarity: number, dimensions: number, pageVectors: number): Pages;
+  addPage(pages: Pages, vectors: Float32Array, norms: Float64Array): void;
+  scores(pages: Pages, query: Float64Array, norm: number, labels: Uint32Array, count: number, into: Float64Array): void;
+}
+
+const SIMILARITIES: Readonly<Record<Similarity, number>> = { cosine: 1, dot: 2, euclidean: 3 };
+
+/**
+ * A VectorIndex on the graph in native/graph.h. Against hnswlib-node it takes typed arrays, filters by bits, keeps
+ * vectors of a cosine collection in half the memory, and has no locks that one thread would not need.
+ */
+class NativeVectorIndex implements VectorIndex {
+  readonly #addon: Addon;
+  readonly #shape: VectorShape;
+  readonly #graph: Graph;
+  #labels = new Uint32Array(64);
+  #size: number;
+  #dead: number;
+  #saving = false;
+  #disposed = false;
+
+  constructor(addon: Addon, shape: VectorShape, graph: Graph) {
+    this.#addon = addon;
+    this.#shape = shape;
+    this.#graph = graph;
+    [this.#size, this.#dead] = addon.sizes(graph);
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get dead(): number {
+    return this.#dead;
+  }
+
+  add(label: number, vector: Float32Array, norm: number): void {
+    assert(!this.#saving, 'a graph that is being saved must not change');
+    this.#addon.add(this.#graph, label, vector, norm);
+    this.#size += 1;
+  }
+
+  markDead(label: number): void {
+    assert(!this.#saving, 'a graph that is being saved must not change');
+    this.#addon.markDead(this.#graph, label);
+    this.#dead += 1;
+  }
+
+  search(query: Float32Array, k: number, ef: number, allowed?: Bitmap): Uint32Array {
+    const wanted = Math.min(k, this.#size - this.#dead);
+    this.#labels = grown(this.#labels, wanted);
+    const norm = this.#shape.similarity === 'cosine' ? euclideanLength(query) : 1;
+    const width = Math.min(ef, LIMITS.efMax);
+    const found = this.#addon.search(this.#graph, query, norm, wanted, width, allowed?.words, this.#labels);
+    return this.#labels.subarray(0, found);
+  }
+
+  async save(file: string): Promise<void> {
+    assert(!this.#saving, 'a graph is saved by one at a time');
+    this.#saving = true;
+    try {
+      await this.#addon.save(this.#graph, file);
+    } finally {
+      this.#saving = false;
+    }
+  }
+
+  dispose(): void {
+    assert(!this.#saving, 'a graph that is being saved must not be disposed');
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#addon.dispose(this.#graph);
+  }
+}
+
+class NativePageScores implements PageScores {
+  readonly #addon: Addon;
+  readonly #pages: Pages;
+  /** What the addon reads. */
+  readonly #kept: [Float32Array, Float64Array][] = [];
+
+  constructor(addon: Addon, shape: Pick<VectorShape, 'dimensions' | 'similarity'>, pageVectors: number) {
+    this.#addon = addon;
+    this.#pages = addon.pages(SIMILARITIES[shape.similarity], shape.dimensions, pageVectors);
+  }
+
+  addPage(vectors: Float32Array, norms: Float64Array): void {
+    this.#addon.addPage(this.#pages, vectors, norms);
+    this.#kept.push([vectors, norms]);
+  }
+
+  score(query: Float64Array, norm: number, labels: Uint32Array, count: number, into: Float64Array): void {
+    this.#addon.scores(this.#pages, query, norm, labels, count, into);
+  }
+}
+
+/** Native graphs; undefined where `npm run build` could not make the addon. */
+export const nativeVectorIndexes: VectorIndexes | undefined = withAddon();
+
+function withAddon(): VectorIndexes | undefined {
+  let addon: Addon;
+  try {
+    addon = createRequire(import.meta.url)(ADDON) as Addon;
+  } catch {
+    return undefined;
+  }
+  const create = (shape: VectorShape, expected: number): Graph =>
+    addon.create(
+      SIMILARITIES[shape.similarity],
+      shape.dimensions,
+      shape.hnsw.m,
+      shape.hnsw.efConstruction,
+      Math.ceil(expected),
+    );
+  return {
+    scanPerCandidate: undefined,
+    create: (shape, expected) => new NativeVectorIndex(addon, shape, create(shape, expected)),
+    load: (shape, file, size, dead) => {
+      const graph = create(shape, 0);
+      addon.load(graph, file);
+      const index = new NativeVectorIndex(addon, shape, graph);
+      if (index.size !== size || index.dead !== dead) {
+        throw new Error(`${file} holds ${index.size} vectors, ${index.dead} dead, instead of ${size}, ${dead} dead`);
+      }
+      return index;
+    },
+    scores: (shape, pageVectors) => new NativePageScores(addon, shape, pageVectors),
+  };
+}
+
+function euclideanLength(vector: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < vector.length; i++) sum += vector[i] * vector[i];
+  return Math.sqrt(sum);
+}

@@ -1,0 +1,312 @@
+// The graph and the scores as functions of JavaScript (Node-API). The caller, NativeVectorIndex, checks what it passes;
+// what is checked here is what would otherwise touch memory it must not.
+#include <node_api.h>
+
+#include <exception>
+#include <memory>
+#include <string>
+
+#include "distances.h"
+#include "graph.h"
+#include "scores.h"
+
+namespace {
+
+using namespace spector;
+
+napi_value fail(napi_env env, const char* message) {
+  napi_throw_error(env, nullptr, message);
+  return nullptr;
+}
+
+/** The arguments of a call. */
+template <size_t N>
+class Arguments {
+ public:
+  Arguments(napi_env env, napi_callback_info info) : env_(env) {
+    size_t count = N;
+    napi_get_cb_info(env, info, &count, values_, nullptr, nullptr);
+  }
+
+  double number(size_t at) const {
+    double value = 0;
+    napi_get_value_double(env_, values_[at], &value);
+    return value;
+  }
+
+  size_t size(size_t at) const { return static_cast<size_t>(number(at)); }
+
+  std::string text(size_t at) const {
+    size_t length = 0;
+    napi_get_value_string_utf8(env_, values_[at], nullptr, 0, &length);
+    std::string value(length, '\0');
+    napi_get_value_string_utf8(env_, values_[at], value.data(), length + 1, &length);
+    return value;
+  }
+
+  template <typename T>
+  T* external(size_t at) const {
+    void* value = nullptr;
+    napi_get_value_external(env_, values_[at], &value);
+    return static_cast<T*>(value);
+  }
+
+  /** Null, and length 0, when it is no such typed array. */
+  template <typename T>
+  T* array(size_t at, napi_typedarray_type wanted, size_t* length) const {
+    napi_typedarray_type type;
+    void* data = nullptr;
+    *length = 0;
+    size_t found = 0;
+    if (napi_get_typedarray_info(env_, values_[at], &type, &found, &data, nullptr, nullptr) != napi_ok) return nullptr;
+    if (type != wanted) return nullptr;
+    *length = found;
+    return static_cast<T*>(data);
+  }
+
+ private:
+  napi_env env_;
+  napi_value values_[N];
+};
+
+struct Holder {
+  std::shared_ptr<Graph> graph;
+  size_t dimensions;
+};
+
+template <typename T>
+napi_value external(napi_env env, T* value) {
+  napi_value result;
+  napi_create_external(
+      env, value, [](napi_env, void* data, void*) { delete static_cast<T*>(data); }, nullptr, &result);
+  return result;
+}
+
+napi_value number(napi_env env, size_t value) {
+  napi_value result;
+  napi_create_double(env, static_cast<double>(value), &result);
+  return result;
+}
+
+/** create(similarity, dimensions, m, efConstruction, expected) */
+napi_value create(napi_env env, napi_callback_info info) {
+  Arguments<5> arguments(env, info);
+  const size_t dimensions = arguments.size(1), m = arguments.size(2), ef = arguments.size(3);
+  if (dimensions == 0 || m < 2) return fail(env, "a graph has dimensions, and at least two links a node");
+  try {
+    std::shared_ptr<Graph> graph;
+    switch (static_cast<Similarity>(arguments.size(0))) {
+      case Similarity::COSINE:
+        graph = std::make_shared<SmallWorld<FixedPoint>>(dimensions, m, ef, arguments.size(4));
+        break;
+      case Similarity::DOT:
+        graph = std::make_shared<SmallWorld<InnerProduct>>(dimensions, m, ef, arguments.size(4));
+        break;
+      case Similarity::EUCLIDEAN:
+        graph = std::make_shared<SmallWorld<Euclidean>>(dimensions, m, ef, arguments.size(4));
+        break;
+      default:
+        return fail(env, "no such similarity");
+    }
+    return external(env, new Holder{graph, dimensions});
+  } catch (const std::exception& error) {
+    return fail(env, error.what());
+  }
+}
+
+/** The graph of a holder; throws when it was disposed. */
+Graph& graphOf(const Holder* holder) {
+  if (holder == nullptr || holder->graph == nullptr) throw std::runtime_error("the graph was disposed");
+  return *holder->graph;
+}
+
+/** add(graph, label, vector, norm) */
+napi_value add(napi_env env, napi_callback_info info) {
+  Arguments<4> arguments(env, info);
+  try {
+    const Holder* holder = arguments.external<Holder>(0);
+    Graph& graph = graphOf(holder);
+    size_t length;
+    const float* vector = arguments.array<float>(2, napi_float32_array, &length);
+    if (length != holder->dimensions) return fail(env, "a vector of another dimension");
+    graph.add(static_cast<uint32_t>(arguments.number(1)), vector, arguments.number(3));
+  } catch (const std::exception& error) {
+    return fail(env, error.what());
+  }
+  return nullptr;
+}
+
+/** markDead(graph, label) */
+napi_value markDead(napi_env env, napi_callback_info info) {
+  Arguments<2> arguments(env, info);
+  try {
+    graphOf(arguments.external<Holder>(0)).markDead(static_cast<uint32_t>(arguments.number(1)));
+  } catch (const std::exception& error) {
+    return fail(env, error.what());
+  }
+  return nullptr;
+}
+
+/** search(graph, query, norm, k, ef, allowed: Uint32Array | undefined, labels: Uint32Array) → how many labels were written */
+napi_value search(napi_env env, napi_callback_info info) {
+  Arguments<7> arguments(env, info);
+  try {
+    const Holder* holder = arguments.external<Holder>(0);
+    Graph& graph = graphOf(holder);
+    size_t length, room, words;
+    const float* query = arguments.array<float>(1, napi_float32_array, &length);
+    uint32_t* labels = arguments.array<uint32_t>(6, napi_uint32_array, &room);
+    const uint32_t* bits = arguments.array<uint32_t>(5, napi_uint32_array, &words);
+    const size_t k = arguments.size(3);
+    if (length != holder->dimensions) return fail(env, "a query of another dimension");
+    if (room < k) return fail(env, "no room for k labels");
+    const LabelSet allowed = {bits, words};
+    const size_t found =
+        graph.search(query, arguments.number(2), k, arguments.size(4), bits == nullptr ? nullptr : &allowed, labels);
+    return number(env, found);
+  } catch (const std::exception& error) {
+    return fail(env, error.what());
+  }
+}
+
+/** sizes(graph) → [vectors, dead ones among them] */
+napi_value sizes(napi_env env, napi_callback_info info) {
+  Arguments<1> arguments(env, info);
+  try {
+    const Graph& graph = graphOf(arguments.external<Holder>(0));
+    napi_value result;
+    napi_create_array_with_length(env, 2, &result);
+    napi_set_element(env, result, 0, number(env, graph.size()));
+    napi_set_element(env, result, 1, number(env, graph.dead()));
+    return result;
+  } catch (const std::exception& error) {
+    return fail(env, error.what());
+  }
+}
+
+/** load(graph, file): into an empty one */
+napi_value load(napi_env env, napi_callback_info info) {
+  Arguments<2> arguments(env, info);
+  try {
+    graphOf(arguments.external<Holder>(0)).load(arguments.text(1));
+  } catch (const std::exception& error) {
+    return fail(env, error.what());
+  }
+  return nullptr;
+}
+
+/** A graph on its way to a file, in a thread of the pool. */
+struct Saving {
+  std::shared_ptr<Graph> graph;
+  std::string file;
+  std::string problem;
+  napi_deferred deferred;
+  napi_async_work work;
+};
+
+void performSave(napi_env, void* data) {
+  Saving* saving = static_cast<Saving*>(data);
+  try {
+    saving->graph->save(saving->file);
+  } catch (const std::exception& error) {
+    saving->problem = error.what();
+  }
+}
+
+void finishSave(napi_env env, napi_status, void* data) {
+  std::unique_ptr<Saving> saving(static_cast<Saving*>(data));
+  napi_value result;
+  if (saving->problem.empty()) {
+    napi_get_undefined(env, &result);
+    napi_resolve_deferred(env, saving->deferred, result);
+  } else {
+    napi_value message;
+    napi_create_string_utf8(env, saving->problem.c_str(), saving->problem.size(), &message);
+    napi_create_error(env, nullptr, message, &result);
+    napi_reject_deferred(env, saving->deferred, result);
+  }
+  napi_delete_async_work(env, saving->work);
+}
+
+/** save(graph, file) → Promise; the graph may be searched meanwhile, not changed */
+napi_value save(napi_env env, napi_callback_info info) {
+  Arguments<2> arguments(env, info);
+  const Holder* holder = arguments.external<Holder>(0);
+  if (holder == nullptr || holder->graph == nullptr) return fail(env, "the graph was disposed");
+  auto saving = std::make_unique<Saving>();
+  saving->graph = holder->graph;
+  saving->file = arguments.text(1);
+  napi_value promise, name;
+  napi_create_promise(env, &saving->deferred, &promise);
+  napi_create_string_utf8(env, "spector:save", NAPI_AUTO_LENGTH, &name);
+  napi_create_async_work(env, nullptr, name, performSave, finishSave, saving.get(), &saving->work);
+  napi_queue_async_work(env, saving->work);
+  saving.release();
+  return promise;
+}
+
+/** dispose(graph): its memory goes back at once */
+napi_value dispose(napi_env env, napi_callback_info info) {
+  Arguments<1> arguments(env, info);
+  if (Holder* holder = arguments.external<Holder>(0)) holder->graph.reset();
+  return nullptr;
+}
+
+/** pages(similarity, dimensions, vectors a page) */
+napi_value pages(napi_env env, napi_callback_info info) {
+  Arguments<3> arguments(env, info);
+  return external(
+      env, new Pages{static_cast<Similarity>(arguments.size(0)), arguments.size(1), arguments.size(2), {}, {}});
+}
+
+/** addPage(pages, vectors, norms): the caller keeps both as long as the pages */
+napi_value addPage(napi_env env, napi_callback_info info) {
+  Arguments<3> arguments(env, info);
+  Pages* pages = arguments.external<Pages>(0);
+  size_t floats, norms;
+  const float* vectors = arguments.array<float>(1, napi_float32_array, &floats);
+  const double* lengths = arguments.array<double>(2, napi_float64_array, &norms);
+  if (pages == nullptr || floats != pages->size * pages->dimensions || norms != pages->size)
+    return fail(env, "a page of another size");
+  pages->vectors.push_back(vectors);
+  pages->norms.push_back(lengths);
+  return nullptr;
+}
+
+/** scores(pages, query, norm, labels, count, into) */
+napi_value scoresOf(napi_env env, napi_callback_info info) {
+  Arguments<6> arguments(env, info);
+  const Pages* pages = arguments.external<Pages>(0);
+  size_t dimensions, room, labelled;
+  const double* query = arguments.array<double>(1, napi_float64_array, &dimensions);
+  const uint32_t* labels = arguments.array<uint32_t>(3, napi_uint32_array, &labelled);
+  double* into = arguments.array<double>(5, napi_float64_array, &room);
+  const size_t count = arguments.size(4);
+  if (pages == nullptr || dimensions != pages->dimensions) return fail(env, "a query of another dimension");
+  if (count > labelled || count > room) return fail(env, "no room for the scores");
+  for (size_t at = 0; at < count; at++) {
+    if (labels[at] / pages->size >= pages->vectors.size()) return fail(env, "a label without a page");
+  }
+  scores(*pages, query, arguments.number(2), labels, count, into);
+  return nullptr;
+}
+
+}  // namespace
+
+NAPI_MODULE_INIT() {
+  const napi_property_descriptor functions[] = {
+      {"create", nullptr, create, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"add", nullptr, add, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"markDead", nullptr, markDead, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"search", nullptr, search, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"sizes", nullptr, sizes, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"load", nullptr, load, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"save", nullptr, save, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"dispose", nullptr, dispose, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"pages", nullptr, pages, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"addPage", nullptr, addPage, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"scores", nullptr, scoresOf, nullptr, nullptr, nullptr, napi_default, nullptr},
+  };
+  napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);
+  return exports;
+}

@@ -1,0 +1,26 @@
+// Similarities in double precision, as VectorPages defines them: the same operations in the same order, so that this and
+// the JavaScript give the same bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace spector {
+
+enum class Similarity : uint32_t { COSINE = 1, DOT = 2, EUCLIDEAN = 3 };
+
+/** The pages of a collection; their memory belongs to the caller and stays where it is. */
+struct Pages {
+  Similarity similarity;
+  size_t dimensions;
+  /** Vectors a page. */
+  size_t size;
+  std::vector<const float*> vectors;
+  std::vector<const double*> norms;
+};
+
+/** Scores of `count` labels, each of which has a vector in the pages. */
+void scores(const Pages& pages, const double* query, double norm, const uint32_t* labels, size_t count, double* into);
+
+}  // namespace spector
