@@ -83,7 +83,7 @@ describe('questions about shards over gRPC', () => {
     });
     channels = new PeerChannels({ credentials, clock: systemClock, log });
     const resolve = (uuid: string) => (uuid === asked ? { address: `127.0.0.1:${port}`, nodeId: 'node-2' } : undefined);
-    clients = new ShardCallClients(new GrpcQueryLinks({ channels, resolve }), 1);
+    clients = new ShardCallClients(new GrpcQueryLinks({ channels, resolve }), () => 1);
   });
 
   afterEach(async () => {
