@@ -31,6 +31,7 @@ import type {
   ShardPosition,
 } from './core/protocol.js';
 import type { AckLevel, WriteOutcome } from './core/write.js';
+import { BulkPlaces } from './bulk-places.js';
 import { NO_FELLOWS, ShardView, type Fellows } from './fellows.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
 import { MAP_ROW } from './core/replica.js';
@@ -95,6 +96,7 @@ export class ReplicationService implements ReplicaServer {
   #self: NodeUuid = '';
   /** Who counts in the map's shard before there is a map. */
   #founders: readonly NodeUuid[] = [];
+  readonly #bulk = new BulkPlaces();
   #peers: ReplicaPeers = NO_REPLICA_PEERS;
   #fellows: Fellows = NO_FELLOWS;
   #leaving = false;
@@ -296,8 +298,9 @@ export class ReplicationService implements ReplicaServer {
       return Promise.resolve({ kind: 'refused', code: 'OVERLOADED', detail, retryAfterMs: 100 });
     }
     this.#bytesInFlight += bytes;
-    return replica.write(request).finally(() => {
+    return replica.write(request).then((outcome) => {
       this.#bytesInFlight -= bytes;
+      return outcome;
     });
   }
 
@@ -474,8 +477,8 @@ export class ReplicationService implements ReplicaServer {
       const damage = log.openDamages().find((found) => found.shard === shard);
       if (damage !== undefined) throw new LogDamagedError(damage);
       let applied = log.state(shard).tail;
+      const loose = (): AsyncIterable<readonly Uint8Array[]> => new LooseStore(log, hasher).entries(shard);
       if (!meta) {
-        const loose = (): AsyncIterable<readonly Uint8Array[]> => new LooseStore(log, hasher).entries(shard);
         const report = await shards.open(shard, this.map.current().collections.map(toSpec), undefined, loose);
         applied = report.offset;
         logger.info({ shard, ...report }, 'shard opened');
@@ -493,10 +496,14 @@ export class ReplicationService implements ReplicaServer {
           : {
               apply: (entries) => shards.apply(shard, entries),
               rewind: (offset) => shards.rewind(shard, offset),
+              rebuild: async () => {
+                await shards.open(shard, this.map.current().collections.map(toSpec), undefined, loose);
+              },
             },
         peers: this.#peers,
         view: () => view,
         plan: () => this.#plan(shard),
+        bulk: this.#bulk,
         report: {
           map: (map) => this.map.accept(map),
           sweep: (collectionId) => {

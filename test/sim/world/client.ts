@@ -90,7 +90,7 @@ function requestOf(operation: Operation, payload: Uint8Array, level: Operation['
   const common = { level, key: opId, fingerprint: opId };
   if (operation.kind === 'MAP') {
     const mapOperation = decodeMapOperation(payload);
-    return { ...common, op: 'MAP', collectionId: 0, id: '', payload: new Uint8Array(0), mapOperation };
+    return { level, op: 'MAP', collectionId: 0, id: '', payload: new Uint8Array(0), mapOperation };
   }
   const [collectionId, id] = operation.document.split('/');
   return {

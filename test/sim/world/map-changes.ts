@@ -47,6 +47,7 @@ export class MapChanges {
 
   /** A disk is gone for good: the new one on that host takes its places. */
   replace(old: NodeUuid, host: SimHost): void {
+    this.#moves = this.#moves.map((move) => (move.add === old ? { ...move, add: host.nodeUuid } : move));
     for (const shard of this.world.map.shards())
       if (this.world.map.placed(shard).set.members.includes(old)) this.want({ shard, add: host.nodeUuid, remove: old });
   }

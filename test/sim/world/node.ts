@@ -43,6 +43,8 @@ export interface NodePorts {
   readonly seeds: readonly string[];
   /** Names of rules to break on purpose; empty unless the harness tests itself. */
   readonly bugs: ReadonlySet<string>;
+  /** The node cannot go on: it has broken an invariant. */
+  readonly fail: (error: unknown) => void;
   /** One line for the trace; not for every message. */
   readonly note: (line: string) => void;
   /** Counts a rare path that was taken, by its name. */

@@ -8,6 +8,7 @@ import type { MembershipServer } from '../../../src/modules/membership/membershi
 import { MembershipService } from '../../../src/modules/membership/membership.service.js';
 import type { ShardLeader } from '../../../src/modules/replication/core/protocol.js';
 import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
+import { BulkPlaces } from '../../../src/modules/replication/bulk-places.js';
 import { ShardView } from '../../../src/modules/replication/fellows.js';
 import { MembershipFellows } from '../../../src/modules/replication/membership-fellows.js';
 import type { ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
@@ -35,6 +36,7 @@ export class ReplicatedNode implements ReplicaNode {
   readonly #copies = new Map<number, ShardReplica>();
   readonly #opening = new Set<number>();
   readonly #leaders = new Map<number, ShardLeader>();
+  readonly #bulk = new BulkPlaces();
   #cancelTick: CancelTimer | undefined;
   #leaving = false;
   #stopped = false;
@@ -52,7 +54,7 @@ export class ReplicatedNode implements ReplicaNode {
     this.#learnMap();
     placement.onChange(() => {
       this.#learnMap();
-      void this.#openPlaced();
+      this.#openPlaced().catch((error: unknown) => this.#ports.fail(error));
       for (const copy of this.#copies.values()) copy.tick();
     });
     this.#service.onPaused(() => {
@@ -84,7 +86,7 @@ export class ReplicatedNode implements ReplicaNode {
       role: copy.role === 'follower' ? (standing.role === 'learner' ? 'learner' : 'replica') : copy.role,
       epoch: copy.epoch,
       leader: copy.leader?.node ?? '',
-      promised: copy.promised,
+      promised: this.#ports.log.promised(shard),
       set: copy.set,
       highWaterMark: copy.highWaterMark,
       applied: copy.position.applied,
@@ -141,8 +143,13 @@ export class ReplicatedNode implements ReplicaNode {
     for (const shard of [...wanted].sort((a, b) => a - b)) {
       if (this.#copies.has(shard) || this.#opening.has(shard) || this.#stopped) continue;
       this.#opening.add(shard);
-      await this.#open(shard);
-      this.#opening.delete(shard);
+      try {
+        await this.#open(shard);
+      } catch (error) {
+        if (!this.#stopped) throw error;
+      } finally {
+        this.#opening.delete(shard);
+      }
     }
   }
 
@@ -160,7 +167,15 @@ export class ReplicatedNode implements ReplicaNode {
       timers,
       random,
       times: { heartbeatMs: HEARTBEAT_MS, failoverAfterMs: this.#service.timing.failoverAfterMs },
-      index,
+      index: index && {
+        apply: (entries) => index.apply(entries),
+        rewind: (offset) => index.rewind(offset),
+        rebuild: async () => {
+          await index.clear();
+          await index.apply(await log.scan(shard, 1, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER));
+        },
+      },
+      bulk: this.#bulk,
       peers,
       view: () => view,
       plan: () => ({ configured: placement.set(shard), leaving: this.#leaving }),
@@ -179,7 +194,8 @@ export class ReplicatedNode implements ReplicaNode {
         broken: (node) => this.#fellows.doubt(node),
       },
     });
-    this.#copies.set(shard, copy);
+    if (this.#stopped) copy.close();
+    else this.#copies.set(shard, copy);
   }
 
   #tick(): void {

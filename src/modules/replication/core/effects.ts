@@ -7,6 +7,7 @@ import type {
   FenceRequest,
   Hello,
   HelloAnswer,
+  LogEnd,
   Offer,
   ProbeRequest,
   PullRequest,
@@ -40,6 +41,8 @@ export type ReplicaEffect =
   | { readonly kind: 'ack' }
   /** Cut the log behind `to`; rows beyond it become loose. Answered by `replaced`. */
   | { readonly kind: 'truncate'; readonly to: number }
+  /** A snapshot comes in on this stream; what the old log had beyond `fork` becomes loose. Answered by `replaced`. */
+  | { readonly kind: 'receive'; readonly at: LogEnd; readonly fork: number }
   /** Send the loose rows to the primary, then say so with `last`. */
   | { readonly kind: 'offer'; readonly branch: Offer['branch'] }
   // Primary

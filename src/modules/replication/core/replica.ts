@@ -110,10 +110,11 @@ export type ReplicaInput =
   | { readonly kind: 'streamEnded'; readonly now: Now }
   /** The primary asks to be relieved (5.7). */
   | { readonly kind: 'takeOver'; readonly epoch: Epoch; readonly now: Now }
-  /** The log was cut, or a snapshot took its place; this is how it ends now. */
+  /** The log was cut, or a snapshot took its place; this is how it ends now, and how far the index is. */
   | {
       readonly kind: 'replaced';
       readonly log: Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>;
+      readonly applied: number;
       readonly now: Now;
     }
   // As a primary
@@ -176,6 +177,8 @@ export const MAP_ROW = 'map';
 const SETTLE_MS = 750;
 /** Between two hellos, and after a candidacy that failed. */
 const RETRY_MS = 200;
+/** An answer to a hello that takes longer will not come. */
+const HELLO_WAIT_MS = 1_000;
 const PROBE_WAIT_MS = 600;
 /** A gap this long between two ticks is a pause (1.5). */
 const PAUSE_MS = 1_500;
@@ -183,6 +186,8 @@ const PAUSE_MS = 1_500;
 const FRESH_MS = 1_000;
 /** A higher epoch whose primary does not show itself for this long is stepped over. */
 const STEP_OVER_MS = 1_000;
+/** A question after a pause that was not answered is asked again. */
+const CONFIRM_AGAIN_MS = 1_500;
 const TRANSFER_WAIT_MS = 3_000;
 const PULL_BYTES = 1024 * 1024;
 const OTHERS_PROBING_MAX = 3;
@@ -386,7 +391,7 @@ export class Replica {
         this.#takeOver(input.epoch, input.now, out);
         break;
       case 'replaced':
-        this.#replaced(input.log, input.now, out);
+        this.#replaced(input, out);
         break;
       case 'hello':
         this.#hello(input.link, input.hello, input.chainThere, input.now, out);
@@ -454,6 +459,8 @@ export class Replica {
     const nowMs = now.monotonicMs;
     reign.acknowledge(nowMs, out);
     this.#checkConfirmed(nowMs, out);
+    if (this.#confirming !== undefined && nowMs - this.#confirming.startedMs >= CONFIRM_AGAIN_MS)
+      this.#revalidate(now, out);
     if (!strict && this.#plan.configured.mapEpoch > 0 && !this.set.members.includes(self)) {
       // 9.6: a primary that is no longer of the set gives way; who is elects another.
       this.#stepDown('this copy is no longer in the set of its shard', out);
@@ -510,8 +517,9 @@ export class Replica {
     const nowMs = now.monotonicMs;
     if (this.#session === undefined) this.#sayHello(now, out);
     else if (this.#session.phase !== 'cutting' && this.#session.phase !== 'receiving') {
-      // A stream on which nothing comes, not even keep-alives, is no stream.
-      if (nowMs - this.#session.heardMs > this.#options.times.failoverAfterMs) {
+      // A stream on which nothing comes, not even keep-alives or an answer to the hello, is no stream.
+      const patienceMs = this.#session.phase === 'hello' ? HELLO_WAIT_MS : this.#options.times.failoverAfterMs;
+      if (nowMs - this.#session.heardMs > patienceMs) {
         out.push({ kind: 'unfollow' });
         this.#endSession(now);
       }
@@ -621,6 +629,7 @@ export class Replica {
         return;
       case 'snapshot':
         session.phase = 'receiving';
+        out.push({ kind: 'receive', at: answer.at, fork: answer.fork });
         return;
     }
   }
@@ -688,10 +697,10 @@ export class Replica {
     this.#helloAtMs = Math.max(this.#helloAtMs, now.monotonicMs + RETRY_MS / 4);
   }
 
-  #replaced(log: Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>, now: Now, out: Out): void {
+  #replaced({ log, applied, now }: Extract<ReplicaInput, { kind: 'replaced' }>, out: Out): void {
     this.#log.replaced(log);
     this.#options.map?.cut(log.tail);
-    this.#applied = Math.min(this.#applied, log.tail);
+    this.#applied = Math.min(applied, log.tail);
     const candidacy = this.#candidacy;
     if (candidacy?.phase === 'cutting') {
       this.#pullNext(candidacy, out);
