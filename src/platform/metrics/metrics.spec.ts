@@ -14,6 +14,7 @@ describe('Metrics', () => {
     node.write({ op: 'upsert', outcome: 'stored', count: 40 });
     node.groupCommit({ entries: 40, bytes: 4_000, ms: 0.2 });
     node.checkpoint({ outcome: 'written', ms: 900 });
+    node.vectorGraph('native');
     const text = await node.text();
     for (const line of [
       'spector_info{node="node-1",version="1.2.3"} 1',
@@ -27,6 +28,7 @@ describe('Metrics', () => {
       'spector_log_batch_entries_sum 40',
       'spector_checkpoints_total{outcome="written"} 1',
       'spector_checkpoint_seconds_sum 0.9',
+      'spector_vector_graph{graph="native"} 1',
     ]) {
       expect(text).toContain(`${line}\n`);
     }
