@@ -298,8 +298,9 @@ export class ReplicationService implements ReplicaServer {
       return Promise.resolve({ kind: 'refused', code: 'OVERLOADED', detail, retryAfterMs: 100 });
     }
     this.#bytesInFlight += bytes;
-    return replica.write(request).finally(() => {
+    return replica.write(request).then((outcome) => {
       this.#bytesInFlight -= bytes;
+      return outcome;
     });
   }
 

@@ -704,7 +704,8 @@ export class ShardReplica {
     const beside = [{ key: shardKey(shard, SETS_ROW), value: encodeSets(sets) }];
     await this.#looseStore.cutBranch(shard, to, beside);
     await index?.rewind(to);
-    this.#run({ kind: 'replaced', log: storedEnd(log, shard), now: this.#now() });
+    const applied = Math.min(this.#replica.applied, to);
+    this.#run({ kind: 'replaced', log: storedEnd(log, shard), applied, now: this.#now() });
   }
 
   /** Takes a snapshot in beside the log, then makes it the log (4.7); a stream that breaks leaves everything as it was. */
@@ -752,7 +753,7 @@ export class ShardReplica {
     await receiver.finish(fork, [{ key: shardKey(this.shard, SETS_ROW), value: undefined }]);
     await this.#looseStore.sweep(this.shard, () => Promise.resolve());
     await index?.rebuild();
-    this.#run({ kind: 'replaced', log: storedEnd(log, this.shard), now: this.#now() });
+    this.#run({ kind: 'replaced', log: storedEnd(log, this.shard), applied: at.lastOffset, now: this.#now() });
   }
 
   /** What came on the stream cannot be used: it is tried again on another one. */

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { exactVectorIndexes } from '../../../test/contract/exact-vector-index.js';
 import { ShardLog, specOf } from '../../../test/contract/shard-log.js';
 import { Clusters } from '../../../test/contract/vector-index.suite.js';
@@ -264,7 +265,7 @@ describe('ShardService', () => {
     await service.checkpoint(0);
     expect((await service.count([0], 7, undefined))[0].count).toBe(0);
     await service.defineCollections([specOf(7)]);
-    while (!service.isReady(0)) await new Promise(setImmediate);
+    while (!service.isReady(0)) await setImmediate();
     expect((await service.count([0], 7, undefined))[0].count).toBe(1);
     expect((await service.count([0], 1, undefined))[0].count).toBe(1);
   });
@@ -276,6 +277,23 @@ describe('ShardService', () => {
     await service.apply(0, fill(shardLog, 0, 3));
     await service.dropCollection(1);
     expect((await service.count([0], 1, undefined))[0].count).toBe(0);
+  });
+
+  it('builds an index from its log when its checkpoint turns out not to add up, while it serves', async () => {
+    await twoCheckpoints();
+    const file = join(directory, '0', '20'.padStart(16, '0'), 'manifest.json');
+    const manifest = JSON.parse(await readFile(file, 'utf8')) as { collections: { digest: string }[] };
+    manifest.collections[0].digest = '1'.repeat(32);
+    await writeFile(file, JSON.stringify(manifest));
+    const service = serviceOf();
+    expect(await service.open(0, [spec])).toMatchObject({ replayed: 0, fromCheckpoint: true, offset: 20 });
+    for (let turn = 0; turn < 1_000 && reports.length === 0; turn++) await setImmediate();
+    expect(reports).toMatchObject([{ level: 'error', details: { shard: 0 } }]);
+    await service.idle();
+    expect(await service.open(0, [spec])).toEqual({ replayed: 20, fromCheckpoint: false, offset: 20 });
+    expect(await service.digest(0)).toEqual(await service.digest(0, true));
+    expect(await checkpoints()).toEqual([]);
+    expect(await service.count([0], 1, undefined)).toEqual([{ shard: 0, count: 20 }]);
   });
 
   it('faults a shard whose log is damaged; the others go on; opening it again brings it back', async () => {

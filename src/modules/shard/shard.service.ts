@@ -313,10 +313,19 @@ export class ShardService {
 
   #host(shard: number): HostedShard {
     const { log, clock, spaceFor, report, checkpoints: policy = CHECKPOINT_POLICY } = this.#ports;
-    const ports = { log, clock, spaceFor, report, policy, store: this.#store };
+    const unsound = (unsoundShard: number): void => this.#unsound(unsoundShard);
+    const ports = { log, clock, spaceFor, report, policy, store: this.#store, unsound };
     const hosted = new HostedShard(shard, this.#workers.of(shard), ports);
     this.#shards.set(shard, hosted);
     return hosted;
+  }
+
+  /** Its checkpoints go, also one that is being taken now. */
+  #unsound(shard: number): void {
+    this.#ports.report('error', 'an index checkpoint does not add up; the index is built from the log', { shard });
+    this.#shards.get(shard)?.lost();
+    const rebuilt = this.#checkpoints.then(() => this.#shards.get(shard)?.rebuild());
+    this.#checkpoints = Promise.allSettled([rebuilt]);
   }
 
   #died(thread: number, error: Error): void {

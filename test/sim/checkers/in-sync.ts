@@ -14,14 +14,14 @@ interface Sample {
 /** S9: what a primary publishes as in sync is; and what calls itself in sync is. */
 export class InSync {
   readonly #samples = new Map<string, Sample[]>();
-  /** Since when a copy is there and answering, or (negative) is not. */
+  /** Since when a copy is there and answering, or is not. */
   readonly #since = new Map<string, { readonly there: boolean; readonly ms: number }>();
 
   see(observation: Observation): readonly Violation[] {
     const { atMs, copies } = observation;
     for (const copy of copies) {
       const key = `${copy.shard}|${copy.nodeUuid}`;
-      const there = copy.up && copy.awake;
+      const there = copy.up;
       if (this.#since.get(key)?.there !== there) this.#since.set(key, { there, ms: atMs });
     }
     return copies.flatMap((copy) => this.#judge(copy, observation));
@@ -45,7 +45,7 @@ export class InSync {
       const since = this.#since.get(`${shard}|${member.nodeUuid}`);
       if (claimed === undefined || since === undefined || atMs - since.ms < LAG_MS) continue;
       const applied = member.inspection?.applied ?? 0;
-      if (since.there && applied >= then.highWaterMark) continue;
+      if (since.there && (!member.awake || applied >= then.highWaterMark)) continue;
       violations.push({
         rule: 'S9',
         detail: `shard ${shard}: ${member.host} is in sync by ${claimed}, but ${since.there ? `applied ${applied} of ${then.highWaterMark}` : `is gone for ${Math.round(atMs - since.ms)} ms`}, in epoch ${epochText(inspection.epoch)}`,

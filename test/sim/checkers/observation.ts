@@ -33,6 +33,7 @@ export interface ObservedCopy {
   readonly nodeUuid: NodeUuid;
   readonly host: string;
   readonly shard: number;
+  /** A process runs and is not paused. */
   readonly up: boolean;
   /** It was not paused for the last few seconds. */
   readonly awake: boolean;

@@ -367,6 +367,11 @@ export class Network implements StreamHost {
   }
 }
 
+/** What a message is, in a word or two. */
 function kindOf(message: unknown): string {
-  return typeof message === 'object' && message !== null && 'kind' in message ? String(message.kind) : 'message';
+  if (typeof message !== 'object' || message === null || !('kind' in message)) return 'message';
+  const kind = String(message.kind);
+  if (!('answer' in message)) return kind;
+  const { answer } = message as { answer: { kind: string; reason?: string } };
+  return [kind, answer.kind, ...(answer.reason === undefined ? [] : [answer.reason])].join(' ');
 }

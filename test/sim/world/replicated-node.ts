@@ -86,7 +86,7 @@ export class ReplicatedNode implements ReplicaNode {
       role: copy.role === 'follower' ? (standing.role === 'learner' ? 'learner' : 'replica') : copy.role,
       epoch: copy.epoch,
       leader: copy.leader?.node ?? '',
-      promised: copy.promised,
+      promised: this.#ports.log.promised(shard),
       set: copy.set,
       highWaterMark: copy.highWaterMark,
       applied: copy.position.applied,

@@ -94,7 +94,7 @@ export async function runSeed(options: RunOptions): Promise<RunReport> {
     await stage.watch.pass(random.between(0, 4_000));
     stage.workload.start();
     chaos.start();
-    await stage.watch.pass(random.between(8_000, 25_000));
+    await stage.watch.pass(random.between(4_000, 16_000));
   } else {
     await stage.watch.pass(START_MS, () => converged(stage, new Map()));
     await scenario.play(stage);
@@ -131,6 +131,7 @@ async function converge(stage: Stage): Promise<void> {
     return left.length === 0 && changes.pending === 0;
   });
   if (!done) {
+    for (const line of await world.describe()) world.note('?', line);
     if (world.violations.length === 0) world.report((await whatIsMissing(world, union)).slice(0, 5));
     if (world.violations.length === 0)
       world.report([{ rule: 'L7', detail: `${changes.pending} changes of a set are not finished` }]);
@@ -156,6 +157,7 @@ async function useful({ world, watch, workload }: Stage): Promise<void> {
       if (outcome.kind === 'unknown' || world.nowMs > untilMs) {
         const detail = `a healed cluster answers a write to shard ${shard} at ${level} with ${JSON.stringify(outcome)}`;
         world.report([{ rule: 'L2', detail }]);
+        for (const line of await world.describe()) world.note('?', line);
         break;
       }
       // Refused for now: a stream is being made anew, say.

@@ -14,6 +14,7 @@ import { nodeHasher } from '../../../src/platform/crypto/node-hasher.js';
 import { checkAcknowledgement } from '../checkers/acknowledged.js';
 import type { Call } from '../checkers/deadlines.js';
 import { LogOrder } from '../checkers/log-order.js';
+import { epochText } from '../checkers/observation.js';
 import type {
   Acknowledgement,
   Observation,
@@ -204,6 +205,8 @@ export class World {
     host.identity = this.random.bytes(16);
     host.nodeUuid = toHex(host.identity);
     this.map.register({ nodeId: host.name, nodeUuid: host.nodeUuid, address: addressOf(host.name) });
+    // What the old disk knew of the map is gone with it.
+    this.map.teach(host.name);
   }
 
   /** Both directions between every host of one group and every other. */
@@ -269,13 +272,34 @@ export class World {
     const views = new Map<string, string>();
     for (const host of this.hosts) {
       const view = host.running?.node?.view();
-      if (view !== undefined) views.set(host.name, JSON.stringify(view));
+      // Who left is forgotten by each in its own time.
+      if (view !== undefined) views.set(host.name, JSON.stringify(view.filter(({ status }) => status !== 'LEFT')));
       for (const shard of this.map.shards()) {
         const copy = await this.#observeCopy(host, shard, documents);
         if (copy !== undefined) copies.push(copy);
       }
     }
     return { atMs: this.nowMs, copies, views };
+  }
+
+  /** How everything stands, in words: what one wants to see when it does not come right. */
+  async describe(): Promise<readonly string[]> {
+    const { copies } = await this.observe(false);
+    const name = (uuid: NodeUuid) => this.hostOf(uuid)?.name ?? (uuid === '' ? '-' : `gone:${uuid.slice(0, 6)}`);
+    return copies.map(({ host, shard, up, tail, lastEpoch, inspection }) => {
+      const log = `shard ${shard} on ${host}${up ? '' : ' (down)'}: log to ${tail} in ${epochText(lastEpoch)}`;
+      if (inspection === undefined) return log;
+      const { role, epoch, leader, promised, set, learners, highWaterMark, applied, inSync, loose } = {
+        learners: this.map.placed(shard).learners,
+        ...inspection,
+      };
+      return [
+        `${log}, ${role} in ${epochText(epoch)} of ${name(leader)}, promised ${epochText(promised)}`,
+        `set ${set.mapEpoch} ${set.members.map(name).join('+')}, learners ${learners.map(name).join('+')}`,
+        `hwm ${highWaterMark}, applied ${applied}, in sync ${inSync.map(name).join('+')}, itself ${inspection.selfInSync}, loose ${loose}`,
+        ...(inspection.faulted ? ['faulted'] : []),
+      ].join('; ');
+    });
   }
 
   /** Names the start of a copy's process, for the checks over time. */
@@ -488,7 +512,7 @@ export class World {
       nodeUuid,
       host: host.name,
       shard,
-      up: running?.node !== undefined,
+      up: running?.node !== undefined && !running.process.paused,
       awake: running !== undefined && !running.process.paused && this.nowMs - running.resumedMs > AWAKE_MS,
       tail: state.tail,
       lastEpoch: state.epoch,

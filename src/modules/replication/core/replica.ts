@@ -111,10 +111,11 @@ export type ReplicaInput =
   | { readonly kind: 'streamEnded'; readonly now: Now }
   /** The primary asks to be relieved (5.7). */
   | { readonly kind: 'takeOver'; readonly epoch: Epoch; readonly now: Now }
-  /** The log was cut, or a snapshot took its place; this is how it ends now. */
+  /** The log was cut, or a snapshot took its place; this is how it ends now, and how far the index is. */
   | {
       readonly kind: 'replaced';
       readonly log: Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>;
+      readonly applied: number;
       readonly now: Now;
     }
   // As a primary
@@ -391,7 +392,7 @@ export class Replica {
         this.#takeOver(input.epoch, input.now, out);
         break;
       case 'replaced':
-        this.#replaced(input.log, input.now, out);
+        this.#replaced(input, out);
         break;
       case 'hello':
         this.#hello(input.link, input.hello, input.chainThere, input.now, out);
@@ -700,10 +701,10 @@ export class Replica {
     this.#helloAtMs = Math.max(this.#helloAtMs, now.monotonicMs + RETRY_MS / 4);
   }
 
-  #replaced(log: Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>, now: Now, out: Out): void {
+  #replaced({ log, applied, now }: Extract<ReplicaInput, { kind: 'replaced' }>, out: Out): void {
     this.#log.replaced(log);
     this.#options.map?.cut(log.tail);
-    this.#applied = Math.min(this.#applied, log.tail);
+    this.#applied = Math.min(applied, log.tail);
     const candidacy = this.#candidacy;
     if (candidacy?.phase === 'cutting') {
       this.#pullNext(candidacy, out);
@@ -836,7 +837,7 @@ export class Replica {
     const whole =
       fork === hello.lastOffset && (fork === 0 || (chainThere !== undefined && equalBytes(chainThere, hello.chain)));
     if (whole && fork >= this.#log.start) {
-      this.#followers.accept(link, hello.nodeUuid, hello.lastOffset, now.monotonicMs);
+      if (!this.#followers.accept(link, hello.nodeUuid, hello.lastOffset, now.monotonicMs)) return reject('BUSY');
       out.push({ kind: 'welcome', link, answer: { kind: 'accept', epoch, from: fork + 1 } });
       reign.progress(now.monotonicMs, out);
       return;

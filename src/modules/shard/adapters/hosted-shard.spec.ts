@@ -68,6 +68,7 @@ describe('HostedShard, when its thread dies', () => {
       spaceFor: () => true,
       report: () => undefined,
       policy: CHECKPOINT_POLICY,
+      unsound: () => undefined,
     });
     await thread.call('define', { collections: [spec] });
   });

@@ -17,7 +17,7 @@ export class HostedShard {
   readonly shard: number;
   readonly thread: IndexThread;
   readonly checkpoints: CheckpointKeeper;
-  readonly #ports: CheckpointKeeperPorts;
+  readonly #ports: HostedShardPorts;
   readonly #report: ShardReport;
   readonly #queue: ApplyQueue;
   #status: 'opening' | 'ready' | 'faulted' = 'opening';
@@ -31,7 +31,7 @@ export class HostedShard {
   /** What comes to `apply` meanwhile waits; never rejects. */
   #altering: Promise<void> | undefined;
 
-  constructor(shard: number, thread: IndexThread, ports: CheckpointKeeperPorts) {
+  constructor(shard: number, thread: IndexThread, ports: HostedShardPorts) {
     this.shard = shard;
     this.thread = thread;
     this.#ports = ports;
@@ -112,6 +112,13 @@ export class HostedShard {
     return this.#opening;
   }
 
+  /** The index is not what its log says: it is built again, from the log alone. */
+  async rebuild(): Promise<void> {
+    this.lost();
+    await this.checkpoints.rewound(-1);
+    this.reopen();
+  }
+
   /** The thread died: nothing of the shard is there any more. */
   lost(): void {
     this.#queue.suspend();
@@ -185,11 +192,26 @@ export class HostedShard {
       this.checkpoints.applied(bytes);
     });
     if (this.#loose !== undefined) for await (const entries of this.#loose()) await this.#feedLoose(entries);
+    if (kept.length > 0) this.#checkLater();
     if (this.#status === 'opening') {
       this.#status = 'ready';
       this.#queue.open();
     }
     return { replayed, fromCheckpoint: kept.length > 0, offset: this.#applied };
+  }
+
+  /** What a checkpoint brought is compared with its digest once it serves; what differs is built again, from the log. */
+  #checkLater(): void {
+    this.thread.call('check', { shard: this.shard }).then(
+      (sound) => {
+        if (!sound) this.#ports.unsound(this.shard);
+      },
+      (error: unknown) => {
+        // The shard was closed, or is read again and checked then.
+        if (error instanceof IndexThreadError && (error.reason === 'DIED' || error.reason === 'NOT_OPEN')) return;
+        this.fail(error instanceof Error ? error.message : String(error));
+      },
+    );
   }
 
   async #feedLoose(entries: readonly Uint8Array[]): Promise<void> {
@@ -227,6 +249,11 @@ export class HostedShard {
       }
     }
   }
+}
+
+export interface HostedShardPorts extends CheckpointKeeperPorts {
+  /** Is told when a shard turned out to be something else than its checkpoint said; `rebuild`, while no checkpoint is taken, helps. */
+  readonly unsound: (shard: number) => void;
 }
 
 /** Pages of encoded entries of loose rows, read anew each time the shard is opened. */

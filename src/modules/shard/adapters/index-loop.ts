@@ -9,11 +9,13 @@ const SLICE_MS = 2;
 
 type ReadRequest = Extract<IndexRequest, { kind: 'search' | 'statistics' | 'count' | 'scroll' | 'keys' }>;
 type ApplyRequest = Extract<IndexRequest, { kind: 'apply' }>;
+type CheckRequest = Extract<IndexRequest, { kind: 'check' }>;
 
 /**
  * The loop of an index thread over its host. Reads go first and in order; then one slice of applying or, when graphs
  * are to be rebuilt, of that (two of it for each of applying, so that the rebuild ends however fast new labels come).
- * A saturating load of reads leaves half of the time to the slices. Between turns new messages come in.
+ * A saturating load of reads leaves half of the time to the slices. Checks of loaded shards take the turns that nothing
+ * else needs. Between turns new messages come in.
  *
  * Order per shard is kept: frames are applied in the order they came. While a checkpoint of a shard is written its
  * frames wait.
@@ -24,6 +26,8 @@ export class IndexLoop {
   readonly #reply: (replies: readonly IndexReply[]) => void;
   readonly #reads = new Map<number, ReadRequest>();
   readonly #applies = new Map<number, ApplyQueue>();
+  /** By shard. */
+  readonly #checks = new Map<number, CheckRequest>();
   readonly #saving = new Set<number>();
   #replies: IndexReply[] = [];
   #scheduled: NodeJS.Immediate | undefined;
@@ -49,6 +53,7 @@ export class IndexLoop {
     this.#scheduled = undefined;
     this.#reads.clear();
     this.#applies.clear();
+    this.#checks.clear();
     this.#host.close();
   }
 
@@ -63,6 +68,9 @@ export class IndexLoop {
         return;
       case 'apply':
         this.#enqueue(request);
+        return;
+      case 'check':
+        this.#checks.set(request.shard, request);
         return;
       case 'checkpoint':
         void this.#checkpoint(request);
@@ -120,8 +128,10 @@ export class IndexLoop {
     const rebuilding = this.#host.needsWork;
     if (applying !== undefined && (!rebuilding || this.#slices++ % 3 === 0)) this.#applySlice(applying);
     else if (rebuilding) this.#host.work(SLICE_MS);
+    else if (this.#reads.size === 0) this.#checkSlice();
     this.#flush();
-    if (this.#reads.size > 0 || this.#nextApply() !== undefined || this.#host.needsWork) this.#schedule();
+    const waiting = this.#reads.size + this.#checks.size;
+    if (waiting > 0 || this.#nextApply() !== undefined || this.#host.needsWork) this.#schedule();
   }
 
   #schedule(): void {
@@ -185,6 +195,20 @@ export class IndexLoop {
     if (queue.requests.length > 0) this.#applies.set(shard, queue);
   }
 
+  #checkSlice(): void {
+    for (const [shard, request] of this.#checks) {
+      try {
+        const answer = this.#host.check(shard, SLICE_MS);
+        if (answer === undefined) return;
+        this.#replies.push({ id: request.id, kind: 'check', answer });
+      } catch (error) {
+        this.#replies.push({ id: request.id, error: failureOf(error) });
+      }
+      this.#checks.delete(shard);
+      return;
+    }
+  }
+
   async #checkpoint(request: Extract<IndexRequest, { kind: 'checkpoint' }>): Promise<void> {
     const { id, shard, directory, previous } = request;
     this.#saving.add(shard);
@@ -202,7 +226,9 @@ export class IndexLoop {
   #close(shard: number): void {
     const queue = this.#applies.get(shard);
     this.#applies.delete(shard);
-    for (const { id } of queue?.requests ?? []) {
+    const check = this.#checks.get(shard);
+    this.#checks.delete(shard);
+    for (const { id } of [...(queue?.requests ?? []), ...(check === undefined ? [] : [check])]) {
       this.#replies.push({ id, error: failureOf(new ShardNotOpenError(shard)) });
     }
   }

@@ -231,6 +231,10 @@ export class LocalIndexHost implements IndexHost {
     return this.#open(shard).index.digest(recompute);
   }
 
+  check(shard: number, sliceMs: number): boolean | undefined {
+    return this.#open(shard).index.check(this.#timer(sliceMs));
+  }
+
   statistics(): IndexStatistics {
     const shards = [...this.#shards.values()].map(({ index }) => ({
       shard: index.shard,

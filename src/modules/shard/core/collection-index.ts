@@ -1,3 +1,4 @@
+import { equalBytes } from '../../../kernel/bytes.js';
 import type { Hasher } from '../../../kernel/hasher.js';
 import type { Version } from '../../../kernel/version.js';
 import { AttributeIndex } from './attribute-index.js';
@@ -45,6 +46,8 @@ export class CollectionIndex {
   readonly #hasher: Hasher;
   readonly #live: Bitmap;
   readonly #digest: LiveDigest;
+  /** Until a loaded digest was compared with the labels: the sum of the live ones below `next`. */
+  #unchecked: { readonly digest: LiveDigest; next: number } | undefined;
   #vectors: VectorTable | undefined;
   #changedAt: number;
   readonly #filtered = new Map<string, Bitmap>();
@@ -62,7 +65,8 @@ export class CollectionIndex {
     for (let label = 0; label < this.labels.high; label++) if (this.labels.isLive(label)) this.#live.set(label);
     this.#vectors = loaded?.vectors?.(this.labels);
     this.#changedAt = loaded?.changedAt ?? 0;
-    this.#digest = loaded === undefined ? new LiveDigest() : this.recomputeDigest();
+    this.#digest = new LiveDigest(loaded?.digest);
+    this.#unchecked = loaded === undefined ? undefined : { digest: new LiveDigest(), next: 0 };
   }
 
   get spec(): CollectionSpec {
@@ -108,7 +112,9 @@ export class CollectionIndex {
     const flatId = flat(id);
     const label = this.labels.add(flatId, version, offset);
     this.#live.set(label);
-    this.#digest.add(liveTerm(this.#hasher, this.#spec.id, flatId, version));
+    const term = liveTerm(this.#hasher, this.#spec.id, flatId, version);
+    this.#digest.add(term);
+    if (label < this.#uncheckedFrom) this.#unchecked?.digest.add(term);
     if (fields.vector !== undefined) this.#vectorsFor(fields.vector).add(label, fields.vector);
     const text = keywordText(fields);
     if (text !== undefined) this.keywords.add(label, tokenize(text));
@@ -195,10 +201,26 @@ export class CollectionIndex {
   recomputeDigest(): LiveDigest {
     const digest = new LiveDigest();
     for (let label = 0; label < this.labels.high; label++) {
-      if (!this.labels.isLive(label)) continue;
-      digest.add(liveTerm(this.#hasher, this.#spec.id, this.labels.idOf(label), this.labels.versionOf(label)));
+      if (this.labels.isLive(label)) digest.add(this.#termOf(label));
     }
     return digest;
+  }
+
+  /**
+   * Compares the digest that a checkpoint brought with the labels it brought, a part with each call, until `expired` says
+   * yes: a hash of each would be a third of the time a restart takes. What is applied meanwhile changes both sides.
+   * Undefined when there are labels left.
+   */
+  check(expired: () => boolean): boolean | undefined {
+    const unchecked = this.#unchecked;
+    if (unchecked === undefined) return true;
+    for (; unchecked.next < this.labels.high; unchecked.next++) {
+      if (expired()) return undefined;
+      if (this.labels.isLive(unchecked.next)) unchecked.digest.add(this.#termOf(unchecked.next));
+    }
+    if (!equalBytes(unchecked.digest.bytes(), this.digest)) return false;
+    this.#unchecked = undefined;
+    return true;
   }
 
   dispose(): void {
@@ -233,12 +255,22 @@ export class CollectionIndex {
     }
     const label = this.labels.labelOf(id);
     if (label === NO_LABEL) return;
-    this.#digest.subtract(liveTerm(this.#hasher, this.#spec.id, id, this.labels.versionOf(label)));
+    const term = this.#termOf(label);
+    this.#digest.subtract(term);
+    if (label < this.#uncheckedFrom) this.#unchecked?.digest.subtract(term);
     this.labels.remove(label);
     this.#live.clear(label);
     this.keywords.remove(label);
     this.attributes.remove(label);
     if (this.#vectors?.remove(label) ?? true) this.labels.release(label);
+  }
+
+  get #uncheckedFrom(): number {
+    return this.#unchecked?.next ?? 0;
+  }
+
+  #termOf(label: number): Uint8Array {
+    return liveTerm(this.#hasher, this.#spec.id, this.labels.idOf(label), this.labels.versionOf(label));
   }
 
   #vectorsFor(vector: Float32Array): VectorTable {
@@ -291,6 +323,8 @@ export interface LoadedCollection {
   /** Makes the vector table, when there is one, over the loaded labels. */
   readonly vectors: ((labels: LabelTable) => VectorTable) | undefined;
   readonly changedAt: number;
+  /** Its live digest; 16 bytes, believed until `check`. */
+  readonly digest: Uint8Array;
 }
 
 /**

@@ -86,6 +86,12 @@ export interface IndexHost {
   /** Sum mod 2^128 over live rows (replication 6.5); 16 bytes. Kept with every entry, or recomputed from the labels. */
   digest(shard: number, recompute: boolean): Uint8Array;
 
+  /**
+   * Goes on, for about `sliceMs`, comparing what a checkpoint brought with the digests it named. False: something else was
+   * brought, and the shard has to be built from its log. Undefined: not at the end yet.
+   */
+  check(shard: number, sliceMs: number): boolean | undefined;
+
   statistics(): IndexStatistics;
 
   /** Gives all memory back. */

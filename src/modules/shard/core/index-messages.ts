@@ -59,6 +59,8 @@ export interface IndexCalls {
     ask: { readonly shard: number; readonly recompute: boolean };
     answer: { readonly offset: number; readonly digest: Uint8Array };
   };
+  /** Whether the shard is what its checkpoint said it was; answered when nothing else is to be done. */
+  readonly check: { ask: { readonly shard: number }; answer: boolean };
   readonly inspect: { ask: object; answer: readonly ShardStatistics[] };
 }
 

@@ -14,13 +14,19 @@ const VERSION = 1;
 /** Terms of one section: at 64 characters each, far below the longest string a runtime makes. */
 const TERMS_PER_SECTION = 65_536;
 
-/** Takes what `decodeKeywordIndex` reads, in this order: all texts; then each list, followed by its postings. */
+/** Takes what `decodeKeywordIndex` reads, in this order: all texts; then each list, with its postings, followed by its large frequencies. */
 export interface KeywordIndexSink {
   /** @returns the document's ordinal: 0, 1, … */
   text(label: number, length: number): number;
-  /** @returns the list's number */
-  list(term: string): number;
-  posting(list: number, ordinal: number, frequency: number, length: number): void;
+  /**
+   * @param postings as they are in memory; a view
+   * @param frequencyMax of the postings' own bits
+   * @param lengthMin of the texts
+   * @returns the list's number
+   */
+  list(term: string, postings: Uint32Array, frequencyMax: number, lengthMin: number): number;
+  /** A frequency that the posting's own bits do not say. */
+  large(list: number, ordinal: number, frequency: number): void;
 }
 
 /**
@@ -105,21 +111,36 @@ export function decodeKeywordIndex(bytes: Uint8Array, sink: KeywordIndexSink): v
   for (let term = 0; term < counts.length; term++) {
     const end = at + counts[term];
     check(counts[term] > 0 && end <= postings.length, 'a term has no or too many postings');
-    const list = sink.list(names[term]);
+    const from = at;
+    const firstLarge = nextLarge;
     let last = -1;
+    let frequencyMax = 0;
+    let lengthMin = Infinity;
     for (; at < end; at++) {
       const ordinal = postings[at] >>> FREQUENCY_BITS;
       let frequency = postings[at] & FREQUENCY_MASK;
+      if (frequency > frequencyMax) frequencyMax = frequency;
       if (frequency === FREQUENCY_MASK) frequency = large[nextLarge++] ?? 0;
       check(frequency > 0 && ordinal > last && ordinal < sums.length, 'a posting is out of order or range');
       sums[ordinal] += frequency;
-      sink.posting(list, ordinal, frequency, lengths[ordinal]);
+      if (lengths[ordinal] < lengthMin) lengthMin = lengths[ordinal];
       last = ordinal;
     }
+    const run = postings.subarray(from, end);
+    const list = sink.list(names[term], run, frequencyMax, lengthMin);
+    if (nextLarge > firstLarge) handLarge(run, large.subarray(firstLarge, nextLarge), list, sink);
   }
   check(at === postings.length && nextLarge === large.length, 'there are postings of no term');
   for (let i = 0; i < sums.length; i++)
     check(sums[i] === lengths[i], 'frequencies do not add up to the length of a text');
+}
+
+function handLarge(run: Uint32Array, frequencies: Uint32Array, list: number, sink: KeywordIndexSink): void {
+  let next = 0;
+  for (const posting of run) {
+    if ((posting & FREQUENCY_MASK) === FREQUENCY_MASK)
+      sink.large(list, posting >>> FREQUENCY_BITS, frequencies[next++]);
+  }
 }
 
 function readTexts(labels: Uint32Array, lengths: Uint32Array, sink: KeywordIndexSink): void {

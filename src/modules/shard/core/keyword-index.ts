@@ -67,8 +67,12 @@ export class KeywordIndex {
     const index = new KeywordIndex();
     decodeKeywordIndex(bytes, {
       text: (label, length) => index.#texts.add(label, length),
-      list: (term) => index.#add(term),
-      posting: (list, ordinal, frequency, length) => index.#lists.append(list, ordinal, frequency, length),
+      list: (term, postings, frequencyMax, lengthMin) => {
+        const list = index.#add(term);
+        index.#lists.load(list, postings, frequencyMax, lengthMin);
+        return list;
+      },
+      large: (list, ordinal, frequency) => index.#lists.loadLarge(list, ordinal, frequency),
     });
     return index;
   }

@@ -101,6 +101,33 @@ export class PostingLists implements PostingChains {
   }
 
   /**
+   * Fills an empty list with postings as they are in memory.
+   * @param frequencyMax of the postings' own bits
+   * @param lengthMin of the documents' texts
+   */
+  load(list: number, postings: Uint32Array, frequencyMax: number, lengthMin: number): void {
+    for (let at = 0; at < postings.length;) {
+      this.#extend(list);
+      const chunk = this.#tails[list];
+      const page = this.#arena.pages[chunk >>> PAGE_BITS];
+      const from = (chunk & PAGE_MASK) + 1;
+      const taken = Math.min(this.#rooms[list], postings.length - at);
+      for (let i = 0; i < taken; i++) page[from + i] = postings[at + i];
+      this.#rooms[list] -= taken;
+      at += taken;
+    }
+    this.#counts[list] = postings.length;
+    this.#postings += postings.length;
+    this.#frequencyMax[list] = frequencyMax;
+    this.#lengthMin[list] = Math.min(lengthMin, LENGTH_SATURATED);
+  }
+
+  /** The frequency of a loaded posting whose own bits say 63. */
+  loadLarge(list: number, ordinal: number, frequency: number): void {
+    this.#large.set(list * ORDINALS_MAX + ordinal, frequency);
+  }
+
+  /**
    * Passes every ordinal of the list through `translate` and drops those it answers with a negative number. It must keep
    * the order and never answer more than it was given.
    */

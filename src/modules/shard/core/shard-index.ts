@@ -165,6 +165,15 @@ export class ShardIndex {
     return digest.bytes();
   }
 
+  /** Goes on comparing what a checkpoint brought with its digests. Undefined: not at the end yet. */
+  check(expired: () => boolean): boolean | undefined {
+    for (const collection of this.collections.values()) {
+      const sound = collection.check(expired);
+      if (sound !== true) return sound;
+    }
+    return true;
+  }
+
   search(search: ShardSearch): ShardSearchAnswer {
     if (this.#fault !== undefined) return { shard: this.shard, documents: 0, failed: 'FAULTED' };
     const collection = this.collections.get(search.collectionId) ?? this.#create(search.collectionId);
