@@ -9,6 +9,7 @@ import {
   type EpochStart,
 } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
+import { versionText } from '../../../kernel/version.js';
 import { entryCollectionId, entryOffset, entryOp, entryPayload } from '../../log/core/entry-codec.js';
 import { shardKey } from '../../log/core/keys.js';
 import { Candidacy } from './candidacy.js';
@@ -678,7 +679,10 @@ export class Replica {
 
   /** Appends entries of a primary, and notes the operations of the map among them. */
   #followEntries(entries: readonly Uint8Array[], stored: readonly (Uint8Array | undefined)[], out: Out): void {
-    out.push({ kind: 'append', batch: this.#log.follow(entries, stored), tail: this.#log.tail });
+    const { batch, beaten } = this.#log.follow(entries, stored);
+    for (const loser of beaten)
+      out.push({ kind: 'conflict', loser, winner: { versionText: versionText(loser.winner) } });
+    out.push({ kind: 'append', batch, tail: this.#log.tail });
     for (const entry of entries)
       if (entryOp(entry) === 'MAP')
         this.#options.map?.logged(entryOffset(entry), decodeMapOperation(entryPayload(entry)));
