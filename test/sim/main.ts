@@ -1,8 +1,6 @@
-import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
-import type { RunReport } from './world/run.js';
 import { runSeed } from './world/run.js';
-import { commandFor, runTwice } from './twice.js';
+import { commandFor, failureText, runTwice } from './twice.js';
 import { SCENARIOS } from './scenarios/scenarios.js';
 import { DEFAULT_SUBJECT, SUBJECTS } from './subject.js';
 import { FAULTS } from './world/chaos.js';
@@ -81,7 +79,7 @@ export async function main(args: readonly string[]): Promise<number> {
       for (const [name, count] of report.counters) totals.set(name, (totals.get(name) ?? 0) + count);
       if (report.violations.length === 0) continue;
       failed.push(seed);
-      say(failure(report, commandFor(seed, scenario?.name, values.subject, bugs)));
+      say(failureText(report, commandFor(seed, scenario?.name, values.subject, bugs)));
     }
   }
   const seconds = (performance.now() - started) / 1_000;
@@ -91,17 +89,4 @@ export async function main(args: readonly string[]): Promise<number> {
     `${runs} runs, ${failed.length} failed${failed.length === 0 ? '' : ` (seeds ${failed.join(' ')})`}, ${Math.round(tasks / runs)} tasks and ${Math.round(virtualMs / runs / 1_000)} s of virtual time a run, ${seconds.toFixed(1)} s`,
   );
   return failed.length === 0 ? 0 : 1;
-}
-
-function failure(report: RunReport, command: string): string {
-  const found = report.violations.map(({ rule, detail }) => `  ${rule} ${detail}`);
-  return [`seed ${report.seed} failed at commit ${commit()}: ${command}`, ...found.slice(0, 5)].join('\n');
-}
-
-function commit(): string {
-  try {
-    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
-  } catch {
-    return '(unknown)';
-  }
 }

@@ -121,7 +121,10 @@ export class MapChanges {
     return false;
   }
 
-  /** The primary, when it counts by the map's set and has SET and BARRIER below its high-water mark. */
+  /**
+   * The primary, when it counts by the map's set and has SET and BARRIER below its high-water mark. In an available shard
+   * a member whose disk is gone for good must not stand in the way of its own removal: the others having them is enough.
+   */
   #settledPrimary(shard: number): SimHost | undefined {
     const { world } = this;
     const { set } = world.map.placed(shard);
@@ -131,7 +134,11 @@ export class MapChanges {
       const same = seen.set.mapEpoch === set.mapEpoch || set.mapEpoch === 1;
       const state = host.disk.logState(shard);
       const barrier = state?.history.at(-1)?.start ?? Number.MAX_SAFE_INTEGER;
-      if (same && Math.max(barrier, lastSet(host, shard)) <= seen.highWaterMark) return host;
+      if (!same) continue;
+      const settled = Math.max(barrier, lastSet(host, shard));
+      const left = set.members.filter((uuid) => !world.destroyed.has(uuid));
+      const agreed = settled <= seen.highWaterMark;
+      if (agreed || (!world.map.isStrict(shard) && left.every((uuid) => seen.inSync.includes(uuid)))) return host;
     }
     return undefined;
   }

@@ -94,7 +94,7 @@ export async function runSeed(options: RunOptions): Promise<RunReport> {
     await stage.watch.pass(random.between(0, 4_000));
     stage.workload.start();
     chaos.start();
-    await stage.watch.pass(random.between(8_000, 25_000));
+    await stage.watch.pass(random.between(4_000, 16_000));
   } else {
     await stage.watch.pass(START_MS, () => converged(stage, new Map()));
     await scenario.play(stage);
@@ -157,6 +157,7 @@ async function useful({ world, watch, workload }: Stage): Promise<void> {
       if (outcome.kind === 'unknown' || world.nowMs > untilMs) {
         const detail = `a healed cluster answers a write to shard ${shard} at ${level} with ${JSON.stringify(outcome)}`;
         world.report([{ rule: 'L2', detail }]);
+        for (const line of await world.describe()) world.note('?', line);
         break;
       }
       // Refused for now: a stream is being made anew, say.

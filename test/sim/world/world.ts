@@ -272,7 +272,8 @@ export class World {
     const views = new Map<string, string>();
     for (const host of this.hosts) {
       const view = host.running?.node?.view();
-      if (view !== undefined) views.set(host.name, JSON.stringify(view));
+      // Who left is forgotten by each in its own time.
+      if (view !== undefined) views.set(host.name, JSON.stringify(view.filter(({ status }) => status !== 'LEFT')));
       for (const shard of this.map.shards()) {
         const copy = await this.#observeCopy(host, shard, documents);
         if (copy !== undefined) copies.push(copy);
