@@ -188,6 +188,8 @@ const FRESH_MS = 1_000;
 const STEP_OVER_MS = 1_000;
 /** A question after a pause that was not answered is asked again. */
 const CONFIRM_AGAIN_MS = 1_500;
+/** Whoever granted a reign follows it within this, or is gone again. */
+const GRANTERS_EXPECTED_MS = 1_500;
 const TRANSFER_WAIT_MS = 3_000;
 const PULL_BYTES = 1024 * 1024;
 const OTHERS_PROBING_MAX = 3;
@@ -1118,7 +1120,16 @@ export class Replica {
     this.#reignedMs = now.monotonicMs;
     const { epoch } = candidacy;
     const reign = new Leader(
-      { log: this.#log, epoch, self, strict, set: () => this.set, followers: this.#followers, map },
+      {
+        log: this.#log,
+        epoch,
+        self,
+        strict,
+        set: () => this.set,
+        followers: this.#followers,
+        map,
+        expected: { nodes: candidacy.granters(), untilMs: now.monotonicMs + GRANTERS_EXPECTED_MS },
+      },
       this.#applied,
     );
     this.#reign = reign;
