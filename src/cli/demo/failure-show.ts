@@ -2,7 +2,7 @@ import type { Status } from '../../client/index.js';
 import type { Context } from '../connection.js';
 import { byteSize, duration, grouped } from '../units.js';
 import { isWhole, type DemoCluster, type DemoNode } from './demo-cluster.js';
-import { LiveLine } from './live-line.js';
+import { LiveLine } from '../live-line.js';
 import { sentTo, type Sent } from './sent.js';
 import { Traffic } from './traffic.js';
 import { pause, until } from './waiting.js';

@@ -1,4 +1,4 @@
-import type { Printer } from '../host.js';
+import type { Printer } from './host.js';
 
 /** Between two drawings of the line. */
 const DRAW_INTERVAL_MS = 100;
