@@ -839,7 +839,7 @@ export class Replica {
     const whole =
       fork === hello.lastOffset && (fork === 0 || (chainThere !== undefined && equalBytes(chainThere, hello.chain)));
     if (whole && fork >= this.#log.start) {
-      if (!this.#followers.accept(link, hello.nodeUuid, hello.lastOffset, now.monotonicMs)) return reject('BUSY');
+      if (!this.#followers.accept(link, hello.nodeUuid, hello.lastOffset, now.monotonicMs)) return void reject('BUSY');
       out.push({ kind: 'welcome', link, answer: { kind: 'accept', epoch, from: fork + 1 } });
       reign.progress(now.monotonicMs, out);
       return;
