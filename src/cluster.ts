@@ -18,6 +18,12 @@ import { MembershipService } from './modules/membership/membership.service.js';
 import { MEMBERSHIP_SERVICE } from './modules/membership/membership.mapper.js';
 import { GrpcReplicaPeers } from './modules/replication/adapters/grpc-replica-peers.js';
 import { replicaHandlers } from './modules/replication/adapters/grpc-replica-server.js';
+import { shardHandlers } from './modules/coordinator/adapters/grpc-query-server.js';
+import { SHARD_SERVICE } from './modules/coordinator/query.mapper.js';
+import type { PeerShards } from './modules/coordinator/shard-access.js';
+import type { ShardCallServer } from './modules/coordinator/shard-call-server.js';
+import type { Transfer } from './modules/ring/core/facts.js';
+import type { ClusterPlace } from './modules/replication/cluster-place.js';
 import { ClusterDoor } from './modules/replication/cluster-door.js';
 import { MembershipFellows } from './modules/replication/membership-fellows.js';
 import { ClusterOperator } from './modules/replication/operations/cluster-operator.js';
@@ -61,6 +67,7 @@ class LateMembership implements MembershipServer {
 
 /** How often the free space of the disk is told to the others. */
 const DISK_EVERY_MS = 5_000;
+const TRANSFER_ASK_MS = 2_000;
 
 /**
  * This node among others: who is alive, the way to them, and the way into the cluster (replication 8, 9.2). Puts
@@ -71,7 +78,6 @@ export class Cluster {
   readonly #security: PeerSecurity;
   readonly #late = new LateMembership();
   #disk: NodeJS.Timeout | undefined;
-  #operator: ClusterOperator | undefined;
 
   /** After `replication.identify()`, before the server listens. */
   constructor(
@@ -79,6 +85,9 @@ export class Cluster {
     private readonly parts: PlatformParts,
     private readonly replication: ReplicationService,
     private readonly log: LogStore,
+    private readonly place: ClusterPlace,
+    private readonly peerShards: PeerShards,
+    calls: ShardCallServer,
     server: NodeGrpcServer,
   ) {
     const { clock, random, logger, metrics } = parts;
@@ -105,6 +114,7 @@ export class Cluster {
       const malformed = (): void => refused('malformed');
       server.addPeerService(MEMBERSHIP_SERVICE, membershipHandlers(this.#late, malformed), auth);
       server.addPeerService(REPLICA_SERVICE, replicaHandlers(replication, malformed), auth);
+      server.addPeerService(SHARD_SERVICE, shardHandlers(calls, malformed), auth);
     }
   }
 
@@ -168,24 +178,26 @@ export class Cluster {
       },
     );
     this.#late.service = membership;
+    const fellows = new MembershipFellows(membership, () => clock.monotonicMs());
     replication.connect(
       new GrpcReplicaPeers({ channels: this.channels, resolve: this.resolve, others: () => this.#others() }),
-      new MembershipFellows(membership, () => clock.monotonicMs()),
+      fellows,
     );
     membership.onPaused(() => replication.paused());
     membership.onRefused((error) => this.parts.fatal(1, error));
     if (replication.map.known) this.#tellMap(replication.map.current());
     replication.map.onChange((map) => this.#tellMap(map));
     this.#tellDisk();
-    this.#operator = new ClusterOperator({
+    const operator = new ClusterOperator({
       clock,
       timers: systemTimers,
       hasher,
       logger: logger.child({ module: 'operations' }),
       replication,
       membership,
-      askTransfer: () => Promise.reject(new NodeError('SHARD_UNAVAILABLE', 'the primary is on another node')),
+      askTransfer: (transfer) => this.#askTransfer(transfer),
     });
+    this.place.take({ membership, fellows, operator, channels: this.channels, resolve: this.resolve });
     const entered = await membership.start();
     if (entered === undefined) throw new NodeError('DRAINING', 'the node was stopped while it looked for its cluster');
     if (entered.kind !== 'created') await replication.openMap(false);
@@ -194,14 +206,14 @@ export class Cluster {
     await replication.openShards();
     settled('shards');
     membership.setStatus('ACTIVE');
-    this.#operator.start();
+    operator.start();
     if (entered.kind === 'resumed') void this.#registerAgain(door);
   }
 
   /** Says farewell; the connections are closed. */
   async leave(): Promise<void> {
     clearInterval(this.#disk);
-    await this.#operator?.stop();
+    await this.place.taken?.operator.stop();
     this.#late.service?.setStatus('LEAVING');
     await this.replication.leave();
   }
@@ -224,6 +236,15 @@ export class Cluster {
       }
       await new Promise<void>((resolve) => void systemTimers.after(1_000, resolve));
     }
+  }
+
+  async #askTransfer({ shard, from, to }: Transfer): Promise<void> {
+    const { refusal } = await this.peerShards.of(from).call('transfer', { shard, to }, { timeoutMs: TRANSFER_ASK_MS });
+    if (refusal !== undefined)
+      throw new NodeError(
+        'OPERATION_CONFLICT',
+        `the primary of shard ${shard} does not hand over now: ${refusal.code}`,
+      );
   }
 
   #tellMap(map: ClusterMap): void {

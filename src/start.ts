@@ -9,9 +9,13 @@ import { Health } from './gen/grpc/health/v1/health_pb.js';
 import { SpectorService } from './gen/spector/v1/spector_pb.js';
 import { createHttpAdapter, type NodeHttpAdapter } from './modules/api/http-setup.js';
 import { AttributeKeys } from './modules/coordinator/attribute-keys.js';
+import { ClusterEvents } from './modules/coordinator/cluster-events.js';
 import { NodeFacts } from './modules/coordinator/node-facts.js';
 import { EXIT_STORAGE, LOG_STORE } from './modules/log/log.module.js';
 import { StorageFailedError, type LogStore } from './modules/log/log-store.js';
+import { PEER_SHARDS, type PeerShards } from './modules/coordinator/shard-access.js';
+import { ShardCallServer } from './modules/coordinator/shard-call-server.js';
+import { ClusterPlace } from './modules/replication/cluster-place.js';
 import { ReplicationService } from './modules/replication/replication.service.js';
 import { UpkeepService } from './modules/replication/upkeep.service.js';
 import { liveDocuments } from './modules/shard/core/rows.js';
@@ -77,7 +81,16 @@ export async function startNode(
   grpc.addService(Health, grpcHealth(readiness, [SpectorService]));
   const replication = app.get(ReplicationService);
   await replication.identify();
-  const cluster = new Cluster(config, parts, replication, app.get<LogStore>(LOG_STORE), grpc);
+  const cluster = new Cluster(
+    config,
+    parts,
+    replication,
+    app.get<LogStore>(LOG_STORE),
+    app.get(ClusterPlace),
+    app.get<PeerShards>(PEER_SHARDS),
+    app.get(ShardCallServer),
+    grpc,
+  );
   app.connectMicroservice({ strategy: grpc });
   readiness.settle('log');
 
@@ -110,6 +123,7 @@ class Running implements RunningNode {
   readonly #shards: ShardService;
   readonly #replication: ReplicationService;
   readonly #upkeep: UpkeepService;
+  readonly #events: ClusterEvents;
   #stopped: Promise<void> | undefined;
   http = 0;
 
@@ -125,6 +139,7 @@ class Running implements RunningNode {
     this.#shards = app.get(ShardService);
     this.#replication = app.get(ReplicationService);
     this.#upkeep = app.get(UpkeepService);
+    this.#events = app.get(ClusterEvents);
   }
 
   get grpc(): number {
@@ -155,6 +170,7 @@ class Running implements RunningNode {
         keys.learn(collection.id, await this.#shards.attributeKeys(shard, collection.id));
     }
     this.#upkeep.start();
+    this.#events.start();
     this.#sampleMetrics();
     for (const shard of this.#replication.localShards()) {
       const fault = this.#replication.fault(shard);
@@ -197,6 +213,7 @@ class Running implements RunningNode {
     await this.app.close();
     clearTimeout(cut);
     await this.#upkeep.stop();
+    this.#events.stop();
     this.#replication.stop();
     await this.cluster.stop();
     await this.#shards.close();
@@ -218,6 +235,7 @@ class Running implements RunningNode {
         };
       }),
     );
+    metrics.sampleCluster(() => this.#events.reading());
     metrics.sampleQueues(() => {
       let ops = 0;
       let bytes = 0;

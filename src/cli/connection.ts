@@ -6,6 +6,8 @@ import { UsageError } from './usage-error.js';
 /** Options every command takes. */
 export interface GlobalOptions {
   readonly url?: readonly string[];
+  /** As `url`. */
+  readonly node?: readonly string[];
   readonly apiKey?: string;
   readonly json?: boolean;
   /** Milliseconds, as text. */
@@ -25,7 +27,8 @@ const DEFAULT_NODE = 'http://127.0.0.1:7070';
 
 /** The nodes, the key and the output a command's options and environment name. */
 export function connect(host: Host, options: GlobalOptions): Context {
-  const nodes = options.url ?? listed(host.env.SPECTOR_URL) ?? [DEFAULT_NODE];
+  const named = [...(options.url ?? []), ...(options.node ?? [])];
+  const nodes = named.length > 0 ? named : (listed(host.env.SPECTOR_URL) ?? [DEFAULT_NODE]);
   const apiKey = options.apiKey ?? host.env.SPECTOR_API_KEY;
   const timeoutMs =
     options.timeout === undefined ? undefined : wholeNumber('--timeout', options.timeout, 1, 86_400_000);

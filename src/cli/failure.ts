@@ -17,6 +17,8 @@ const ADVICE: Readonly<Record<string, string>> = {
   OVERLOADED: 'Wait and try again, or send less at once (--concurrency, --batch).',
   PAYLOAD_TOO_LARGE: 'Split it; one document may have 1 MiB.',
   SHARD_UNAVAILABLE: 'Look at `spector status`, and try again.',
+  NODE_NOT_FOUND: 'See `spector cluster` for the nodes.',
+  SHARD_NOT_FOUND: 'See `spector shards`.',
   NO_QUORUM: 'Look at `spector status`, and try again when enough copies are in sync.',
   STARTING: 'The node is still opening its log; try again in a moment.',
   DRAINING: 'The node is shutting down; ask another one.',

@@ -120,6 +120,10 @@ describe('the command line', () => {
       'shards',
       'reshard',
       'drain',
+      'remove',
+      'move-primary',
+      'operation',
+      'cluster',
       'demo',
     ]) {
       expect(help.stdout).toMatch(new RegExp(`^  ${command}\\b`, 'm'));
@@ -354,6 +358,100 @@ describe('ingest', () => {
   });
 });
 
+describe('operations', () => {
+  const running = { id: 'op-1', kind: 'drain', state: 'running', node: 'node-2', startedMs: 1_000 };
+
+  it('are followed until they end', async () => {
+    let asked = 0;
+    answers['POST /api/v1/cluster/nodes/node-2/drain'] = { status: 202, body: { operation: 'op-1' } };
+    answers['GET /api/v1/cluster/operations/op-1'] = {
+      get body() {
+        const done = { ...running, state: 'done', progress: { done: 4, total: 4 }, endedMs: 3_500 };
+        return asked++ < 2 ? { ...running, progress: { done: asked, total: 4 }, detail: 'a copy catches up' } : done;
+      },
+    };
+    const { code, stdout, stderr } = await spector(['drain', 'node-2']);
+    expect(code).toBe(0);
+    expect(stderr).toBe(
+      'operation op-1\ndrain node-2: 1 of 4 copies moved, waits: a copy catches up\ndrain node-2: 2 of 4 copies moved, waits: a copy catches up\n',
+    );
+    expect(stdout).toBe('drain node-2: done after 2.5 s, 4 of 4 copies moved\n');
+  });
+
+  it('that fail have exit code 1, and are one object in JSON', async () => {
+    const failed = { ...running, kind: 'movePrimary', shard: 3, state: 'failed', progress: { done: 0, total: 1 } };
+    answers['POST /api/v1/cluster/shards/3/primary'] = { status: 202, body: { operation: 'op-1' } };
+    answers['GET /api/v1/cluster/operations/op-1'] = { body: { ...failed, detail: 'node-2 is gone' } };
+    const plain = await spector(['move-primary', '3', 'node-2']);
+    expect([plain.code, plain.stdout]).toEqual([
+      1,
+      'make node-2 primary of shard 3: failed, 0 of 1 copies moved: node-2 is gone\n',
+    ]);
+    expect(seen[0].body).toBe('{"node":"node-2"}');
+    const asJson = await spector(['move-primary', '3', 'node-2', '--json']);
+    expect([asJson.code, asJson.stderr]).toEqual([1, '']);
+    expect(JSON.parse(asJson.stdout)).toEqual({ ...failed, detail: 'node-2 is gone' });
+  });
+
+  it('need not be waited for, and can be taken back', async () => {
+    answers['DELETE /api/v1/cluster/nodes/node-2'] = { status: 202, body: { operation: 'op-1' } };
+    expect(await spector(['remove', 'node-2', '--no-wait', '--json'])).toMatchObject({
+      code: 0,
+      stdout: '{"operation":"op-1"}\n',
+    });
+    answers['DELETE /api/v1/cluster/operations/op-1'] = { body: { operation: 'op-1', aborted: true } };
+    const aborted = { ...running, kind: 'remove', state: 'aborted', progress: { done: 1, total: 4 } };
+    answers['GET /api/v1/cluster/operations/op-1'] = { body: aborted };
+    const { code, stdout } = await spector(['operation', 'op-1', '--abort']);
+    expect([code, stdout]).toEqual([1, 'remove node-2: aborted, 1 of 4 copies moved\n']);
+    expect(seen.map(({ line }) => line.split(' ')[0])).toEqual(['DELETE', 'DELETE', 'GET']);
+  });
+
+  it('that cannot begin say why', async () => {
+    answers['POST /api/v1/cluster/nodes/node-9/drain'] = {
+      status: 404,
+      body: { code: 'NODE_NOT_FOUND', detail: 'there is no node "node-9"', retryable: false },
+    };
+    const { code, stderr } = await spector(['drain', 'node-9']);
+    expect([code, stderr]).toEqual([
+      1,
+      'spector: NODE_NOT_FOUND: there is no node "node-9"\n  See `spector cluster` for the nodes.\n',
+    ]);
+  });
+});
+
+describe('cluster', () => {
+  const member = {
+    nodeId: 'node-1',
+    nodeUuid: '0123456789abcdef0123456789abcdef',
+    incarnation: 1024,
+    status: 'ACTIVE',
+    addresses: { http: '127.0.0.1:7070', grpc: '127.0.0.1:9090' },
+    lagMs: 12,
+    disk: { freeBytes: 2 ** 30, totalBytes: 4 * 2 ** 30 },
+    version: '0.1.0',
+  };
+  const body = {
+    clusterId: 'c-1',
+    mapEpoch: 9,
+    viewDigest: 'd',
+    failoverPromiseMs: 8_000,
+    settings: { replicaCount: 2, writeConsistency: 'auto', partitionMode: 'available', rebalanceGrace: '10m' },
+    members: [member],
+  };
+
+  it('shows the members; any node named with --node or --url may answer', async () => {
+    answers['GET /api/v1/cluster'] = { body };
+    const { code, stdout } = await spector(['cluster', '--node', 'http://127.0.0.1:9', '--node', url]);
+    expect(code).toBe(0);
+    expect(stdout).toContain('a silent primary is replaced within 8.0 s; 2 replicas, writes auto, available');
+    expect(stdout).toMatch(
+      /^node-1 {2}ACTIVE {2}127\.0\.0\.1:7070 {2}127\.0\.0\.1:9090 {2}12 ms {2}1\.0 GiB of 4\.0 GiB {2}0\.1\.0 +1024 {2}01234567$/m,
+    );
+    expect(JSON.parse((await spector(['cluster', '--json'])).stdout)).toEqual(body);
+  });
+});
+
 describe('status', () => {
   it('shows the topology; anything but RUNNING is exit code 1', async () => {
     const replica = { node: 'node-1', role: 'primary', inSync: true, offset: 7, lagMs: 0 };
@@ -379,6 +477,13 @@ describe('status', () => {
     expect(plain.code).toBe(1);
     expect(plain.stdout).toMatch(/^DEGRADED: 5 documents, 1 shards, 0 replicas each, 1 active node\n/);
     expect(plain.stdout).toMatch(/^ +0 +2 +NONE +5 +7 +node-1 primary$/m);
+    const behind = { node: 'node-2', role: 'replica', inSync: false, offset: 3, lagMs: 1_500 };
+    const shards = [{ ...status.shards[0], primary: 'node-1', replicas: [replica, behind] }];
+    const topology = { ...status.topology, 'node-2': { status: 'SUSPECT', shards: ['0-replica'] } };
+    answers['GET /api/v1/status'] = { body: { ...status, topology, shards } };
+    const two = (await spector(['status'])).stdout;
+    expect(two).toMatch(/^node-1 +ACTIVE +0 +- +- +-$/m);
+    expect(two).toMatch(/^node-2 +SUSPECT +- +0 +0 +1\.5 s$/m);
     answers['GET /api/v1/status'] = { body: { ...status, status: 'RUNNING' } };
     expect((await spector(['status', '--json'])).code).toBe(0);
   });

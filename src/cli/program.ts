@@ -1,15 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { backupCommand } from './commands/backup.js';
+import { clusterCommand } from './commands/cluster.js';
 import { collectionsCommand } from './commands/collections.js';
 import { demoCommand } from './commands/demo.js';
 import { documentCommands } from './commands/documents.js';
 import { exportCommand } from './commands/export.js';
 import { ingestCommand } from './commands/ingest.js';
+import { operationCommands } from './commands/operations.js';
 import { restoreCommand } from './commands/restore.js';
 import { searchCommand } from './commands/search.js';
 import { serveCommand } from './commands/serve.js';
-import { shardCommands } from './commands/shards.js';
+import { shardsCommand } from './commands/shards.js';
 import { statusCommand } from './commands/status.js';
 import { verifyCommand } from './commands/verify.js';
 import { connect, type GlobalOptions } from './connection.js';
@@ -51,6 +53,7 @@ function buildProgram(host: Host, run: RunCommand): Command {
       'a node to ask; repeat it for several (SPECTOR_URL, default http://127.0.0.1:7070)',
       collected,
     )
+    .option('--node <url>', 'the same as --url', collected)
     .option('--api-key <key>', 'key to show the node (SPECTOR_API_KEY)')
     .option('--timeout <ms>', 'milliseconds for one request, retries included (default 30000)')
     .option('--json', 'JSON on stdout and nothing else: one object, or one a line')
@@ -73,7 +76,9 @@ const COMMANDS = [
   backupCommand,
   restoreCommand,
   verifyCommand,
-  shardCommands,
+  clusterCommand,
+  shardsCommand,
+  operationCommands,
   demoCommand,
 ];
 

@@ -1,6 +1,6 @@
 import type { Transport } from './transport.js';
 import type { CallOptions } from './types/calls.js';
-import type { OperationAccepted } from './types/cluster.js';
+import type { Operation, OperationAccepted } from './types/cluster.js';
 
 /** `client.operations`: the long-running changes of the cluster. */
 export class OperationCalls {
@@ -10,12 +10,13 @@ export class OperationCalls {
     this.#transport = transport;
   }
 
-  /** How far an operation is, as the node tells it. */
-  async get(id: string, options: CallOptions = {}): Promise<unknown> {
-    return (await this.#transport.request({ ...options, method: 'GET', path: path(id), repeatable: true })).json;
+  /** How far an operation is; 404 OPERATION_NOT_FOUND when it ended long ago. */
+  async get(id: string, options: CallOptions = {}): Promise<Operation> {
+    return (await this.#transport.request({ ...options, method: 'GET', path: path(id), repeatable: true }))
+      .json as Operation;
   }
 
-  /** Asks for an operation to be undone; what it moved goes back. */
+  /** Takes an operation back; what has moved stays where it is. */
   async abort(id: string, options: CallOptions = {}): Promise<void> {
     await this.#transport.request({ ...options, method: 'DELETE', path: path(id), repeatable: true });
   }
@@ -33,7 +34,7 @@ export class ShardCalls {
     this.#transport = transport;
   }
 
-  /** Changes the shard count while the cluster works. */
+  /** Changes the shard count while the cluster works; 409 OPERATION_CONFLICT from nodes that cannot yet. */
   async reshard(shardCount: number, options: CallOptions = {}): Promise<OperationAccepted> {
     return accepted(this.#transport, 'POST', '/api/v1/cluster/shards', { shardCount }, options);
   }

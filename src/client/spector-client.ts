@@ -212,7 +212,7 @@ export class SpectorClient {
     );
   }
 
-  /** Removes a node from the map. */
+  /** Moves everything off a node, or what a dead one held to others, and takes it out of the map. */
   remove(nodeId: string, options: CallOptions = {}): Promise<OperationAccepted> {
     return accepted(
       this.#transport,

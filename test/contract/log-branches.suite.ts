@@ -549,16 +549,23 @@ export function logBranchContract(name: string, make: () => BranchHarness): void
         expect(await leftovers(next, third)).toBe(1);
       });
 
-      it('heals a shard whose records are damaged', async () => {
+      it('heals a shard whose records are damaged, unless it is not known beside what', async () => {
         const store = await start();
-        await store.append({ shard: 1, entries: new EntryWriter(1).take(30), rows: [] });
-        const next = await hands().damage(store, shardKey(1, 'tail'), 3);
+        await store.append({ shard: 1, entries: new EntryWriter(1).take(30), rows: [], promise: epochOf(9) });
+        let next = await hands().damage(store, shardKey(1, 'tail'), 3);
         await expect(next.truncate(1, 0, [])).rejects.toThrow(LogDamagedError);
-        const generation = await next.beginStage(1).catch((error: unknown) => {
-          expect(error).toBeInstanceOf(LogDamagedError);
-          return undefined;
-        });
-        expect(generation).toBeUndefined();
+        await next.beginStage(1);
+        await next.stage(1, { entries: live, rows: [] });
+        await next.flip(1, end, []);
+        expect(next.openDamages()).toEqual([]);
+        expect(await allOf(next)).toEqual(bytesOf(live));
+        next = await hands().reopen(next);
+        expect(next.openDamages()).toEqual([]);
+        expect(next.promised(1)).toEqual(epochOf(9));
+        expect(await allOf(next)).toEqual(bytesOf(live));
+        await next.append({ shard: 1, entries: new EntryWriter(1).continueFrom(next.state(1)).take(1), rows: [] });
+        next = await hands().damage(next, shardKey(1, 'generation'), 3);
+        await expect(next.beginStage(1)).rejects.toThrow(LogDamagedError);
       });
     });
   });

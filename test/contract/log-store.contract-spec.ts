@@ -29,6 +29,8 @@ class MemoryHarness implements BranchHarness {
   }
 
   async damage(store: LogStore, key: Uint8Array, at: number | undefined): Promise<LogStore> {
+    // What it still does in the background would write over the damage.
+    await store.close();
     if (!this.own(store).tamper(key, at)) throw new Error('there is nothing to damage');
     return this.reopen(store);
   }

@@ -381,24 +381,50 @@ describe('verify', () => {
   });
 });
 
-describe('demo --once', () => {
-  it('loads the corpus, shows three searches, and leaves no process and no file', async () => {
+describe('demo', () => {
+  it('--once loads, searches, survives a kill -9 losing nothing, and leaves no process and no file', async () => {
     const temporary = await makeDirectory();
     try {
-      const demo = startSpector(['demo', '--once'], { env: { TMPDIR: temporary }, timeoutMs: 120_000 });
+      const demo = startSpector(['demo', '--once'], { env: { TMPDIR: temporary }, timeoutMs: 300_000 });
       const { code, stdout, stderr } = await demo.ended;
       expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
-      expect(stdout).toMatch(/10,000|10 000|10000/);
+      expect(stdout).toContain('Loaded 10 000 documents through node-1');
       for (const kind of [/keyword/i, /vector/i, /hybrid/i]) expect(stdout).toMatch(kind);
-      const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-      const left = pids.filter((pid) => commandLine(pid).includes(temporary));
-      expect(left).toEqual([]);
-      expect(readdirSync(temporary)).toEqual([]);
+      expect(stdout).toMatch(/is primary now \(epoch \d+\), was node-\d/);
+      expect(stdout).toMatch(/acknowledged writes lost: 0\n/);
+      expect(stdout).toMatch(/searches [\d ]+, failed: 0, partial: 0,/);
+      // It held 10 000 documents when it was killed: what it received is what was written meanwhile.
+      const received = /received ([\d ]+) entries .*, what it had missed, of ([\d ]+) in the logs/.exec(stdout);
+      const [missed, all] = (received ?? []).slice(1).map((text) => Number(text.replaceAll(' ', '')));
+      expect(all).toBeGreaterThan(10_000);
+      expect(missed).toBeLessThan(all - 9_900);
+      expect(stdout).toMatch(/all copies are equal/);
+      expectNothingLeft(temporary);
     } finally {
       await removeDirectory(temporary);
     }
-  }, 150_000);
+  }, 330_000);
+
+  it('ends everything it started when it is interrupted', async () => {
+    const temporary = await makeDirectory();
+    try {
+      const demo = startSpector(['demo'], { env: { TMPDIR: temporary }, timeoutMs: 180_000 });
+      await waitFor('the cluster to be ready', () => demo.output().includes('One cluster after'), 150_000);
+      demo.child.kill('SIGTERM');
+      expect(await demo.ended).toMatchObject({ code: 1, signal: null });
+      expectNothingLeft(temporary);
+    } finally {
+      await removeDirectory(temporary);
+    }
+  }, 200_000);
 });
+
+/** No process works in the directory, and nothing is in it. */
+function expectNothingLeft(directory: string): void {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  expect(pids.filter((pid) => commandLine(pid).includes(directory))).toEqual([]);
+  expect(readdirSync(directory)).toEqual([]);
+}
 
 /** The command line of a process; empty when it is gone. */
 function commandLine(pid: string): string {

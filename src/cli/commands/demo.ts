@@ -9,9 +9,9 @@ export function demoCommand(program: Command, run: RunCommand): void {
   program
     .command('demo')
     .description(
-      'start a node on a temporary directory, load the WordNet corpus, search it, and keep the node until Ctrl-C',
+      'start three nodes on a temporary directory, load and search the WordNet corpus, kill one and let it return, and keep the cluster until Ctrl-C',
     )
-    .option('--once', 'end after the searches')
+    .option('--once', 'end after that instead of waiting')
     .action(run((context, flags: { once?: boolean }) => demo(context, flags.once === true)));
 }
 

@@ -1,28 +1,18 @@
 import type { Command } from 'commander';
 import type { ShardDigest } from '../../client/index.js';
-import { wholeNumber, type Context } from '../connection.js';
+import type { Context } from '../connection.js';
 import { EXIT } from '../failure.js';
 import type { RunCommand } from '../run-command.js';
 import { table } from '../table.js';
 import { shardTable } from './status.js';
 
-/** `spector shards`, `reshard` and `drain` */
-export function shardCommands(program: Command, run: RunCommand): void {
+/** `spector shards` */
+export function shardsCommand(program: Command, run: RunCommand): void {
   program
     .command('shards')
     .description('show shards and their copies')
     .option('--digest', 'compare position and content digest of all copies; exit code 1 when they differ at one offset')
     .action(run((context, flags: { digest?: boolean }) => shards(context, flags.digest === true)));
-  program
-    .command('reshard')
-    .argument('<count>', 'the new number of shards, 1-256')
-    .description('change the shard count while the cluster works')
-    .action(run((context, _flags: object, count: string) => reshard(context, wholeNumber('<count>', count, 1, 256))));
-  program
-    .command('drain')
-    .argument('<node>', 'id of the node')
-    .description('move everything off a node, so that it can be taken away')
-    .action(run((context, _flags: object, node: string) => drain(context, node)));
 }
 
 async function shards(context: Context, digest: boolean): Promise<number> {
@@ -67,16 +57,4 @@ function agree(digest: ShardDigest): boolean {
   return digest.replicas.every((a) =>
     digest.replicas.every((b) => a.offset !== b.offset || (a.live === b.live && a.chain === b.chain)),
   );
-}
-
-async function reshard(context: Context, count: number): Promise<number> {
-  const accepted = await context.client.shards.reshard(count, { signal: context.host.signal });
-  await context.output.result(accepted, () => `accepted as operation ${accepted.operation}`);
-  return EXIT.ok;
-}
-
-async function drain(context: Context, node: string): Promise<number> {
-  const accepted = await context.client.drain(node, { signal: context.host.signal });
-  await context.output.result(accepted, () => `accepted as operation ${accepted.operation}`);
-  return EXIT.ok;
 }

@@ -10,7 +10,7 @@ import { duration, grouped } from '../units.js';
 export function statusCommand(program: Command, run: RunCommand): void {
   program
     .command('status')
-    .description('show nodes, shards and their copies; exit code 1 while not RUNNING')
+    .description('show nodes, primaries, replicas and their lag; exit code 1 while not RUNNING')
     .action(run(status));
 }
 
@@ -27,11 +27,38 @@ export function statusText(status: Status): string {
     `asked ${status.nodeId} (version ${status.version}, up ${duration(status.uptimeMs)}), cluster ${status.clusterId}, map epoch ${status.mapEpoch}`,
   ];
   if (status.insecure) head.push('insecure: neither certificates nor a secret protect the ports between nodes');
-  const nodes = table(
-    [{ head: 'node' }, { head: 'status' }, { head: 'shards' }],
-    Object.entries(status.topology).map(([node, { status: state, shards }]) => [node, state, shards.join(', ')]),
+  return [...head, '', nodeTable(status), '', shardTable(status)].join('\n');
+}
+
+/** One row a node: what it leads, what it follows, and how far behind the slowest of its copies is. */
+function nodeTable({ topology, shards }: Status): string {
+  return table(
+    [
+      { head: 'node' },
+      { head: 'status' },
+      { head: 'primary of' },
+      { head: 'replica of' },
+      { head: 'not in sync' },
+      { head: 'lag', align: 'right' },
+    ],
+    Object.entries(topology).map(([node, { status }]) => {
+      const copies = shards.flatMap(({ shard, replicas }) =>
+        replicas.filter((copy) => copy.node === node).map((copy) => ({ ...copy, shard })),
+      );
+      const numbers = (wanted: readonly { readonly shard: number }[]): string =>
+        wanted.length === 0 ? '-' : wanted.map(({ shard }) => shard).join(', ');
+      const led = copies.filter(({ role }) => role === 'primary');
+      const followed = copies.filter(({ role }) => role !== 'primary');
+      return [
+        node,
+        status,
+        numbers(led),
+        numbers(followed),
+        numbers(copies.filter(({ inSync }) => !inSync)),
+        followed.length === 0 ? '-' : duration(Math.max(...followed.map(({ lagMs }) => lagMs))),
+      ];
+    }),
   );
-  return [...head, '', nodes, '', shardTable(status)].join('\n');
 }
 
 /** One row a shard, with all its copies. */

@@ -1,103 +1,81 @@
 import { fileURLToPath } from 'node:url';
-import { SpectorClient } from '../../client/index.js';
+import type { SpectorClient } from '../../client/index.js';
+import { statusText } from '../commands/status.js';
 import type { Context } from '../connection.js';
 import { answerLine, hitTable } from '../hit-table.js';
 import { runIngest } from '../ingest/ingest-run.js';
 import { openFile } from '../ingest/input.js';
-import { type Exit, NodeProcess } from '../processes/node-process.js';
 import { TemporaryDirectory } from '../processes/temporary-directory.js';
 import { Progress } from '../progress.js';
 import { duration, grouped } from '../units.js';
+import { DemoCluster, REPLICAS, SHARDS, type DemoNode } from './demo-cluster.js';
 import { DEMO_SEARCHES, runDemoSearch } from './demo-searches.js';
-import { freePort } from './free-port.js';
+import { showFailure } from './failure-show.js';
 
 const CORPUS = fileURLToPath(new URL('../../../examples/wordnet/wordnet-10k.ndjson.gz', import.meta.url));
-/** The documented ports, taken when they are free. */
-const HTTP_PORT = 7070;
-const GRPC_PORT = 9090;
-const READY_TIMEOUT_MS = 60_000;
-/** A node may take DRAIN_TIMEOUT (25 s) to end; then it is killed. */
-const STOP_GRACE_MS = 30_000;
-const POLL_INTERVAL_MS = 50;
+const DEFAULT_URL = 'http://127.0.0.1:7070';
 
 /**
- * The main job, shown on real documents: a node in a process of its own on a fresh data directory, the corpus loaded,
- * a search of each kind; then the node stays until the user ends it. Leaves no process and no file behind.
+ * The main job, shown on real documents: three nodes in processes of their own on fresh data directories, the corpus
+ * loaded through one and searched through another, one killed and back; then the cluster stays until the user ends it.
+ * Leaves no process and no file behind.
  */
 export async function runDemo(context: Context, once: boolean): Promise<void> {
   const directory = await TemporaryDirectory.make('spector-demo-');
-  const nodes: NodeProcess[] = [];
+  let cluster: DemoCluster | undefined;
   try {
-    await show(context, directory, nodes, once);
+    await tell(
+      context,
+      { event: 'starting', directory: directory.path },
+      `Starting three nodes on ${directory.path} …`,
+    );
+    const startedMs = performance.now();
+    cluster = await DemoCluster.start(directory.path);
+    await show(context, cluster, startedMs, once);
   } finally {
-    for (const node of nodes) await node.stop(STOP_GRACE_MS);
+    await cluster?.stop();
     await directory.remove();
   }
 }
 
-async function show(
-  context: Context,
-  directory: TemporaryDirectory,
-  nodes: NodeProcess[],
-  once: boolean,
-): Promise<void> {
+async function show(context: Context, cluster: DemoCluster, startedMs: number, once: boolean): Promise<void> {
   const { output, host } = context;
-  await tell(context, { event: 'starting', directory: directory.path }, `Starting a node on ${directory.path} …`);
-  const node = await startNode(directory.path);
-  nodes.push(node);
-  const client = new SpectorClient({ nodes: node.url, timeoutMs: 60_000 });
-  await ready(client, node, host.signal);
-  await tell(context, { event: 'ready', url: node.url, pid: node.pid }, `The node is ready: ${node.url}\n`);
-
-  const loaded = await orExit(node, load(context, client));
+  const status = await cluster.whole(host.signal);
+  const [first, second] = cluster.nodes;
   await tell(
     context,
-    { event: 'loaded', ...loaded },
-    `Loaded ${grouped(loaded.documents)} documents in ${duration(loaded.ms)} (${grouped(loaded.rate)}/s), each durable and searchable.\n`,
+    { event: 'ready', nodes: cluster.nodes.map(({ id, url, pid }) => ({ id, url, pid })) },
+    `One cluster after ${duration(performance.now() - startedMs)}: ${SHARDS} shards, each with a primary and ${REPLICAS} replicas, all in sync.\n\n${statusText(status)}\n`,
   );
 
+  const loaded = await cluster.guard(load(context, first.client));
+  await tell(
+    context,
+    { event: 'loaded', through: first.id, ...loaded },
+    `Loaded ${grouped(loaded.documents)} documents through ${first.id} in ${duration(loaded.ms)} (${grouped(loaded.rate)}/s), each acknowledged by a majority of its copies.\n`,
+  );
+  await cluster.whole(host.signal);
+
   for (const search of DEMO_SEARCHES) {
-    const answer = await orExit(node, runDemoSearch(client, search, host.signal));
+    const answer = await cluster.guard(runDemoSearch(second.client, search, host.signal));
     if (answer.results.length === 0) throw new Error(`the ${search.name} search of the demo found nothing`);
     await tell(
       context,
-      { event: 'search', name: search.name, answer },
-      `${search.sentence}\n\n${hitTable(answer, output.columns)}\n\n${answerLine(answer)}\n`,
+      { event: 'search', name: search.name, through: second.id, answer },
+      `${search.sentence} (asked ${second.id})\n\n${hitTable(answer, output.columns)}\n\n${answerLine(answer)}\n`,
     );
   }
+
+  const { writesLost } = await showFailure(context, cluster);
+  if (writesLost > 0) throw new Error(`${writesLost} acknowledged writes are not in the cluster any more`);
   if (once) return;
-  await tell(context, { event: 'waiting', url: node.url }, nextCommands(node.url));
-  await untilInterrupted(node, host.signal);
-  output.note('Stopping the node …');
+  await tell(context, { event: 'waiting', urls: cluster.nodes.map(({ url }) => url) }, nextCommands(cluster.nodes));
+  await untilInterrupted(cluster, host.signal);
+  output.note('Stopping the nodes …');
 }
 
 function tell({ output }: Context, event: object, text: string): Promise<void> {
   return output.result(event, () => text);
-}
-
-/** A node on the documented ports, or on others when these are taken, or are taken in the meantime. */
-async function startNode(directory: string): Promise<NodeProcess> {
-  const options = { directory, args: ['--node-id', 'node-1'], env: { SPECTOR_LOG_LEVEL: 'warn' } };
-  const httpPort = await freePort(HTTP_PORT);
-  const grpcPort = await freePort(GRPC_PORT);
-  try {
-    return await NodeProcess.start({ ...options, httpPort, grpcPort });
-  } catch (error) {
-    if ((httpPort === 0 && grpcPort === 0) || !(error instanceof Error && error.message.includes('EADDRINUSE')))
-      throw error;
-    return NodeProcess.start(options);
-  }
-}
-
-async function ready(client: SpectorClient, node: NodeProcess, signal: AbortSignal): Promise<void> {
-  const deadline = performance.now() + READY_TIMEOUT_MS;
-  for (;;) {
-    const probe = await orExit(node, client.readyz({ signal }));
-    if (probe.ok) return;
-    if (performance.now() > deadline)
-      throw new Error(`the node was not ready within ${duration(READY_TIMEOUT_MS)}: ${JSON.stringify(probe.body)}`);
-    await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL_MS));
-  }
 }
 
 async function load(
@@ -138,41 +116,32 @@ async function load(
   return { documents, ms: Math.round(ms), rate: Math.round((documents / ms) * 1_000) };
 }
 
-/** The result of a step, or an error that shows what the node printed when it ended meanwhile. */
-async function orExit<T>(node: NodeProcess, step: Promise<T>): Promise<T> {
-  try {
-    return await step;
-  } catch (error) {
-    if (node.exit === undefined) throw error;
-    throw ended(node, node.exit);
-  }
-}
-
-async function untilInterrupted(node: NodeProcess, signal: AbortSignal): Promise<void> {
+async function untilInterrupted(cluster: DemoCluster, signal: AbortSignal): Promise<void> {
   const interrupted = new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
-  const exit = await Promise.race([interrupted, node.exited]);
-  if (exit !== undefined && !signal.aborted) throw ended(node, exit);
+  await Promise.race([interrupted, cluster.watch()]);
 }
 
-function ended(node: NodeProcess, { code, signal }: Exit): Error {
-  return new Error(`the node ended by itself (${signal ?? `exit code ${code}`}):\n${node.output.trimEnd()}`);
-}
+function nextCommands(nodes: readonly DemoNode[]): string {
+  const [first, second, third] = nodes;
+  const flag = first.url === DEFAULT_URL ? '' : ` --url ${first.url}`;
+  return `The cluster keeps running until Ctrl-C:
+${nodes.map(({ id, url, pid }) => `  ${id}  ${url}  (pid ${pid})`).join('\n')}
 
-function nextCommands(url: string): string {
-  const flag = url === `http://127.0.0.1:${HTTP_PORT}` ? '' : ` --url ${url}`;
-  return `The node keeps running at ${url} until Ctrl-C. In another terminal, try:
+In another terminal, try:
 
-  npx spector search${flag} "giant planet"
-  npx spector search${flag} --like n09490547 --filter '{"must":[{"key":"pos","match":{"value":"noun"}}]}'
-  npx spector search${flag} "violin" --like n10774588 --explain
-  npx spector get${flag} n09490547
   npx spector status${flag}
-  curl -s ${url}/api/v1/search -H 'content-type: application/json' -d '{"text":"extinct volcano","topK":3}'
-  curl -s ${url}/api/v1/status
+  npx spector search${flag} "giant planet"
+  npx spector search --url ${second.url} --like n09490547 --filter '{"must":[{"key":"pos","match":{"value":"noun"}}]}'
+  npx spector search --url ${third.url} "violin" --like n10774588 --explain
+  npx spector move-primary${flag} 0 ${second.id}
+  npx spector cluster${flag}
+  npx spector shards${flag} --digest
+  curl -s ${first.url}/api/v1/search -H 'content-type: application/json' -d '{"text":"extinct volcano","topK":3}'
+  curl -sN ${first.url}/api/v1/events?filter=cluster
 
-  ${url}/docs describes every call.
+  ${first.url}/docs describes every call.
 `;
 }

@@ -77,6 +77,24 @@ export interface OperationAccepted {
   readonly operation: string;
 }
 
+/** A long-running change of the cluster, as the map remembers it: the last 32. */
+export interface Operation {
+  readonly id: string;
+  /** `rebalance` is begun by the cluster itself, when nodes came or died. */
+  readonly kind: 'drain' | 'remove' | 'movePrimary' | 'rebalance';
+  readonly state: 'running' | 'done' | 'failed' | 'aborted';
+  /** Id of the node it is about. */
+  readonly node?: string;
+  readonly shard?: number;
+  /** Copies that moved, of those that are to. */
+  readonly progress: { readonly done: number; readonly total: number };
+  /** Milliseconds since 1970. */
+  readonly startedMs: number;
+  readonly endedMs?: number;
+  /** What it waits for, or why it failed. */
+  readonly detail?: string;
+}
+
 /** Position and content digest of one shard, per replica; equal digests at one offset prove equal copies. */
 export interface ShardDigest {
   readonly shard?: number;

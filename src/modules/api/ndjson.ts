@@ -3,7 +3,7 @@ import { LIMITS } from '../../kernel/limits.js';
 import type { BulkItem } from '../coordinator/core/requests.js';
 import type { BulkSchemas } from './core/bulk-item.js';
 import { bulkItemOf, invalidItem } from './core/bulk-item.js';
-import { isJsonSpace } from './core/json-scan.js';
+import { isJsonSpace } from './core/json-space.js';
 import { parseJson } from './http/json-body.js';
 import { Turns } from './http/turns.js';
 

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { NodeError } from '../../kernel/errors.js';
+import { CallSignal } from '../coordinator/call-signal.js';
 import type {
   CallContext,
   ReadConsistency,
@@ -76,10 +77,11 @@ export function conditionOf(request: FastifyRequest): WriteCondition | undefined
 
 /** The search in a checked body. */
 export function searchOf(body: SearchBody, session: string | undefined): SearchRequest {
+  const { vector, filter } = body;
   return searchRequestOf({
     ...body,
-    vector: body.vector === undefined ? undefined : vectorOfJson(body.vector, 'vector'),
-    filter: body.filter === undefined ? undefined : filterOf(body.filter),
+    vector: vector === undefined ? undefined : vectorOfJson(vector, 'vector'),
+    filter: filter === undefined ? undefined : filterOf(filter),
     session,
   });
 }
@@ -89,15 +91,15 @@ export function searchOf(body: SearchBody, session: string | undefined): SearchR
  * its session.
  */
 export function callOf(reply: FastifyReply, session: string | undefined, timeoutMs?: number): CallContext {
-  const controller = new AbortController();
+  const signal = new CallSignal();
   const { raw } = reply;
   raw.once('close', () => {
-    if (!raw.writableFinished) controller.abort();
+    if (!raw.writableFinished) signal.abort();
   });
   return {
-    signal: controller.signal,
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    ...(session === undefined ? {} : { session }),
+    signal,
+    ...(timeoutMs === undefined ? undefined : { timeoutMs }),
+    ...(session === undefined ? undefined : { session }),
   };
 }
 

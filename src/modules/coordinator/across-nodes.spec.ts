@@ -46,7 +46,7 @@ describe('a coordinator across nodes', () => {
       expect([answer.created, answer.indexed]).toEqual([true, true]);
       await one.nodes[0].documents.ingest({ id: `id-${i}`, fields }, undefined, options, call());
     }
-  });
+  }, 30_000);
 
   afterAll(async () => {
     await three.stop();

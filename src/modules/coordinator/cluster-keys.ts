@@ -20,6 +20,11 @@ export class ClusterKeys {
     private readonly fanOut: FanOut,
   ) {}
 
+  /** Whether the document's keys were all met before, as nearly always: then nobody has to be asked. */
+  admitKnown(collection: Collection, metadata: JsonObject): boolean {
+    return this.keys.knows(collection.id, metadata);
+  }
+
   /** @throws NodeError LIMIT_EXCEEDED */
   async admit(collection: Collection, metadata: JsonObject): Promise<void> {
     if (!this.keys.knows(collection.id, metadata)) await this.#learn(collection.id);

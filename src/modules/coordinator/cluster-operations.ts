@@ -1,4 +1,3 @@
-import { NodeError } from '../../kernel/errors.js';
 import type { NodeUuid } from '../../kernel/peer.js';
 
 /**
@@ -20,30 +19,3 @@ export interface ClusterOperations {
 
 /** Injection token of the ClusterOperations. */
 export const CLUSTER_OPERATIONS = Symbol('CLUSTER_OPERATIONS');
-
-/** A cluster of one has nothing to move. */
-export class SoleOperations implements ClusterOperations {
-  startDrain(): Promise<{ readonly operation: string }> {
-    return conflict('this is the only node: there is none to take its shards');
-  }
-
-  remove(): Promise<{ readonly operation: string }> {
-    return conflict('this is the only node: removing it would lose every document');
-  }
-
-  movePrimary(shard: number): Promise<{ readonly operation: string }> {
-    return conflict(`this node is the primary of shard ${shard} already`);
-  }
-
-  operation(): Promise<unknown> {
-    return Promise.resolve(undefined);
-  }
-
-  abort(id: string): Promise<void> {
-    return Promise.reject(new NodeError('OPERATION_NOT_FOUND', `there is no operation "${id}"`));
-  }
-}
-
-function conflict(detail: string): Promise<never> {
-  return Promise.reject(new NodeError('OPERATION_CONFLICT', detail));
-}

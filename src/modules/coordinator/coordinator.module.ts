@@ -1,9 +1,14 @@
 import { Module, type DynamicModule } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import type { Clock } from '../../kernel/clock.js';
+import { NodeError } from '../../kernel/errors.js';
 import type { Hasher } from '../../kernel/hasher.js';
+import { systemTimers } from '../../platform/clock/system-timers.js';
 import { NODE_CONFIG, type NodeConfig } from '../../platform/config/node-config.js';
 import { Readiness } from '../../platform/health/readiness.js';
 import { Metrics } from '../../platform/metrics/metrics.js';
-import { HASHER, NODE_VERSION, RANDOM } from '../../platform/platform.module.js';
+import { LOGGER, type Logger } from '../../platform/logging/logger.js';
+import { CLOCK, HASHER, NODE_VERSION, RANDOM } from '../../platform/platform.module.js';
 import { DiskGuard } from '../../platform/resources/disk-guard.js';
 import { MemoryGuard } from '../../platform/resources/memory-guard.js';
 import type { LogStore } from '../log/log-store.js';
@@ -13,21 +18,30 @@ import { ShardService } from '../shard/shard.service.js';
 import { AttributeKeys } from './attribute-keys.js';
 import { CatalogService } from './catalog.service.js';
 import { ClusterService } from './cluster.service.js';
-import { CATALOG, CLUSTER, DOCUMENTS, EVENTS, SEARCH, STREAMS } from './coordinator.js';
+import { CATALOG, CLUSTER, DOCUMENTS, EVENTS, SEARCH, STREAMS, type EventsPort } from './coordinator.js';
 import { DocumentReader } from './document-reader.js';
 import { DocumentsService } from './documents.service.js';
 import { EventsService } from './events.service.js';
 import { NodeAdmission } from './node-admission.js';
 import { NodeFacts } from './node-facts.js';
 import { ClusterKeys } from './cluster-keys.js';
-import { CLUSTER_OPERATIONS, SoleOperations } from './cluster-operations.js';
+import { CLUSTER_OPERATIONS } from './cluster-operations.js';
 import { FanOut } from './fan-out.js';
 import { LocalShards } from './local-shards.js';
 import { ForwardedMapChanges, MAP_CHANGES, type MapChanges } from './map-changes.js';
-import { MEMBERS, SoleMembers } from './members.js';
+import { ClusterMembers } from './cluster-members.js';
+import { ClusterEvents } from './cluster-events.js';
+import { MEMBERS, type Members } from './members.js';
+import { PlannedOperations } from './planned-operations.js';
+import { OperationCalls } from '../replication/operations/operation-calls.js';
+import { ClusterPlace } from '../replication/cluster-place.js';
+import { ClusterRoutes } from './cluster-routes.js';
+import { PlaceQueryLinks } from './adapters/place-query-links.js';
+import { ShardCallClients } from './shard-call-client.js';
+import { ShardCallServer } from './shard-call-server.js';
 import { REPLICA_GATE, ReplicationGate, type ReplicaGate } from './replica-gate.js';
-import { ROUTES, SoleRoutes, type Routes } from './routes.js';
-import { NO_PEERS, PEER_SHARDS, type PeerShards } from './shard-access.js';
+import { ROUTES, type Routes } from './routes.js';
+import { PEER_SHARDS, type PeerShards } from './shard-access.js';
 import { WinnerFetch } from './winner-fetch.js';
 import { WriteRouter } from './write-router.js';
 import { SearchService } from './search.service.js';
@@ -61,15 +75,32 @@ export class CoordinatorModule {
         },
         {
           provide: ROUTES,
-          inject: [ReplicationService, NODE_CONFIG],
-          useFactory: (service: ReplicationService, config: NodeConfig) => new SoleRoutes(service, config.nodeId),
+          inject: [ReplicationService, ClusterPlace, CLOCK, NODE_CONFIG],
+          useFactory: (service: ReplicationService, place: ClusterPlace, clock: Clock, config: NodeConfig) =>
+            new ClusterRoutes(service, place, clock, config.nodeId),
         },
         {
           provide: REPLICA_GATE,
           inject: [ReplicationService, LOG_STORE],
           useFactory: (service: ReplicationService, store: LogStore) => new ReplicationGate(service, store),
         },
-        { provide: PEER_SHARDS, useValue: NO_PEERS },
+        {
+          provide: PEER_SHARDS,
+          inject: [ClusterPlace, ReplicationService],
+          useFactory: (place: ClusterPlace, service: ReplicationService) =>
+            new ShardCallClients(new PlaceQueryLinks(place), () => service.identity.bootCount),
+        },
+        {
+          provide: ShardCallServer,
+          inject: [LocalShards, LOGGER],
+          useFactory: (local: LocalShards, logger: Logger) => {
+            const log = logger.child({ module: 'shard-calls' });
+            return new ShardCallServer(local, {
+              refused: (from, problem) => log.warn({ from, problem }, 'a call of another node was refused'),
+              failed: (kind, error) => log.error({ kind, err: error }, 'a call of another node failed unexpectedly'),
+            });
+          },
+        },
         {
           provide: LocalShards,
           inject: [REPLICA_GATE, ReplicationService, ShardService, LOG_STORE, DocumentReader, DiskGuard, MemoryGuard],
@@ -142,10 +173,35 @@ export class CoordinatorModule {
         },
         {
           provide: MEMBERS,
-          inject: [NODE_CONFIG, ReplicationService, HASHER, NodeFacts],
-          useFactory: (...parts: ConstructorParameters<typeof SoleMembers>) => new SoleMembers(...parts),
+          inject: [ClusterPlace, ReplicationService, NodeFacts],
+          useFactory: (...parts: ConstructorParameters<typeof ClusterMembers>) => new ClusterMembers(...parts),
         },
-        { provide: CLUSTER_OPERATIONS, useFactory: () => new SoleOperations() },
+        {
+          provide: CLUSTER_OPERATIONS,
+          inject: [ClusterPlace, ReplicationService, MAP_CHANGES, ROUTES, CLOCK, HASHER],
+          useFactory: (
+            place: ClusterPlace,
+            service: ReplicationService,
+            changes: MapChanges,
+            routes: Routes,
+            clock: Clock,
+            hasher: Hasher,
+          ) => {
+            const calls = new OperationCalls({
+              clock,
+              hasher,
+              newId: () => randomUUID(),
+              map: () => service.map.current(),
+              facts: (map) => {
+                if (place.taken === undefined)
+                  throw new NodeError('STARTING', 'the node has not joined its cluster yet');
+                return place.taken.operator.facts(map);
+              },
+              change: (operation) => changes.change(operation),
+            });
+            return new PlannedOperations(calls, routes);
+          },
+        },
         {
           provide: CLUSTER,
           inject: [NODE_CONFIG, ReplicationService, ROUTES, FanOut, MEMBERS, CLUSTER_OPERATIONS, NodeFacts],
@@ -157,8 +213,31 @@ export class CoordinatorModule {
           useFactory: (...parts: ConstructorParameters<typeof StreamsService>) => new StreamsService(...parts),
         },
         { provide: EVENTS, useFactory: () => new EventsService() },
+        {
+          provide: ClusterEvents,
+          inject: [ReplicationService, ClusterPlace, ROUTES, MEMBERS, EVENTS],
+          useFactory: (
+            service: ReplicationService,
+            place: ClusterPlace,
+            routes: Routes,
+            members: Members,
+            events: EventsPort,
+          ) => new ClusterEvents(service, place, routes, members, events, systemTimers),
+        },
       ],
-      exports: [DOCUMENTS, SEARCH, CATALOG, CLUSTER, STREAMS, EVENTS, NodeFacts, AttributeKeys],
+      exports: [
+        DOCUMENTS,
+        SEARCH,
+        CATALOG,
+        CLUSTER,
+        STREAMS,
+        EVENTS,
+        ClusterEvents,
+        NodeFacts,
+        AttributeKeys,
+        PEER_SHARDS,
+        ShardCallServer,
+      ],
     };
   }
 }

@@ -1,30 +1,34 @@
 import { NodeError } from '../../kernel/errors.js';
+import { CallSignal } from './call-signal.js';
 import type { CallContext } from './core/requests.js';
 
 /** The time a call has: the smallest of QUERY_TIMEOUT, the caller's and a gRPC deadline wins (api.md, Configuration). */
 export class Deadline {
-  readonly #controller = new AbortController();
+  readonly #signal = new CallSignal();
   readonly #timer: NodeJS.Timeout;
-  readonly #stop: () => void;
+  readonly #caller: AbortSignal;
+  readonly #follow = (): void => this.#signal.abort();
   readonly #endsMs: number;
+  readonly #parent: Deadline | undefined;
   #expired = false;
 
-  constructor(call: CallContext, defaultMs: number) {
+  /** @param parent whose end is its end too */
+  constructor(call: CallContext, defaultMs: number, parent?: Deadline) {
+    this.#parent = parent;
     const ms = Math.min(defaultMs, call.timeoutMs ?? defaultMs);
     this.#endsMs = performance.now() + ms;
     this.#timer = setTimeout(() => {
       this.#expired = true;
-      this.#controller.abort();
+      this.#signal.abort();
     }, ms);
-    const follow = (): void => this.#controller.abort();
-    if (call.signal.aborted) follow();
-    call.signal.addEventListener('abort', follow, { once: true });
-    this.#stop = () => call.signal.removeEventListener('abort', follow);
+    this.#caller = call.signal;
+    if (this.#caller.aborted) this.#follow();
+    else this.#caller.addEventListener('abort', this.#follow, { once: true });
   }
 
   /** Aborted when time is up or the client is gone. */
   get signal(): AbortSignal {
-    return this.#controller.signal;
+    return this.#signal;
   }
 
   /** Milliseconds left, at least 1. */
@@ -34,16 +38,35 @@ export class Deadline {
 
   /** Whether time ran out, as opposed to the client leaving. */
   get expired(): boolean {
-    return this.#expired;
+    return this.#expired || this.#parent?.expired === true;
+  }
+
+  /** An earlier end for one step of the work, so that time is left for the next; `end` it as well. */
+  within(ms: number): Deadline {
+    return new Deadline({ signal: this.signal }, Math.max(1, Math.min(ms, this.remainingMs)), this);
   }
 
   /** `work`, or `late` once time is up or the client is gone. */
   race<T, L>(work: Promise<T>, late: () => L): Promise<T | L> {
-    if (this.signal.aborted) return Promise.resolve(late());
+    const signal = this.#signal;
+    if (signal.aborted) {
+      // Nobody waits for it any more, nor for its failure.
+      work.catch(() => undefined);
+      return Promise.resolve(late());
+    }
     return new Promise((resolve, reject) => {
       const onAbort = (): void => resolve(late());
-      this.signal.addEventListener('abort', onAbort, { once: true });
-      work.then(resolve, reject).finally(() => this.signal.removeEventListener('abort', onAbort));
+      signal.addEventListener('abort', onAbort);
+      work.then(
+        (value) => {
+          signal.removeEventListener('abort', onAbort);
+          resolve(value);
+        },
+        (error: unknown) => {
+          signal.removeEventListener('abort', onAbort);
+          reject(error instanceof Error ? error : new Error(String(error)));
+        },
+      );
     });
   }
 
@@ -61,6 +84,6 @@ export class Deadline {
 
   end(): void {
     clearTimeout(this.#timer);
-    this.#stop();
+    this.#caller.removeEventListener('abort', this.#follow);
   }
 }

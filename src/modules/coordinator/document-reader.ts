@@ -1,10 +1,12 @@
 import { NodeError } from '../../kernel/errors.js';
-import { versionText } from '../../kernel/version.js';
-import { entryPayload, entryVersion } from '../log/core/entry-codec.js';
+import { compareVersions, versionText } from '../../kernel/version.js';
+import { entryCollectionId, entryId, entryOp, entryPayload, entryVersion } from '../log/core/entry-codec.js';
 import { LogDamagedError, OffsetCompactedError, type LogStore } from '../log/log-store.js';
+import { looseEntry } from '../replication/loose-store.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import { decodeDocument, documentSegments } from '../shard/core/document-codec.js';
 import type { DocumentFields } from '../shard/core/document.js';
+import type { DocumentRow } from '../shard/core/rows.js';
 import type { FieldSelection } from './core/requests.js';
 import type { StoredSegments } from './core/shard-calls.js';
 
@@ -28,20 +30,15 @@ export class DocumentReader {
 
   /** The live document, or undefined. @throws NodeError LOG_CORRUPT when its entry is damaged; the shard is faulted then */
   async read(shard: number, collectionId: number, id: string): Promise<StoredDocument | undefined> {
-    for (let moves = 0; moves < MOVES_MAX; moves++) {
-      const row = this.replication.row(shard, collectionId, id);
-      if (row === undefined || row.tombstone) return undefined;
-      const entry = await this.entry(shard, row.offset);
-      if (entry !== undefined) {
-        return {
-          id,
-          version: versionText(row.version),
-          offset: row.offset,
-          fields: decodeDocument(entryPayload(entry)),
-        };
-      }
-    }
-    throw changesTooFast(id);
+    const found = await this.#live(shard, collectionId, id);
+    if (found === undefined) return undefined;
+    const { row, entry } = found;
+    return {
+      id,
+      version: versionText(row.version),
+      offset: row.offset,
+      fields: decodeDocument(entryPayload(entry)),
+    };
   }
 
   /** As `read`, its JSON unparsed. @throws NodeError LOG_CORRUPT */
@@ -51,21 +48,38 @@ export class DocumentReader {
     id: string,
     fields: FieldSelection,
   ): Promise<StoredSegments | undefined> {
+    const found = await this.#live(shard, collectionId, id);
+    if (found === undefined) return undefined;
+    return { id, version: versionText(found.row.version), ...documentSegments(entryPayload(found.entry), fields) };
+  }
+
+  /** The live row and its entry. */
+  async #live(
+    shard: number,
+    collectionId: number,
+    id: string,
+  ): Promise<{ readonly row: DocumentRow; readonly entry: Uint8Array } | undefined> {
     for (let moves = 0; moves < MOVES_MAX; moves++) {
       const row = this.replication.row(shard, collectionId, id);
       if (row === undefined || row.tombstone) return undefined;
-      const entry = await this.entry(shard, row.offset);
-      if (entry !== undefined)
-        return { id, version: versionText(row.version), ...documentSegments(entryPayload(entry), fields) };
+      // The row may move on, or its branch be cut off, while its entry is read: then it is asked again.
+      const entry = row.loose
+        ? looseEntry(this.log, shard, collectionId, id)
+        : row.offset <= this.log.state(shard).tail
+          ? await this.entry(shard, row.offset)
+          : undefined;
+      if (entry !== undefined && compareVersions(entryVersion(entry), row.version) === 0) return { row, entry };
     }
-    throw changesTooFast(id);
+    throw new NodeError('OVERLOADED', `the document "${id}" changes faster than it can be read`, { retryAfterMs: 100 });
   }
 
-  /** The document as the entry at `offset` holds it, or undefined when that was compacted away. @throws NodeError LOG_CORRUPT */
-  async stored(shard: number, id: string, offset: number): Promise<StoredDocument | undefined> {
-    const entry = await this.entry(shard, offset);
-    if (entry === undefined) return undefined;
-    return { id, version: versionText(entryVersion(entry)), offset, fields: decodeDocument(entryPayload(entry)) };
+  /**
+   * The entry an index pointed at, also where it was cut off with a branch (replication 6.4); undefined when it was
+   * superseded and compacted away. @throws NodeError LOG_CORRUPT
+   */
+  async indexed(shard: number, collectionId: number, id: string, offset: number): Promise<Uint8Array | undefined> {
+    const logged = offset <= this.log.state(shard).tail ? await this.entry(shard, offset) : undefined;
+    return isOf(logged, collectionId, id) ? logged : looseEntry(this.log, shard, collectionId, id);
   }
 
   /** The encoded entry, or undefined when it was superseded and compacted away. @throws NodeError LOG_CORRUPT */
@@ -86,6 +100,12 @@ export class DocumentReader {
   }
 }
 
-function changesTooFast(id: string): NodeError {
-  return new NodeError('OVERLOADED', `the document "${id}" changes faster than it can be read`, { retryAfterMs: 100 });
+/** Whether an entry is the image of a document: after a cut another one may be at its offset (replication 6.3). */
+function isOf(entry: Uint8Array | undefined, collectionId: number, id: string): entry is Uint8Array {
+  return (
+    entry !== undefined &&
+    entryOp(entry) === 'UPSERT' &&
+    entryCollectionId(entry) === collectionId &&
+    entryId(entry) === id
+  );
 }

@@ -1,6 +1,7 @@
 import { assert } from '../../kernel/assert.js';
 import { NodeError } from '../../kernel/errors.js';
 import { PeerError, type NodeUuid } from '../../kernel/peer.js';
+import { CallSignal } from './call-signal.js';
 import { HedgePolicy } from './core/hedge-policy.js';
 import type { Positions } from './core/positions.js';
 import type { ShardFailureReason, ShardsReport } from './core/requests.js';
@@ -116,7 +117,7 @@ interface Attempt {
   readonly node: NodeUuid;
   readonly choices: readonly Choice[];
   /** Absent: only the deadline ends it. */
-  readonly controller: AbortController | undefined;
+  readonly controller: CallSignal | undefined;
   timer: NodeJS.Timeout | undefined;
   done: boolean;
 }
@@ -193,7 +194,7 @@ class FanOutRun<C extends GatedCall> {
 
   #send(node: NodeUuid, choices: readonly Choice[], lone: boolean): void {
     const { deadline, session } = this.options;
-    const controller = lone ? undefined : new AbortController();
+    const controller = lone ? undefined : new CallSignal();
     const attempt: Attempt = { node, choices, controller, timer: undefined, done: false };
     const gates = choices.map(({ shard, epoch, stale, copy }): ShardGate => {
       const pending = this.#pending.get(shard);
@@ -209,7 +210,7 @@ class FanOutRun<C extends GatedCall> {
     this.ports.hedge.sent();
     const startedMs = performance.now();
     this.#watch(attempt);
-    const options = { timeoutMs: deadline.remainingMs, signal: controller?.signal ?? deadline.signal };
+    const options = { timeoutMs: deadline.remainingMs, signal: controller ?? deadline.signal };
     this.#ask(node, gates, options).then(
       (replies) => {
         this.#ended(attempt);

@@ -2,12 +2,12 @@ import type { NodeUuid } from '../../kernel/peer.js';
 import { toHex } from '../../kernel/bytes.js';
 import { NodeError } from '../../kernel/errors.js';
 import { LIMITS } from '../../kernel/limits.js';
-import { compareHlc, versionText, type Version } from '../../kernel/version.js';
-import { entryEpoch, entryId, entryOffset, entryOp, entryPayload, entryVersion } from '../log/core/entry-codec.js';
-import { LogDamagedError, OffsetCompactedError, type LogState, type LogStore } from '../log/log-store.js';
+import type { Version } from '../../kernel/version.js';
+import { entryEpoch, entryOffset, entryVersion } from '../log/core/entry-codec.js';
+import { LogDamagedError, type LogState, type LogStore } from '../log/log-store.js';
+import { looseEntry } from '../replication/loose-store.js';
 import { encodeOperation } from '../replication/core/operation-row.js';
 import type { ReplicationService } from '../replication/replication.service.js';
-import { documentSegments } from '../shard/core/document-codec.js';
 import { shardDigest } from '../shard/core/rows.js';
 import type { ShardSearchAnswer } from '../shard/core/search.js';
 import { ShardUnavailableError } from '../shard/shard-ports.js';
@@ -33,6 +33,7 @@ import type { DocumentReader } from './document-reader.js';
 import type { ReplicaGate } from './replica-gate.js';
 import type { WriteAdmission } from './write-admission.js';
 import type { ShardAccess, ShardCallOptions } from './shard-access.js';
+import { isWanted, segmentsOf, WinnerReader } from './winner-reader.js';
 
 /** How long a read waits for the session, and a call for the map it was made with (replication 7.2). */
 export const SESSION_WAIT_MS = 200;
@@ -55,6 +56,7 @@ interface Opened {
  * ask of this one. Whether a copy may answer is decided for each shard alone.
  */
 export class LocalShards implements ShardAccess {
+  readonly #winners: WinnerReader;
   #underWay = 0;
 
   constructor(
@@ -64,7 +66,9 @@ export class LocalShards implements ShardAccess {
     private readonly log: LogStore,
     private readonly reader: DocumentReader,
     private readonly admission: WriteAdmission,
-  ) {}
+  ) {
+    this.#winners = new WinnerReader(log);
+  }
 
   /** Calls under way, of this node and of others. */
   get underWay(): number {
@@ -80,20 +84,24 @@ export class LocalShards implements ShardAccess {
     }
   }
 
-  /** A winner's document, at once: the hot path of a search whose shards are here. Undefined: superseded since. @throws as log.readSync */
+  /**
+   * A winner's document, at once: the hot path of a search whose shards are here. It may have more fields than were asked
+   * for. Undefined: superseded since. @throws LogDamagedError
+   */
   fetchOne(
     shard: number,
     collectionId: number,
     wanted: WantedEntry,
     fields: FieldSelection,
   ): StoredSegments | undefined {
-    const entry = this.#entryAt(shard, wanted.offset);
-    if (entry !== undefined && isWanted(entry, wanted)) return segmentsOf(wanted.id, entry, fields);
+    const found = this.#winners.read(shard, wanted, fields);
+    if (found !== undefined) return found;
     // The copy that answered was another one, or this one's log was cut back since: by its version, if it is here.
     const row = this.replication.row(shard, collectionId, wanted.id);
     if (row === undefined || row.tombstone) return undefined;
-    const other = this.#entryAt(shard, row.offset);
-    return other !== undefined && isWanted(other, wanted) ? segmentsOf(wanted.id, other, fields) : undefined;
+    if (!row.loose) return this.#winners.read(shard, { ...wanted, offset: row.offset }, fields);
+    const loose = looseEntry(this.log, shard, collectionId, wanted.id);
+    return loose !== undefined && isWanted(loose, wanted) ? segmentsOf(wanted.id, loose, fields) : undefined;
   }
 
   readonly #calls: {
@@ -140,8 +148,8 @@ export class LocalShards implements ShardAccess {
         const documents: StoredSegments[] = [];
         for (let i = 0; i < ids.length; i++) {
           // One that changed since is left to its newer entry.
-          const entry = await this.reader.entry(shard, offsets[i]);
-          if (entry !== undefined && entryId(entry) === ids[i]) documents.push(segmentsOf(ids[i], entry, fields));
+          const entry = await this.reader.indexed(shard, collectionId, ids[i], offsets[i]);
+          if (entry !== undefined) documents.push(segmentsOf(ids[i], entry, fields));
         }
         return { documents, last: ids.at(-1), more };
       }),
@@ -155,7 +163,10 @@ export class LocalShards implements ShardAccess {
       Promise.resolve(
         shards.map((shard, at): ShardReply<readonly (StoredSegments | undefined)[]> => {
           try {
-            return { shard, value: wanted[at].map((entry) => this.fetchOne(shard, collectionId, entry, fields)) };
+            return {
+              shard,
+              value: wanted[at].map((entry) => only(this.fetchOne(shard, collectionId, entry, fields), fields)),
+            };
           } catch (error) {
             return { shard, refusal: this.#refusalOf(shard, error) };
           }
@@ -268,17 +279,6 @@ export class LocalShards implements ShardAccess {
     };
   }
 
-  #entryAt(shard: number, offset: number): Uint8Array | undefined {
-    try {
-      return this.log.readSync(shard, offset);
-    } catch (error) {
-      if (error instanceof OffsetCompactedError) return undefined;
-      // On another copy the offset may be another entry's, or be past the end of the log.
-      if (error instanceof LogDamagedError && offset > this.log.state(shard).tail) return undefined;
-      throw error;
-    }
-  }
-
   /** Makes a write of a shard whose primary is here, or says why not. */
   async write(write: ShardWrite, mapEpoch: number): Promise<ShardWriteOutcome> {
     const { shard, key } = write;
@@ -313,7 +313,9 @@ export class LocalShards implements ShardAccess {
     const name = toHex(opId);
     const row = this.replication.row(shard, collectionId, id);
     if (row !== undefined && toHex(row.version.opId) === name) {
-      const entry = await this.reader.entry(shard, row.offset);
+      const entry = row.loose
+        ? looseEntry(this.log, shard, collectionId, id)
+        : await this.reader.entry(shard, row.offset);
       if (entry !== undefined) return operationOf(entry, row.version, condition?.kind === 'absent');
     }
     let next = Math.max(from, this.log.state(shard).start.offset) + 1;
@@ -403,14 +405,17 @@ function merge<T>({ opened, refused }: Passed, answers: readonly Answer<T>[]): r
   return replies;
 }
 
-function isWanted(entry: Uint8Array, wanted: WantedEntry): boolean {
-  const hlc = { ms: wanted.versionMs, counter: wanted.versionCounter };
-  return compareHlc(entryVersion(entry).hlc, hlc) === 0 && entryOp(entry) === 'UPSERT' && entryId(entry) === wanted.id;
-}
-
-/** The parts of an entry's document. */
-export function segmentsOf(id: string, entry: Uint8Array, fields: FieldSelection): StoredSegments {
-  return { id, version: versionText(entryVersion(entry)), ...documentSegments(entryPayload(entry), fields) };
+/** Nothing is sent that was not asked for. */
+function only(found: StoredSegments | undefined, fields: FieldSelection): StoredSegments | undefined {
+  if (found === undefined) return undefined;
+  return {
+    id: found.id,
+    version: found.version,
+    title: fields.title ? found.title : undefined,
+    content: fields.content ? found.content : undefined,
+    metadata: fields.metadata ? found.metadata : undefined,
+    vector: fields.vector ? found.vector : undefined,
+  };
 }
 
 function operationOf(entry: Uint8Array, version: Version, created: boolean): Uint8Array {

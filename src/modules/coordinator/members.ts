@@ -1,10 +1,5 @@
-import { toHex, utf8 } from '../../kernel/bytes.js';
-import type { Hasher } from '../../kernel/hasher.js';
 import type { NodeUuid } from '../../kernel/peer.js';
-import type { NodeConfig } from '../../platform/config/node-config.js';
 import type { NodeStatus } from '../membership/core/node-record.js';
-import type { ReplicationService } from '../replication/replication.service.js';
-import type { NodeFacts } from './node-facts.js';
 
 /** A member of the cluster, as the view and its last heartbeat tell it. */
 export interface Member {
@@ -29,35 +24,3 @@ export interface Members {
 
 /** Injection token of the Members. */
 export const MEMBERS = Symbol('MEMBERS');
-
-/** A cluster of one. */
-export class SoleMembers implements Members {
-  constructor(
-    private readonly config: NodeConfig,
-    private readonly replication: ReplicationService,
-    private readonly hasher: Hasher,
-    private readonly facts: NodeFacts,
-  ) {}
-
-  all(): readonly Member[] {
-    const { nodeUuid, bootCount } = this.replication.identity;
-    return [
-      {
-        nodeId: this.config.nodeId,
-        nodeUuid: toHex(nodeUuid),
-        incarnation: bootCount,
-        status: this.facts.draining ? 'LEAVING' : 'ACTIVE',
-        addresses: this.facts.addresses,
-        lagMs: 0,
-        disk: this.facts.disk,
-        version: this.facts.version,
-      },
-    ];
-  }
-
-  digest(): string {
-    const { nodeUuid, bootCount } = this.replication.identity;
-    const view = `${this.config.nodeId} ${toHex(nodeUuid)} ${bootCount} ACTIVE`;
-    return toHex(this.hasher.sha256(utf8(view)).slice(0, 8));
-  }
-}

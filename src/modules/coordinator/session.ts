@@ -18,6 +18,8 @@ const NONE: Positions = new Map();
  */
 export class Sessions {
   readonly #map: MapService;
+  #cluster: { readonly id: string; readonly tag: number } | undefined;
+  #empty: { readonly tag: number; readonly token: string } | undefined;
 
   constructor(map: MapService) {
     this.#map = map;
@@ -49,8 +51,18 @@ export class Sessions {
     return encodePositions(foldPositions(before, seen), this.#tag());
   }
 
+  /** The token for a client that saw nothing beside what its own says: the same, in our writing. */
+  same(token: string | undefined): string {
+    const tag = this.#tag();
+    if (token !== undefined && token !== '') return encodePositions(this.read(token), tag);
+    if (this.#empty?.tag !== tag) this.#empty = { tag, token: encodePositions(NONE, tag) };
+    return this.#empty.token;
+  }
+
   #tag(): number {
-    return clusterTag(this.#map.current().clusterId);
+    const { clusterId } = this.#map.current();
+    if (this.#cluster?.id !== clusterId) this.#cluster = { id: clusterId, tag: clusterTag(clusterId) };
+    return this.#cluster.tag;
   }
 }
 

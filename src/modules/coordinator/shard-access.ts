@@ -24,13 +24,5 @@ export interface PeerShards {
   reportedLoad(node: NodeUuid): number;
 }
 
-/** Without other nodes. */
-export const NO_PEERS: PeerShards = {
-  of: (node) => {
-    throw new Error(`there is no node ${node} in a cluster of one`);
-  },
-  reportedLoad: () => 0,
-};
-
 /** Injection token of the PeerShards. */
 export const PEER_SHARDS = Symbol('PEER_SHARDS');

@@ -36,13 +36,13 @@ export class ShardCallClients implements PeerShards {
   /** @param bootCount of this node: generations of streams rise over restarts as well */
   constructor(
     private readonly links: QueryLinks,
-    private readonly bootCount: number,
+    private readonly bootCount: () => number,
   ) {}
 
   of(node: NodeUuid): ShardAccess {
     let client = this.#clients.get(node);
     if (client === undefined) {
-      client = new ShardCallClient(node, this.links, () => this.bootCount * STREAMS_OF_A_RUN + ++this.#streams);
+      client = new ShardCallClient(node, this.links, () => this.bootCount() * STREAMS_OF_A_RUN + ++this.#streams);
       this.#clients.set(node, client);
       if (this.#closed) client.close();
     }

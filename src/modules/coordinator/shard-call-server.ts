@@ -5,7 +5,6 @@ import { documentSegments, DocumentFormatError } from '../shard/core/document-co
 import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';
 import type { ShardAsk, ShardCall, ShardWrite } from './core/shard-calls.js';
 import { decodeWire, encodeWire, WireError, type Codec } from './core/wire.js';
-import type { LocalShards } from './local-shards.js';
 import { Outbox } from './outbox.js';
 import {
   Parts,
@@ -15,6 +14,7 @@ import {
   type CallPart,
   type QueryMessage,
 } from './query-stream.js';
+import type { ShardAccess } from './shard-access.js';
 
 /** Calls of one node under way here. */
 export const SERVED_MAX = 8_192;
@@ -22,6 +22,9 @@ export const SERVED_MAX = 8_192;
 export const ASK_BYTES_MAX = 64 * 1024 * 1024;
 export const ANSWERS_BYTES_MAX = 64 * 1024 * 1024;
 const WAIT_MS_MAX = 120_000;
+
+/** The shards of this node, and the calls under way there. */
+export type ServedShards = ShardAccess & { readonly underWay: number };
 
 export interface ShardCallReport {
   /** Something that cannot be read was refused. */
@@ -36,7 +39,7 @@ export class ShardCallServer {
   readonly #generations = new Map<NodeUuid, number>();
 
   constructor(
-    private readonly local: LocalShards,
+    private readonly local: ServedShards,
     private readonly report: ShardCallReport,
   ) {}
 
@@ -76,7 +79,7 @@ class ServedStream {
   #ended = false;
 
   constructor(
-    private readonly local: LocalShards,
+    private readonly local: ServedShards,
     link: Link<AnswerMessage>,
     private readonly report: ShardCallReport,
   ) {
@@ -125,8 +128,10 @@ class ServedStream {
     }
   }
 
-  #start<C extends ShardCall>({ id, kind, timeoutMs }: CallPart & { readonly kind: C }, body: Uint8Array): void {
-    const wire: { readonly ask: Codec<ShardAsk<C>>; readonly answer: Codec<never> } = SHARD_CALL_WIRE[kind] as never;
+  #start({ id, kind, timeoutMs }: CallPart, body: Uint8Array): void {
+    const wire: { readonly ask: Codec<ShardAsk<ShardCall>>; readonly answer: Codec<never> } = SHARD_CALL_WIRE[
+      kind
+    ] as never;
     const ask = decodeWire(wire.ask, body);
     if (kind === 'write') for (const write of (ask as ShardAsk<'write'>).writes) checkWrite(write);
     if (this.#calls.size >= SERVED_MAX || this.#outbox.bytes > ANSWERS_BYTES_MAX) {
@@ -136,7 +141,7 @@ class ServedStream {
     const controller = new AbortController();
     this.#calls.set(id, controller);
     const options = { timeoutMs: Math.min(Math.max(1, timeoutMs), WAIT_MS_MAX), signal: controller.signal };
-    this.local.call(kind, ask, options).then(
+    this.local.call<ShardCall>(kind, ask, options).then(
       (answer) => {
         if (this.#over(id)) return;
         for (const part of partsOf(encodeWire(wire.answer, answer as never)))

@@ -2,7 +2,6 @@ import type { NodeUuid } from '../../kernel/peer.js';
 import { NodeError } from '../../kernel/errors.js';
 import { LogDamagedError } from '../log/log-store.js';
 import type { ReplicationService } from '../replication/replication.service.js';
-import type { Candidate } from './core/merge.js';
 import type { FieldSelection } from './core/requests.js';
 import type { StoredSegments, WantedEntry } from './core/shard-calls.js';
 import type { Deadline } from './deadline.js';
@@ -11,8 +10,8 @@ import type { LocalShards } from './local-shards.js';
 import type { Routes } from './routes.js';
 
 /** A document that won, and the node whose copy said so. */
-export interface Winner {
-  readonly candidate: Candidate;
+export interface Winner extends WantedEntry {
+  readonly shard: number;
   readonly node: NodeUuid;
 }
 
@@ -26,33 +25,33 @@ export class WinnerFetch {
   ) {}
 
   /**
-   * The payload of each winner, in order; undefined for one that was superseded since, or whose shard cannot say. When
+   * The payload of each winner, in order, with at least the fields asked for; undefined for one that was superseded since, or whose shard cannot say. When
    * the node that answered is gone, another copy is asked for the same version; when none has it, the shard is put into
-   * `failed`. A promise only when a winner is elsewhere.
+   * `failed`. A promise, and a need for a deadline, only when a winner is elsewhere.
    */
   fetch(
     winners: readonly Winner[],
     collectionId: number,
     fields: FieldSelection,
-    deadline: Deadline,
+    deadline: () => Deadline,
     failed: Map<number, ShardFailed>,
   ): readonly (StoredSegments | undefined)[] | Promise<readonly (StoredSegments | undefined)[]> {
     const { self } = this.routes;
     if (winners.every(({ node }) => node === self))
-      return winners.map(({ candidate }) => this.#here(candidate, collectionId, fields, failed));
-    return this.#everywhere(winners, collectionId, fields, deadline, failed);
+      return winners.map((winner) => this.#here(winner, collectionId, fields, failed));
+    return this.#everywhere(winners, collectionId, fields, deadline(), failed);
   }
 
   #here(
-    candidate: Candidate,
+    winner: Winner,
     collectionId: number,
     fields: FieldSelection,
     failed: Map<number, ShardFailed>,
   ): StoredSegments | undefined {
-    const { shard } = candidate;
+    const { shard } = winner;
     if (failed.has(shard)) return undefined;
     try {
-      return this.local.fetchOne(shard, collectionId, candidate, fields);
+      return this.local.fetchOne(shard, collectionId, winner, fields);
     } catch (error) {
       const damaged = error instanceof LogDamagedError;
       if (!damaged && !(error instanceof NodeError)) throw error;
@@ -77,11 +76,10 @@ export class WinnerFetch {
       number,
       { readonly wanted: WantedEntry[]; readonly at: number[]; readonly from: NodeUuid }
     >();
-    winners.forEach(({ candidate, node }, at) => {
-      const { id, offset, versionMs, versionCounter } = candidate;
+    winners.forEach(({ shard, node, id, offset, versionMs, versionCounter }, at) => {
       const wanted = { id, offset, versionMs, versionCounter };
-      const group = byShard.get(candidate.shard);
-      if (group === undefined) byShard.set(candidate.shard, { wanted: [wanted], at: [at], from: node });
+      const group = byShard.get(shard);
+      if (group === undefined) byShard.set(shard, { wanted: [wanted], at: [at], from: node });
       else {
         group.wanted.push(wanted);
         group.at.push(at);

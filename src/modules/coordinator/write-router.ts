@@ -2,6 +2,7 @@ import { PeerError } from '../../kernel/peer.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { Random } from '../../kernel/random.js';
 import { OP_ID_BYTES } from '../../kernel/version.js';
+import { EqualWaits } from './equal-waits.js';
 import type { MadeOrRefused, Refusal, ShardWrite, ShardWriteOutcome } from './core/shard-calls.js';
 import type { LocalShards } from './local-shards.js';
 import type { Routes } from './routes.js';
@@ -39,6 +40,9 @@ type Sent =
  * one by now or the connection broke, inside the deadline and under one opId, so that it is made once.
  */
 export class WriteRouter {
+  /** Writes that nobody waits for less long than the rule says. */
+  readonly #overdue = new EqualWaits(WRITE_WAIT_MS);
+
   constructor(
     private readonly routes: Routes,
     private readonly local: LocalShards,
@@ -83,7 +87,7 @@ export class WriteRouter {
     const timeoutMs = Math.max(1, Math.ceil(endsMs - performance.now()));
     try {
       const outcome = self
-        ? await inTime(this.local.write(write, mapEpoch), timeoutMs)
+        ? await this.#inTime(this.local.write(write, mapEpoch), timeoutMs)
         : (await this.peers.of(node).call('write', { mapEpoch, writes: [write] }, { timeoutMs })).at(0);
       if (outcome === undefined) return { kind: 'lost' };
       return outcome.kind === 'turned-away'
@@ -98,6 +102,29 @@ export class WriteRouter {
       if (error.code === 'OVERLOADED') return { kind: 'outcome', outcome: refused('OVERLOADED', error.message, 100) };
       return { kind: error.reason === 'RESET' || error.reason === 'TIMEOUT' ? 'lost' : 'elsewhere' };
     }
+  }
+
+  /** The outcome, or UNKNOWN when it takes too long. */
+  #inTime(write: Promise<ShardWriteOutcome>, timeoutMs: number): Promise<ShardWriteOutcome> {
+    return new Promise((resolve, reject) => {
+      const late = (): void => resolve(UNKNOWN);
+      const wait = timeoutMs >= WRITE_WAIT_MS ? this.#overdue.begin(late) : undefined;
+      const timer = wait === undefined ? setTimeout(late, timeoutMs) : undefined;
+      const end = (): void => {
+        if (wait === undefined) clearTimeout(timer);
+        else this.#overdue.end(wait);
+      };
+      write.then(
+        (outcome) => {
+          end();
+          resolve(outcome);
+        },
+        (error: unknown) => {
+          end();
+          reject(error instanceof Error ? error : new Error(String(error)));
+        },
+      );
+    });
   }
 
   #turnedAway(shard: number, { code, hint, retryAfterMs }: Refusal): Sent {
@@ -149,11 +176,4 @@ export async function until(happened: () => boolean, endsMs: number): Promise<vo
     if (leftMs <= 0) return;
     await new Promise((resolve) => setTimeout(resolve, Math.min(POLL_MS, leftMs)));
   }
-}
-
-function inTime(write: Promise<ShardWriteOutcome>, timeoutMs: number): Promise<ShardWriteOutcome> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => resolve(UNKNOWN), timeoutMs);
-    write.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }

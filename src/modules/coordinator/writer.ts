@@ -61,7 +61,7 @@ export class Writer {
 
   /** Stores a document. @throws NodeError */
   async upsert(id: string, fields: DocumentFields, call: WriteCall): Promise<Written> {
-    const collection = await this.#collectionFor(fields, call.collection);
+    const collection = this.#readyFor(fields, call.collection) ?? (await this.#collectionFor(fields, call.collection));
     const payload = this.#encode(fields);
     return this.#write(
       id,
@@ -185,22 +185,28 @@ export class Writer {
     return collection;
   }
 
+  /** The collection, when it can hold the fields as it is; undefined when the first vector must fix its dimension, or a key is new. */
+  #readyFor(fields: DocumentFields, name: string): Collection | undefined {
+    const collection = this.#collection(name);
+    if (fields.vector !== undefined) checkVector(fields.vector, collection);
+    if (fields.vector !== undefined && collection.dimensions === undefined) return undefined;
+    return fields.metadata === undefined || this.keys.admitKnown(collection, fields.metadata) ? collection : undefined;
+  }
+
   /** The collection, once it can hold the fields: the first vector proposes the dimension to the map before it is logged. */
   async #collectionFor(fields: DocumentFields, name: string): Promise<Collection> {
-    const collection = this.#collection(name);
-    if (fields.metadata !== undefined) await this.keys.admit(collection, fields.metadata);
-    if (fields.vector === undefined) return collection;
-    if (collection.dimensions === undefined) {
+    for (;;) {
+      const collection = this.#collection(name);
+      if (fields.metadata !== undefined) await this.keys.admit(collection, fields.metadata);
+      if (fields.vector === undefined) return collection;
       checkVector(fields.vector, collection);
+      if (collection.dimensions !== undefined) return collection;
       await this.changes.change({
         kind: 'setDimensions',
         collectionId: collection.id,
         dimensions: fields.vector.length,
       });
-      return this.#collectionFor(fields, name);
     }
-    checkVector(fields.vector, collection);
-    return collection;
   }
 
   async #checkMerged(fields: DocumentFields, collection: Collection): Promise<void> {

@@ -133,6 +133,11 @@ export class MembershipService implements MembershipServer {
     return this.#membership.roster.view.records();
   }
 
+  /** Equal on every node that sees the same members (replication 8.3). */
+  viewDigest(): string {
+    return this.#membership.roster.view.digest();
+  }
+
   record(nodeUuid: NodeUuid): NodeRecord | undefined {
     return this.#membership.roster.view.get(nodeUuid);
   }

@@ -247,5 +247,9 @@ function writeBatch(batch: EntriesBatch): MessageInitShape<typeof wire.EntriesBa
 function readChunk({ operations, last }: wire.SnapshotChunk, entries: readonly Uint8Array[]): SnapshotChunk {
   for (const { opId } of operations)
     if (opId.length !== OP_ID_BYTES) throw malformed(`an operation id of ${opId.length} bytes`);
-  return { entries: readEntries(entries, CHUNK_BYTES_MAX), operations, last };
+  return {
+    entries: readEntries(entries, CHUNK_BYTES_MAX),
+    operations: operations.map(({ opId, value }) => ({ opId, value })),
+    last,
+  };
 }

@@ -82,6 +82,7 @@ export class FollowerFeed {
     this.#forget();
   }
 
+  /** Sends what can be sent; also called when entries became durable. */
   pump(): void {
     if (this.#pumping || this.#closed) return;
     this.#pumping = true;
@@ -97,8 +98,10 @@ export class FollowerFeed {
       });
   }
 
+  /** Whether the next entry can be sent: it is in memory, or durable. What lies between waits for the disk. */
   #has(): boolean {
-    return this.#waiting.at(-1)?.offset === undefined ? this.#next <= this.#source.durable() : true;
+    this.#dropSent();
+    return this.#waiting.at(0)?.offset === this.#next || this.#next <= this.#source.durable();
   }
 
   async #run(): Promise<void> {
@@ -116,7 +119,7 @@ export class FollowerFeed {
 
   /** The next entries when they are at hand; undefined when they must be read. */
   #fromMemory(): readonly Uint8Array[] | undefined {
-    while (this.#waiting.length > 0 && this.#waiting[0].offset < this.#next) this.#drop();
+    this.#dropSent();
     if (this.#waiting.length === 0 || this.#waiting[0].offset !== this.#next) return undefined;
     let [count, bytes] = [0, 0];
     while (count < this.#waiting.length && count < BATCH_ENTRIES) {
@@ -156,9 +159,11 @@ export class FollowerFeed {
     return this.#link.send({ kind: 'batch', batch });
   }
 
-  #drop(): void {
-    const entry = this.#waiting.shift();
-    this.#waitingBytes -= entry?.bytes.length ?? 0;
+  #dropSent(): void {
+    let count = 0;
+    while (count < this.#waiting.length && this.#waiting[count].offset < this.#next)
+      this.#waitingBytes -= this.#waiting[count++].bytes.length;
+    if (count > 0) this.#waiting.splice(0, count);
   }
 
   #forget(): void {

@@ -2,13 +2,16 @@ import { Module, type DynamicModule } from '@nestjs/common';
 import type { Clock } from '../../kernel/clock.js';
 import type { Hasher } from '../../kernel/hasher.js';
 import type { Random } from '../../kernel/random.js';
+import { META_SHARD } from '../../kernel/ids.js';
 import { NODE_CONFIG, type NodeConfig } from '../../platform/config/node-config.js';
 import { LOGGER, type Logger } from '../../platform/logging/logger.js';
+import { Metrics } from '../../platform/metrics/metrics.js';
 import { CLOCK, HASHER, RANDOM } from '../../platform/platform.module.js';
 import type { LogStore } from '../log/log-store.js';
 import { LOG_STORE } from '../log/log.module.js';
 import { ShardService } from '../shard/shard.service.js';
 import { systemTimers } from '../../platform/clock/system-timers.js';
+import { ClusterPlace } from './cluster-place.js';
 import { ReplicationService } from './replication.service.js';
 import { UpkeepService } from './upkeep.service.js';
 
@@ -20,9 +23,10 @@ export class ReplicationModule {
       module: ReplicationModule,
       imports: [platform, log, shard],
       providers: [
+        { provide: ClusterPlace, useFactory: () => new ClusterPlace() },
         {
           provide: ReplicationService,
-          inject: [NODE_CONFIG, LOG_STORE, ShardService, HASHER, CLOCK, RANDOM, LOGGER],
+          inject: [NODE_CONFIG, LOG_STORE, ShardService, HASHER, CLOCK, RANDOM, LOGGER, ClusterPlace, Metrics],
           useFactory: (
             config: NodeConfig,
             store: LogStore,
@@ -31,6 +35,8 @@ export class ReplicationModule {
             clock: Clock,
             random: Random,
             logger: Logger,
+            place: ClusterPlace,
+            metrics: Metrics,
           ) =>
             new ReplicationService(config, {
               log: store,
@@ -39,7 +45,12 @@ export class ReplicationModule {
               clock,
               random,
               timers: systemTimers,
-              events: { primaryChanged: () => undefined, replicaSynced: () => undefined, streamed: () => undefined },
+              events: {
+                streamed: (shard, to, entries, bytes) => {
+                  const node = place.taken?.membership.record(to)?.nodeId ?? to;
+                  metrics.streamed({ shard: shard === META_SHARD ? 'map' : String(shard), to: node, entries, bytes });
+                },
+              },
               logger: logger.child({ module: 'replication' }),
             }),
         },
@@ -56,7 +67,7 @@ export class ReplicationModule {
           ) => new UpkeepService(config, replication, shards, store, clock, logger.child({ module: 'upkeep' })),
         },
       ],
-      exports: [ReplicationService, UpkeepService],
+      exports: [ReplicationService, UpkeepService, ClusterPlace],
     };
   }
 }

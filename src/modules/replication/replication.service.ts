@@ -31,6 +31,7 @@ import type {
   ShardPosition,
 } from './core/protocol.js';
 import type { AckLevel, WriteOutcome } from './core/write.js';
+import { BulkPlaces } from './bulk-places.js';
 import { NO_FELLOWS, ShardView, type Fellows } from './fellows.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
 import { MAP_ROW } from './core/replica.js';
@@ -59,11 +60,10 @@ export interface ReplicationLogger {
   error(fields: object, message: string): void;
 }
 
-/** What operators may listen to. */
+/** What is counted for operators. */
 export interface ReplicationEvents {
-  primaryChanged(shard: number, leader: ShardLeader): void;
-  replicaSynced(shard: number): void;
-  streamed(shard: number, entries: number, bytes: number): void;
+  /** Entries of a log were sent to a follower: for one that returns, what it had missed and nothing else (replication 4). */
+  streamed(shard: number, to: NodeUuid, entries: number, bytes: number): void;
 }
 
 /** Shards opened side by side at start: enough to keep the index threads busy. */
@@ -96,6 +96,7 @@ export class ReplicationService implements ReplicaServer {
   #self: NodeUuid = '';
   /** Who counts in the map's shard before there is a map. */
   #founders: readonly NodeUuid[] = [];
+  readonly #bulk = new BulkPlaces();
   #peers: ReplicaPeers = NO_REPLICA_PEERS;
   #fellows: Fellows = NO_FELLOWS;
   #leaving = false;
@@ -277,7 +278,7 @@ export class ReplicationService implements ReplicaServer {
     const known = this.#leaders.get(leader.shard);
     if (known === undefined || compareEpochs(leader.epoch, known.epoch) > 0) {
       this.#leaders.set(leader.shard, leader);
-      this.#ports.events.primaryChanged(leader.shard, leader);
+      for (const listener of this.#roleListeners) listener();
     }
     this.#replicas.get(leader.shard)?.announced(leader);
   }
@@ -297,8 +298,9 @@ export class ReplicationService implements ReplicaServer {
       return Promise.resolve({ kind: 'refused', code: 'OVERLOADED', detail, retryAfterMs: 100 });
     }
     this.#bytesInFlight += bytes;
-    return replica.write(request).finally(() => {
+    return replica.write(request).then((outcome) => {
       this.#bytesInFlight -= bytes;
+      return outcome;
     });
   }
 
@@ -369,7 +371,7 @@ export class ReplicationService implements ReplicaServer {
     this.#sweepListeners.add(listener);
   }
 
-  /** A copy here began or ceased to reign, or follows another one. */
+  /** A copy here began or ceased to reign or follows another one, or another node told of a new reign. */
   onRole(listener: () => void): void {
     this.#roleListeners.add(listener);
   }
@@ -475,8 +477,8 @@ export class ReplicationService implements ReplicaServer {
       const damage = log.openDamages().find((found) => found.shard === shard);
       if (damage !== undefined) throw new LogDamagedError(damage);
       let applied = log.state(shard).tail;
+      const loose = (): AsyncIterable<readonly Uint8Array[]> => new LooseStore(log, hasher).entries(shard);
       if (!meta) {
-        const loose = (): AsyncIterable<readonly Uint8Array[]> => new LooseStore(log, hasher).entries(shard);
         const report = await shards.open(shard, this.map.current().collections.map(toSpec), undefined, loose);
         applied = report.offset;
         logger.info({ shard, ...report }, 'shard opened');
@@ -494,10 +496,14 @@ export class ReplicationService implements ReplicaServer {
           : {
               apply: (entries) => shards.apply(shard, entries),
               rewind: (offset) => shards.rewind(shard, offset),
+              rebuild: async () => {
+                await shards.open(shard, this.map.current().collections.map(toSpec), undefined, loose);
+              },
             },
         peers: this.#peers,
         view: () => view,
         plan: () => this.#plan(shard),
+        bulk: this.#bulk,
         report: {
           map: (map) => this.map.accept(map),
           sweep: (collectionId) => {
@@ -508,7 +514,7 @@ export class ReplicationService implements ReplicaServer {
             for (const listener of this.#durableListeners) listener(shard, offset);
           },
           role: (role, epoch) => this.#roleChanged(shard, role, epoch),
-          streamed: (entries, bytes) => events.streamed(shard, entries, bytes),
+          streamed: (to, entries, bytes) => events.streamed(shard, to, entries, bytes),
           broken: (node) => this.#fellows.doubt(node),
         },
       });
@@ -530,10 +536,7 @@ export class ReplicationService implements ReplicaServer {
     if (role === 'primary') {
       const leader = { shard, epoch, node: this.#self };
       const known = this.#leaders.get(shard);
-      if (known === undefined || compareEpochs(epoch, known.epoch) > 0) {
-        this.#leaders.set(shard, leader);
-        this.#ports.events.primaryChanged(shard, leader);
-      }
+      if (known === undefined || compareEpochs(epoch, known.epoch) > 0) this.#leaders.set(shard, leader);
       this.#ports.timers.soon(() => this.#purgeDropped());
     }
     // The others should know at once, not with the next heartbeat.

@@ -35,6 +35,8 @@ import type {
   FenceRequest,
   FollowerMessage,
   Hello,
+  HelloAnswer,
+  LogEnd,
   PrimaryMessage,
   ProbeRequest,
   PullAnswer,
@@ -42,14 +44,19 @@ import type {
   ShardLeader,
   ShardPosition,
   ShardSet,
+  SnapshotChunk,
 } from './core/protocol.js';
 import { documentProblem } from './core/received-documents.js';
 import { MAP_ROW, Replica, type ReplicaInput } from './core/replica.js';
-import { COUNTERS_ROW, ReplicaLog, SETS_ROW, type ReplicaLogOptions } from './core/replica-log.js';
+import { COUNTERS_ROW, ReplicaLog, SETS_ROW, type BeatenRow, type ReplicaLogOptions } from './core/replica-log.js';
 import { decodeSets, encodeSets } from './core/set-codec.js';
 import type { AckLevel, Proposal, RowCondition, WriteOutcome } from './core/write.js';
 import { BATCH_BYTES, FollowerFeed } from './follower-feed.js';
-import { LooseStore } from './loose-store.js';
+import type { BulkPlaces } from './bulk-places.js';
+import { looseEntry, LooseStore } from './loose-store.js';
+import { SnapshotReceiver } from './snapshot-receiver.js';
+import { bytesOf, SnapshotSender } from './snapshot-sender.js';
+import { SnapshotSource } from './snapshot-source.js';
 import type { Link, LinkEvents, ReplicaPeers } from './replica-peers.js';
 
 /** A write as the coordinator or the map asks for it. */
@@ -79,6 +86,8 @@ export interface ReplicaIndex {
   apply(entries: readonly Uint8Array[]): Promise<void>;
   /** The log was cut: what follows `offset` is applied anew. */
   rewind(offset: number): Promise<void>;
+  /** A snapshot took the log's place: the index is built anew from it. */
+  rebuild(): Promise<void>;
 }
 
 /** What a replica needs of the world; all of it is swapped in the simulator. */
@@ -96,6 +105,8 @@ export interface ReplicaPorts {
   readonly view: () => PeerView;
   /** What the map wants of this copy. */
   readonly plan: () => CopyPlan;
+  /** Bulk catch-ups under way on this node (4.6). */
+  readonly bulk: BulkPlaces;
   readonly report: ReplicaReport;
 }
 
@@ -112,7 +123,7 @@ export interface ReplicaReport {
   /** Whether it reigns or follows has changed. */
   role(role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void;
   /** Entries were sent to a follower. */
-  streamed(entries: number, bytes: number): void;
+  streamed(to: NodeUuid, entries: number, bytes: number): void;
   /** A stream to or from that node broke: its process may be gone (5.1). */
   broken(node: NodeUuid): void;
 }
@@ -130,6 +141,7 @@ interface FollowerLink {
   readonly node: NodeUuid;
   readonly link: Link<PrimaryMessage>;
   feed: FollowerFeed | undefined;
+  snapshot: SnapshotSender | undefined;
   hello: Hello | undefined;
 }
 
@@ -148,6 +160,9 @@ export class ShardReplica {
   #turn: Proposal[] = [];
   #nextTicket = 1;
   #upstream: Link<FollowerMessage> | undefined;
+  /** Chunks of a snapshot that wait to be staged; bounded by the credit that was granted. */
+  #chunks: SnapshotChunk[] = [];
+  #chunkCame: (() => void) | undefined;
   /** Entry bytes taken and not granted again; the first credit was given. */
   #taken = 0;
   #granted = false;
@@ -202,8 +217,9 @@ export class ShardReplica {
     return this.#replica.reign?.epoch ?? this.#replica.leader?.epoch ?? this.#replica.log.lastEpoch;
   }
 
+  /** The highest epoch this disk promised: what survives a crash. */
   get promised(): Epoch {
-    return this.#replica.promised;
+    return this.#ports.log.promised(this.shard);
   }
 
   /** Who is primary as far as this copy knows. */
@@ -339,8 +355,9 @@ export class ShardReplica {
   /** Ends it: nothing is said or done any more. */
   close(): void {
     if (this.#closed) return;
-    for (const { link, feed } of this.#links.values()) {
+    for (const { link, feed, snapshot } of this.#links.values()) {
       feed?.close();
+      snapshot?.close();
       link.close();
     }
     this.#links.clear();
@@ -355,7 +372,7 @@ export class ShardReplica {
 
   onFollow(from: NodeUuid, link: Link<PrimaryMessage>): LinkEvents<FollowerMessage> {
     const ticket = this.#nextTicket++;
-    const follower: FollowerLink = { node: from, link, feed: undefined, hello: undefined };
+    const follower: FollowerLink = { node: from, link, feed: undefined, snapshot: undefined, hello: undefined };
     this.#links.set(ticket, follower);
     return {
       message: (message) => this.#fromFollower(ticket, follower, message),
@@ -453,6 +470,9 @@ export class ShardReplica {
       case 'truncate':
         this.#guard(this.#truncate(effect.to));
         return;
+      case 'receive':
+        this.#guard(this.#receive(effect.at, effect.fork));
+        return;
       case 'offer':
         this.#guard(this.#offer(effect.branch));
         return;
@@ -548,7 +568,9 @@ export class ShardReplica {
       for (const { feed } of this.#links.values()) feed?.logged(batch.entries);
     this.#guard(
       appended.then(() => {
-        if (batch.entries.length > 0) this.#run({ kind: 'persisted', offset: tail, now: this.#now() });
+        if (batch.entries.length === 0) return;
+        this.#run({ kind: 'persisted', offset: tail, now: this.#now() });
+        for (const { feed } of this.#links.values()) feed?.pump();
       }),
     );
   }
@@ -573,9 +595,18 @@ export class ShardReplica {
 
   async #recordConflict({ loser, winner }: Extract<ReplicaEffect, { kind: 'conflict' }>): Promise<void> {
     const { log, clock, random } = this.#ports;
-    const entry = typeof loser === 'number' ? await log.read(this.shard, loser) : loser;
+    const entry = loser instanceof Uint8Array ? loser : await this.#losingEntry(loser);
+    if (entry === undefined) return;
     const row = conflictRow(this.shard, clock.wallMs(), random.bytes(4), entry, winner.versionText);
     await log.append({ shard: this.shard, entries: [], rows: [row] });
+  }
+
+  #losingEntry(loser: number | BeatenRow): Promise<Uint8Array | undefined> {
+    const { log } = this.#ports;
+    // At once: what is asked for next takes it out of the side store.
+    if (typeof loser !== 'number') return Promise.resolve(looseEntry(log, this.shard, loser.collectionId, loser.id));
+    // It may still be on its way to the disk.
+    return log.sync().then(() => log.read(this.shard, loser));
   }
 
   // ---- following
@@ -591,6 +622,7 @@ export class ShardReplica {
       ended: (error) => {
         if (this.#upstream !== link) return;
         this.#upstream = undefined;
+        this.#chunkCame?.();
         if (error !== undefined) this.#ports.report.broken(to);
         this.#run({ kind: 'streamEnded', now: this.#now() });
       },
@@ -602,6 +634,7 @@ export class ShardReplica {
   #unfollow(): void {
     const link = this.#upstream;
     this.#upstream = undefined;
+    this.#chunkCame?.();
     link?.close();
   }
 
@@ -622,6 +655,8 @@ export class ShardReplica {
         this.#run({ kind: 'takeOver', epoch: message.epoch, now: this.#now() });
         return;
       case 'chunk':
+        this.#chunks.push(message.chunk);
+        this.#chunkCame?.();
         return;
     }
   }
@@ -667,11 +702,65 @@ export class ShardReplica {
     const { shard } = this;
     const sets = decodeSets(log.row(shardKey(shard, SETS_ROW))).filter(({ offset }) => offset <= to);
     const beside = [{ key: shardKey(shard, SETS_ROW), value: encodeSets(sets) }];
-    // The map's shard has no rows of documents, and a suffix that no majority has never was (9.1).
-    if (shard === META_SHARD) await log.truncate(shard, to, beside);
-    else await this.#looseStore.cutBranch(shard, to, beside);
+    await this.#looseStore.cutBranch(shard, to, beside);
     await index?.rewind(to);
-    this.#run({ kind: 'replaced', log: storedEnd(log, shard), now: this.#now() });
+    const applied = Math.min(this.#replica.applied, to);
+    this.#run({ kind: 'replaced', log: storedEnd(log, shard), applied, now: this.#now() });
+  }
+
+  /** Takes a snapshot in beside the log, then makes it the log (4.7); a stream that breaks leaves everything as it was. */
+  async #receive(at: LogEnd, fork: number): Promise<void> {
+    const { log, hasher, index } = this.#ports;
+    const link = this.#upstream;
+    if (this.shard === META_SHARD) throw new LogDamagedError({ shard: this.shard, offset: fork + 1, problem: 'chain' });
+    this.#chunks = [];
+    const receiver = await SnapshotReceiver.begin(log, hasher, this.shard, at);
+    if (!('take' in receiver)) {
+      this.#refuseStream(link);
+      return;
+    }
+    const {
+      durable,
+      applied,
+      durableChain: chain,
+    } = { ...this.position, durableChain: this.#replica.log.durableChain };
+    const grant = (creditBytes: number): void => {
+      if (this.#upstream === link)
+        link?.send({
+          kind: 'ack',
+          ack: { durableOffset: durable, appliedOffset: Math.min(applied, durable), chain, creditBytes },
+        });
+    };
+    grant(CREDIT_BYTES);
+    while (!receiver.complete) {
+      const chunk = this.#chunks.shift();
+      if (chunk === undefined) {
+        if (this.#upstream !== link || this.#closed) break;
+        await new Promise<void>((resolve) => {
+          this.#chunkCame = resolve;
+        });
+        continue;
+      }
+      if ((await receiver.take(chunk)) !== undefined) break;
+      grant(bytesOf(chunk));
+    }
+    if (!receiver.complete) {
+      await receiver.discard();
+      this.#refuseStream(link);
+      return;
+    }
+    // The sets of the old log mean nothing in the new one; until a SET is logged the map's counts.
+    await receiver.finish(fork, [{ key: shardKey(this.shard, SETS_ROW), value: undefined }]);
+    await this.#looseStore.sweep(this.shard, () => Promise.resolve());
+    await index?.rebuild();
+    this.#run({ kind: 'replaced', log: storedEnd(log, this.shard), applied: at.lastOffset, now: this.#now() });
+  }
+
+  /** What came on the stream cannot be used: it is tried again on another one. */
+  #refuseStream(link: Link<FollowerMessage> | undefined): void {
+    if (this.#upstream !== link) return;
+    this.#unfollow();
+    this.#run({ kind: 'streamEnded', now: this.#now() });
   }
 
   /** Offers the loose rows to the primary that is followed now (6.4). */
@@ -710,8 +799,9 @@ export class ShardReplica {
         this.#guard(this.#hello(ticket, message.hello));
         return;
       case 'ack':
-        this.#run({ kind: 'acked', link: ticket, ack: message.ack, now });
+        this.#acked(ticket, message.ack, now);
         follower.feed?.credit(message.ack.creditBytes);
+        follower.snapshot?.credit(message.ack.creditBytes);
         return;
       case 'offer': {
         const { offer } = message;
@@ -729,6 +819,14 @@ export class ShardReplica {
         return;
       }
     }
+  }
+
+  #acked(ticket: number, ack: Ack, now: Now): void {
+    const before = this.#replica.highWaterMark;
+    this.#run({ kind: 'acked', link: ticket, ack, now });
+    // What is agreed takes effect on the others when they hear of it: the map does not wait for a keep-alive (9.1).
+    if (this.shard === META_SHARD && this.#replica.highWaterMark > before)
+      for (const { feed } of this.#links.values()) feed?.tell();
   }
 
   async #hello(ticket: number, hello: Hello): Promise<void> {
@@ -750,9 +848,14 @@ export class ShardReplica {
   #welcome({ link: ticket, answer }: Extract<ReplicaEffect, { kind: 'welcome' }>): void {
     const follower = this.#links.get(ticket);
     if (follower?.hello === undefined) return;
+    if (answer.kind === 'snapshot') {
+      this.#guard(this.#sendSnapshot(follower, answer));
+      return;
+    }
     follower.link.send({ kind: 'answer', answer });
     if (answer.kind !== 'accept') return;
     const { log, clock, report } = this.#ports;
+    const { nodeUuid } = follower.hello;
     follower.feed = new FollowerFeed(
       follower.link,
       {
@@ -769,11 +872,31 @@ export class ShardReplica {
           if (error instanceof LogDamagedError) this.fail(error);
           this.#dropLink(ticket, true);
         },
-        sent: (entries, bytes) => report.streamed(entries, bytes),
+        sent: (entries, bytes) => report.streamed(nodeUuid, entries, bytes),
       },
       answer.from,
       follower.hello.chain,
     );
+  }
+
+  /** Streams a snapshot, if this node has a place for one more (4.6) and the shard has no loose rows (5.6). */
+  async #sendSnapshot(follower: FollowerLink, answer: Extract<HelloAnswer, { kind: 'snapshot' }>): Promise<void> {
+    const { log, hasher, report, bulk } = this.#ports;
+    const release = bulk.take();
+    try {
+      const source = release === undefined ? undefined : await SnapshotSource.open(log, hasher, this.shard);
+      if (source === undefined) {
+        follower.link.send({ kind: 'answer', answer: { kind: 'reject', reason: 'BUSY' } });
+        return;
+      }
+      follower.link.send({ kind: 'answer', answer: { ...answer, at: source.at } });
+      follower.snapshot = new SnapshotSender(follower.link, source, (entries, bytes) =>
+        report.streamed(follower.node, entries, bytes),
+      );
+      await follower.snapshot.run();
+    } finally {
+      release?.();
+    }
   }
 
   #dropLink(ticket: number, close = false): void {
@@ -781,6 +904,7 @@ export class ShardReplica {
     if (follower === undefined) return;
     this.#links.delete(ticket);
     follower.feed?.close();
+    follower.snapshot?.close();
     if (close) follower.link.close();
     this.#run({ kind: 'linkEnded', link: ticket });
   }

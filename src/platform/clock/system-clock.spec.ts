@@ -20,5 +20,9 @@ describe('the system', () => {
     expect(systemRandom.bytes(16)).toHaveLength(16);
     expect(systemRandom.bytes(0)).toHaveLength(0);
     expect(systemRandom.bytes(16)).not.toEqual(systemRandom.bytes(16));
+    expect(systemRandom.bytes(100_000)).toHaveLength(100_000);
+    const drawn = Array.from({ length: 5_000 }, () => systemRandom.bytes(16));
+    expect(new Set(drawn.map((bytes) => bytes.join())).size).toBe(drawn.length);
+    for (const bytes of drawn) expect(bytes.buffer.byteLength).toBe(16);
   });
 });

@@ -21,6 +21,7 @@ import type { ServerCall } from './grpc-call.js';
 import type { Implementation } from './grpc-calls.js';
 import { GrpcCalls } from './grpc-calls.js';
 import type { CertificateFiles } from './grpc-certificates.js';
+import { certificateOf } from './presented-certificate.js';
 import { GrpcCertificates } from './grpc-certificates.js';
 import { DETAILS_TRAILER, grpcFailureOf } from './grpc-errors.js';
 import { refusalOf } from './grpc-refusals.js';
@@ -248,7 +249,7 @@ function guarded(path: string, call: ServerInterceptingCallInterface, guard: Pee
       next({
         onReceiveMetadata: (metadata, pass) => {
           try {
-            const certificate = () => call.getAuthContext().sslPeerCertificate;
+            const certificate = () => certificateOf(call);
             admitPeer(metadata, guard.admit({ method: path, metadata, from: call.getPeer(), certificate }));
           } catch (error) {
             call.sendStatus(grpcFailureOf(error, '').status);

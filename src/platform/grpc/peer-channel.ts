@@ -34,6 +34,8 @@ const CHANNEL_OPTIONS: ChannelOptions = {
 
 /** One HTTP/2 connection to a peer for one purpose: made once; a new channel takes the place of one that broke. */
 export class PeerChannel {
+  /** Names the purpose and the peer: at most one channel of a key is in use. */
+  readonly key: string;
   readonly address: string;
   #client: Client | undefined;
   #opening: Promise<Client>;
@@ -42,7 +44,14 @@ export class PeerChannel {
   #watch: NodeJS.Timeout | undefined;
 
   /** @param serverName for SNI: never an address, which TLS forbids */
-  constructor(address: string, depth: DialDepth, credentials: () => ChannelCredentials, serverName: string) {
+  constructor(
+    key: string,
+    address: string,
+    depth: DialDepth,
+    credentials: () => ChannelCredentials,
+    serverName: string,
+  ) {
+    this.key = key;
     this.address = address;
     this.#opening = dial(address, depth, CONNECT_TIMEOUT_MS).then(() => {
       if (this.#closed) throw new PeerError('RESET', `the connection to ${address} was given up`);

@@ -110,7 +110,7 @@ export class PeerChannels {
           (error, value) => {
             options.signal?.removeEventListener('abort', abort);
             if (value !== undefined) {
-              this.#backoffs.delete(backoffKey(target.address, connection));
+              this.#backoffs.delete(channel.key);
               resolve(value);
             } else if (options.signal?.aborted === true) reject(options.signal.reason as Error);
             else reject(this.#failure(error as StatusObject, channel, connection));
@@ -148,7 +148,7 @@ export class PeerChannels {
       },
       {
         message: (message) => {
-          if (!heard) this.#backoffs.delete(backoffKey(target.address, connection));
+          if (!heard && channel !== undefined) this.#backoffs.delete(channel.key);
           heard = true;
           events.message(message);
         },
@@ -162,15 +162,14 @@ export class PeerChannels {
 
   /** The node is gone from the view, or has another address: its connections end once their calls have. */
   forget(address: string): void {
-    for (const [key, channel] of this.#channels) if (channel.address === address) this.#drop(key, channel);
-    for (const connection of ['control', 'query', 'replication'] as const)
-      this.#backoffs.delete(backoffKey(address, connection));
+    for (const channel of [...this.#channels.values()]) if (channel.address === address) this.#drop(channel);
+    for (const key of [...this.#backoffs.keys()]) if (key.endsWith(` ${address}`)) this.#backoffs.delete(key);
   }
 
   /** No new calls. Those under way go on until their time-outs; streams end with their servers or owners. */
   close(): void {
     this.#closed = true;
-    for (const [key, channel] of this.#channels) this.#drop(key, channel);
+    for (const channel of [...this.#channels.values()]) this.#drop(channel);
   }
 
   /** Connections that are open or being opened: for metrics. */
@@ -186,11 +185,12 @@ export class PeerChannels {
     const key = `${connection} ${bound} ${target.address}`;
     const existing = this.#channels.get(key);
     if (existing?.usable === true) return existing;
-    if (existing !== undefined) this.#drop(key, existing);
-    const backoff = this.#backoffs.get(backoffKey(target.address, connection));
+    if (existing !== undefined) this.#drop(existing);
+    const backoff = this.#backoffs.get(key);
     if (backoff !== undefined && this.#options.clock.monotonicMs() < backoff.untilMs) throw again(backoff.error);
     const { credentials } = this.#options;
     const channel = new PeerChannel(
+      key,
       target.address,
       this.#depth(backoff),
       () => credentials.channel(bound),
@@ -226,21 +226,16 @@ export class PeerChannels {
     // Silence on the connection of heartbeats: the next one must not wait for TCP to repeat what was lost.
     else if (error.reason === 'TIMEOUT' && connection === 'control')
       this.#couldNotConnect(channel, connection, error, 0);
-    else if (error.reason === 'REJECTED') this.#backoffs.delete(backoffKey(channel.address, connection));
+    else if (error.reason === 'REJECTED') this.#backoffs.delete(channel.key);
     return error;
   }
 
   /** @param waitMs until the next attempt; by default longer with every failure */
   #couldNotConnect(channel: PeerChannel, connection: PeerConnection, error: PeerError, waitMs?: number): void {
-    let current = false;
-    for (const [key, value] of this.#channels)
-      if (value === channel) {
-        current = true;
-        this.#drop(key, channel);
-      }
+    const { key } = channel;
     // Of many calls that waited for one connection, the first reports it.
-    if (!current) return;
-    const key = backoffKey(channel.address, connection);
+    if (this.#channels.get(key) !== channel) return;
+    this.#drop(channel);
     const failures = (this.#backoffs.get(key)?.failures ?? 0) + 1;
     const delayMs =
       waitMs ??
@@ -251,22 +246,21 @@ export class PeerChannels {
     if (this.#backoffs.size >= BACKOFFS_MAX)
       for (const oldest of [...this.#backoffs.keys()].slice(0, 1)) this.#backoffs.delete(oldest);
     this.#backoffs.set(key, { failures, untilMs: this.#options.clock.monotonicMs() + delayMs, error });
-    if (error.code === 'UNAUTHENTICATED') this.#warn(error, channel.address);
+    if (error.code === 'UNAUTHENTICATED') this.#warn(error.message, channel.address);
+    // A server that does not like a certificate just closes the connection.
+    else if (error.reason === 'RESET' && this.#options.credentials.security.kind === 'tls')
+      this.#warn(`${error.message}; if this goes on, it refuses the certificate of this node`, channel.address);
   }
 
-  #warn(error: PeerError, address: string): void {
+  #warn(problem: string, address: string): void {
     const suppressed = this.#limit.take(address);
-    if (suppressed !== undefined) this.#options.log.warn({ address, suppressed }, `no connection: ${error.message}`);
+    if (suppressed !== undefined) this.#options.log.warn({ address, suppressed }, `no connection: ${problem}`);
   }
 
-  #drop(key: string, channel: PeerChannel): void {
-    this.#channels.delete(key);
+  #drop(channel: PeerChannel): void {
+    this.#channels.delete(channel.key);
     channel.close();
   }
-}
-
-function backoffKey(address: string, connection: PeerConnection): string {
-  return `${connection} ${address}`;
 }
 
 /** Of its own, so that its stack and whoever adds to it are not shared. */

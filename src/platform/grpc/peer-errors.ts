@@ -30,7 +30,7 @@ export function peerErrorOf(status: Pick<StatusObject, 'code' | 'details' | 'met
   if (info !== undefined) return rejected(info, status, address);
   const { code, details } = status;
   const failure = (reason: 'REFUSED' | 'TIMEOUT' | 'RESET', said: string) =>
-    new PeerError(reason, `${address} ${said}: ${details}`);
+    new PeerError(reason, `${address} ${said}: ${causeIn(details)}`);
   if (code === Status.DEADLINE_EXCEEDED) return new PeerError('TIMEOUT', `${address} did not answer in time`);
   if (neverConnected(status)) {
     if (details.includes('ECONNREFUSED')) return failure('REFUSED', 'refuses connections');
@@ -62,7 +62,12 @@ export function certificateError(detail: string, address: string): PeerError {
   const whose = /alert/i.test(detail)
     ? `${address} refuses our certificate`
     : `the certificate of ${address} is refused`;
-  return new PeerError('REJECTED', `${whose}: ${detail}`, 'UNAUTHENTICATED');
+  return new PeerError('REJECTED', `${whose}: ${causeIn(detail)}`, 'UNAUTHENTICATED');
+}
+
+/** What grpc-js wraps the cause of a failed connection in says nothing. */
+function causeIn(details: string): string {
+  return details.replace(/^No connection established\. Last error: /, '').replace(/\. Resolution note: $/, '');
 }
 
 function rejected(info: ErrorInfo, { code, details }: Pick<StatusObject, 'code' | 'details'>, address: string) {

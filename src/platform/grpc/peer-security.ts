@@ -22,9 +22,15 @@ export function peerSecurityOf(
 
 /** Whether a certificate is that of a node: its SAN names the id, spelled out; wildcards and common names do not count. */
 export function certificateNames(certificate: PeerCertificate, nodeId: string): boolean {
+  if (named.get(certificate) === nodeId) return true;
   const parsed = new X509Certificate(certificate.raw);
-  return parsed.checkHost(nodeId, { subject: 'never', wildcards: false }) !== undefined;
+  if (parsed.checkHost(nodeId, { subject: 'never', wildcards: false }) === undefined) return false;
+  named.set(certificate, nodeId);
+  return true;
 }
+
+/** A name that a certificate was found to have: parsing it for every call would cost more than the call. */
+const named = new WeakMap<PeerCertificate, string>();
 
 /** The names in a certificate, for a message about it. */
 export function namesIn(certificate: PeerCertificate): string {

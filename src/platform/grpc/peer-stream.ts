@@ -13,7 +13,8 @@ export interface PeerServerLink<Sent> extends PeerLink<Sent> {
 }
 
 /**
- * Serves one bidirectional call as a link. A message of which `open`'s events throw a NodeError or a PeerRefusal ends
+ * Serves one bidirectional call as a link. `ended` without an error can also be a break: HTTP/2 ends what was read either
+ * way, and there is no waiting for the reason. A message of which `open`'s events throw a NodeError or a PeerRefusal ends
  * the stream with that status; anything else they throw is a programmer's error, and is not caught.
  */
 export function servePeerStream<Received extends Message, Sent extends Message>(
@@ -39,19 +40,16 @@ class PeerStream<Received extends Message, Sent extends Message> implements Peer
     this.#events = events;
     call.on('data', (message: Received) => this.#receive(message));
     call.on('drain', () => this.#release());
-    // The other side closed it in good order, unless a break is about to be reported: that ends what was read as well.
-    call.on('end', () =>
-      setImmediate(() => {
-        if (call.cancelled) return;
-        this.#end(undefined);
-        call.end();
-      }),
-    );
+    // The other side closed it; a break ends what was read as well, and may only be reported after this.
+    call.on('end', () => {
+      this.#end(call.cancelled ? brokenOff(call.getPeer()) : undefined);
+      call.end();
+    });
     call.on('error', () => this.#end(new PeerError('RESET', `the stream from ${call.getPeer()} failed`)));
     const { signal } = callController(call);
     const aborted = () => {
       if (signal.reason instanceof NodeError) this.fail(signal.reason);
-      else this.#end(new PeerError('RESET', `${call.getPeer()} broke off the stream`));
+      else this.#end(brokenOff(call.getPeer()));
     };
     signal.addEventListener('abort', aborted, { once: true });
     if (signal.aborted) aborted();
@@ -106,4 +104,8 @@ class PeerStream<Received extends Message, Sent extends Message> implements Peer
   #release(): void {
     for (const resolve of this.#drains.splice(0)) resolve();
   }
+}
+
+function brokenOff(peer: string): PeerError {
+  return new PeerError('RESET', `${peer} broke off the stream`);
 }

@@ -36,8 +36,8 @@ export function watchHandshakes(server: Server, refused: (handshake: RefusedHand
 /** Node puts the code of what it did not like here, not into the error. */
 function socketProblem(socket: TLSSocket): string | undefined {
   const problem: unknown = socket.authorizationError;
-  if (problem === null || problem === undefined) return undefined;
-  return problem instanceof Error ? problem.message : String(problem);
+  if (problem instanceof Error) return problem.message;
+  return typeof problem === 'string' ? problem : undefined;
 }
 
 const REPEAT_LOG_MS = 30_000;

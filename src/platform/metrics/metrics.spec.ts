@@ -14,6 +14,8 @@ describe('Metrics', () => {
     node.write({ op: 'upsert', outcome: 'stored', count: 40 });
     node.groupCommit({ entries: 40, bytes: 4_000, ms: 0.2 });
     node.checkpoint({ outcome: 'written', ms: 900 });
+    node.streamed({ shard: '3', to: 'node-2', entries: 7, bytes: 700 });
+    node.streamed({ shard: '3', to: 'node-2', entries: 1, bytes: 100 });
     node.vectorGraph('native');
     const text = await node.text();
     for (const line of [
@@ -28,6 +30,8 @@ describe('Metrics', () => {
       'spector_log_batch_entries_sum 40',
       'spector_checkpoints_total{outcome="written"} 1',
       'spector_checkpoint_seconds_sum 0.9',
+      'spector_replication_sent_entries_total{shard="3",to="node-2"} 8',
+      'spector_replication_sent_bytes_total{shard="3",to="node-2"} 800',
       'spector_vector_graph{graph="native"} 1',
     ]) {
       expect(text).toContain(`${line}\n`);
@@ -35,6 +39,25 @@ describe('Metrics', () => {
     expect(text).toContain('nodejs_eventloop_lag_p99_seconds');
     expect(text).toContain('process_resident_memory_bytes');
     expect(node.contentType).toContain('text/plain');
+  });
+
+  it('reads the place in the cluster at each scrape', async () => {
+    const node = metrics();
+    let members = new Map([['ACTIVE', 3]]);
+    const standing = { led: 2, replicasInSync: 3, replicasWanted: 4, mapEpoch: 9 };
+    node.sampleCluster(() => ({ ...standing, lagMs: new Map([[1, 250]]), members }));
+    const first = await node.text();
+    for (const line of [
+      'spector_shards_led 2',
+      'spector_replicas_in_sync 3',
+      'spector_replicas_wanted 4',
+      'spector_replica_lag_seconds{shard="1"} 0.25',
+      'spector_members{status="ACTIVE"} 3',
+      'spector_map_epoch 9',
+    ])
+      expect(first).toContain(`${line}\n`);
+    members = new Map([['UNAVAILABLE', 1]]);
+    expect(await node.text()).not.toContain('status="ACTIVE"');
   });
 
   it('reads shards, queues and resources at each scrape', async () => {

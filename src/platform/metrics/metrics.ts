@@ -21,6 +21,20 @@ export interface ResourceReading {
   readonly ready: boolean;
 }
 
+/** What is measured of this node's place in the cluster when metrics are scraped. */
+export interface ClusterReading {
+  /** Shards this node is primary of, the map's own not counted. */
+  readonly led: number;
+  /** Copies of those shards on other nodes that are in sync, of all that the map asks for. */
+  readonly replicasInSync: number;
+  readonly replicasWanted: number;
+  /** Copies on this node that follow another, by shard: milliseconds since each had everything its primary had. */
+  readonly lagMs: ReadonlyMap<number, number>;
+  /** Members of the view by status, as this node sees them. */
+  readonly members: ReadonlyMap<string, number>;
+  readonly mapEpoch: number;
+}
+
 /** Routes, methods and the like: far more than there are, far fewer than could hurt. */
 const LABEL_VALUES_MAX = 200;
 const REQUEST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -38,6 +52,7 @@ export class Metrics {
   readonly #routes = new LabelBound(LABEL_VALUES_MAX);
   readonly #grpcMethods = new LabelBound(LABEL_VALUES_MAX);
   readonly #queueNames = new LabelBound(LABEL_VALUES_MAX);
+  readonly #followers = new LabelBound(LABEL_VALUES_MAX);
   readonly #http = this.#counter('spector_http_requests_total', 'HTTP requests answered', ['route', 'method', 'code']);
   readonly #httpSeconds = this.#histogram(
     'spector_http_request_seconds',
@@ -67,6 +82,15 @@ export class Metrics {
   readonly #peerFailures = this.#counter('spector_peer_failures_total', 'Calls to other nodes that were not answered', [
     'connection',
     'reason',
+  ]);
+  readonly #sentEntries = this.#counter(
+    'spector_replication_sent_entries_total',
+    'Log entries sent to followers, live and to catch up',
+    ['shard', 'to'],
+  );
+  readonly #sentBytes = this.#counter('spector_replication_sent_bytes_total', 'Bytes of the entries sent', [
+    'shard',
+    'to',
   ]);
   readonly #checkpoints = this.#counter('spector_checkpoints_total', 'Index checkpoints', ['outcome']);
   readonly #checkpointSeconds = this.#histogram(
@@ -124,6 +148,23 @@ export class Metrics {
   /** A call to another node was not answered: pass it to PeerChannels as `failed`. */
   peerFailed(connection: string, reason: string): void {
     this.#peerFailures.inc({ connection, reason });
+  }
+
+  /** Entries of a shard's log were sent to the follower on the node `to`. */
+  streamed({
+    shard,
+    to,
+    entries,
+    bytes,
+  }: {
+    readonly shard: string;
+    readonly to: string;
+    readonly entries: number;
+    readonly bytes: number;
+  }): void {
+    const labels = { shard, to: this.#followers.of(to) };
+    this.#sentEntries.inc(labels, entries);
+    this.#sentBytes.inc(labels, bytes);
   }
 
   search({
@@ -201,6 +242,30 @@ export class Metrics {
     const gauge = this.#gauge('spector_queue_depth', 'Things that wait', ['queue'], () => {
       for (const [queue, depth] of Object.entries(read())) gauge.set({ queue: this.#queueNames.of(queue) }, depth);
     });
+  }
+
+  /** Reads this node's place in the cluster at each scrape. */
+  sampleCluster(read: () => ClusterReading): void {
+    const led = this.#gauge('spector_shards_led', 'Shards this node is primary of', [], () => {
+      const reading = read();
+      led.set(reading.led);
+      inSync.set(reading.replicasInSync);
+      wanted.set(reading.replicasWanted);
+      epoch.set(reading.mapEpoch);
+      lag.reset();
+      for (const [shard, ms] of reading.lagMs) lag.set({ shard }, ms / 1_000);
+      members.reset();
+      for (const [status, count] of reading.members) members.set({ status }, count);
+    });
+    const inSync = this.#gauge('spector_replicas_in_sync', 'Replicas in sync of the shards led here', []);
+    const wanted = this.#gauge('spector_replicas_wanted', 'Replicas the map asks for of the shards led here', []);
+    const lag = this.#gauge(
+      'spector_replica_lag_seconds',
+      'Time since a copy here that follows had everything its primary had',
+      ['shard'],
+    );
+    const members = this.#gauge('spector_members', 'Members of the cluster as this node sees them', ['status']);
+    const epoch = this.#gauge('spector_map_epoch', 'Epoch of the map this node knows', []);
   }
 
   /** Reads the node's resources at each scrape. */

@@ -33,25 +33,43 @@ export function checkSurvival(
   const violations: Violation[] = [];
   const best = new Map<string, Acknowledgement>();
   for (const ack of acks) {
-    const lost = ack.strict
-      ? ack.set.filter((member) => destroyed.has(member)).length >= majorityOf(ack.set.length)
-      : ack.holders.every((holder) => destroyed.has(holder));
-    if (lost) continue;
+    if (ack.strict) {
+      if (ack.set.filter((member) => destroyed.has(member)).length < majorityOf(ack.set.length))
+        violations.push(...checkEntry(ack, copies));
+      continue;
+    }
+    if (ack.holders.every((holder) => destroyed.has(holder))) continue;
     const key = `${ack.operation.shard}|${ack.operation.document}`;
     const other = best.get(key);
     if (other === undefined || ack.version > other.version) best.set(key, ack);
   }
-  for (const ack of best.values()) {
-    const { shard, document, index } = ack.operation;
-    for (const copy of copies) {
-      if (copy.shard !== shard) continue;
-      const row = copy.documents.find((candidate) => candidate.document === document);
-      if (row !== undefined && row.version >= ack.version) continue;
-      violations.push({
-        rule: row !== undefined && ack.operation.kind === 'DELETE' && !row.tombstone ? 'S2' : 'S1',
-        detail: `write ${index} of ${document} in shard ${shard}, acknowledged at ${ack.level} by ${ack.nodeUuid.slice(0, 6)} with version ${ack.version}, is lost on ${copy.host}, which has ${row?.version ?? 'no row'}`,
-      });
-    }
+  for (const ack of best.values()) violations.push(...checkRow(ack, copies));
+  return violations;
+}
+
+/** Strict: the very entry is where it was, in every log. */
+function checkEntry(ack: Acknowledgement, copies: readonly ObservedCopy[]): readonly Violation[] {
+  const { shard, index } = ack.operation;
+  return copies
+    .filter((copy) => copy.shard === shard && copy.start < ack.offset && copy.entries.get(ack.offset) !== ack.version)
+    .map((copy) => ({
+      rule: 'S1',
+      detail: `write ${index} in strict shard ${shard}, acknowledged at offset ${ack.offset} with version ${ack.version}, is not there on ${copy.host}, which has ${copy.entries.get(ack.offset) ?? 'nothing'}`,
+    }));
+}
+
+/** Available: the document has that version or a higher one. */
+function checkRow(ack: Acknowledgement, copies: readonly ObservedCopy[]): readonly Violation[] {
+  const violations: Violation[] = [];
+  const { shard, document, index, kind } = ack.operation;
+  for (const copy of copies) {
+    if (copy.shard !== shard) continue;
+    const row = copy.documents.find((candidate) => candidate.document === document);
+    if (row !== undefined && row.version >= ack.version) continue;
+    violations.push({
+      rule: row !== undefined && kind === 'DELETE' && !row.tombstone ? 'S2' : 'S1',
+      detail: `write ${index} of ${document} in shard ${shard}, acknowledged at ${ack.level} by ${ack.nodeUuid.slice(0, 6)} with version ${ack.version}, is lost on ${copy.host}, which has ${row?.version ?? 'no row'}`,
+    });
   }
   return violations;
 }

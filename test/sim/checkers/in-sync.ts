@@ -1,10 +1,9 @@
-import { compareEpochs } from '../../../src/kernel/epoch.js';
-import { sameEpoch } from '../../../src/kernel/epoch.js';
+import { compareEpochs, sameEpoch } from '../../../src/kernel/epoch.js';
 import { epochText } from './observation.js';
 import type { Observation, ObservedCopy } from './observation.js';
 import type { Violation } from './violation.js';
 
-/** In sync means: applied up to the high-water mark of so long ago, and heard since (replication 7.1), with some slack for sampling. */
+/** In sync means: applied up to the high-water mark of 2 s ago, heard 2 s and an interval ago (replication 7.1), with some slack for sampling. */
 const LAG_MS = 2_000 + 1_000 + 500;
 
 interface Sample {
@@ -15,42 +14,42 @@ interface Sample {
 /** S9: what a primary publishes as in sync is; and what calls itself in sync is. */
 export class InSync {
   readonly #samples = new Map<string, Sample[]>();
-  /** Since when each process runs. */
-  readonly #upSince = new Map<string, number>();
+  /** Since when a copy is there and answering, or is not. */
+  readonly #since = new Map<string, { readonly there: boolean; readonly ms: number }>();
 
-  see({ atMs, copies }: Observation): readonly Violation[] {
-    const violations: Violation[] = [];
+  see(observation: Observation): readonly Violation[] {
+    const { atMs, copies } = observation;
     for (const copy of copies) {
       const key = `${copy.shard}|${copy.nodeUuid}`;
-      if (!copy.up) this.#upSince.delete(key);
-      else if (!this.#upSince.has(key)) this.#upSince.set(key, atMs);
+      const there = copy.up;
+      if (this.#since.get(key)?.there !== there) this.#since.set(key, { there, ms: atMs });
     }
-    for (const primary of copies) {
-      const { inspection, shard } = primary;
-      if (!primary.up || !primary.awake || inspection?.role !== 'primary') continue;
-      if (copies.some((other) => reignsAbove(other, primary))) continue;
-      const key = `${shard}|${primary.nodeUuid}|${inspection.epoch.num}`;
-      const samples = this.#samples.get(key) ?? [];
-      this.#samples.set(key, samples);
-      samples.push({ atMs, highWaterMark: inspection.highWaterMark });
-      while (samples.length > 1 && samples[1].atMs <= atMs - LAG_MS) samples.shift();
-      const [then] = samples;
-      if (then.atMs > atMs - LAG_MS) continue;
-      for (const member of copies) {
-        if (member.shard !== shard || member.nodeUuid === primary.nodeUuid) continue;
-        const claimed = inspection.inSync.includes(member.nodeUuid) ? 'its primary' : itself(member, primary);
-        if (claimed === undefined) continue;
-        const applied = member.inspection?.applied ?? 0;
-        const late = member.inspection !== undefined && applied < then.highWaterMark;
-        const gone = !member.up || (!member.awake && claimed === 'its primary');
-        const downSince = this.#upSince.get(`${shard}|${member.nodeUuid}`);
-        if (!late && !gone) continue;
-        if (downSince !== undefined && atMs - downSince < LAG_MS) continue;
-        violations.push({
-          rule: 'S9',
-          detail: `shard ${shard}: ${member.host} is in sync by ${claimed}, but ${gone ? 'is not there' : `applied ${applied} of ${then.highWaterMark}`}, in epoch ${epochText(inspection.epoch)}`,
-        });
-      }
+    return copies.flatMap((copy) => this.#judge(copy, observation));
+  }
+
+  #judge(primary: ObservedCopy, { atMs, copies }: Observation): readonly Violation[] {
+    const { inspection, shard } = primary;
+    if (!primary.up || !primary.awake || inspection?.role !== 'primary') return [];
+    if (copies.some((other) => reignsAbove(other, primary))) return [];
+    const key = `${shard}|${primary.nodeUuid}|${inspection.epoch.num}`;
+    const samples = this.#samples.get(key) ?? [];
+    this.#samples.set(key, samples);
+    samples.push({ atMs, highWaterMark: inspection.highWaterMark });
+    while (samples.length > 1 && samples[1].atMs <= atMs - LAG_MS) samples.shift();
+    const [then] = samples;
+    if (then.atMs > atMs - LAG_MS) return [];
+    const violations: Violation[] = [];
+    for (const member of copies) {
+      if (member.shard !== shard || member.nodeUuid === primary.nodeUuid) continue;
+      const claimed = inspection.inSync.includes(member.nodeUuid) ? 'its primary' : itself(member, primary);
+      const since = this.#since.get(`${shard}|${member.nodeUuid}`);
+      if (claimed === undefined || since === undefined || atMs - since.ms < LAG_MS) continue;
+      const applied = member.inspection?.applied ?? 0;
+      if (since.there && (!member.awake || applied >= then.highWaterMark)) continue;
+      violations.push({
+        rule: 'S9',
+        detail: `shard ${shard}: ${member.host} is in sync by ${claimed}, but ${since.there ? `applied ${applied} of ${then.highWaterMark}` : `is gone for ${Math.round(atMs - since.ms)} ms`}, in epoch ${epochText(inspection.epoch)}`,
+      });
     }
     return violations;
   }

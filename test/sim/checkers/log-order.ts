@@ -29,10 +29,6 @@ export class LogOrder {
     if (offset !== log.tail + 1) violations.push({ rule: 'S7', detail: `${where}: follows offset ${log.tail}` });
     if (compareEpochs(epoch, log.epoch) < 0)
       violations.push({ rule: 'S4', detail: `${where}: follows epoch ${epochText(log.epoch)}` });
-    const promised = this.#promises.get(`${nodeUuid}|${shard}`);
-    if (promised !== undefined && compareEpochs(epoch, promised) < 0)
-      violations.push({ rule: 'S4', detail: `${where}: it had promised ${epochText(promised)}` });
-
     const before = entry.document === '' ? undefined : log.versions.get(entry.document);
     if (before !== undefined && entry.version <= before.version)
       violations.push({

@@ -33,6 +33,7 @@ export interface ObservedCopy {
   readonly nodeUuid: NodeUuid;
   readonly host: string;
   readonly shard: number;
+  /** A process runs and is not paused. */
   readonly up: boolean;
   /** It was not paused for the last few seconds. */
   readonly awake: boolean;
@@ -41,6 +42,10 @@ export interface ObservedCopy {
   /** Hex. */
   readonly chain: string;
   readonly documents: readonly ObservedDocument[];
+  /** Of a strict shard: version of each entry by offset, from the start of the log on. */
+  readonly entries: ReadonlyMap<number, string>;
+  /** Below it entries may have been compacted. */
+  readonly start: number;
   /** Version text by document in the index. */
   readonly indexed: ReadonlyMap<string, string>;
   readonly inspection: ReplicaInspection | undefined;
@@ -59,7 +64,7 @@ export interface Operation {
   readonly index: number;
   readonly shard: number;
   readonly document: string;
-  readonly kind: 'UPSERT' | 'DELETE';
+  readonly kind: 'UPSERT' | 'DELETE' | 'MAP';
   /** Hex of the operation's id. */
   readonly opId: string;
   /** Hash of the payload. */

@@ -2,7 +2,7 @@ import { NO_EPOCH } from '../../../src/kernel/epoch.js';
 import type { Epoch } from '../../../src/kernel/epoch.js';
 import { PeerError } from '../../../src/kernel/peer.js';
 import type { NodeUuid } from '../../../src/kernel/peer.js';
-import { compareHlc, HLC_ZERO, nextHlc } from '../../../src/kernel/version.js';
+import { compareHlc, HLC_ZERO, nextHlc, versionText } from '../../../src/kernel/version.js';
 import type { Hlc, Version } from '../../../src/kernel/version.js';
 import { decodeEntry, encodeEntry } from '../../../src/modules/log/core/entry-codec.js';
 import type { Entry } from '../../../src/modules/log/core/entry.js';
@@ -10,10 +10,11 @@ import { documentKey, idempotencyKey } from '../../../src/modules/log/core/keys.
 import type { AppendEntry, LogState, RowChange } from '../../../src/modules/log/log-store.js';
 import { decodeOperation, encodeOperation } from '../../../src/modules/replication/core/operation-row.js';
 import type { FollowerMessage, PrimaryMessage } from '../../../src/modules/replication/core/protocol.js';
+import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
 import type { Link, LinkEvents, ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
 import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
 import { decodeRow, encodeRow, nextRow } from '../../../src/modules/shard/core/rows.js';
-import type { NodePorts, NodeWriteOutcome, ReplicaInspection, ReplicaNode } from '../world/node.js';
+import type { NodePorts, ReplicaInspection, ReplicaNode } from '../world/node.js';
 
 /**
  * The least that replicates: the first member of a set is its primary for ever. It never fails over, so it shows nothing
@@ -41,7 +42,7 @@ export class StaticNode implements ReplicaNode {
     for (const shard of this.ports.placement.shards()) await this.#shard(shard).start();
   }
 
-  write(shard: number, request: WriteRequest): Promise<NodeWriteOutcome> {
+  write(shard: number, request: WriteRequest): Promise<WriteOutcome> {
     return this.#shard(shard).write(request);
   }
 
@@ -75,8 +76,10 @@ class StaticShard {
   #end: Pick<LogState, 'tail' | 'chain'> = { tail: 0, chain: new Uint8Array(16) };
   #hlc: Hlc = HLC_ZERO;
   #durable = 0;
+  #failed = false;
   #applied = 0;
   #waiting: Waiting[] = [];
+  #heard = { atMs: Number.NEGATIVE_INFINITY, highWaterMark: 0 };
   readonly #overlay = new Map<string, Uint8Array>();
   readonly #followers = new Map<NodeUuid, { link: Link<PrimaryMessage>; sent: number; durable: number }>();
 
@@ -100,17 +103,13 @@ class StaticShard {
     const num = state.epoch.num + (bugs.has('reuse-epoch') && state.epoch.num > 0 ? 0 : 1);
     this.#epoch = { num, uuid: identity.nodeUuid };
     await this.#log('BARRIER', 0, '', new Uint8Array(0), this.#version(new Uint8Array(16), undefined), []).stored;
-    this.#pump();
+    this.#keepAlive();
   }
 
   inspect(): ReplicaInspection {
     const { placement, nodeUuid, bugs } = this.ports;
     const set = placement.set(this.shard);
     const primary = set.members[0] === nodeUuid;
-    const inSync = [
-      nodeUuid,
-      ...[...this.#followers].filter(([, { durable }]) => durable === this.#end.tail).map(([uuid]) => uuid),
-    ];
     return {
       role: primary ? 'primary' : set.members.includes(nodeUuid) ? 'replica' : 'learner',
       epoch: this.#epoch,
@@ -119,21 +118,20 @@ class StaticShard {
       set,
       highWaterMark: this.#highWaterMark(),
       applied: this.#applied,
-      generation: 1,
-      inSync: bugs.has('claim-sync') ? set.members : inSync,
-      selfInSync: true,
+      inSync: bugs.has('claim-sync') ? set.members : [nodeUuid],
+      selfInSync: primary || this.#hears(),
       faulted: false,
       loose: 0,
       queues: [{ name: 'waiting', size: this.#waiting.length, bound: 1_000 }],
     };
   }
 
-  write(request: WriteRequest): Promise<NodeWriteOutcome> {
-    const { placement, nodeUuid, log, bugs } = this.ports;
+  write(request: WriteRequest): Promise<WriteOutcome> {
+    const { placement, nodeUuid, bugs } = this.ports;
     const [primary] = placement.set(this.shard).members;
     if (primary !== nodeUuid || this.#epoch === NO_EPOCH)
       return Promise.resolve({
-        kind: 'not-primary',
+        kind: 'redirect',
         hint: { shard: this.shard, epoch: { num: 1, uuid: new Uint8Array(16) }, node: primary },
       });
     if (bugs.has('never-end')) return new Promise(() => undefined);
@@ -146,32 +144,27 @@ class StaticShard {
     const key = documentKey(1, this.shard, request.collectionId, request.id);
     const rowBytes = this.#row(key);
     const row = rowBytes === undefined ? undefined : decodeRow(rowBytes);
+    const { condition } = request;
+    if (condition?.kind === 'version' && (row === undefined || versionText(row.version) !== condition.version))
+      return Promise.resolve({ kind: 'refused', code: 'VERSION_CONFLICT', detail: 'another version' });
     const version = this.#version(opId, row?.version.hlc);
-    const { offset, stored: down } = this.#log(
-      request.op === 'DELETE' ? 'DELETE' : 'UPSERT',
-      request.collectionId,
-      request.id,
-      request.payload,
-      version,
-      [
-        {
-          key: idempotencyKey(this.shard, opId),
-          value: encodeOperation({
-            offset: this.#end.tail + 1,
-            epoch: this.#epoch.num,
-            version,
-            created: false,
-            fingerprint: new Uint8Array(16),
-            writtenMs: 0,
-          }),
-        },
-      ],
-    );
+    const { offset, stored: down } = this.#log(request.op, request.collectionId, request.id, request.payload, version, [
+      {
+        key: idempotencyKey(this.shard, opId),
+        value: encodeOperation({
+          offset: this.#end.tail + 1,
+          epoch: this.#epoch.num,
+          version,
+          created: false,
+          fingerprint: new Uint8Array(16),
+          writtenMs: 0,
+        }),
+      },
+    ]);
     this.#pump();
-    void down.then(
-      () => undefined,
-      () => undefined,
-    );
+    down.catch(() => {
+      this.#failed = true;
+    });
     const created = row === undefined || row.tombstone;
     if (bugs.has('ack-before-sync'))
       return Promise.resolve(this.#written(offset, { version, epoch: this.#epoch.num, created }));
@@ -206,6 +199,7 @@ class StaticShard {
         const entries = message.batch.entries.filter((bytes) => decodeEntry(bytes).offset > this.#end.tail);
         const kept = bugs.has('skip-entry') && entries.length > 1 ? entries.slice(1) : entries;
         this.#epoch = message.batch.epoch;
+        this.#heard = { atMs: this.ports.clock.monotonicMs(), highWaterMark: message.batch.highWaterMark };
         const appends: AppendEntry[] = kept.map((bytes) => {
           const { offset, epoch, chain } = decodeEntry(bytes);
           return { offset, epoch, chain, bytes };
@@ -251,12 +245,22 @@ class StaticShard {
     });
   }
 
-  /** Sends every follower what is stored and not sent. */
-  #pump(): void {
+  #hears(): boolean {
+    const { atMs, highWaterMark } = this.#heard;
+    return this.ports.clock.monotonicMs() - atMs < 2_000 && this.#applied >= highWaterMark;
+  }
+
+  #keepAlive(): void {
+    this.#pump(true);
+    this.ports.timers.after(500, () => this.#keepAlive());
+  }
+
+  /** Sends every follower what is stored and not sent, or (`always`) at least a sign of life. */
+  #pump(always = false): void {
     const { log } = this.ports;
     for (const follower of this.#followers.values()) {
       const from = follower.sent + 1;
-      if (from > this.#durable) continue;
+      if (from > this.#durable && !always) continue;
       follower.sent = this.#durable;
       log.scan(this.shard, from, 1_000, 2 ** 20).then(
         (entries) => {
@@ -340,7 +344,7 @@ class StaticShard {
     offset: number,
     level: WriteRequest['level'],
     result: { readonly version: Version; readonly epoch: number; readonly created: boolean },
-  ): Promise<NodeWriteOutcome> {
+  ): Promise<WriteOutcome> {
     return new Promise((resolve) => {
       const cancel = this.ports.timers.after(5_000, () => {
         this.#waiting = this.#waiting.filter((waiting) => waiting !== mine);
@@ -362,7 +366,7 @@ class StaticShard {
   #written(
     offset: number,
     result: { readonly version: Version; readonly epoch: number; readonly created: boolean },
-  ): NodeWriteOutcome {
+  ): WriteOutcome {
     return { kind: 'written', ...result, offset, durable: this.#copies(offset).length, indexed: true };
   }
 
@@ -372,6 +376,7 @@ class StaticShard {
   }
 
   #settle(): void {
+    if (this.#failed) return;
     const { placement, bugs } = this.ports;
     const { members } = placement.set(this.shard);
     const ready = this.#waiting.filter(({ offset, level }) => {

@@ -1,10 +1,11 @@
 import { PeerError } from '../../../src/kernel/peer.js';
 import type { NodeUuid } from '../../../src/kernel/peer.js';
 import { fromHex } from '../../../src/kernel/bytes.js';
+import { decodeMapOperation } from '../../../src/modules/replication/core/map-codec.js';
+import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
 import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
 import type { Operation } from '../checkers/observation.js';
 import type { SimHost } from './host.js';
-import type { NodeWriteOutcome } from './node.js';
 import type { World } from './world.js';
 
 /** How a write ended for the one who asked. */
@@ -37,13 +38,15 @@ export class Client {
     const { world } = this;
     const running = through.running;
     if (running?.node === undefined) return { kind: 'refused', code: 'DOWN' };
-    const request = requestOf(operation, payload, level);
+    // As the coordinator has it: strict raises one to quorum (replication 2.8).
+    const raised = level === 'one' && world.map.isStrict(operation.shard) ? 'quorum' : level;
+    const request = requestOf(operation, payload, raised);
     const deadlineMs = world.nowMs + DEADLINE_MS;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const to = this.#target(through, operation.shard);
       const leftMs = deadlineMs - world.nowMs;
       if (leftMs <= 0) return { kind: 'refused', code: 'DEADLINE' };
-      let outcome: NodeWriteOutcome;
+      let outcome: WriteOutcome;
       try {
         outcome = await world.network.ask(
           running.process,
@@ -83,18 +86,19 @@ export class Client {
 }
 
 function requestOf(operation: Operation, payload: Uint8Array, level: Operation['level']): WriteRequest {
-  const [collectionId, id] = operation.document.split('/');
   const opId = fromHex(operation.opId) ?? new Uint8Array(16);
+  const common = { level, key: opId, fingerprint: opId };
+  if (operation.kind === 'MAP') {
+    const mapOperation = decodeMapOperation(payload);
+    return { level, op: 'MAP', collectionId: 0, id: '', payload: new Uint8Array(0), mapOperation };
+  }
+  const [collectionId, id] = operation.document.split('/');
   return {
+    ...common,
     op: operation.kind,
     collectionId: Number(collectionId),
     id,
     payload,
-    level,
-    key: opId,
-    fingerprint: opId,
-    ...(operation.expected === undefined
-      ? {}
-      : { condition: { kind: 'version' as const, version: operation.expected } }),
+    ...(operation.expected === undefined ? {} : { condition: { kind: 'version', version: operation.expected } }),
   };
 }

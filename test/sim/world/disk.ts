@@ -8,9 +8,12 @@ import {
   documentPrefix,
   entryKey,
   entryKeyOffset,
+  entryPrefix,
+  FIRST_GENERATION,
   shardKey,
 } from '../../../src/modules/log/core/keys.js';
 import {
+  decodeGenerations,
   decodeHistory,
   decodeStart,
   decodeTail,
@@ -23,6 +26,7 @@ import { decodeRow } from '../../../src/modules/shard/core/rows.js';
 import type { SimProcess } from './process.js';
 import type { Scheduler } from './scheduler.js';
 import type { SeededRandom } from './seeded-random.js';
+import { MemorySide } from '../../../src/modules/log/adapters/side-memory.js';
 import { SimLogStore } from './sim-log-store.js';
 import { SimTable } from './sim-table.js';
 
@@ -60,6 +64,7 @@ export interface DiskWatch {
 export class SimDisk {
   readonly faults: DiskFaults;
   #memory = new MemoryTable();
+  #side = new MemorySide();
   /** How often it was replaced by an empty one. */
   #generation = 1;
 
@@ -99,11 +104,11 @@ export class SimDisk {
         this.faults.failNext = false;
         throw new Error('input/output error');
       },
-      written: (changes) => watch.onWritten(writtenEntries(changes)),
+      written: (changes) => watch.onWritten(this.#written(changes)),
       liesAboutSync: () => this.faults.lying,
     });
     const filtered = this.faults.forgets === undefined ? table : forgetful(table, this.faults.forgets);
-    return SimLogStore.open(filtered, { hasher: this.hasher, onFailure: watch.onFailure });
+    return SimLogStore.open(filtered, { hasher: this.hasher, side: this.#side, onFailure: watch.onFailure });
   }
 
   /** The process is gone: of what it did not sync, the first `kept` batches may be there all the same. */
@@ -119,6 +124,7 @@ export class SimDisk {
   /** An empty disk in its place. */
   wipe(): void {
     this.#memory = new MemoryTable();
+    this.#side = new MemorySide();
     this.#generation++;
     this.faults.full = false;
     this.faults.failNext = false;
@@ -126,7 +132,7 @@ export class SimDisk {
 
   /** Flips one bit of a stored entry; false when there is none. */
   flipEntry(shard: number, offset: number, at: number): boolean {
-    return this.#memory.flipByte(entryKey(shard, offset), at);
+    return this.#memory.flipByte(entryKey(shard, offset, this.generationOf(shard)), at);
   }
 
   /** Synchronous looks at what is stored, for the checkers. */
@@ -136,7 +142,7 @@ export class SimDisk {
   }
 
   entry(shard: number, offset: number): Uint8Array | undefined {
-    return this.#memory.getSync(entryKey(shard, offset));
+    return this.#memory.getSync(entryKey(shard, offset, this.generationOf(shard)));
   }
 
   /** End, start and history of a log as recorded; undefined when the records are damaged. */
@@ -148,29 +154,47 @@ export class SimDisk {
     const historyRecord = history === undefined ? undefined : decodeHistory(history);
     const startRecord = start === undefined ? EMPTY_LOG.start : decodeStart(start);
     if (tailRecord === undefined || historyRecord === undefined || startRecord === undefined) return undefined;
-    return { ...tailRecord, start: startRecord, history: historyRecord };
+    return { ...tailRecord, start: startRecord, history: historyRecord, generation: this.generationOf(shard) };
   }
 
-  /** The generation of document rows a shard's records name; 1 before the first snapshot. */
-  documentGeneration(_shard: number): number {
-    return 1;
+  /** The generation under which a shard's entries and rows are kept; another one after each received snapshot. */
+  generationOf(shard: number): number {
+    const record = this.value(shardKey(shard, RECORD_NAMES.generation));
+    return (record === undefined ? undefined : decodeGenerations(record)?.current) ?? FIRST_GENERATION;
   }
 
   /** All entries of a log, ascending. */
   async entries(shard: number): Promise<readonly { readonly offset: number; readonly bytes: Uint8Array }[]> {
-    const from = entryKey(shard, 0);
+    const from = entryPrefix(shard, this.generationOf(shard));
     const rows = await this.#memory.range({
       from,
-      to: prefixEnd(from.subarray(0, 6)),
+      to: prefixEnd(from),
       limit: Number.MAX_SAFE_INTEGER,
       bytesMax: Number.MAX_SAFE_INTEGER,
     });
     return rows.map(({ key, value }) => ({ offset: entryKeyOffset(key), bytes: value }));
   }
 
+  /** The shards a batch touches, with the entries it puts into the log in use, in order of their offsets. */
+  #written(changes: readonly RowChange[]): ReadonlyMap<number, readonly Uint8Array[]> {
+    const written = new Map<number, Uint8Array[]>();
+    for (const { key, value } of changes) {
+      const [tag] = key;
+      if (tag !== TAG_ENTRY && tag !== TAG_LATER_ENTRY && tag !== TAG_SHARD) continue;
+      const view = new DataView(key.buffer, key.byteOffset);
+      const shard = view.getUint32(tag === TAG_LATER_ENTRY ? 6 : 2);
+      const generation = tag === TAG_LATER_ENTRY ? view.getUint32(2) : FIRST_GENERATION;
+      const entries = written.get(shard) ?? [];
+      written.set(shard, entries);
+      // What is staged is no log yet.
+      if (tag !== TAG_SHARD && value !== undefined && generation === this.generationOf(shard)) entries.push(value);
+    }
+    return written;
+  }
+
   /** The document rows of a shard, by collection and id. */
-  async documents(generation: number, shard: number): Promise<readonly StoredDocument[]> {
-    const prefix = documentPrefix(generation, shard);
+  async documents(shard: number): Promise<readonly StoredDocument[]> {
+    const prefix = documentPrefix(this.generationOf(shard), shard);
     const rows = await this.#memory.range({
       from: prefix,
       to: prefixEnd(prefix),
@@ -206,18 +230,7 @@ function forgetful(table: SimTable, forgets: (key: Uint8Array) => boolean): SimT
   return table;
 }
 
+/** Families of keys (log/core/keys.ts). */
 const TAG_ENTRY = 0x65;
+const TAG_LATER_ENTRY = 0x66;
 const TAG_SHARD = 0x6d;
-
-/** The shards a batch touches, with the entries it puts, in order of their offsets. */
-function writtenEntries(changes: readonly RowChange[]): ReadonlyMap<number, readonly Uint8Array[]> {
-  const written = new Map<number, Uint8Array[]>();
-  for (const { key, value } of changes) {
-    if (key[0] !== TAG_ENTRY && key[0] !== TAG_SHARD) continue;
-    const shard = new DataView(key.buffer, key.byteOffset).getUint32(2);
-    const entries = written.get(shard) ?? [];
-    written.set(shard, entries);
-    if (key[0] === TAG_ENTRY && value !== undefined) entries.push(value);
-  }
-  return written;
-}

@@ -1,4 +1,5 @@
 import type { NodeUuid } from '../../../src/kernel/peer.js';
+import type { MapMember } from '../../../src/modules/membership/core/membership-io.js';
 import type { ShardSet } from '../../../src/modules/replication/core/protocol.js';
 import type { Placement } from './node.js';
 
@@ -13,6 +14,8 @@ export interface PlacedShard {
 export interface PlacedMap {
   readonly mapEpoch: number;
   readonly shards: ReadonlyMap<number, PlacedShard>;
+  /** Registered nodes. */
+  readonly nodes: readonly MapMember[];
 }
 
 /**
@@ -56,6 +59,13 @@ export class MapOracle {
     this.#put(this.#truth.mapEpoch + 1, shard, { set, learners });
   }
 
+  /** Another disk is in a host: its node takes the place of the one that is gone. */
+  register(member: MapMember): void {
+    const others = this.#truth.nodes.filter(({ nodeId }) => nodeId !== member.nodeId);
+    const nodes = [...others, member].sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
+    this.#truth = { ...this.#truth, mapEpoch: this.#truth.mapEpoch + 1, nodes };
+  }
+
   placed(shard: number): PlacedShard {
     const placed = this.#truth.shards.get(shard);
     if (placed === undefined) throw new Error(`the map has no shard ${shard}`);
@@ -86,6 +96,7 @@ export class MapOracle {
           .sort((a, b) => a - b),
       set: (shard) => of(shard)?.set ?? { mapEpoch: 0, members: [] },
       learners: (shard) => of(shard)?.learners ?? [],
+      nodes: () => ({ mapEpoch: known().mapEpoch, members: known().nodes }),
       strict: (shard) => this.isStrict(shard),
       onChange: (listener) => {
         listeners.add(listener);
@@ -95,6 +106,6 @@ export class MapOracle {
   }
 
   #put(mapEpoch: number, shard: number, placed: PlacedShard): void {
-    this.#truth = { mapEpoch, shards: new Map([...this.#truth.shards, [shard, placed]]) };
+    this.#truth = { ...this.#truth, mapEpoch, shards: new Map([...this.#truth.shards, [shard, placed]]) };
   }
 }

@@ -236,15 +236,8 @@ export class Network implements StreamHost {
         this.ask(self, host(address), 'join', request, ms, (end, q) => member(end).onJoin(q)),
       heartbeat: (address, beat, ms) =>
         this.ask(self, host(address), 'heartbeat', beat, ms, (end, q) => member(end).onHeartbeat(q)),
-      exchange: (address, clusterId, records, ms) =>
-        this.ask(
-          self,
-          host(address),
-          'exchange',
-          { clusterId, records },
-          ms,
-          (end, q: { clusterId: string; records: typeof records }) => member(end).onExchange(q.clusterId, q.records),
-        ),
+      exchange: (address, exchange, ms) =>
+        this.ask(self, host(address), 'exchange', exchange, ms, (end, q) => member(end).onExchange(q)),
     };
   }
 
@@ -374,6 +367,11 @@ export class Network implements StreamHost {
   }
 }
 
+/** What a message is, in a word or two. */
 function kindOf(message: unknown): string {
-  return typeof message === 'object' && message !== null && 'kind' in message ? String(message.kind) : 'message';
+  if (typeof message !== 'object' || message === null || !('kind' in message)) return 'message';
+  const kind = String(message.kind);
+  if (!('answer' in message)) return kind;
+  const { answer } = message as { answer: { kind: string; reason?: string } };
+  return [kind, answer.kind, ...(answer.reason === undefined ? [] : [answer.reason])].join(' ');
 }

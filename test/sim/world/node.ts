@@ -5,9 +5,10 @@ import type { NodeUuid } from '../../../src/kernel/peer.js';
 import type { Random } from '../../../src/kernel/random.js';
 import type { Timers } from '../../../src/kernel/timers.js';
 import type { LogStore } from '../../../src/modules/log/log-store.js';
+import type { MapMember } from '../../../src/modules/membership/core/membership-io.js';
 import type { NodeRecord } from '../../../src/modules/membership/core/node-record.js';
 import type { MembershipPeers, MembershipServer } from '../../../src/modules/membership/membership-peers.js';
-import type { ShardLeader, ShardSet } from '../../../src/modules/replication/core/protocol.js';
+import type { ShardSet } from '../../../src/modules/replication/core/protocol.js';
 import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
 import type { NodeIdentity } from '../../../src/modules/replication/node-identity.js';
 import type { ReplicaPeers, ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
@@ -42,6 +43,8 @@ export interface NodePorts {
   readonly seeds: readonly string[];
   /** Names of rules to break on purpose; empty unless the harness tests itself. */
   readonly bugs: ReadonlySet<string>;
+  /** The node cannot go on: it has broken an invariant. */
+  readonly fail: (error: unknown) => void;
   /** One line for the trace; not for every message. */
   readonly note: (line: string) => void;
   /** Counts a rare path that was taken, by its name. */
@@ -65,6 +68,8 @@ export interface Placement {
   /** The set the map decided; the one a replica counts by comes from the SET entries of its log (replication 9.6). */
   set(shard: number): ShardSet;
   learners(shard: number): readonly NodeUuid[];
+  /** The registered nodes, as membership is told of them. */
+  nodes(): { readonly mapEpoch: number; readonly members: readonly MapMember[] };
   /** Always strict: the map's own shard, and all shards of a strict run. */
   strict(shard: number): boolean;
   /** Called when the map this node knows changed; returns how to take it back. */
@@ -80,7 +85,7 @@ export interface ReplicaNode {
   /** Absent while membership is not part of the run. */
   readonly membership: MembershipServer | undefined;
   /** Makes a write as the primary of `shard`, or says who is. Never rejects. */
-  write(shard: number, request: WriteRequest): Promise<NodeWriteOutcome>;
+  write(shard: number, request: WriteRequest): Promise<WriteOutcome>;
   /** A read of the live row at consistency `primary` (strict: confirmed by a majority); undefined: no document. */
   read?(shard: number, collectionId: number, id: string): Promise<NodeReadOutcome>;
   /** Hands the shard over to `to` in good order (replication 5.7). */
@@ -94,11 +99,6 @@ export interface ReplicaNode {
 }
 
 export type NodeFactory = (ports: NodePorts) => ReplicaNode;
-
-export type NodeWriteOutcome =
-  | WriteOutcome
-  /** Nothing was appended: ask the one in `hint`. */
-  | { readonly kind: 'not-primary'; readonly hint?: ShardLeader };
 
 export type NodeReadOutcome =
   | { readonly kind: 'read'; readonly version: string | undefined; readonly live: boolean }
@@ -119,8 +119,6 @@ export interface ReplicaInspection {
   readonly highWaterMark: number;
   /** In the index. */
   readonly applied: number;
-  /** Generation of its document rows. */
-  readonly generation: number;
   /** A primary: whom it publishes as in sync, itself included. A follower: what it heard last. */
   readonly inSync: readonly NodeUuid[];
   /** It judges itself in sync (replication 7.1). */

@@ -1,5 +1,5 @@
 import type { MemoryTable } from '../../../src/modules/log/adapters/memory-table.js';
-import type { Table, TableRange } from '../../../src/modules/log/adapters/table.js';
+import type { Table, TableRange, TableView } from '../../../src/modules/log/adapters/table.js';
 import type { Row, RowChange } from '../../../src/modules/log/log-store.js';
 
 /** How a disk treats one write or sync. */
@@ -33,6 +33,14 @@ export class SimTable implements Table {
 
   range(range: TableRange): Promise<readonly Row[]> {
     return this.memory.range(range);
+  }
+
+  keys(range: Pick<TableRange, 'from' | 'to' | 'limit'>): Promise<readonly Uint8Array[]> {
+    return this.memory.keys(range);
+  }
+
+  view(): TableView {
+    return this.memory.view();
   }
 
   check(): Promise<void> {

@@ -1,9 +1,14 @@
 import { toHex } from '../../../src/kernel/bytes.js';
-import { utf8 } from '../../../src/kernel/bytes.js';
+import { META_SHARD } from '../../../src/kernel/ids.js';
+import { PROTOCOL } from '../../../src/kernel/peer.js';
+import { encodeMapOperation } from '../../../src/modules/replication/core/map-codec.js';
+import type { MapOperation } from '../../../src/modules/ring/core/map-operations.js';
+import { encodeDocument } from '../../../src/modules/shard/core/document-codec.js';
 import type { Operation } from '../checkers/observation.js';
 import { Client } from './client.js';
 import type { ClientOutcome } from './client.js';
 import type { SimHost } from './host.js';
+import { addressOf } from './network.js';
 import type { SeededRandom } from './seeded-random.js';
 import { payloadHash } from './world.js';
 import type { World } from './world.js';
@@ -20,6 +25,7 @@ export class Workload {
   readonly outcomes: (ClientOutcome | undefined)[] = [];
   readonly #meanMs: number;
   #running = false;
+  #mapMade = false;
 
   constructor(private readonly world: World) {
     this.#random = world.random.fork('workload');
@@ -43,7 +49,8 @@ export class Workload {
     level: Operation['level'],
     document = this.#random.pick(DOCUMENTS),
   ): Promise<ClientOutcome> {
-    return this.#submit(this.#invent(shard, document, 'UPSERT', level), through, level);
+    const operation = shard === META_SHARD ? this.#change(level) : this.#invent(shard, document, 'UPSERT', level);
+    return this.#submit(operation, through, level);
   }
 
   #next(): void {
@@ -66,27 +73,42 @@ export class Workload {
       return;
     }
     const shard = this.#random.pick(world.map.shards());
+    if (shard === META_SHARD) {
+      void this.#submit(this.#change(level), through, level);
+      return;
+    }
     const kind = this.#random.chance(0.25) ? 'DELETE' : 'UPSERT';
     const operation = this.#invent(shard, this.#random.pick(DOCUMENTS), kind, level);
     void this.#submit(operation, through, level);
   }
 
+  /** A change to the map that shows which one it was; the first that succeeds makes the map. */
+  #change(level: Operation['level']): Operation {
+    const { world } = this;
+    const payload = encodeMapOperation(
+      this.#mapMade
+        ? { kind: 'settings', settings: { rebalanceGraceMs: 1_000 + world.operations.length } }
+        : firstMap(world),
+    );
+    return this.#add({ shard: META_SHARD, document: 'map', kind: 'MAP', level }, payload);
+  }
+
   #invent(shard: number, id: string, kind: Operation['kind'], level: Operation['level']): Operation {
     const { world } = this;
     const document = `${COLLECTION}/${id}`;
-    const index = world.operations.length;
-    const payload =
-      kind === 'DELETE' ? new Uint8Array(0) : utf8(`${index} of ${id}${'.'.repeat(this.#random.below(200))}`);
+    const content = `${world.operations.length} of ${id}${'.'.repeat(this.#random.below(200))}`;
+    const payload = kind === 'DELETE' ? new Uint8Array(0) : encodeDocument({ vector: new Float32Array(2), content });
     const expected = this.#random.chance(0.2) ? this.#lastVersion(shard, document) : undefined;
+    return this.#add({ shard, document, kind, level, ...(expected === undefined ? {} : { expected }) }, payload);
+  }
+
+  #add(meant: Pick<Operation, 'shard' | 'document' | 'kind' | 'level' | 'expected'>, payload: Uint8Array): Operation {
+    const { world } = this;
     const operation: Operation = {
-      index,
-      shard,
-      document,
-      kind,
+      ...meant,
+      index: world.operations.length,
       opId: toHex(this.#random.bytes(16)),
       payload: payloadHash(payload),
-      level,
-      ...(expected === undefined ? {} : { expected }),
       invokedMs: world.nowMs,
     };
     world.operations.push(operation);
@@ -97,6 +119,12 @@ export class Workload {
   async #submit(operation: Operation, through: SimHost, level: Operation['level']): Promise<ClientOutcome> {
     const outcome = await this.#client.write(through, operation, this.#payloads[operation.index], level);
     this.outcomes[operation.index] = outcome;
+    if (operation.kind === 'MAP') {
+      if (outcome.kind === 'acknowledged') this.#mapMade = true;
+      // Another bootstrap was logged before, or that one was discarded with its branch.
+      else if (outcome.kind === 'refused' && outcome.code === 'OPERATION_CONFLICT') this.#mapMade = true;
+      else if (outcome.kind === 'refused' && outcome.code === 'STARTING') this.#mapMade = false;
+    }
     this.world.count(`client ${outcome.kind}${outcome.kind === 'refused' ? ` ${outcome.code}` : ''}`);
     return outcome;
   }
@@ -108,4 +136,22 @@ export class Workload {
     );
     return last?.version;
   }
+}
+
+function firstMap({ hosts }: World): MapOperation {
+  const [first] = hosts;
+  return {
+    kind: 'bootstrap',
+    clusterId: 'simulated',
+    shardCount: 1,
+    settings: { replicaCount: 2, writeConsistency: 'auto', partitionMode: 'available', rebalanceGraceMs: 0 },
+    node: {
+      nodeId: first.name,
+      nodeUuid: first.nodeUuid,
+      address: addressOf(first.name),
+      protocolMin: PROTOCOL.min,
+      protocolMax: PROTOCOL.max,
+    },
+    defaults: { similarity: 'cosine', hnsw: { m: 16, efConstruction: 100, efSearch: 100 } },
+  };
 }

@@ -6,6 +6,7 @@ import { versionText } from '../../../src/kernel/version.js';
 import { decodeEntry, entryOp, entryPayload, entryVersion } from '../../../src/modules/log/core/entry-codec.js';
 import { documentKey } from '../../../src/modules/log/core/keys.js';
 import type { FenceRequest } from '../../../src/modules/replication/core/protocol.js';
+import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
 import { openIdentity } from '../../../src/modules/replication/node-identity.js';
 import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
 import { decodeRow } from '../../../src/modules/shard/core/rows.js';
@@ -13,6 +14,7 @@ import { nodeHasher } from '../../../src/platform/crypto/node-hasher.js';
 import { checkAcknowledgement } from '../checkers/acknowledged.js';
 import type { Call } from '../checkers/deadlines.js';
 import { LogOrder } from '../checkers/log-order.js';
+import { epochText } from '../checkers/observation.js';
 import type {
   Acknowledgement,
   Observation,
@@ -28,7 +30,7 @@ import type { PlacedMap } from './map-oracle.js';
 import { MemoryIndex } from './memory-index.js';
 import { addressOf, Network } from './network.js';
 import type { Endpoint } from './network.js';
-import type { NodeFactory, NodeWriteOutcome } from './node.js';
+import type { NodeFactory } from './node.js';
 import { SimProcess } from './process.js';
 import { Scheduler } from './scheduler.js';
 import { SeededRandom } from './seeded-random.js';
@@ -202,6 +204,9 @@ export class World {
     host.disk.wipe();
     host.identity = this.random.bytes(16);
     host.nodeUuid = toHex(host.identity);
+    this.map.register({ nodeId: host.name, nodeUuid: host.nodeUuid, address: addressOf(host.name) });
+    // What the old disk knew of the map is gone with it.
+    this.map.teach(host.name);
   }
 
   /** Both directions between every host of one group and every other. */
@@ -243,7 +248,7 @@ export class World {
   }
 
   /** Makes a write at one node, and watches what it says. */
-  async write(endpoint: Endpoint, operation: Operation, request: WriteRequest): Promise<NodeWriteOutcome> {
+  async write(endpoint: Endpoint, operation: Operation, request: WriteRequest): Promise<WriteOutcome> {
     const { process, node } = endpoint;
     const askedMs = this.nowMs;
     const at = this.calls.length;
@@ -267,13 +272,34 @@ export class World {
     const views = new Map<string, string>();
     for (const host of this.hosts) {
       const view = host.running?.node?.view();
-      if (view !== undefined) views.set(host.name, JSON.stringify(view));
+      // Who left is forgotten by each in its own time.
+      if (view !== undefined) views.set(host.name, JSON.stringify(view.filter(({ status }) => status !== 'LEFT')));
       for (const shard of this.map.shards()) {
         const copy = await this.#observeCopy(host, shard, documents);
         if (copy !== undefined) copies.push(copy);
       }
     }
     return { atMs: this.nowMs, copies, views };
+  }
+
+  /** How everything stands, in words: what one wants to see when it does not come right. */
+  async describe(): Promise<readonly string[]> {
+    const { copies } = await this.observe(false);
+    const name = (uuid: NodeUuid) => this.hostOf(uuid)?.name ?? (uuid === '' ? '-' : `gone:${uuid.slice(0, 6)}`);
+    return copies.map(({ host, shard, up, tail, lastEpoch, inspection }) => {
+      const log = `shard ${shard} on ${host}${up ? '' : ' (down)'}: log to ${tail} in ${epochText(lastEpoch)}`;
+      if (inspection === undefined) return log;
+      const { role, epoch, leader, promised, set, learners, highWaterMark, applied, inSync, loose } = {
+        learners: this.map.placed(shard).learners,
+        ...inspection,
+      };
+      return [
+        `${log}, ${role} in ${epochText(epoch)} of ${name(leader)}, promised ${epochText(promised)}`,
+        `set ${set.mapEpoch} ${set.members.map(name).join('+')}, learners ${learners.map(name).join('+')}`,
+        `hwm ${highWaterMark}, applied ${applied}, in sync ${inSync.map(name).join('+')}, itself ${inspection.selfInSync}, loose ${loose}`,
+        ...(inspection.faulted ? ['faulted'] : []),
+      ].join('; ');
+    });
   }
 
   /** Names the start of a copy's process, for the checks over time. */
@@ -309,7 +335,8 @@ export class World {
       );
       return [shard, { set: { mapEpoch, members }, learners: [] }] as const;
     });
-    return { mapEpoch, shards: new Map(shards) };
+    const nodes = this.hosts.map(({ name, nodeUuid }) => ({ nodeId: name, nodeUuid, address: addressOf(name) }));
+    return { mapEpoch, shards: new Map(shards), nodes };
   }
 
   async #boot(host: SimHost, running: RunningNode): Promise<void> {
@@ -348,6 +375,9 @@ export class World {
       placement: this.map.placementOf(host.name, nodeUuid),
       seeds: this.hosts.map(({ name }) => addressOf(name)),
       bugs: this.options.bugs,
+      fail: (error) => {
+        if (process.alive) this.#exit(host, running, error);
+      },
       note: (line) => this.note(host.name, line),
       count: (what) => this.count(what),
     });
@@ -429,7 +459,7 @@ export class World {
     endpoint: Endpoint,
     operation: Operation,
     request: WriteRequest,
-    outcome: Extract<NodeWriteOutcome, { kind: 'written' }>,
+    outcome: Extract<WriteOutcome, { kind: 'written' }>,
     askedMs: number,
   ): Acknowledgement {
     const { shard } = operation;
@@ -466,12 +496,8 @@ export class World {
       const decoded = decodeEntry(entry);
       if (decoded.epoch.num === epoch && versionText(decoded.version) === version) return true;
     }
-    const row = host.disk.value(documentKey(this.#generation(host, shard), shard, collectionId, id));
+    const row = host.disk.value(documentKey(host.disk.generationOf(shard), shard, collectionId, id));
     return row !== undefined && versionText(decodeRow(row).version) >= version;
-  }
-
-  #generation(host: SimHost, shard: number): number {
-    return host.running?.node?.inspect(shard)?.generation ?? host.disk.documentGeneration(shard);
   }
 
   async #observeCopy(host: SimHost, shard: number, documents: boolean): Promise<ObservedCopy | undefined> {
@@ -486,19 +512,26 @@ export class World {
       nodeUuid,
       host: host.name,
       shard,
-      up: running?.node !== undefined,
+      up: running?.node !== undefined && !running.process.paused,
       awake: running !== undefined && !running.process.paused && this.nowMs - running.resumedMs > AWAKE_MS,
       tail: state.tail,
       lastEpoch: state.epoch,
       chain: toHex(state.chain),
+      start: state.start.offset,
+      entries: documents && this.map.isStrict(shard) ? await this.#entries(host, shard) : new Map(),
       documents: documents ? await this.#documents(host, shard) : [],
       indexed,
       inspection,
     };
   }
 
+  async #entries(host: SimHost, shard: number): Promise<ReadonlyMap<number, string>> {
+    const stored = await host.disk.entries(shard);
+    return new Map(stored.map(({ offset, bytes }) => [offset, versionText(entryVersion(bytes))]));
+  }
+
   async #documents(host: SimHost, shard: number): Promise<readonly ObservedDocument[]> {
-    const stored = await host.disk.documents(this.#generation(host, shard), shard);
+    const stored = await host.disk.documents(shard);
     return stored.map(({ collectionId, id, version, tombstone, offset }) => {
       const entry = host.disk.entry(shard, offset);
       const text = versionText(version);

@@ -1,4 +1,4 @@
-import { isJsonSpace } from './json-scan.js';
+import { isJsonSpace } from './json-space.js';
 
 /** Where a text stops being JSON, and what was expected there. */
 export interface JsonFault {

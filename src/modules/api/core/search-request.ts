@@ -36,6 +36,8 @@ export interface FusionFields {
   readonly alpha?: number | undefined;
 }
 
+/** Results of a search that does not say how many. */
+const TOP_K = 10;
 const RRF: Fusion = { method: 'rrf', k: 60, weights: { vector: 1, keyword: 1 } };
 
 /** The search that some fields ask for, with every default (api.md, Search); refuses contradictions. */
@@ -50,28 +52,30 @@ export function searchRequestOf(fields: SearchFields): SearchRequest {
       `offset + topK is ${offset + topK}; at most ${LIMITS.topKMax} are allowed: scroll instead`,
     );
   }
-  return {
+  // Absent fields are absent, not undefined; this object is made for every search, so it is not put together from parts.
+  const request: { -readonly [K in keyof SearchRequest]: SearchRequest[K] } = {
     collection: fields.collection ?? 'default',
     mode: modeOf(fields),
-    ...(text === undefined ? {} : { text }),
-    ...(vector === undefined ? {} : { vector }),
     topK,
     offset,
-    ...(filter === undefined ? {} : { filter }),
     fields: {
       title: fields.withTitle ?? true,
       content: fields.withContent ?? false,
       metadata: fields.withMetadata ?? true,
       vector: fields.withVector ?? false,
     },
-    ...(params?.ef === undefined ? {} : { ef: params.ef }),
     exact: params?.exact ?? false,
-    ...(params?.legSize === undefined ? {} : { legSize: params.legSize }),
     fusion: fields.fusion === undefined ? RRF : fusionOf(fields.fusion),
     consistency: fields.consistency ?? (fields.session === undefined ? 'any' : 'session'),
-    ...(minCoverage === undefined ? {} : { minCoverage }),
     explain: fields.explain ?? false,
   };
+  if (text !== undefined) request.text = text;
+  if (vector !== undefined) request.vector = vector;
+  if (filter !== undefined) request.filter = filter;
+  if (params?.ef !== undefined) request.ef = params.ef;
+  if (params?.legSize !== undefined) request.legSize = params.legSize;
+  if (minCoverage !== undefined) request.minCoverage = minCoverage;
+  return request;
 }
 
 function checkText(text: string): void {
@@ -86,12 +90,9 @@ function checkText(text: string): void {
 }
 
 function topKOf({ topK, limit, k }: SearchFields): number {
-  if (topK === undefined && limit === undefined && k === undefined) return 10;
-  const given = [topK, limit, k].filter((value) => value !== undefined);
-  const only = given[0];
-  if (only === undefined || given.length > 1)
-    throw invalid('topK, limit and k are names of one field: give only one of them');
-  return only;
+  const given = Number(topK !== undefined) + Number(limit !== undefined) + Number(k !== undefined);
+  if (given > 1) throw invalid('topK, limit and k are names of one field: give only one of them');
+  return topK ?? limit ?? k ?? TOP_K;
 }
 
 function modeOf({ mode, text, vector }: SearchFields): SearchMode {

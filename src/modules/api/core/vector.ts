@@ -3,11 +3,12 @@ import { LIMITS } from '../../../kernel/limits.js';
 import { quoted, shown } from './shown.js';
 
 /**
- * The float32 vector in a JSON value (api.md, Limits): a non-empty array of at most 4 096 numbers, finite as float32.
+ * The float32 vector in a JSON value (api.md, Limits), unless the parser took it for one already: a non-empty array of at most 4 096 numbers, finite as float32.
  * Its dimension and, under cosine, its length are checked where the collection is known.
  * @param name of the field, for the error
  */
 export function vectorOfJson(value: unknown, name: string): Float32Array {
+  if (value instanceof Float32Array) return value;
   if (!Array.isArray(value)) throw invalid(name, `must be an array of numbers, not ${shown(value)}`);
   checkLength(value.length, name);
   const items: readonly unknown[] = value;

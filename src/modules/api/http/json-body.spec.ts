@@ -21,6 +21,8 @@ describe('parseJson', () => {
   it('reads what JSON.parse reads', () => {
     fc.assert(
       fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
+        // Refused by name, as told below.
+        fc.pre(!/"(?:__proto__|constructor)":/.test(JSON.stringify(value)));
         expect(parse(JSON.stringify(value))).toEqual(JSON.parse(JSON.stringify(value)));
       }),
     );
@@ -31,6 +33,41 @@ describe('parseJson', () => {
       other: ['constructor'],
     });
   });
+
+  it('takes the member `vector` of an object as float32, wherever it stands', () => {
+    const vector = Float32Array.of(0.25, -3, 1e-7);
+    for (const text of [
+      '{"vector":[0.25,-3,1e-7]}',
+      ' { "vector" : [ 0.25 , -3.0 , 0.0000001 ] , "a" : "ü" } ',
+      '\ufeff{"a":{"vector":[1]},"vector":[0.25,-3,1e-7],"b":["vector"]}',
+    ]) {
+      const all = JSON.parse(text.trim().replace('\ufeff', '')) as object;
+      expect(parse(text)).toEqual({ ...all, vector });
+    }
+  });
+
+  it.each([
+    '{"vector":[1],"vector":[2]}',
+    '{"vector":[1],"vector":null}',
+    '{"vector":[1],"vect\\u006fr":null}',
+    '{"vect\\u006fr":null,"vector":[1]}',
+    '{"vector":[]}',
+    '{"vector":[1,"2"]}',
+    '{"vector":[1e39]}',
+    '{"vector":{"vector":[1]}}',
+    '[{"vector":[1]}]',
+    '{"metadata":{"vector":[1]}}',
+    '{"text":"vector","a":[1]}',
+  ])('leaves %s as JSON has it', (text) => {
+    expect(parse(text)).toEqual(JSON.parse(text));
+  });
+
+  it.each(['{"vector":[1],}', '{"vector":[1]]', '{"vector":[1]', '{"vector":[1,]}', '{"a":1 "vector":[1]}'])(
+    'places the fault in %s as if there were no vector',
+    (text) => {
+      expect(refusal(text).message).toBe(refusal(text.replace('vector', 'Vector')).message);
+    },
+  );
 
   it('refuses what JSON.parse refuses, and says where', () => {
     fc.assert(
@@ -108,12 +145,20 @@ describe('parseJson', () => {
     expect(refusal(keys(JSON_KEYS_MAX + 1)).code).toBe('LIMIT_EXCEEDED');
     expect(parse(`[${'1,'.repeat(JSON_VALUES_MAX - 1)}1]`)).toHaveLength(JSON_VALUES_MAX);
     expect(refusal(`[${'1,'.repeat(JSON_VALUES_MAX)}1]`).code).toBe('LIMIT_EXCEEDED');
+    const withVector = (more: number) =>
+      `{"a":[${'1,'.repeat(JSON_VALUES_MAX - 5)}1],"vector":[1${',1'.repeat(more)}]}`;
+    expect(parse(withVector(1))).toBeDefined();
+    expect(refusal(withVector(2)).code).toBe('LIMIT_EXCEEDED');
+    expect(refusal(withVector(2).replace('vector', 'Vector')).code).toBe('LIMIT_EXCEEDED');
+    expect(parse(withVector(1).replace('vector', 'Vector'))).toBeDefined();
   });
 
   it.each([
     ['brackets', '['.repeat(LIMITS.bodyBytesMax)],
     ['digits', '1'.repeat(LIMITS.bodyBytesMax)],
     ['digits that end badly', `${'1'.repeat(LIMITS.bodyBytesMax - 1)}x`],
+    ['a vector that is one number', `{"vector":[${'1'.repeat(LIMITS.bodyBytesMax - 13)}]}`],
+    ['vectors again and again', `{${'"vector":[1,2,3,x],'.repeat(JSON_KEYS_MAX - 1)}"a":1}`],
     ['white space', ' '.repeat(LIMITS.bodyBytesMax)],
     ['an endless string', `"${'\\n'.repeat(LIMITS.bodyBytesMax / 2 - 1)}`],
     ['distinct keys', `{${Array.from({ length: 800_000 }, (_, i) => `"${i}":1`).join(',')}}`],

@@ -3,24 +3,43 @@ import { NodeError } from '../../../kernel/errors.js';
 import { LIMITS } from '../../../kernel/limits.js';
 import { jsonFault } from '../core/json-fault.js';
 import type { JsonScanProblem } from '../core/json-scan.js';
-import { JSON_KEYS_MAX, JSON_VALUES_MAX, scanJson } from '../core/json-scan.js';
+import { JSON_KEYS_MAX, JSON_VALUES_MAX, scanJson, VectorMember } from '../core/json-scan.js';
 import { shown } from '../core/shown.js';
 
 /**
  * Parses JSON that came from outside: what could hold the event loop or reach a prototype is refused on the raw bytes,
- * before a parser sees it. A byte order mark is skipped.
+ * before a parser sees it. A byte order mark is skipped. The member `vector` of an object is a Float32Array already when
+ * it is an array of float32 numbers; anything else there is left as JSON has it.
  * @param what the text is called in errors, e.g. `the body`
  * @throws NodeError INVALID_REQUEST with the position of the fault, or LIMIT_EXCEEDED
  */
 export function parseJson(bytes: Buffer, what: string): unknown {
   if (!isUtf8(bytes)) throw new NodeError('INVALID_REQUEST', `${what} is not valid UTF-8`);
-  const problem = scanJson(bytes);
+  const member = new VectorMember();
+  const problem = scanJson(bytes, 0, bytes.length, member);
   if (problem !== undefined) throw scanError(problem, what);
+  return (member.vector === undefined ? undefined : withVector(bytes, member, member.vector)) ?? parsed(bytes, what);
+}
+
+function parsed(bytes: Buffer, what: string): unknown {
   const text = bytes.toString('utf8', hasByteOrderMark(bytes) ? 3 : 0);
   try {
     return JSON.parse(text);
   } catch (error) {
     throw new NodeError('INVALID_REQUEST', `${what} is not valid JSON: ${faultSentence(text)}`, { cause: error });
+  }
+}
+
+/** The object without its vector's text, and the vector put in; undefined when the rest is not JSON. */
+function withVector(bytes: Buffer, { from, to }: VectorMember, vector: Float32Array): object | undefined {
+  const before = bytes.toString('utf8', hasByteOrderMark(bytes) ? 3 : 0, from);
+  try {
+    const value = JSON.parse(`${before}null${bytes.toString('utf8', to)}`) as { vector: unknown };
+    value.vector = vector;
+    return value;
+  } catch {
+    // Parsed as a whole it tells where the fault is.
+    return undefined;
   }
 }
 

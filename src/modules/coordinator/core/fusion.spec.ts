@@ -1,12 +1,17 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { fuse, type Leg } from './fusion.js';
+import { fuse as fusePage, single, type Fused, type Leg } from './fusion.js';
+import type { Fusion } from './requests.js';
 
 const rrf = { method: 'rrf', k: 60, weights: { vector: 1, keyword: 1 } } as const;
 const leg = (...pairs: readonly (readonly [string, number])[]): Leg => ({
   ids: pairs.map(([id]) => id),
   scores: pairs.map(([, score]) => score),
 });
+
+/** Everything, on one page. */
+const fuse = (vector: Leg, keyword: Leg, fusion: Fusion): readonly Fused[] =>
+  fusePage(vector, keyword, fusion, { offset: 0, size: vector.ids.length + keyword.ids.length });
 
 describe('fuse', () => {
   it('sums 1 / (k + rank) over the legs, ranks from 1, ties by id', () => {
@@ -57,5 +62,27 @@ describe('fuse', () => {
         }
       }),
     );
+  });
+
+  it('gives the page that the whole ranking has there', () => {
+    const ids = fc.uniqueArray(fc.string({ maxLength: 3 }), { maxLength: 150 });
+    fc.assert(
+      fc.property(ids, ids, fc.nat(40), fc.nat(120), (a, b, offset, size) => {
+        const vector = { ids: a, scores: a.map((_, i) => -i) };
+        const keyword = { ids: b, scores: b.map((_, i) => -i) };
+        expect(fusePage(vector, keyword, rrf, { offset, size })).toEqual(
+          fuse(vector, keyword, rrf).slice(offset, offset + size),
+        );
+      }),
+    );
+  });
+});
+
+describe('single', () => {
+  it('ranks a page of the only leg from its place in it', () => {
+    expect(single(leg(['a', 3], ['b', 2], ['c', 1]), 'KEYWORD', { offset: 1, size: 5 })).toEqual([
+      { id: 'b', score: 2, vectorRank: undefined, keywordRank: 2, vectorPart: 0, keywordPart: 2 },
+      { id: 'c', score: 1, vectorRank: undefined, keywordRank: 3, vectorPart: 0, keywordPart: 1 },
+    ]);
   });
 });

@@ -161,13 +161,13 @@ export interface SearchRequest {
 export interface SearchHit {
   readonly id: string;
   readonly score: number;
-  readonly titleJson?: string;
-  readonly contentJson?: string;
-  readonly metadataJson?: string;
-  readonly vector?: Float32Array;
+  readonly titleJson?: string | undefined;
+  readonly contentJson?: string | undefined;
+  readonly metadataJson?: string | undefined;
+  readonly vector?: Float32Array | undefined;
   readonly version: string;
-  readonly ranks: { readonly vector?: number; readonly keyword?: number };
-  readonly explanation?: HitExplanation;
+  readonly ranks: { readonly vector?: number | undefined; readonly keyword?: number | undefined };
+  readonly explanation?: HitExplanation | undefined;
 }
 
 export interface HitExplanation {

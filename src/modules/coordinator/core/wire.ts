@@ -238,7 +238,9 @@ type Members<T> = {
 
 /** An object's members in the order they are given in. */
 export function record<T extends object>(members: Members<T>): Codec<T> {
-  const entries = Object.entries(members) as [string, Codec<unknown> | OptionalCodec<unknown>][];
+  const entries = Object.entries<Codec<unknown> | OptionalCodec<unknown>>(
+    members as Readonly<Record<string, Codec<unknown> | OptionalCodec<unknown>>>,
+  );
   const parts = entries.map(([name, member]) =>
     'optional' in member ? { name, codec: maybe(member.optional), omit: true } : { name, codec: member, omit: false },
   );
@@ -273,8 +275,7 @@ export function oneOf<T extends string>(options: readonly T[]): Codec<T> {
 export function kinds<T extends { readonly kind: string }>(shapes: {
   readonly [K in T['kind']]: Codec<Omit<Extract<T, { readonly kind: K }>, 'kind'>>;
 }): Codec<T> {
-  const names = Object.keys(shapes) as T['kind'][];
-  const name = oneOf<T['kind']>(names);
+  const name = oneOf<T['kind']>(Object.keys(shapes));
   return {
     write: (to, value) => {
       name.write(to, value.kind);
@@ -314,5 +315,5 @@ function memoryOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Arr
 function column(from: WireReader, size: number): ArrayBuffer {
   const memory = from.bytes();
   if (memory.length % size !== 0) throw new WireError('a column ends inside a number');
-  return memory.slice().buffer as ArrayBuffer;
+  return memory.slice().buffer;
 }

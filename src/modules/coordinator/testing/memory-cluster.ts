@@ -62,8 +62,10 @@ export class MemoryCluster {
     dimensions: number,
   ): Promise<MemoryCluster> {
     const cluster = new MemoryCluster(shardCount);
-    for (let index = 0; index < size; index++)
-      cluster.nodes.push(await ClusterNode.start(cluster, index, shardCount, indexes, dimensions));
+    const starting = Array.from({ length: size }, (_, index) =>
+      ClusterNode.start(cluster, index, shardCount, indexes, dimensions),
+    );
+    cluster.nodes.push(...(await Promise.all(starting)));
     for (let shard = 0; shard < shardCount; shard++) cluster.primaries.push(shard % size);
     return cluster;
   }
@@ -107,7 +109,7 @@ export class ClusterNode {
     const reader = new DocumentReader(replication, log);
     const gate = new PlacedGate(cluster, this, log);
     this.local = new LocalShards(gate, replication, shards, log, reader, { refusal: () => undefined });
-    this.clients = new ShardCallClients(new MemoryLinks(cluster, this), 1);
+    this.clients = new ShardCallClients(new MemoryLinks(cluster, this), () => 1);
     this.server = new ShardCallServer(this.local, {
       refused: (_, problem) => this.refused.push(problem),
       failed: (_, error) => {
@@ -155,7 +157,7 @@ export class ClusterNode {
       timers: systemTimers,
       random: systemRandom,
       logger: { info: () => undefined, warn: () => undefined, error: () => undefined },
-      events: { primaryChanged: () => undefined, replicaSynced: () => undefined, streamed: () => undefined },
+      events: { streamed: () => undefined },
     });
     await replication.identify();
     await replication.openMap(true);

@@ -108,6 +108,14 @@ export class GroupCommit {
     return this.commit({ shard: 0, changes: [], state: undefined, entries: 0, bytes: 0, sync: true });
   }
 
+  /** Deletes rows, in order with everything else; durable as the policy has it. */
+  deleteKeys(shard: number, keys: readonly Uint8Array[]): Promise<void> {
+    let bytes = 0;
+    for (const key of keys) bytes += key.length;
+    const changes = keys.map((key) => ({ key, value: undefined }));
+    return this.commit({ shard, changes, state: undefined, entries: 0, bytes, sync: false });
+  }
+
   stats(): CommitStats {
     const { batches, entries, bytes, syncs, pendingBytes } = this;
     return { batches, entries, bytes, syncs, pending: this.queue.length + this.inFlight.length, pendingBytes };

@@ -66,6 +66,13 @@ export async function openLog(table: Table, hasher: Hasher): Promise<OpenedLog> 
       if ('problem' in records) {
         unusable.set(shard, records);
         damages.push(records);
+        // A snapshot can heal it, when it is known beside what.
+        const generation = await readRecord(table, hasher, shard, RECORD_NAMES.generation);
+        const known = generation === 'absent' ? FIRST_GENERATIONS : decodeGenerations(generation);
+        if (known !== undefined) generations.set(shard, known);
+        const promise = await readRecord(table, hasher, shard, RECORD_NAMES.promise);
+        const promised = promise === 'absent' ? undefined : decodePromise(promise);
+        if (promised !== undefined) promises.set(shard, promised);
         continue;
       }
       const { state, promise, cut } = records;
@@ -156,6 +163,18 @@ export async function readRecords(
   const historyRecord = decodeHistory(history);
   if (tailRecord === undefined || historyRecord === undefined) return format;
   return { state: { ...tailRecord, start, history: historyRecord, generation: generations.current }, ...rest };
+}
+
+/** A record's value; empty, which no record is, when it is damaged. */
+async function readRecord(
+  table: Pick<Table, 'get'>,
+  hasher: Hasher,
+  shard: number,
+  name: string,
+): Promise<Uint8Array | 'absent'> {
+  const key = shardKey(shard, name);
+  const sealed = await table.get(key);
+  return sealed === undefined ? 'absent' : (openRow(key, sealed, hasher) ?? new Uint8Array(0));
 }
 
 function isDamage(value: unknown): value is Damage {

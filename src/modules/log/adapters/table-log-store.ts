@@ -1,23 +1,18 @@
 import { assert } from '../../../kernel/assert.js';
-import { compareEpochs, NO_EPOCH, type Epoch } from '../../../kernel/epoch.js';
+import type { Epoch } from '../../../kernel/epoch.js';
 import type { Hasher } from '../../../kernel/hasher.js';
-import { ChainWalk } from '../core/chain-walk.js';
-import type { DamageReport } from '../core/chain-walk.js';
 import { entryChain, verifyEntry } from '../core/entry-codec.js';
-import { documentPrefix, entryKey, entryPrefix, idempotencyPrefix, shardKey } from '../core/keys.js';
+import { entryKey, shardKey } from '../core/keys.js';
 import {
   encodeCut,
-  encodeGenerations,
   encodeHistory,
   encodePromise,
   encodeStart,
   encodeTail,
-  FIRST_GENERATIONS,
   openRow,
   RECORD_NAMES,
   sealRow,
 } from '../core/log-records.js';
-import type { Generations } from '../core/log-records.js';
 import { afterAppend, afterDelete, afterFlip, afterStart, afterTruncate, EMPTY_LOG } from '../core/log-state.js';
 import { RecentEntries } from '../core/recent-entries.js';
 import { LogDamagedError, OffsetCompactedError, StorageFailedError } from '../log-store.js';
@@ -38,12 +33,15 @@ import type {
 } from '../log-store.js';
 import { compactLog } from './compaction.js';
 import { readEntries } from './entry-reader.js';
+import { scanEntries } from './entry-scan.js';
+import { GenerationKeeper } from './generation-keeper.js';
 import { GroupCommit } from './group-commit.js';
 import type { CommitHost, CommitPolicy, CommitStats, CommitMeasure } from './group-commit.js';
 import { openLogView } from './log-view.js';
 import { entryKeyChunks } from './open-log.js';
 import type { OpenedLog } from './open-log.js';
 import type { Pace } from './pace.js';
+import { higher, PromiseKeeper } from './promise-keeper.js';
 import { scrubLog, SWEEP_BYTES, SWEEP_ENTRIES } from './scrub.js';
 import type { SideMemory } from './side-memory.js';
 import { ShardTurns } from './shard-turns.js';
@@ -72,8 +70,6 @@ const TAG_LATER_ENTRY = 0x66;
 const TAGS_OF_GENERATIONS = [0x64, TAG_LATER_ENTRY, 0x6a];
 const TAG_NODE = 0x6e;
 const TAG_SHARD = 0x6d;
-/** Rows of an old generation deleted in one batch. */
-const CLEARED_KEYS = 4_096;
 
 interface Compacting {
   readonly stop: AbortController;
@@ -107,13 +103,8 @@ export class TableLogStore implements LogStore, CommitHost {
   protected readonly recent = new RecentEntries();
   /** Counts how often a log was replaced or cut: a read that spans it tells of damage that is none. */
   private readonly cuts = new Map<number, number>();
-  /** Durable ones, and those asked for. */
-  private readonly promises: Map<number, Epoch>;
-  private readonly askedPromises = new Map<number, Epoch>();
-  private readonly generations: Map<number, Generations>;
-  /** The generation that is being received. */
-  private readonly staging = new Map<number, number>();
-  private clearing: Promise<void> = Promise.resolve();
+  private readonly promises: PromiseKeeper;
+  private readonly generations: GenerationKeeper;
   private steps: readonly Regression[];
   private closing: Promise<void> | undefined;
 
@@ -129,11 +120,9 @@ export class TableLogStore implements LogStore, CommitHost {
     this.queued = new Map(opened.states);
     this.damages = opened.damages;
     this.unusable = new Map(opened.unusable);
-    this.promises = new Map(opened.promises);
-    for (const { shard, promise } of options.side.records()) this.raisePromise(shard, promise);
-    this.generations = new Map(opened.generations);
+    this.promises = new PromiseKeeper(options.side, opened.promises);
+    this.generations = new GenerationKeeper(this.table, this.commits, this.hasher, opened.generations);
     this.steps = options.regressions ?? [];
-    for (const shard of this.generations.keys()) this.clearLeftovers(shard);
   }
 
   shards(): readonly number[] {
@@ -157,9 +146,7 @@ export class TableLogStore implements LogStore, CommitHost {
   }
 
   promised(shard: number): Epoch {
-    const { epoch } = this.state(shard);
-    const promise = this.promises.get(shard) ?? NO_EPOCH;
-    return compareEpochs(promise, epoch) > 0 ? promise : epoch;
+    return higher(this.promises.of(shard), this.state(shard).epoch);
   }
 
   regressions(): readonly Regression[] {
@@ -187,7 +174,7 @@ export class TableLogStore implements LogStore, CommitHost {
       bytes += entry.bytes.length;
     }
     bytes += this.sealInto(changes, batch.rows);
-    const promise = this.higherPromise(shard, batch.promise);
+    const promise = this.promises.ask(shard, batch.promise, this.state(shard).epoch);
     if (promise !== undefined) changes.push(this.record(shard, RECORD_NAMES.promise, encodePromise(promise)));
     if (state !== before) this.queued.set(shard, state);
     const entries = batch.entries.length;
@@ -200,9 +187,7 @@ export class TableLogStore implements LogStore, CommitHost {
       sync: batch.promise !== undefined,
     });
     for (const entry of batch.entries) this.recent.push(shard, entry.offset, entry.bytes);
-    if (promise === undefined) return;
-    this.raisePromise(shard, promise);
-    this.side.notePromise(shard, promise);
+    if (promise !== undefined) this.promises.written(shard, promise);
   }
 
   truncate(shard: number, to: number, rows: readonly RowChange[]): Promise<void> {
@@ -230,20 +215,13 @@ export class TableLogStore implements LogStore, CommitHost {
   }
 
   beginStage(shard: number): Promise<number> {
-    return this.turns.take(shard, async () => {
-      const before = this.generations.get(shard) ?? FIRST_GENERATIONS;
-      const damage = this.unusable.get(shard);
-      // Which generation is in use is not known then.
-      if (damage !== undefined && !this.generations.has(shard)) throw new LogDamagedError(damage);
-      await this.setGenerations(shard, { ...before, next: before.next + 1 });
-      this.staging.set(shard, before.next);
-      this.clearLeftovers(shard);
-      return before.next;
-    });
+    const damage = this.unusable.get(shard);
+    if (damage !== undefined && !this.generations.knows(shard)) return Promise.reject(new LogDamagedError(damage));
+    return this.turns.take(shard, () => this.generations.begin(shard));
   }
 
   async stage(shard: number, batch: StagedBatch): Promise<void> {
-    const generation = this.stagingOf(shard);
+    const generation = this.generations.received(shard);
     if (this.commits.failure !== undefined) throw this.commits.failure;
     const changes: RowChange[] = [];
     let bytes = 0;
@@ -263,30 +241,25 @@ export class TableLogStore implements LogStore, CommitHost {
   }
 
   flip(shard: number, end: SnapshotEnd, rows: readonly RowChange[]): Promise<void> {
-    this.stagingOf(shard);
+    this.generations.received(shard);
     rows.forEach(({ key }) => assertCallersRow(key));
     return this.turns.take(shard, async () => {
-      const generation = this.stagingOf(shard);
-      const { current, oldest, next } = this.generations.get(shard) ?? FIRST_GENERATIONS;
-      const state = afterFlip(generation, end);
+      const state = afterFlip(this.generations.received(shard), end);
       await this.endCompaction(shard);
       // Everything staged is on disk before it is the log.
       await this.commits.sync();
       await this.lowerSide(shard, end.offset);
-      const generations = { current: generation, oldest: Math.min(oldest, current), next };
-      const record = this.record(shard, RECORD_NAMES.generation, encodeGenerations(generations));
-      this.staging.delete(shard);
-      this.generations.set(shard, generations);
+      const record = this.generations.flip(shard);
       await this.replace(shard, state, [...this.sealed(rows), record], end.bytes);
       this.unusable.delete(shard);
       this.damages = this.damages.filter((damage) => damage.shard !== shard);
-      this.clearLeftovers(shard);
+      this.generations.clear(shard);
     });
   }
 
   discardStage(shard: number): Promise<void> {
     return this.turns.take(shard, () => {
-      if (this.staging.delete(shard)) this.clearLeftovers(shard);
+      this.generations.discard(shard);
       return Promise.resolve();
     });
   }
@@ -320,46 +293,12 @@ export class TableLogStore implements LogStore, CommitHost {
     if (recent !== undefined) return recent;
     for (;;) {
       const cuts = this.cuts.get(shard);
-      const { entries, damage } = await this.scanTable(shard, from, limit, bytesMax);
+      const { entries, damage } = await scanEntries(this.swept(shard), from, limit, bytesMax);
       // Cut or replaced while it was read: what is there now is another log.
       if (this.cuts.get(shard) !== cuts) continue;
       if (damage !== undefined) throw new LogDamagedError(damage);
       return entries;
     }
-  }
-
-  private async scanTable(
-    shard: number,
-    from: number,
-    limit: number,
-    bytesMax: number,
-  ): Promise<{ readonly entries: readonly Uint8Array[]; readonly damage: Damage | undefined }> {
-    const { tail, generation } = this.state(shard);
-    const entries: Uint8Array[] = [];
-    const walk = new ChainWalk(this.hasher, shard, from, () => this.state(shard).start);
-    let damage: Damage | undefined;
-    const report: DamageReport = (offset, problem) => {
-      damage ??= { shard, offset, problem };
-      return false;
-    };
-    let bytes = 0;
-    for (let next = from; next <= tail;) {
-      const place = { shard, generation };
-      const chunk = await readEntries(this.table, place, next, tail, limit - entries.length, bytesMax - bytes);
-      for (const found of chunk.found) {
-        if (entries.length >= limit) return { entries, damage };
-        if (found.bytes === undefined) walk.skip(found.offset, 'unreadable', report);
-        else walk.take(found.offset, found.bytes, report);
-        if (damage !== undefined || found.bytes === undefined) break;
-        if (entries.length > 0 && bytes + found.bytes.length > bytesMax) return { entries, damage };
-        entries.push(found.bytes);
-        bytes += found.bytes.length;
-      }
-      if (damage === undefined) walk.reach(chunk.end + 1, report);
-      if (damage !== undefined || entries.length >= limit || bytes >= bytesMax) break;
-      next = chunk.end + 1;
-    }
-    return { entries, damage };
   }
 
   row(key: Uint8Array): Uint8Array | undefined {
@@ -430,7 +369,7 @@ export class TableLogStore implements LogStore, CommitHost {
     this.closing ??= (async () => {
       for (const { stop } of this.compacting.values()) stop.abort();
       await this.commits.close();
-      await this.clearing;
+      await this.generations.idle();
       await this.side.close();
       await this.table.close();
     })();
@@ -480,10 +419,11 @@ export class TableLogStore implements LogStore, CommitHost {
     if (to < before.tail) changes.push(this.record(shard, RECORD_NAMES.cut, encodeCut(before.tail)));
     await this.replace(shard, afterTruncate(before, to, chain, bytes), changes, bytes);
     if (to === before.tail) return;
-    for (const keys of entryKeyChunks(shard, before.generation, to + 1, before.tail)) await this.delete(shard, keys);
+    for (const keys of entryKeyChunks(shard, before.generation, to + 1, before.tail))
+      await this.commits.deleteKeys(shard, keys);
     // The record goes only after all it speaks of.
     await this.commits.sync();
-    await this.delete(shard, [shardKey(shard, RECORD_NAMES.cut)]);
+    await this.commits.deleteKeys(shard, [shardKey(shard, RECORD_NAMES.cut)]);
   }
 
   /** Makes another state the shard's, in one synced batch; the promise goes with it, as epochs of the log may not. */
@@ -499,7 +439,7 @@ export class TableLogStore implements LogStore, CommitHost {
       bytes,
       sync: true,
     });
-    this.raisePromise(shard, promise);
+    this.promises.written(shard, promise);
     this.recent.forget(shard);
     this.cuts.set(shard, (this.cuts.get(shard) ?? 0) + 1);
   }
@@ -530,80 +470,10 @@ export class TableLogStore implements LogStore, CommitHost {
     return bytes;
   }
 
-  private delete(shard: number, keys: readonly Uint8Array[]): Promise<void> {
-    let bytes = 0;
-    for (const key of keys) bytes += key.length;
-    const changes = keys.map((key) => ({ key, value: undefined }));
-    return this.commits.commit({ shard, changes, state: undefined, entries: 0, bytes, sync: false });
-  }
-
   private async endCompaction(shard: number): Promise<void> {
     const compacting = this.compacting.get(shard);
     compacting?.stop.abort();
     await compacting?.done;
-  }
-
-  private async setGenerations(shard: number, generations: Generations): Promise<void> {
-    const record = this.record(shard, RECORD_NAMES.generation, encodeGenerations(generations));
-    this.generations.set(shard, generations);
-    await this.commits.commit({ shard, changes: [record], state: undefined, entries: 0, bytes: 32, sync: true });
-  }
-
-  private stagingOf(shard: number): number {
-    const generation = this.staging.get(shard);
-    assert(generation !== undefined, `shard ${shard} receives no snapshot`);
-    return generation;
-  }
-
-  /** Deletes generations nobody reads, in the background, one shard after the other. */
-  private clearLeftovers(shard: number): void {
-    this.clearing = this.clearing
-      .then(() => this.clearGenerations(shard))
-      .catch((error: unknown) => {
-        // A failed write was told to the host; what cannot be read now is tried again when the log is opened.
-        if (!(error instanceof StorageFailedError || error instanceof TableReadError)) throw error;
-      });
-  }
-
-  private async clearGenerations(shard: number): Promise<void> {
-    const found = this.generations.get(shard) ?? FIRST_GENERATIONS;
-    const upTo = this.staging.get(shard) ?? found.next;
-    if (found.oldest >= upTo) return;
-    for (let generation = found.oldest; generation < upTo; generation++) {
-      if (generation === found.current) continue;
-      for (const prefix of [
-        entryPrefix(shard, generation),
-        documentPrefix(generation, shard),
-        idempotencyPrefix(shard, generation),
-      ]) {
-        for (let from = prefix; ;) {
-          const keys = await this.table.keys({ from, to: prefixEnd(prefix), limit: CLEARED_KEYS });
-          if (this.commits.failure !== undefined) throw this.commits.failure;
-          if (keys.length > 0) await this.delete(shard, keys);
-          if (keys.length < CLEARED_KEYS) break;
-          from = keyAfter(keys[keys.length - 1]);
-        }
-      }
-    }
-    // The record forgets them only after they are gone.
-    await this.commits.sync();
-    const now = this.generations.get(shard) ?? FIRST_GENERATIONS;
-    // A flip meanwhile made the generation before it a leftover, which its own clearing takes.
-    if (now.current === found.current) await this.setGenerations(shard, { ...now, oldest: upTo });
-  }
-
-  /** The promise asked for, when it is above all that were asked for before. */
-  private higherPromise(shard: number, promise: Epoch | undefined): Epoch | undefined {
-    const asked = this.askedPromises.get(shard) ?? this.promised(shard);
-    if (promise === undefined || compareEpochs(promise, asked) <= 0) return undefined;
-    const kept = { num: promise.num, uuid: new Uint8Array(promise.uuid) };
-    this.askedPromises.set(shard, kept);
-    return kept;
-  }
-
-  private raisePromise(shard: number, promise: Epoch | undefined): void {
-    if (promise === undefined || compareEpochs(promise, this.promises.get(shard) ?? NO_EPOCH) <= 0) return;
-    this.promises.set(shard, promise);
   }
 
   private keyOf(shard: number, offset: number): Uint8Array {

@@ -60,8 +60,9 @@ export class Candidacy {
     this.#refusing.add(node);
   }
 
-  hasGrantOf(node: NodeUuid): boolean {
-    return this.#grants.has(node);
+  /** Who granted it. */
+  granters(): ReadonlySet<NodeUuid> {
+    return new Set(this.#grants.keys());
   }
 
   decide(self: NodeUuid, own: LogEnd, set: ShardSet, strict: boolean, peers: PeerView, nowMs: number): Decision {

@@ -7,11 +7,13 @@ import type {
   FenceRequest,
   Hello,
   HelloAnswer,
+  LogEnd,
   Offer,
   ProbeRequest,
   PullRequest,
   ShardLeader,
 } from './protocol.js';
+import type { BeatenRow } from './replica-log.js';
 import type { Reply } from './write.js';
 
 /** What a replica asks of its driver; performed in order (architecture, the core contract). */
@@ -28,10 +30,13 @@ export type ReplicaEffect =
   | { readonly kind: 'map'; readonly map: ClusterMap }
   /** Rows of a dropped collection may be deleted. */
   | { readonly kind: 'sweep'; readonly collectionId: number }
-  /** A write lost against a higher version on another branch (6.4): its entry, or where it lies in this log. */
+  /**
+   * A write lost against a higher version on another branch (6.4): its entry, where it lies in this log, or the document
+   * whose loose row it was: performed before the append that ends it.
+   */
   | {
       readonly kind: 'conflict';
-      readonly loser: Uint8Array | number;
+      readonly loser: Uint8Array | number | BeatenRow;
       readonly winner: { readonly versionText: string };
     }
   // Follower
@@ -40,6 +45,8 @@ export type ReplicaEffect =
   | { readonly kind: 'ack' }
   /** Cut the log behind `to`; rows beyond it become loose. Answered by `replaced`. */
   | { readonly kind: 'truncate'; readonly to: number }
+  /** A snapshot comes in on this stream; what the old log had beyond `fork` becomes loose. Answered by `replaced`. */
+  | { readonly kind: 'receive'; readonly at: LogEnd; readonly fork: number }
   /** Send the loose rows to the primary, then say so with `last`. */
   | { readonly kind: 'offer'; readonly branch: Offer['branch'] }
   // Primary

@@ -23,10 +23,14 @@ export class Followers {
   readonly #byLink = new Map<number, Follower>();
   readonly #byNode = new Map<NodeUuid, Follower>();
 
-  /** A stream was accepted; an older one of the same node is no longer counted. */
-  accept(link: number, node: NodeUuid, durable: number, nowMs: number): void {
-    const older = this.#byNode.get(node);
-    if (older !== undefined) this.#byLink.delete(older.link);
+  /**
+   * A stream is accepted, and an older one of the same node no longer counted. False when this is the older one, whose
+   * hello was looked at late: links are numbered in the order in which they were opened.
+   */
+  accept(link: number, node: NodeUuid, durable: number, nowMs: number): boolean {
+    const other = this.#byNode.get(node);
+    if (other !== undefined && other.link > link) return false;
+    if (other !== undefined) this.#byLink.delete(other.link);
     const follower: Follower = {
       link,
       node,
@@ -39,6 +43,7 @@ export class Followers {
     };
     this.#byLink.set(link, follower);
     this.#byNode.set(node, follower);
+    return true;
   }
 
   /** False when the stream is not (any more) one of this reign. */

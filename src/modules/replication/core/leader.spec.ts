@@ -13,6 +13,7 @@ import type { Proposal, Reply, WriteOutcome } from './write.js';
 
 const uuid = new Uint8Array(16).fill(7);
 const SELF = toHex(uuid);
+const GRANTED_UNTIL_MS = 500;
 let ticket = 0;
 
 /** A reign over an empty log, as its replica drives it. */
@@ -32,7 +33,11 @@ class Reign {
   readonly followers = new Followers();
   readonly leader: Leader;
 
-  constructor({ setSize = 1, epoch = 1 }: { setSize?: number; epoch?: number } = {}) {
+  constructor({
+    setSize = 1,
+    epoch = 1,
+    grantedBy = 0,
+  }: { setSize?: number; epoch?: number; grantedBy?: number } = {}) {
     const members = [SELF, ...Array.from({ length: setSize - 1 }, (_, i) => toHex(new Uint8Array(16).fill(i + 20)))];
     this.leader = new Leader(
       {
@@ -43,6 +48,7 @@ class Reign {
         set: () => ({ mapEpoch: 1, members }),
         followers: this.followers,
         map: undefined,
+        expected: { nodes: new Set(members.slice(1, 1 + grantedBy)), untilMs: GRANTED_UNTIL_MS },
       },
       0,
     );
@@ -86,7 +92,7 @@ class Reign {
   }
 }
 
-function leader(options: { setSize?: number } = {}): Reign {
+function leader(options: { setSize?: number; grantedBy?: number } = {}): Reign {
   const made = new Reign(options);
   made.begin();
   made.persisted();
@@ -282,6 +288,13 @@ describe('Leader', () => {
       expect.objectContaining({ code: 'OVERLOADED', retryAfterMs: 100 }),
     ]);
     expect(machine.tail).toBe(1 + LEADER_OPS_MAX);
+  });
+
+  it('counts whoever granted the reign as reachable until its stream must have come', () => {
+    const machine = leader({ setSize: 3, grantedBy: 2 });
+    expect(repliesOf(machine.propose([proposal('a', { level: 'quorum' })], 2_000, GRANTED_UNTIL_MS - 1))).toEqual([]);
+    const [late] = repliesOf(machine.propose([proposal('b', { level: 'quorum' })], 2_000, GRANTED_UNTIL_MS));
+    expect(late.outcome).toMatchObject({ code: 'NO_QUORUM' });
   });
 
   it('throttles while the index is late', () => {

@@ -45,6 +45,8 @@ export interface LeaderOptions {
   readonly followers: Followers;
   /** Only of META_SHARD: the map its entries change. */
   readonly map: MapState | undefined;
+  /** Members that granted this reign: until then their streams are on the way, and they count as reachable (2.8). */
+  readonly expected: { readonly nodes: ReadonlySet<NodeUuid>; readonly untilMs: number };
 }
 
 /** Operations in flight in one shard, and their bytes (replication 3). */
@@ -262,7 +264,7 @@ export class Leader {
         return undefined;
       }
     }
-    const [needed, reachable] = [this.#needed(proposal.level), this.#reachable()];
+    const [needed, reachable] = [this.#needed(proposal.level), this.#reachable(nowMs)];
     if (needed > reachable) {
       return refused(
         'NO_QUORUM',
@@ -280,15 +282,18 @@ export class Leader {
       case 'COLLECTION_PURGE':
         return this.#purgeCollection(proposal, wallMs, nowMs, entries);
       case 'MAP':
-        return this.#changeMap(proposal, wallMs, nowMs, entries);
+        return this.#changeMap(proposal, wallMs, nowMs, entries, rows);
     }
   }
 
   /** Members that could confirm a write now: live streams and this replica (2.8). */
-  #reachable(): number {
-    const { set, followers, self } = this.#options;
+  #reachable(nowMs: number): number {
+    const { set, followers, self, expected } = this.#options;
     const { members } = set();
-    return members.length === 0 ? 1 : members.filter((node) => node === self || followers.has(node)).length;
+    if (members.length === 0) return 1;
+    const awaited = nowMs < expected.untilMs;
+    return members.filter((node) => node === self || followers.has(node) || (awaited && expected.nodes.has(node)))
+      .length;
   }
 
   /** Why there is no room for another write: too many or too large ones in flight, or an index that falls behind. */
@@ -362,7 +367,13 @@ export class Leader {
     return undefined;
   }
 
-  #changeMap(proposal: Proposal, wallMs: number, nowMs: number, entries: AppendEntry[]): WriteOutcome | undefined {
+  #changeMap(
+    proposal: Proposal,
+    wallMs: number,
+    nowMs: number,
+    entries: AppendEntry[],
+    rows: RowChange[],
+  ): WriteOutcome | undefined {
     const { map } = this.#options;
     assert(map !== undefined && proposal.mapOperation !== undefined, 'a change of the map carries its operation');
     const result = map.evaluate(proposal.mapOperation);
@@ -370,10 +381,11 @@ export class Leader {
     const hlc = this.#log.tick(wallMs);
     const payload = encodeMapOperation(proposal.mapOperation);
     const version = { hlc, opId: proposal.opId };
-    const entry = this.#log.append(this.epoch, { op: 'MAP', collectionId: 0, id: '', payload, version });
+    const operation = proposal.keyed ? { operation: { fingerprint: proposal.fingerprint, created: true } } : {};
+    const entry = this.#log.append(this.epoch, { op: 'MAP', collectionId: 0, id: '', payload, version, ...operation });
     this.#log.supersede(entry.bytes.length);
     map.logged(entry.offset, proposal.mapOperation);
-    this.#record(proposal, entry, hlc, true, nowMs, entries, []);
+    this.#record(proposal, entry, hlc, true, nowMs, entries, rows);
     return undefined;
   }
 

@@ -9,6 +9,7 @@ import {
   type EpochStart,
 } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
+import { versionText } from '../../../kernel/version.js';
 import { entryCollectionId, entryOffset, entryOp, entryPayload } from '../../log/core/entry-codec.js';
 import { shardKey } from '../../log/core/keys.js';
 import { Candidacy } from './candidacy.js';
@@ -110,10 +111,11 @@ export type ReplicaInput =
   | { readonly kind: 'streamEnded'; readonly now: Now }
   /** The primary asks to be relieved (5.7). */
   | { readonly kind: 'takeOver'; readonly epoch: Epoch; readonly now: Now }
-  /** The log was cut, or a snapshot took its place; this is how it ends now. */
+  /** The log was cut, or a snapshot took its place; this is how it ends now, and how far the index is. */
   | {
       readonly kind: 'replaced';
       readonly log: Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>;
+      readonly applied: number;
       readonly now: Now;
     }
   // As a primary
@@ -176,6 +178,8 @@ export const MAP_ROW = 'map';
 const SETTLE_MS = 750;
 /** Between two hellos, and after a candidacy that failed. */
 const RETRY_MS = 200;
+/** An answer to a hello that takes longer will not come. */
+const HELLO_WAIT_MS = 1_000;
 const PROBE_WAIT_MS = 600;
 /** A gap this long between two ticks is a pause (1.5). */
 const PAUSE_MS = 1_500;
@@ -183,6 +187,10 @@ const PAUSE_MS = 1_500;
 const FRESH_MS = 1_000;
 /** A higher epoch whose primary does not show itself for this long is stepped over. */
 const STEP_OVER_MS = 1_000;
+/** A question after a pause that was not answered is asked again. */
+const CONFIRM_AGAIN_MS = 1_500;
+/** Whoever granted a reign follows it within this, or is gone again. */
+const GRANTERS_EXPECTED_MS = 1_500;
 const TRANSFER_WAIT_MS = 3_000;
 const PULL_BYTES = 1024 * 1024;
 const OTHERS_PROBING_MAX = 3;
@@ -209,7 +217,9 @@ export class Replica {
   #followers = new Followers();
   #candidacy: Candidacy | undefined;
   #session: FollowSession | undefined;
-  #retryAtMs: number;
+  /** When the next hello may be said, and when this copy may stand next. */
+  #helloAtMs: number;
+  #standAtMs: number;
   #suspectedAtMs: number | undefined;
   #probing: { readonly round: number; readonly startedMs: number; left: number } | undefined;
   #round = 0;
@@ -231,7 +241,8 @@ export class Replica {
     this.#promised = options.promised;
     this.#applied = options.applied;
     this.#numSeen = Math.max(options.promised.num, options.log.lastEpoch.num);
-    this.#retryAtMs = options.openedMs;
+    this.#helloAtMs = options.openedMs;
+    this.#standAtMs = options.openedMs;
     this.#lastTickMs = options.openedMs;
   }
 
@@ -383,7 +394,7 @@ export class Replica {
         this.#takeOver(input.epoch, input.now, out);
         break;
       case 'replaced':
-        this.#replaced(input.log, input.now, out);
+        this.#replaced(input, out);
         break;
       case 'hello':
         this.#hello(input.link, input.hello, input.chainThere, input.now, out);
@@ -451,6 +462,8 @@ export class Replica {
     const nowMs = now.monotonicMs;
     reign.acknowledge(nowMs, out);
     this.#checkConfirmed(nowMs, out);
+    if (this.#confirming !== undefined && nowMs - this.#confirming.startedMs >= CONFIRM_AGAIN_MS)
+      this.#revalidate(now, out);
     if (!strict && this.#plan.configured.mapEpoch > 0 && !this.set.members.includes(self)) {
       // 9.6: a primary that is no longer of the set gives way; who is elects another.
       this.#stepDown('this copy is no longer in the set of its shard', out);
@@ -507,8 +520,9 @@ export class Replica {
     const nowMs = now.monotonicMs;
     if (this.#session === undefined) this.#sayHello(now, out);
     else if (this.#session.phase !== 'cutting' && this.#session.phase !== 'receiving') {
-      // A stream on which nothing comes, not even keep-alives, is no stream.
-      if (nowMs - this.#session.heardMs > this.#options.times.failoverAfterMs) {
+      // A stream on which nothing comes, not even keep-alives or an answer to the hello, is no stream.
+      const patienceMs = this.#session.phase === 'hello' ? HELLO_WAIT_MS : this.#options.times.failoverAfterMs;
+      if (nowMs - this.#session.heardMs > patienceMs) {
         out.push({ kind: 'unfollow' });
         this.#endSession(now);
       }
@@ -524,7 +538,7 @@ export class Replica {
       return;
     }
     this.#suspectedAtMs ??= nowMs;
-    if (nowMs < this.#retryAtMs) return;
+    if (nowMs < this.#standAtMs) return;
     const suspected = this.#leader?.node;
     const own = { ...this.#log.end(), setEpoch: this.set.mapEpoch, reluctant: this.#plan.leaving };
     const rank = rankOf(this.#options.self, own, this.set, suspected, this.#peers);
@@ -565,10 +579,10 @@ export class Replica {
 
   #sayHello(now: Now, out: Out): void {
     const leader = this.leader;
-    if (leader === undefined || leader.node === this.#options.self || now.monotonicMs < this.#retryAtMs) return;
+    if (leader === undefined || leader.node === this.#options.self || now.monotonicMs < this.#helloAtMs) return;
     // Only a log that is durable as a whole can be compared.
     if (this.#log.durable !== this.#log.tail) return;
-    this.#retryAtMs = now.monotonicMs + RETRY_MS;
+    this.#helloAtMs = now.monotonicMs + RETRY_MS;
     this.#session = new FollowSession(leader.node, now.monotonicMs);
     const { shard, self, bootCount } = this.#options;
     const hello: Hello = {
@@ -618,6 +632,7 @@ export class Replica {
         return;
       case 'snapshot':
         session.phase = 'receiving';
+        out.push({ kind: 'receive', at: answer.at, fork: answer.fork });
         return;
     }
   }
@@ -664,7 +679,10 @@ export class Replica {
 
   /** Appends entries of a primary, and notes the operations of the map among them. */
   #followEntries(entries: readonly Uint8Array[], stored: readonly (Uint8Array | undefined)[], out: Out): void {
-    out.push({ kind: 'append', batch: this.#log.follow(entries, stored), tail: this.#log.tail });
+    const { batch, beaten } = this.#log.follow(entries, stored);
+    for (const loser of beaten)
+      out.push({ kind: 'conflict', loser, winner: { versionText: versionText(loser.winner) } });
+    out.push({ kind: 'append', batch, tail: this.#log.tail });
     for (const entry of entries)
       if (entryOp(entry) === 'MAP')
         this.#options.map?.logged(entryOffset(entry), decodeMapOperation(entryPayload(entry)));
@@ -682,13 +700,13 @@ export class Replica {
     // The driver still cuts, or takes the snapshot in: its completion ends the session.
     if (phase === 'cutting') return;
     this.#session = undefined;
-    this.#retryAtMs = Math.max(this.#retryAtMs, now.monotonicMs + RETRY_MS / 4);
+    this.#helloAtMs = Math.max(this.#helloAtMs, now.monotonicMs + RETRY_MS / 4);
   }
 
-  #replaced(log: Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>, now: Now, out: Out): void {
+  #replaced({ log, applied, now }: Extract<ReplicaInput, { kind: 'replaced' }>, out: Out): void {
     this.#log.replaced(log);
     this.#options.map?.cut(log.tail);
-    this.#applied = Math.min(this.#applied, log.tail);
+    this.#applied = Math.min(applied, log.tail);
     const candidacy = this.#candidacy;
     if (candidacy?.phase === 'cutting') {
       this.#pullNext(candidacy, out);
@@ -698,7 +716,7 @@ export class Replica {
       out.push({ kind: 'unfollow' });
       this.#session = undefined;
     }
-    this.#retryAtMs = now.monotonicMs;
+    this.#helloAtMs = now.monotonicMs;
   }
 
   // ---- writing
@@ -821,7 +839,7 @@ export class Replica {
     const whole =
       fork === hello.lastOffset && (fork === 0 || (chainThere !== undefined && equalBytes(chainThere, hello.chain)));
     if (whole && fork >= this.#log.start) {
-      this.#followers.accept(link, hello.nodeUuid, hello.lastOffset, now.monotonicMs);
+      if (!this.#followers.accept(link, hello.nodeUuid, hello.lastOffset, now.monotonicMs)) return reject('BUSY');
       out.push({ kind: 'welcome', link, answer: { kind: 'accept', epoch, from: fork + 1 } });
       reign.progress(now.monotonicMs, out);
       return;
@@ -902,7 +920,7 @@ export class Replica {
     }
     this.#suspectedAtMs = undefined;
     this.#probing = undefined;
-    this.#retryAtMs = Math.min(this.#retryAtMs, now.monotonicMs);
+    this.#helloAtMs = Math.min(this.#helloAtMs, now.monotonicMs);
   }
 
   /** Before it fences, a candidate lets others look (5.3). */
@@ -943,7 +961,7 @@ export class Replica {
       this.#probing = undefined;
       this.#suspectedAtMs = undefined;
       this.#noPrimary = false;
-      this.#retryAtMs = now.monotonicMs + this.#options.times.heartbeatMs / 2;
+      this.#standAtMs = now.monotonicMs + this.#options.times.heartbeatMs / 2;
     } else if (probing.left === 0) {
       this.#probing = undefined;
       this.#stand('suspect', now, out);
@@ -1092,7 +1110,7 @@ export class Replica {
     // The driver still cuts: what it brings is taken in as a follower.
     this.#candidacy = undefined;
     const place = Math.max(0, this.set.members.indexOf(this.#options.self));
-    this.#retryAtMs = now.monotonicMs + RETRY_MS * (1 + place);
+    this.#standAtMs = now.monotonicMs + RETRY_MS * (1 + place);
     out.push({ kind: 'role', role: 'follower', epoch: this.#promised });
   }
 
@@ -1106,7 +1124,16 @@ export class Replica {
     this.#reignedMs = now.monotonicMs;
     const { epoch } = candidacy;
     const reign = new Leader(
-      { log: this.#log, epoch, self, strict, set: () => this.set, followers: this.#followers, map },
+      {
+        log: this.#log,
+        epoch,
+        self,
+        strict,
+        set: () => this.set,
+        followers: this.#followers,
+        map,
+        expected: { nodes: candidacy.granters(), untilMs: now.monotonicMs + GRANTERS_EXPECTED_MS },
+      },
       this.#applied,
     );
     this.#reign = reign;
@@ -1195,7 +1222,7 @@ export class Replica {
     this.#suspectedAtMs = undefined;
     this.#probing = undefined;
     // Time for the one it was granted to; whoever comes out of it announces itself.
-    this.#retryAtMs = now.monotonicMs + OUTCOME_WAIT_MS / 10;
+    this.#standAtMs = now.monotonicMs + OUTCOME_WAIT_MS / 10;
     this.#granting.push(waiting);
     this.#promise(request.epoch, out);
   }

@@ -1,0 +1,169 @@
+import { compareVersions } from '../../kernel/version.js';
+import { equalBytes } from '../../kernel/bytes.js';
+import type { Hasher } from '../../kernel/hasher.js';
+import { entryCollectionId, entryId } from '../log/core/entry-codec.js';
+import { documentKey, documentKeyParts, documentPrefix, looseKey, loosePrefix, shardKey } from '../log/core/keys.js';
+import { LogDamagedError, type LogStore, type RowChange } from '../log/log-store.js';
+import {
+  CounterTally,
+  decodeCounters,
+  decodeRow,
+  encodeCounters,
+  encodeRow,
+  ZERO_COUNTERS,
+  type DocumentRow,
+  type ShardCounters,
+} from '../shard/core/rows.js';
+import { COUNTERS_ROW } from './core/replica-log.js';
+import type { LogEnd, SnapshotChunk } from './core/protocol.js';
+import {
+  cursorAfter,
+  endProblem,
+  SNAPSHOT_START,
+  stageChunk,
+  type ChunkProblem,
+  type SnapshotCursor,
+} from './core/snapshot.js';
+
+const PAGE_ROWS = 512;
+
+/** What a finished snapshot left behind. */
+export interface SnapshotOutcome {
+  readonly counters: ShardCounters;
+  /** Rows of a branch whose entries could not be read, and which are lost here. */
+  readonly unreadable: number;
+}
+
+/**
+ * The receiving side of a snapshot (replication 4.7): puts chunks into a generation beside the log, then makes that the
+ * log's. Until `finish` the log and its rows are what they were; a crash before leaves them so, and what was received is
+ * deleted at the next start. Nothing else may write to the shard meanwhile.
+ */
+export class SnapshotReceiver {
+  readonly #tally: CounterTally;
+  #cursor: SnapshotCursor = SNAPSHOT_START;
+  #bytes = 0;
+  #complete = false;
+
+  private constructor(
+    readonly shard: number,
+    /** What the snapshot is of. */
+    readonly at: LogEnd,
+    private readonly generation: number,
+    private readonly log: LogStore,
+    private readonly hasher: Hasher,
+  ) {
+    this.#tally = new CounterTally(hasher, ZERO_COUNTERS);
+  }
+
+  /** Begins to receive; ends an earlier receiver of the shard. A problem when `at`, which a peer said, cannot be. */
+  static async begin(
+    log: LogStore,
+    hasher: Hasher,
+    shard: number,
+    at: LogEnd,
+  ): Promise<SnapshotReceiver | ChunkProblem> {
+    const problem = endProblem(at);
+    if (problem !== undefined) return problem;
+    return new SnapshotReceiver(shard, at, await log.beginStage(shard), log, hasher);
+  }
+
+  /** Where to go on, also after the stream broke: only with a snapshot that `continues` this one. */
+  get cursor(): SnapshotCursor {
+    return this.#cursor;
+  }
+
+  /** The last chunk is here. */
+  get complete(): boolean {
+    return this.#complete;
+  }
+
+  continues(at: LogEnd): boolean {
+    return at.lastOffset === this.at.lastOffset && equalBytes(at.chain, this.at.chain);
+  }
+
+  /** Stages a chunk; one that came before changes nothing. A chunk with a problem is not used at all. */
+  async take(chunk: SnapshotChunk): Promise<ChunkProblem | undefined> {
+    const { log, shard, generation, hasher, at } = this;
+    const staged = stageChunk(chunk, { shard, generation, end: at.lastOffset }, (key) => log.row(key), hasher);
+    if ('problem' in staged) return staged;
+    await log.stage(shard, staged);
+    for (const { collectionId, id, row } of staged.added) this.#tally.change(collectionId, id, undefined, row);
+    this.#bytes += staged.bytes;
+    this.#cursor = cursorAfter(chunk, this.#cursor, shard);
+    this.#complete ||= chunk.last;
+    return undefined;
+  }
+
+  /**
+   * Makes the snapshot the shard's log. Rows beyond `fork`, the last offset the old log had in common with it, and rows that
+   * were loose stay as loose rows where the snapshot has no row or a lower version (6.4).
+   * @param rows records of the shard that change with it
+   */
+  async finish(fork: number, rows: readonly RowChange[] = []): Promise<SnapshotOutcome> {
+    const { log, shard, at } = this;
+    const unreadable = await this.#keepLoose(fork);
+    const counters = this.#tally.value();
+    const end = { offset: at.lastOffset, chain: at.chain, history: at.history, bytes: this.#bytes };
+    await log.flip(shard, end, [...rows, { key: shardKey(shard, COUNTERS_ROW), value: encodeCounters(counters) }]);
+    return { counters, unreadable };
+  }
+
+  /** Forgets what was received. */
+  discard(): Promise<void> {
+    return this.log.discardStage(this.shard);
+  }
+
+  async #keepLoose(fork: number): Promise<number> {
+    const { log, shard } = this;
+    const { generation, tail } = log.state(shard);
+    const stored = log.row(shardKey(shard, COUNTERS_ROW));
+    const known = (stored === undefined ? ZERO_COUNTERS : decodeCounters(stored)).collections;
+    let unreadable = 0;
+    // When nothing lies beyond the fork only rows that are loose already matter, and the side store names them.
+    const all = fork < tail;
+    const prefix = all ? documentPrefix(generation, shard) : loosePrefix(shard);
+    for (let after: Uint8Array | undefined; ;) {
+      const page = await log.rows(prefix, after, PAGE_ROWS);
+      const changes: RowChange[] = [];
+      for (const { key, value } of page) {
+        const { collectionId, id } = all ? documentKeyParts(key) : placeOf(value);
+        const bytes = all ? value : log.row(documentKey(generation, shard, collectionId, id));
+        const row = bytes === undefined ? undefined : decodeRow(bytes);
+        if (row === undefined || !known.has(collectionId) || !(row.loose || row.offset > fork)) continue;
+        const kept = this.#looseRow(collectionId, id, row);
+        if (kept === 'unreadable') unreadable++;
+        else changes.push(...kept);
+      }
+      if (changes.length > 0) await log.stage(shard, { entries: [], rows: changes });
+      if (page.length < PAGE_ROWS) return unreadable;
+      after = page[page.length - 1].key;
+    }
+  }
+
+  /** The changes that keep a row of the old generation in the new one; none when the snapshot has it, or a higher version. */
+  #looseRow(collectionId: number, id: string, row: DocumentRow): readonly RowChange[] | 'unreadable' {
+    const { log, shard } = this;
+    const key = documentKey(this.generation, shard, collectionId, id);
+    const bytes = log.row(key);
+    const staged = bytes === undefined ? undefined : decodeRow(bytes);
+    if (staged !== undefined && compareVersions(row.version, staged.version) <= 0) return [];
+    const side: RowChange[] = [];
+    if (!row.loose) {
+      try {
+        side.push({ key: looseKey(shard, collectionId, id), value: log.readSync(shard, row.offset) });
+      } catch (error) {
+        if (error instanceof LogDamagedError) return 'unreadable';
+        throw error;
+      }
+    }
+    const loose: DocumentRow = { ...row, loose: true, bytes: 0 };
+    this.#tally.change(collectionId, id, staged, loose);
+    return [...side, { key, value: encodeRow(loose) }];
+  }
+}
+
+/** Collection and id of an entry of the side store. */
+function placeOf(entry: Uint8Array): { readonly collectionId: number; readonly id: string } {
+  return { collectionId: entryCollectionId(entry), id: entryId(entry) };
+}

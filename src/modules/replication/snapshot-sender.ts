@@ -1,0 +1,69 @@
+import { cursorAfter, SNAPSHOT_START, type SnapshotCursor } from './core/snapshot.js';
+import type { PrimaryMessage, SnapshotChunk } from './core/protocol.js';
+import type { Link } from './replica-peers.js';
+import type { SnapshotSource } from './snapshot-source.js';
+
+/** Streams a snapshot to one follower, as fast as that stages it and no faster (replication 4.7). */
+export class SnapshotSender {
+  readonly #link: Link<PrimaryMessage>;
+  readonly #source: SnapshotSource;
+  readonly #sent: (entries: number, bytes: number) => void;
+  #cursor: SnapshotCursor = SNAPSHOT_START;
+  #credit = 0;
+  #wake: (() => void) | undefined;
+  #closed = false;
+
+  constructor(link: Link<PrimaryMessage>, source: SnapshotSource, sent: (entries: number, bytes: number) => void) {
+    this.#link = link;
+    this.#source = source;
+    this.#sent = sent;
+  }
+
+  /** The follower is ready for more. */
+  credit(bytes: number): void {
+    this.#credit += bytes;
+    this.#wake?.();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#wake?.();
+  }
+
+  /** Resolves when the last chunk is sent, or the stream is gone. */
+  async run(): Promise<void> {
+    try {
+      while (!this.#isClosed()) {
+        if (this.#credit <= 0) {
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve;
+          });
+          continue;
+        }
+        const chunk = await this.#source.next(this.#cursor);
+        if (this.#isClosed()) return;
+        const bytes = bytesOf(chunk);
+        this.#credit -= bytes;
+        this.#cursor = cursorAfter(chunk, this.#cursor, this.#source.shard);
+        this.#sent(chunk.entries.length, bytes);
+        if (!this.#link.send({ kind: 'chunk', chunk })) await this.#link.drained();
+        if (chunk.last) return;
+      }
+    } finally {
+      await this.#source.close();
+    }
+  }
+
+  /** `close` may come while something is awaited. */
+  #isClosed(): boolean {
+    return this.#closed;
+  }
+}
+
+/** What a chunk counts against the credit. */
+export function bytesOf({ entries, operations }: SnapshotChunk): number {
+  let bytes = 0;
+  for (const entry of entries) bytes += entry.length;
+  for (const { value } of operations) bytes += value.length;
+  return bytes;
+}

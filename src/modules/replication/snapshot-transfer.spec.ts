@@ -1,0 +1,377 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { utf8 } from '../../kernel/bytes.js';
+import { versionText, type Version } from '../../kernel/version.js';
+import { nodeHasher } from '../../platform/crypto/node-hasher.js';
+import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
+import { CHAIN_ZERO, type EntryOp } from '../log/core/entry.js';
+import { encodeEntry, entryCollectionId, entryId, entryVersion } from '../log/core/entry-codec.js';
+import { documentKey, documentKeyParts, documentPrefix, idempotencyKey, shardKey } from '../log/core/keys.js';
+import { appendEntryOf } from '../log/core/received-entries.js';
+import type { LogStore, RowChange } from '../log/log-store.js';
+import {
+  CounterTally,
+  decodeCounters,
+  decodeRow,
+  encodeCounters,
+  encodeRow,
+  looseRows,
+  nextRow,
+  shardDigest,
+  ZERO_COUNTERS,
+  type ShardCounters,
+} from '../shard/core/rows.js';
+import { COUNTERS_ROW } from './core/replica-log.js';
+import { endOfLoose } from './core/loose-rows.js';
+import { encodeOperation } from './core/operation-row.js';
+import { SNAPSHOT_START } from './core/snapshot.js';
+import { looseEntry, LooseStore } from './loose-store.js';
+import { SnapshotReceiver } from './snapshot-receiver.js';
+import { SnapshotSource } from './snapshot-source.js';
+
+const SHARD = 3;
+const NEVER = new AbortController().signal;
+
+interface Write {
+  readonly id: string;
+  readonly tombstone: boolean;
+}
+
+/** One node's copy: writes as a primary does, rows and counters in the batch of the entries. */
+class Copy {
+  constructor(
+    public log: MemoryLogStore,
+    readonly epoch: number,
+  ) {}
+
+  static async open(epoch: number): Promise<Copy> {
+    return new Copy(await MemoryLogStore.open({ hasher: nodeHasher }), epoch);
+  }
+
+  counters(): ShardCounters {
+    const stored = this.log.row(shardKey(SHARD, COUNTERS_ROW));
+    return stored === undefined ? ZERO_COUNTERS : decodeCounters(stored);
+  }
+
+  async write({ id, tombstone }: Write, ms: number, payloadBytes = 20): Promise<Uint8Array> {
+    const version: Version = { hlc: { ms, counter: this.epoch }, opId: new Uint8Array(16).fill(ms) };
+    const { tail, chain } = this.log.state(SHARD);
+    const op: EntryOp = tombstone ? 'DELETE' : 'UPSERT';
+    const { bytes } = encodeEntry(
+      {
+        op,
+        shard: SHARD,
+        epoch: { num: this.epoch, uuid: new Uint8Array(16).fill(this.epoch) },
+        offset: tail + 1,
+        version,
+        collectionId: 1,
+        id,
+        payload: tombstone ? new Uint8Array(0) : utf8('x'.repeat(payloadBytes)),
+      },
+      tail === 0 ? CHAIN_ZERO : chain,
+      nodeHasher,
+    );
+    await this.take(bytes);
+    return bytes;
+  }
+
+  async take(bytes: Uint8Array): Promise<void> {
+    const entry = appendEntryOf(bytes);
+    const { generation } = this.log.state(SHARD);
+    const [collectionId, id, version] = [entryCollectionId(bytes), entryId(bytes), entryVersion(bytes)];
+    const key = documentKey(generation, SHARD, collectionId, id);
+    const stored = this.log.row(key);
+    const before = stored === undefined ? undefined : decodeRow(stored);
+    const tally = new CounterTally(nodeHasher, this.counters());
+    const op = bytes[3] === 2 ? 'UPSERT' : 'DELETE';
+    const after = nextRow({ op, version, offset: entry.offset }, bytes.length, before);
+    const rows: RowChange[] = [];
+    if (after === undefined) tally.supersede(bytes.length);
+    else {
+      tally.change(collectionId, id, before, after);
+      rows.push({ key, value: encodeRow(after) }, ...endOfLoose(SHARD, collectionId, id, before));
+    }
+    const result = {
+      offset: entry.offset,
+      epoch: this.epoch,
+      version,
+      created: true,
+      fingerprint: new Uint8Array(16),
+      writtenMs: 1,
+    };
+    rows.push(
+      { key: idempotencyKey(SHARD, version.opId, generation), value: encodeOperation(result) },
+      { key: shardKey(SHARD, COUNTERS_ROW), value: encodeCounters(tally.value()) },
+    );
+    await this.log.append({ shard: SHARD, entries: [entry], rows });
+  }
+
+  /** Everything superseded up to the tail goes. */
+  async compact(): Promise<void> {
+    const { tail, generation } = this.log.state(SHARD);
+    const isLive = (offset: number, entry: Uint8Array): boolean => {
+      const row = this.log.row(documentKey(generation, SHARD, entryCollectionId(entry), entryId(entry)));
+      return row !== undefined && decodeRow(row).offset === offset;
+    };
+    if (tail > 0) await this.log.compact(SHARD, tail, isLive, NEVER, 0);
+  }
+
+  async map(): Promise<Record<string, string>> {
+    const map: Record<string, string> = {};
+    for (const { key, value } of await this.log.rows(
+      documentPrefix(this.log.state(SHARD).generation, SHARD),
+      undefined,
+      1_000,
+    )) {
+      const { id, collectionId } = documentKeyParts(key);
+      const row = decodeRow(value);
+      map[id] = `${versionText(row.version)}${row.tombstone ? ' deleted' : ''}`;
+      const entry = row.loose ? looseEntry(this.log, SHARD, collectionId, id) : this.log.readSync(SHARD, row.offset);
+      // Every row leads to the entry that wrote it.
+      expect(entry === undefined ? undefined : versionText(entryVersion(entry))).toBe(versionText(row.version));
+    }
+    return map;
+  }
+
+  /** Counters are those of the rows. */
+  async check(): Promise<void> {
+    const { generation } = this.log.state(SHARD);
+    const fresh = new CounterTally(nodeHasher, ZERO_COUNTERS);
+    for (const { key, value } of await this.log.rows(documentPrefix(generation, SHARD), undefined, 1_000)) {
+      const { collectionId, id } = documentKeyParts(key);
+      fresh.change(collectionId, id, undefined, decodeRow(value));
+    }
+    const counters = this.counters();
+    expect(shardDigest(counters)).toEqual(shardDigest(fresh.value()));
+    expect(looseRows(counters)).toBe(looseRows(fresh.value()));
+    expect(this.log.openDamages()).toEqual([]);
+    expect((await this.log.scrub(SHARD, NEVER, 0)).damages).toEqual([]);
+  }
+}
+
+async function sourceOf(log: LogStore): Promise<SnapshotSource> {
+  const source = await SnapshotSource.open(log, nodeHasher, SHARD);
+  if (source === undefined) throw new Error('there is nothing to send');
+  return source;
+}
+
+async function receiverOf(log: LogStore, source: SnapshotSource): Promise<SnapshotReceiver> {
+  const receiver = await SnapshotReceiver.begin(log, nodeHasher, SHARD, source.at);
+  if ('problem' in receiver) throw new Error(receiver.problem);
+  return receiver;
+}
+
+/** Transfers everything; `between` is called after each chunk. */
+async function transfer(
+  source: SnapshotSource,
+  receiver: SnapshotReceiver,
+  between: (chunk: Awaited<ReturnType<SnapshotSource['next']>>) => Promise<void> = () => Promise.resolve(),
+): Promise<number> {
+  let chunks = 0;
+  while (!receiver.complete) {
+    const chunk = await source.next(receiver.cursor);
+    chunks++;
+    expect(await receiver.take(chunk)).toBeUndefined();
+    await between(chunk);
+  }
+  return chunks;
+}
+
+const write: fc.Arbitrary<Write> = fc.record({
+  id: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f'),
+  tombstone: fc.boolean(),
+});
+const writes = fc.array(write, { minLength: 1, maxLength: 12 });
+
+describe('a snapshot', () => {
+  it('is the state of one offset, whatever is written and compacted meanwhile; the log goes on from there', async () => {
+    await fc.assert(
+      fc.asyncProperty(writes, writes, async (before, meanwhile) => {
+        const primary = await Copy.open(2);
+        let ms = 10;
+        for (const each of before) await primary.write(each, ms++);
+        await primary.compact();
+        const expected = await primary.map();
+        const source = await sourceOf(primary.log);
+        const digest = shardDigest(primary.counters());
+        const replica = await Copy.open(1);
+        const receiver = await receiverOf(replica.log, source);
+        const later: Uint8Array[] = [];
+        for (const each of meanwhile) later.push(await primary.write(each, ms++));
+        await primary.compact();
+        await transfer(source, receiver);
+        const { counters, unreadable } = await receiver.finish(0);
+        await source.close();
+        expect(unreadable).toBe(0);
+        expect(shardDigest(counters)).toEqual(digest);
+        expect(await replica.map()).toEqual(expected);
+        await replica.check();
+        replica.log = await replica.log.crash();
+        await replica.check();
+        for (const entry of later) await replica.take(entry);
+        expect(await replica.map()).toEqual(await primary.map());
+        expect(shardDigest(replica.counters())).toEqual(shardDigest(primary.counters()));
+        expect(replica.log.state(SHARD).chain).toEqual(primary.log.state(SHARD).chain);
+        const generation = replica.log.state(SHARD).generation;
+        const opId = entryVersion(later[0]).opId;
+        expect(replica.log.row(idempotencyKey(SHARD, opId, generation))).toBeDefined();
+      }),
+      { numRuns: 30 },
+    );
+  }, 60_000);
+
+  it('keeps what a replica has on another branch as loose rows, where it is not older', async () => {
+    await fc.assert(
+      fc.asyncProperty(writes, writes, writes, writes, async (common, first, mine, theirs) => {
+        const primary = await Copy.open(3);
+        const replica = await Copy.open(3);
+        let ms = 10;
+        for (const each of common) await replica.take(await primary.write(each, ms++));
+        const other = new Copy(replica.log, 4);
+        // A branch that was cut, then another one that the snapshot finds.
+        for (const each of first) await other.write(each, ms++);
+        await new LooseStore(replica.log, nodeHasher).cutBranch(SHARD, common.length);
+        await other.check();
+        for (const each of mine) await other.write(each, ms + (ms++ % 7));
+        for (const each of theirs) await primary.write(each, ms + (ms++ % 5));
+        await primary.compact();
+        const [own, brought] = [await other.map(), await primary.map()];
+        const source = await sourceOf(primary.log);
+        const receiver = await receiverOf(replica.log, source);
+        await transfer(source, receiver);
+        await receiver.finish(common.length);
+        await source.close();
+        await other.check();
+        const merged: Record<string, string> = { ...brought };
+        let loose = 0;
+        for (const [id, version] of Object.entries(own)) {
+          if (id in brought && brought[id].slice(0, 48) >= version.slice(0, 48)) continue;
+          merged[id] = version;
+          loose++;
+        }
+        expect(await other.map()).toEqual(merged);
+        expect(looseRows(other.counters())).toBe(loose);
+        const store = new LooseStore(replica.log, nodeHasher);
+        const lost: string[] = [];
+        await store.sweep(SHARD, (entry) => {
+          lost.push(entryId(entry));
+          return Promise.resolve();
+        });
+        const page = await store.page(SHARD, undefined);
+        expect(page.leftovers).toEqual([]);
+        expect(page.entries).toHaveLength(loose);
+        for (const id of lost) expect(merged[id]).toBe(brought[id]);
+      }),
+      { numRuns: 30 },
+    );
+  }, 60_000);
+
+  it('goes on from where the stream broke, and takes no harm from chunks that come twice', async () => {
+    const primary = await Copy.open(2);
+    for (let i = 0; i < 12; i++) await primary.write({ id: `doc-${i}`, tombstone: i % 5 === 0 }, 100 + i, 100_000);
+    const source = await sourceOf(primary.log);
+    const replica = await Copy.open(1);
+    const receiver = await receiverOf(replica.log, source);
+    const chunks = await transfer(source, receiver, async (chunk) => {
+      expect(chunk.entries.reduce((sum, { length }) => sum + length, 0)).toBeLessThanOrEqual(256 * 1024);
+      expect(await receiver.take(chunk)).toBeUndefined();
+    });
+    expect(chunks).toBeGreaterThan(4);
+    expect(receiver.continues(source.at)).toBe(true);
+    await primary.write({ id: 'later', tombstone: false }, 500);
+    const other = await sourceOf(primary.log);
+    expect(receiver.continues(other.at)).toBe(false);
+    expect((await other.next(SNAPSHOT_START)).entries.length).toBeGreaterThan(0);
+    await receiver.finish(0);
+    await replica.check();
+    expect(Object.keys(await replica.map())).toHaveLength(12);
+    expect(replica.counters().supersededBytes).toBe(0);
+    await Promise.all([source.close(), other.close()]);
+  });
+
+  it('that is damaged or cannot be is refused, and leaves the log alone', async () => {
+    const primary = await Copy.open(2);
+    await primary.write({ id: 'a', tombstone: false }, 100);
+    const replica = await Copy.open(1);
+    await replica.write({ id: 'own', tombstone: false }, 1);
+    const own = replica.log.state(SHARD);
+    const source = await sourceOf(primary.log);
+    for (const at of [
+      { ...source.at, lastOffset: 0 },
+      { ...source.at, chain: new Uint8Array(3) },
+      { ...source.at, history: [] },
+      { ...source.at, history: [source.at.history[0], source.at.history[0]] },
+    ])
+      expect(await SnapshotReceiver.begin(replica.log, nodeHasher, SHARD, at)).toHaveProperty('problem');
+    const receiver = await receiverOf(replica.log, source);
+    const chunk = await source.next(SNAPSHOT_START);
+    const flipped = chunk.entries.map((entry) => Uint8Array.from(entry, (byte, i) => (i === 100 ? byte ^ 1 : byte)));
+    expect(await receiver.take({ ...chunk, entries: flipped })).toEqual({ problem: 'an entry is damaged (crc)' });
+    expect(await receiver.take({ ...chunk, entries: [new Uint8Array(5)] })).toHaveProperty('problem');
+    const last = await source.next({ part: 'operations', after: undefined });
+    const operations = last.operations.map(({ opId, value }) => ({ opId, value: value.map((byte) => byte ^ 1) }));
+    expect(await receiver.take({ ...last, operations })).toEqual({
+      problem: 'a result of an idempotency key is damaged',
+    });
+    const stray = await primary.write({ id: 'b', tombstone: false }, 101);
+    expect(await receiver.take({ ...chunk, entries: [stray] })).toEqual({
+      problem: 'an entry of offset 2 is beyond the end 1',
+    });
+    expect(receiver.cursor).toEqual(SNAPSHOT_START);
+    await receiver.discard();
+    expect(replica.log.state(SHARD)).toEqual(own);
+    await replica.check();
+    await source.close();
+  });
+
+  it('is not made while rows are loose, nor of nothing', async () => {
+    const copy = await Copy.open(2);
+    expect(await SnapshotSource.open(copy.log, nodeHasher, SHARD)).toBeUndefined();
+    await copy.write({ id: 'a', tombstone: false }, 1);
+    await copy.write({ id: 'b', tombstone: false }, 2);
+    await new LooseStore(copy.log, nodeHasher).cutBranch(SHARD, 1);
+    expect(await SnapshotSource.open(copy.log, nodeHasher, SHARD)).toBeUndefined();
+  });
+
+  it('of rows that are behind the log ends where they are', async () => {
+    const copy = await Copy.open(2);
+    for (let i = 1; i <= 4; i++) await copy.write({ id: `doc-${i}`, tombstone: false }, i);
+    const source = await SnapshotSource.open(copy.log, nodeHasher, SHARD, () => Promise.resolve(3));
+    expect(source?.at).toMatchObject({
+      lastOffset: 3,
+      chain: appendEntryOf(copy.log.readSync(SHARD, 3)).chain,
+      history: [{ start: 1 }],
+    });
+    const { operations } = (await source?.next({ part: 'operations', after: undefined })) ?? { operations: [] };
+    expect(operations).toHaveLength(3);
+    await source?.close();
+  });
+});
+
+describe('LooseStore', () => {
+  it('after a crash has all of a branch or none of it loose', async () => {
+    const copy = await Copy.open(2);
+    for (let i = 0; i < 40; i++) await copy.write({ id: `doc-${i % 9}`, tombstone: i % 4 === 0 }, i + 1);
+    const before = await copy.map();
+    const cutting = new LooseStore(copy.log, nodeHasher).cutBranch(SHARD, 10);
+    for (let i = 0; i < 6; i++) await Promise.resolve();
+    copy.log = await copy.log.crash();
+    await copy.check();
+    expect(await copy.map()).toEqual(before);
+    expect([10, 40]).toContain(copy.log.state(SHARD).tail);
+    // What was asked of a process that is gone is never answered.
+    void cutting;
+    const store = new LooseStore(copy.log, nodeHasher);
+    const lost: Uint8Array[] = [];
+    await store.sweep(SHARD, (entry) => Promise.resolve(void lost.push(entry)));
+    expect(lost).toEqual([]);
+    const counters = await store.cutBranch(SHARD, 10);
+    expect(copy.counters()).toEqual(counters);
+    await copy.check();
+    expect(await copy.map()).toEqual(before);
+    let entries = 0;
+    for await (const page of store.entries(SHARD)) entries += page.length;
+    expect(entries).toBe(looseRows(counters));
+    expect(entries).toBeGreaterThan(5);
+  });
+});

@@ -1,0 +1,287 @@
+import { META_SHARD } from '../../../src/kernel/ids.js';
+import type { SimHost } from '../world/host.js';
+import type { Scenario, Stage } from '../world/run.js';
+
+/** One shard of three copies that is available, one that is strict. */
+const THREE: Pick<Scenario, 'hosts' | 'replicas' | 'strictShards'> = {
+  hosts: 3,
+  replicas: new Map([
+    [0, 3],
+    [META_SHARD, 3],
+  ]),
+  strictShards: new Set([META_SHARD]),
+};
+const FIVE: Pick<Scenario, 'hosts' | 'replicas' | 'strictShards'> = { ...THREE, hosts: 5 };
+
+/** A shard's primary is replaced within this after a crash: detection about 1 s, fence at most 3 s, and some slack for slow disks. */
+const CRASH_MS = 5_000;
+/** And within this when it is merely silent (replication, table of promises). */
+const SILENT_MS = 10_000;
+
+function primaryOf({ world }: Stage, shard: number, but?: SimHost): SimHost | undefined {
+  return world.up().find((host) => {
+    if (host === but || host.running?.process.paused === true) return false;
+    return host.running?.node?.inspect(shard)?.role === 'primary';
+  });
+}
+
+function mustLead(stage: Stage, shard: number): SimHost {
+  const primary = primaryOf(stage, shard);
+  stage.expect(primary !== undefined, `a primary of shard ${shard}`);
+  return primary ?? stage.world.hosts[0];
+}
+
+/** Another host than the old primary reigns within `ms`. */
+async function expectSuccessor(stage: Stage, shard: number, old: SimHost, ms: number): Promise<void> {
+  const found = await stage.watch.pass(ms, () => primaryOf(stage, shard, old) !== undefined);
+  stage.expect(found, `another primary of shard ${shard} than ${old.name} within ${ms} ms`);
+}
+
+/** Writes, one after the other, through the given hosts. */
+async function writes(
+  { workload, watch }: Stage,
+  through: readonly SimHost[],
+  shard: number,
+  level: 'one' | 'quorum' | 'all',
+  count: number,
+): Promise<number> {
+  let acknowledged = 0;
+  let pending = count;
+  for (let i = 0; i < count; i++)
+    void workload.write(through[i % through.length], shard, level).then((outcome) => {
+      pending--;
+      if (outcome.kind === 'acknowledged') acknowledged++;
+    });
+  await watch.pass(8_000, () => pending === 0);
+  return acknowledged;
+}
+
+export const SCENARIOS: readonly Scenario[] = [
+  {
+    name: 'primary-crash-under-load',
+    ...THREE,
+    async play(stage) {
+      const { world, watch, workload } = stage;
+      workload.start();
+      for (let round = 0; round < 3; round++) {
+        await watch.pass(1_500);
+        for (const shard of world.map.shards()) {
+          const primary = mustLead(stage, shard);
+          world.crash(primary);
+          await expectSuccessor(stage, shard, primary, CRASH_MS);
+          world.start(primary);
+          await watch.pass(2_000);
+        }
+      }
+    },
+  },
+  {
+    name: 'silent-primary',
+    ...THREE,
+    async play(stage) {
+      const { world, watch, workload } = stage;
+      workload.start();
+      await watch.pass(1_000);
+      const primary = mustLead(stage, 0);
+      world.partition([primary]);
+      await expectSuccessor(stage, 0, primary, SILENT_MS);
+      await watch.pass(2_000);
+    },
+  },
+  {
+    name: 'one-way-link',
+    ...THREE,
+    async play(stage) {
+      const { world, watch, workload } = stage;
+      workload.start();
+      await watch.pass(1_000);
+      const primary = mustLead(stage, 0);
+      const deaf = world.hosts.find((host) => host !== primary) ?? primary;
+      world.block(primary, deaf);
+      await watch.pass(9_000);
+      world.connect();
+      await watch.pass(2_000);
+      world.block(deaf, mustLead(stage, 0));
+      await watch.pass(9_000);
+    },
+  },
+  {
+    name: 'partition-with-writes-on-both-sides',
+    ...FIVE,
+    async play(stage) {
+      const { world, watch } = stage;
+      const primary = mustLead(stage, 0);
+      const members = world.hosts.filter(({ nodeUuid }) => world.map.placed(0).set.members.includes(nodeUuid));
+      const other = members.filter((host) => host !== primary);
+      const side = [primary, ...world.hosts.filter((host) => !members.includes(host)).slice(0, 1)];
+      world.partition(side);
+      await expectSuccessor(stage, 0, primary, SILENT_MS);
+      const here = await writes(stage, [primary], 0, 'one', 10);
+      const there = await writes(stage, other, 0, 'one', 10);
+      stage.expect(here > 0 && there > 0, `writes at one on both sides (${here} and ${there})`);
+      await watch.pass(1_000);
+      world.connect();
+    },
+  },
+  {
+    name: 'crash-during-adoption',
+    ...THREE,
+    async play(stage) {
+      const { world, watch, workload } = stage;
+      workload.start();
+      for (let round = 0; round < 4; round++) {
+        await watch.pass(1_500);
+        const primary = mustLead(stage, 0);
+        world.crash(primary);
+        const isCandidate = (host: SimHost) => host.running?.node?.inspect(0)?.role === 'candidate';
+        const untilMs = world.nowMs + CRASH_MS;
+        // Looked for at every single task: the moment is short.
+        await world.scheduler.run(untilMs, () => world.hosts.some(isCandidate));
+        const candidate = world.hosts.find(isCandidate);
+        if (candidate !== undefined) {
+          world.count('candidate killed');
+          world.crash(candidate);
+        }
+        world.start(primary);
+        await watch.pass(1_000);
+        for (const host of world.hosts) world.start(host);
+        await watch.pass(6_000);
+      }
+    },
+  },
+  {
+    name: 'wiped-disk',
+    ...FIVE,
+    async play(stage) {
+      const { world, watch, workload, changes } = stage;
+      workload.start();
+      await watch.pass(2_000);
+      const victim = world.hosts.find(({ nodeUuid }) => world.map.placed(0).set.members.includes(nodeUuid));
+      if (victim === undefined) return;
+      const old = victim.nodeUuid;
+      world.wipe(victim);
+      changes.replace(old, victim);
+      await watch.pass(1_000);
+      world.start(victim);
+      await watch.pass(10_000);
+    },
+  },
+  {
+    name: 'set-change-during-partition',
+    ...FIVE,
+    async play(stage) {
+      const { world, watch, workload, changes } = stage;
+      workload.start();
+      await watch.pass(1_000);
+      const primary = mustLead(stage, 0);
+      const { members } = world.map.placed(0).set;
+      const cut = world.hosts.find((host) => host !== primary && members.includes(host.nodeUuid)) ?? primary;
+      const free = world.hosts.find(({ nodeUuid }) => !members.includes(nodeUuid));
+      world.partition([cut]);
+      await watch.pass(500);
+      changes.want({ shard: 0, add: free?.nodeUuid, remove: cut.nodeUuid });
+      await watch.pass(12_000);
+      world.connect();
+      await watch.pass(1_000);
+    },
+  },
+  {
+    name: 'meta-majority-lost',
+    ...FIVE,
+    async play(stage) {
+      const { world, watch, workload, changes } = stage;
+      workload.start();
+      await watch.pass(1_000);
+      changes.frozen = true;
+      changes.wantAny();
+      const primary = mustLead(stage, 0);
+      world.crash(primary);
+      // Failover needs no map.
+      await expectSuccessor(stage, 0, primary, CRASH_MS);
+      await watch.pass(2_000);
+      changes.frozen = false;
+      world.start(primary);
+      await watch.pass(4_000);
+    },
+  },
+  {
+    name: 'slow-follower',
+    ...THREE,
+    async play(stage) {
+      const { world, watch, workload } = stage;
+      const primary = mustLead(stage, 0);
+      const slow = world.hosts.find((host) => host !== primary) ?? primary;
+      slow.disk.faults.maxMs = 800;
+      slow.slowness.maxMs = 800;
+      workload.start();
+      await watch.pass(10_000);
+      const acknowledged = await writes(stage, world.hosts, 0, 'quorum', 10);
+      stage.expect(acknowledged > 0, 'writes at quorum beside a slow follower');
+    },
+  },
+  {
+    name: 'zombie-primary',
+    ...THREE,
+    async play(stage) {
+      const { world, watch, workload } = stage;
+      workload.start();
+      await watch.pass(1_500);
+      for (const shard of world.map.shards()) {
+        const primary = mustLead(stage, shard);
+        world.pause(primary);
+        await expectSuccessor(stage, shard, primary, SILENT_MS);
+        await watch.pass(2_000);
+        world.resume(primary);
+        await watch.pass(4_000);
+      }
+    },
+  },
+  {
+    name: 'flapping',
+    ...THREE,
+    async play(stage) {
+      const { world, watch, workload } = stage;
+      workload.start();
+      const flapping = mustLead(stage, 0);
+      for (let round = 0; round < 12; round++) {
+        world.partition([flapping]);
+        await watch.pass(400 + 250 * (round % 5));
+        world.connect();
+        await watch.pass(300 + 200 * (round % 3));
+      }
+    },
+  },
+  {
+    name: 'everything-restarts',
+    ...THREE,
+    async play(stage) {
+      const { world, watch, workload } = stage;
+      workload.start();
+      for (let round = 0; round < 3; round++) {
+        await watch.pass(2_000);
+        for (const host of world.hosts) world.crash(host);
+        for (const host of world.random.shuffled(world.hosts)) {
+          await watch.pass(world.random.between(50, 1_500));
+          world.start(host);
+        }
+        await watch.pass(6_000);
+      }
+    },
+  },
+  {
+    name: 'failed-sync-of-the-primary',
+    ...THREE,
+    async play(stage) {
+      const { world, watch, workload } = stage;
+      workload.start();
+      await watch.pass(1_500);
+      const primary = mustLead(stage, 0);
+      primary.disk.faults.failNext = true;
+      const exited = await watch.pass(3_000, () => primary.running === undefined);
+      stage.expect(exited, `${primary.name} to end when its sync fails`);
+      await expectSuccessor(stage, 0, primary, CRASH_MS);
+      world.start(primary);
+      await watch.pass(3_000);
+    },
+  },
+];

@@ -1,0 +1,94 @@
+import { readFile } from 'node:fs/promises';
+import { describe, expect, it } from '@jest/globals';
+import { SCENARIOS } from './scenarios/scenarios.js';
+import { DEFAULT_SUBJECT, SUBJECTS } from './subject.js';
+import { commandFor, failureText, runTwice } from './twice.js';
+import type { Scenario } from './world/run.js';
+
+interface KeptSeed {
+  readonly seed: number;
+  readonly scenario?: string;
+  /** What it found. */
+  readonly why: string;
+}
+
+/** Seeds of every run of the tests; more by hand: `npm run sim -- --seeds 10000`. */
+const SEEDS = 200;
+const SEEDS_A_TEST = 25;
+/** Nothing waits in real time; only the machine may be slow. */
+const TEST_MS = 600_000;
+
+const kept = JSON.parse(await readFile(new URL('seeds.json', import.meta.url), 'utf8')) as readonly KeptSeed[];
+const factory = SUBJECTS[DEFAULT_SUBJECT];
+const rare = new Map<string, number>();
+
+/** Plays a seed twice; the text of what went wrong, or ''. */
+async function play(seed: number, scenario?: Scenario): Promise<string> {
+  const report = await runTwice({ seed, factory, ...(scenario === undefined ? {} : { scenario }) });
+  for (const [name, count] of report.counters) rare.set(name, (rare.get(name) ?? 0) + count);
+  return report.violations.length === 0 ? '' : failureText(report, commandFor(seed, scenario?.name));
+}
+
+describe('scenarios', () => {
+  it.each(SCENARIOS.map((scenario) => [scenario.name, scenario] as const))(
+    '%s',
+    async (_name, scenario) => {
+      expect(await play(1, scenario)).toBe('');
+    },
+    TEST_MS,
+  );
+});
+
+describe('seeds that failed once', () => {
+  it.each(kept.map(({ seed, scenario, why }) => [why, seed, scenario] as const))(
+    '%s',
+    async (_why, seed, name) => {
+      const scenario = SCENARIOS.find((candidate) => candidate.name === name);
+      expect(await play(seed, scenario)).toBe('');
+    },
+    TEST_MS,
+  );
+});
+
+describe('random faults', () => {
+  const firsts = Array.from({ length: SEEDS / SEEDS_A_TEST }, (_, i) => 1 + i * SEEDS_A_TEST);
+  it.each(firsts)(
+    `keep every promise, ${SEEDS_A_TEST} seeds from %i`,
+    async (first) => {
+      const failed: string[] = [];
+      for (let seed = first; seed < first + SEEDS_A_TEST; seed++) failed.push(await play(seed));
+      expect(failed.filter((text) => text !== '').join('\n')).toBe('');
+    },
+    TEST_MS,
+  );
+
+  it('took the rare paths', () => {
+    for (const path of RARE) expect([path, rare.get(path) ?? 0]).not.toEqual([path, 0]);
+  });
+});
+
+/** What must have happened somewhere in these runs for them to prove anything. */
+const RARE = [
+  'acknowledged one',
+  'acknowledged quorum',
+  'acknowledged all',
+  'ask doubled',
+  'ask lost',
+  'candidate killed',
+  'client unknown',
+  'crash',
+  'entry MERGED',
+  'entry SET',
+  'exit',
+  'fence PRIMARY_LIVES',
+  'fence PROMISED',
+  'fence granted',
+  'member added',
+  'member removed',
+  'pause',
+  'role candidate',
+  'stop',
+  'stream reset',
+  'transfer',
+  'wipe',
+];
