@@ -43,6 +43,8 @@ export interface LeaderOptions {
   /** The set counted by: the newest of the log's and, in available mode, the map's. */
   readonly set: () => ShardSet;
   readonly followers: Followers;
+  /** Milliseconds: a follower that said nothing for so long is not counted on, though its stream is open (2.8). */
+  readonly silentMs: number;
   /** Only of META_SHARD: the map its entries change. */
   readonly map: MapState | undefined;
 }
@@ -262,7 +264,7 @@ export class Leader {
         return undefined;
       }
     }
-    const [needed, reachable] = [this.#needed(proposal.level), this.#reachable()];
+    const [needed, reachable] = [this.#needed(proposal.level), this.#reachable(nowMs)];
     if (needed > reachable) {
       return refused(
         'NO_QUORUM',
@@ -285,10 +287,11 @@ export class Leader {
   }
 
   /** Members that could confirm a write now: live streams and this replica (2.8). */
-  #reachable(): number {
-    const { set, followers, self } = this.#options;
+  #reachable(nowMs: number): number {
+    const { set, followers, self, silentMs } = this.#options;
     const { members } = set();
-    return members.length === 0 ? 1 : members.filter((node) => node === self || followers.has(node)).length;
+    const heard = (node: NodeUuid): boolean => nowMs - (followers.heardMs(node) ?? -Infinity) <= silentMs;
+    return members.length === 0 ? 1 : members.filter((node) => node === self || heard(node)).length;
   }
 
   /** Why there is no room for another write: too many or too large ones in flight, or an index that falls behind. */

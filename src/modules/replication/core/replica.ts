@@ -1122,7 +1122,16 @@ export class Replica {
     this.#reignedMs = now.monotonicMs;
     const { epoch } = candidacy;
     const reign = new Leader(
-      { log: this.#log, epoch, self, strict, set: () => this.set, followers: this.#followers, map },
+      {
+        log: this.#log,
+        epoch,
+        self,
+        strict,
+        set: () => this.set,
+        followers: this.#followers,
+        silentMs: this.#options.times.failoverAfterMs,
+        map,
+      },
       this.#applied,
     );
     this.#reign = reign;
