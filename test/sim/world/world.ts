@@ -72,6 +72,8 @@ export class World {
   readonly calls: (Call & { readonly process: SimProcess })[] = [];
   /** Disks that are gone. */
   readonly destroyed = new Set<NodeUuid>();
+  /** A process that ends is started again, as a supervisor does; not while faults are made. */
+  supervised = false;
   readonly #logs = new LogOrder();
   #processes = 0;
 
@@ -404,6 +406,7 @@ export class World {
     running.process.kill();
     this.network.detach(running.process);
     host.running = undefined;
+    if (this.supervised) this.scheduler.in(500, undefined, () => this.start(host));
     for (const [at, call] of this.calls.entries())
       if (call.process === running.process && call.endedMs === undefined) this.calls[at] = { ...call, bereft: true };
   }
