@@ -20,7 +20,7 @@ import {
 } from '../log/core/entry-codec.js';
 import { documentKey, idempotencyKey, shardKey } from '../log/core/keys.js';
 import { verifyEntries } from '../log/core/received-entries.js';
-import { LogDamagedError, StorageFailedError, type LogStore } from '../log/log-store.js';
+import { LogDamagedError, type LogStore } from '../log/log-store.js';
 import type { ClusterMap } from '../ring/core/map.js';
 import type { MapOperation } from '../ring/core/map-operations.js';
 import { decodeCounters, decodeRow, ZERO_COUNTERS, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
@@ -520,7 +520,8 @@ export class ShardReplica {
   /** An error of background work: a damaged log fails the copy, a failed disk the node (2.6). */
   #guard(work: Promise<void>): void {
     work.catch((error: unknown) => {
-      if (this.#closed || error instanceof StorageFailedError) return;
+      if (this.#closed) return;
+      // A failed disk ends the node (2.6); until it has ended nothing more is acknowledged.
       this.fail(error instanceof Error ? error : new Error(String(error)));
     });
   }
@@ -830,6 +831,9 @@ export class ShardReplica {
   }
 
   async #hello(ticket: number, hello: Hello): Promise<void> {
+    // The follower has entries whose sync still runs here: in a moment they can be compared.
+    if (hello.lastOffset > this.#replica.log.durable && hello.lastOffset <= this.#replica.log.tail)
+      await this.#ports.log.sync();
     const chainThere = await this.#chainAt(hello.lastOffset);
     this.#run({ kind: 'hello', link: ticket, hello, chainThere, now: this.#now() });
   }

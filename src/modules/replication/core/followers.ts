@@ -24,13 +24,10 @@ export class Followers {
   readonly #byNode = new Map<NodeUuid, Follower>();
 
   /**
-   * A stream is accepted, and an older one of the same node no longer counted. False when this is the older one, whose
-   * hello was looked at late: links are numbered in the order in which they were opened.
+   * A stream is accepted. A node may have two for a moment, since a hello that was held up on the way can come behind that
+   * of the next stream: the one that acknowledges is the one that counts.
    */
-  accept(link: number, node: NodeUuid, durable: number, nowMs: number): boolean {
-    const other = this.#byNode.get(node);
-    if (other !== undefined && other.link > link) return false;
-    if (other !== undefined) this.#byLink.delete(other.link);
+  accept(link: number, node: NodeUuid, durable: number, nowMs: number): void {
     const follower: Follower = {
       link,
       node,
@@ -43,13 +40,13 @@ export class Followers {
     };
     this.#byLink.set(link, follower);
     this.#byNode.set(node, follower);
-    return true;
   }
 
   /** False when the stream is not (any more) one of this reign. */
   ack(link: number, ack: Ack, tail: number, nowMs: number): boolean {
     const follower = this.#byLink.get(link);
     if (follower === undefined) return false;
+    this.#byNode.set(follower.node, follower);
     follower.durable = Math.max(follower.durable, Math.min(ack.durableOffset, tail));
     follower.applied = Math.max(follower.applied, Math.min(ack.appliedOffset, tail));
     if (follower.applied >= tail) follower.caughtUpMs = nowMs;
@@ -64,7 +61,9 @@ export class Followers {
     const follower = this.#byLink.get(link);
     if (follower === undefined) return;
     this.#byLink.delete(link);
-    if (this.#byNode.get(follower.node) === follower) this.#byNode.delete(follower.node);
+    if (this.#byNode.get(follower.node) !== follower) return;
+    this.#byNode.delete(follower.node);
+    for (const other of this.#byLink.values()) if (other.node === follower.node) this.#byNode.set(other.node, other);
   }
 
   has(node: NodeUuid): boolean {

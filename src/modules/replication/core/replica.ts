@@ -839,7 +839,7 @@ export class Replica {
     const whole =
       fork === hello.lastOffset && (fork === 0 || (chainThere !== undefined && equalBytes(chainThere, hello.chain)));
     if (whole && fork >= this.#log.start) {
-      if (!this.#followers.accept(link, hello.nodeUuid, hello.lastOffset, now.monotonicMs)) return void reject('BUSY');
+      this.#followers.accept(link, hello.nodeUuid, hello.lastOffset, now.monotonicMs);
       out.push({ kind: 'welcome', link, answer: { kind: 'accept', epoch, from: fork + 1 } });
       reign.progress(now.monotonicMs, out);
       return;
@@ -1023,12 +1023,22 @@ export class Replica {
         this.#saw(answer.promised.num);
         this.#giveUp(now, out);
         if (answer.hint !== undefined) this.#learn(answer.hint, now, out);
-        // The primary that lives may be the one that was suspected: it is asked again.
-        if (answer.reason === 'PRIMARY_LIVES') this.#noPrimary = false;
+        if (answer.reason === 'PRIMARY_LIVES') this.#followLiving(answer.hint, now);
         return;
       }
     }
     this.#proceed(candidacy, now, opId, out);
+  }
+
+  /**
+   * A primary lives. It may be the one that was suspected; or one in a lower epoch than another that is known and reigns no
+   * more, say of a node that left the set: the hello tells it of the higher promise, and it fences above that (5.4).
+   */
+  #followLiving(living: ShardLeader | undefined, now: Now): void {
+    if (living !== undefined && living.node !== this.#options.self && (this.#noPrimary || this.#leader === undefined))
+      this.#leader = living;
+    this.#noPrimary = false;
+    this.#helloAtMs = Math.min(this.#helloAtMs, now.monotonicMs);
   }
 
   /** Looks whether a candidacy can be decided. @param opId for the BARRIER */
