@@ -86,7 +86,7 @@ export function memoryOf(pid) {
   const text = readFileSync(`/proc/${pid}/status`, 'utf8');
   const field = (/** @type {string} */ name) =>
     Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? Number.NaN) * 1024;
-  return { rssBytes: field('VmRSS'), peakBytes: field('VmHWM') };
+  return { rssBytes: field('VmRSS'), peakBytes: field('VmHWM'), mappedBytes: field('RssFile') };
 }
 
 /** Bytes of all files below a directory; hard links count once. @param {string} directory @param {Set<number>} [seen] */

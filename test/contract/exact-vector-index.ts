@@ -65,6 +65,7 @@ export class ExactVectorIndex implements VectorIndex {
 }
 
 export const exactVectorIndexes: VectorIndexes = {
+  name: 'exact',
   scanPerCandidate: 10,
   create: (shape) => new ExactVectorIndex(shape),
   load: (shape, file, size, dead) => {

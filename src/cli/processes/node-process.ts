@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { errorCode } from '../error-code.js';
 
-/** Characters of the node's stderr kept for an error message. */
-const STDERR_TAIL_CHARS = 4_000;
+/** Characters of what the node printed kept for an error message. */
+const OUTPUT_TAIL_CHARS = 4_000;
 const POLL_INTERVAL_MS = 20;
 
 export interface NodeProcessOptions {
@@ -25,6 +25,8 @@ export interface NodeProcessOptions {
   readonly main?: string;
   /** CPUs the process may use, as `taskset -c` takes them. */
   readonly cpus?: string;
+  /** Characters of what it printed that are kept. Default 4 000. */
+  readonly outputChars?: number;
 }
 
 /** How a process ended. */
@@ -52,14 +54,11 @@ export class NodeProcess {
   static async start(options: NodeProcessOptions): Promise<NodeProcess> {
     const scratch = await mkdtemp(join(tmpdir(), 'spector-ports-'));
     const portsFile = join(scratch, 'ports.json');
+    const kept = options.outputChars ?? OUTPUT_TAIL_CHARS;
     let stderr = '';
     const child = launch(options, portsFile);
-    child.stderr
-      ?.setEncoding('utf8')
-      .on('data', (text: string) => (stderr = (stderr + text).slice(-STDERR_TAIL_CHARS)));
-    child.stdout
-      ?.setEncoding('utf8')
-      .on('data', (text: string) => (stderr = (stderr + text).slice(-STDERR_TAIL_CHARS)));
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-kept)));
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-kept)));
     const exited = new Promise<Exit>((resolve, reject) => {
       child.once('error', reject);
       child.once('close', (code, signal) => resolve({ code, signal }));

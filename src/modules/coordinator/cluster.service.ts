@@ -1,5 +1,6 @@
 import { toHex } from '../../kernel/bytes.js';
 import { NodeError } from '../../kernel/errors.js';
+import { compareIds } from '../../kernel/ids.js';
 import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
 import type { ReplicationService } from '../replication/replication.service.js';
@@ -9,16 +10,15 @@ import type { ClusterPort } from './coordinator.js';
 import type { ClusterView, DigestView, StatusView } from './core/requests.js';
 import type { CopyRoute, ShardRoute } from './core/route.js';
 import { isDegraded, topologyOf } from './core/topology.js';
-import { Deadline } from './deadline.js';
 import type { FanOut } from './fan-out.js';
 import type { Member, Members } from './members.js';
 import type { NodeFacts } from './node-facts.js';
+import type { ConflictView } from './replica-gate.js';
 import type { Routes } from './routes.js';
 import { shardError } from './shard-error.js';
 
 /** Another node is asked about its copies for so long. */
 const ASK_MS = 2_000;
-const NEVER = new AbortController().signal;
 
 /** What operators see and do; the same from every node. */
 export class ClusterService implements ClusterPort {
@@ -85,19 +85,15 @@ export class ClusterService implements ClusterPort {
     return { shard, offset, chain, live, replicas };
   }
 
+  /** Of every copy that can be reached: each primary records what it merged, and keeps it when it reigns no more. */
   async conflicts(shard: number): Promise<readonly unknown[]> {
-    this.#route(shard);
-    const deadline = new Deadline({ signal: NEVER }, ASK_MS);
-    try {
-      const { mapEpoch } = this.routes;
-      const options = { deadline, session: new Map<number, never>(), primary: true };
-      const answer = await this.fanOut.ask('conflicts', [shard], (gates) => ({ mapEpoch, gates }), options);
-      const found = answer.values.get(shard);
-      if (found === undefined) throw shardError(shard, answer.failed.get(shard));
-      return found.value;
-    } finally {
-      deadline.end();
-    }
+    const asked = this.#route(shard).copies.filter(({ status }) => status !== 'UNAVAILABLE');
+    const answers = await Promise.all(asked.map(({ node }) => this.#conflictsOf(shard, node)));
+    const known = answers.filter((answer) => answer !== undefined);
+    if (known.length === 0) throw shardError(shard, { reason: 'UNREACHABLE' });
+    // The copy that lost a write and the primary that was offered it may both have recorded it.
+    const one = new Map(known.flat().map((found) => [`${found.version} ${found.winner} ${found.id}`, found]));
+    return [...one.values()].sort((a, b) => a.mergedMs - b.mergedMs || compareIds(a.id, b.id));
   }
 
   reshard(shardCount: number): Promise<{ readonly operation: string }> {
@@ -145,6 +141,18 @@ export class ClusterService implements ClusterPort {
       if (reply.refusal !== undefined) return undefined;
       const { offset, chain, live } = reply.value;
       return { node: nodeId, offset, chain: toHex(chain), live: toHex(live) };
+    } catch (error) {
+      if (error instanceof PeerError || error instanceof NodeError) return undefined;
+      throw error;
+    }
+  }
+
+  /** What one copy recorded, or undefined when it cannot say. */
+  async #conflictsOf(shard: number, node: NodeUuid): Promise<readonly ConflictView[] | undefined> {
+    const ask = { mapEpoch: 0, gates: [{ shard, epoch: 0, primary: false, stale: true }] };
+    try {
+      const [reply] = await this.fanOut.accessOf(node).call('conflicts', ask, { timeoutMs: ASK_MS });
+      return reply.refusal === undefined ? (reply.value as readonly ConflictView[]) : undefined;
     } catch (error) {
       if (error instanceof PeerError || error instanceof NodeError) return undefined;
       throw error;

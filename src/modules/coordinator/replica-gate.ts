@@ -1,7 +1,9 @@
+import { fromUtf8 } from '../../kernel/bytes.js';
 import { META_SHARD } from '../../kernel/ids.js';
 import type { ErrorCode } from '../../kernel/errors.js';
 import type { NodeUuid } from '../../kernel/peer.js';
 import type { LogStore } from '../log/log-store.js';
+import { conflictPrefix, type Conflict } from '../replication/core/conflict-row.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import type { MapOperation } from '../ring/core/map-operations.js';
 import type { Position } from './core/positions.js';
@@ -34,13 +36,25 @@ export interface ReplicaGate {
   change(operation: MapOperation): Promise<MapChange>;
   /** Hands the primary over; undefined: done or under way. */
   transfer(shard: number, to: NodeUuid): Promise<Refusal | undefined>;
-  conflicts(shard: number): Promise<readonly unknown[]>;
+  /** Writes that lost when branches were merged, as far as this copy recorded them. */
+  conflicts(shard: number): Promise<readonly ConflictView[]>;
 }
 
 export type MapChange =
   | { readonly kind: 'changed'; readonly mapEpoch: number }
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string }
   | { readonly kind: 'turned-away'; readonly refusal: Refusal };
+
+/** A conflict as the API shows it: names instead of numbers. */
+export type ConflictView = Omit<Conflict, 'collectionId'> & {
+  /** Null when it was dropped. */
+  readonly collection: string | null;
+};
+
+/** Rows read at once. */
+const CONFLICT_PAGE = 256;
+/** The newest so many are shown: an answer fits into one message between nodes (api.md, Limits). */
+const CONFLICTS_MAX = 1_000;
 
 /** The gate of this node's replicas, whatever their roles are now. */
 export class ReplicationGate implements ReplicaGate {
@@ -101,9 +115,24 @@ export class ReplicationGate implements ReplicaGate {
     return Promise.resolve(this.replication.transfer(shard, to) ? undefined : this.#elsewhere(shard));
   }
 
-  // Filled from the conflict log of the shard once it can be read (replication 6.4).
-  conflicts(): Promise<readonly unknown[]> {
-    return Promise.resolve([]);
+  /** The newest of them, oldest first (replication 6.4). */
+  async conflicts(shard: number): Promise<readonly ConflictView[]> {
+    const prefix = conflictPrefix(shard);
+    const found: Conflict[] = [];
+    let after: Uint8Array | undefined;
+    for (;;) {
+      const rows = await this.log.rows(prefix, after, CONFLICT_PAGE);
+      for (const { value } of rows) found.push(JSON.parse(fromUtf8(value)) as Conflict);
+      if (found.length > CONFLICTS_MAX) found.splice(0, found.length - CONFLICTS_MAX);
+      if (rows.length < CONFLICT_PAGE) break;
+      after = rows[rows.length - 1].key;
+    }
+    const { collections, nodes } = this.replication.map.current();
+    return found.map(({ collectionId, epoch, ...conflict }) => ({
+      ...conflict,
+      collection: collections.find(({ id }) => id === collectionId)?.name ?? null,
+      epoch: { num: epoch.num, node: nodes.find(({ nodeUuid }) => nodeUuid === epoch.node)?.nodeId ?? epoch.node },
+    }));
   }
 
   #elsewhere(shard: number): Refusal {

@@ -48,12 +48,12 @@ import type {
 } from './core/protocol.js';
 import { documentProblem } from './core/received-documents.js';
 import { MAP_ROW, Replica, type ReplicaInput } from './core/replica.js';
-import { COUNTERS_ROW, ReplicaLog, SETS_ROW, type ReplicaLogOptions } from './core/replica-log.js';
+import { COUNTERS_ROW, ReplicaLog, SETS_ROW, type BeatenRow, type ReplicaLogOptions } from './core/replica-log.js';
 import { decodeSets, encodeSets } from './core/set-codec.js';
 import type { AckLevel, Proposal, RowCondition, WriteOutcome } from './core/write.js';
 import { BATCH_BYTES, FollowerFeed } from './follower-feed.js';
 import type { BulkPlaces } from './bulk-places.js';
-import { LooseStore } from './loose-store.js';
+import { looseEntry, LooseStore } from './loose-store.js';
 import { SnapshotReceiver } from './snapshot-receiver.js';
 import { bytesOf, SnapshotSender } from './snapshot-sender.js';
 import { SnapshotSource } from './snapshot-source.js';
@@ -595,9 +595,18 @@ export class ShardReplica {
 
   async #recordConflict({ loser, winner }: Extract<ReplicaEffect, { kind: 'conflict' }>): Promise<void> {
     const { log, clock, random } = this.#ports;
-    const entry = typeof loser === 'number' ? await log.read(this.shard, loser) : loser;
+    const entry = loser instanceof Uint8Array ? loser : await this.#losingEntry(loser);
+    if (entry === undefined) return;
     const row = conflictRow(this.shard, clock.wallMs(), random.bytes(4), entry, winner.versionText);
     await log.append({ shard: this.shard, entries: [], rows: [row] });
+  }
+
+  #losingEntry(loser: number | BeatenRow): Promise<Uint8Array | undefined> {
+    const { log } = this.#ports;
+    // At once: what is asked for next takes it out of the side store.
+    if (typeof loser !== 'number') return Promise.resolve(looseEntry(log, this.shard, loser.collectionId, loser.id));
+    // It may still be on its way to the disk.
+    return log.sync().then(() => log.read(this.shard, loser));
   }
 
   // ---- following

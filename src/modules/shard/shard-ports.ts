@@ -1,6 +1,7 @@
 import type { Clock } from '../../kernel/clock.js';
 import type { Hasher } from '../../kernel/hasher.js';
 import type { LogStore } from '../log/log-store.js';
+import type { IdleMemory } from '../../platform/resources/idle-memory.js';
 import type { KeywordStatistics } from './core/search.js';
 import type { VectorIndexes } from './core/vector-index.js';
 
@@ -18,9 +19,11 @@ export interface ShardPorts {
   readonly report: ShardReport;
   /** For the metrics: a checkpoint was written, or could not be. */
   readonly onCheckpoint?: (outcome: 'written' | 'failed', ms: number) => void;
-  /** Graphs of the main thread's own host (threads = 0, `verify`); worker threads always use hnswlib. Default hnswlib. */
+  /** Graphs of the main thread's own host (threads = 0, `verify`). Worker threads, and the default, use what this machine has. */
   readonly indexes?: VectorIndexes;
   readonly checkpoints?: CheckpointPolicy;
+  /** Of the main thread; index threads have their own. Ended by `close`. */
+  readonly idleMemory?: IdleMemory;
 }
 
 export interface CheckpointPolicy {

@@ -7,8 +7,11 @@ import { LOGGER, type Logger } from '../../platform/logging/logger.js';
 import { Metrics } from '../../platform/metrics/metrics.js';
 import { CLOCK, HASHER } from '../../platform/platform.module.js';
 import { DiskGuard } from '../../platform/resources/disk-guard.js';
+import { IdleMemory, threadMemory } from '../../platform/resources/idle-memory.js';
 import { LOG_STORE } from '../log/log.module.js';
 import type { LogStore } from '../log/log-store.js';
+import { nativeVectorIndexes, trimMemory } from './adapters/native-vector-index.js';
+import { vectorIndexes } from './adapters/vector-indexes.js';
 import { SHARD_PORTS, type ShardPorts } from './shard-ports.js';
 import { ShardService } from './shard.service.js';
 
@@ -45,6 +48,10 @@ function portsOf(
   metrics: Metrics,
 ): ShardPorts {
   const child = logger.child({ module: 'shard' });
+  metrics.vectorGraph(vectorIndexes.name);
+  if (nativeVectorIndexes !== undefined) child.info({ graph: vectorIndexes.name }, 'vector graph');
+  else
+    child.warn({ graph: vectorIndexes.name }, 'the slower vector graph: the addon of this build cannot be loaded here');
   return {
     log,
     hasher,
@@ -55,5 +62,6 @@ function portsOf(
     spaceFor: (bytes) => disk.freeBytes - bytes >= disk.reserveBytes,
     report: (level, message, details) => child[level](details, message),
     onCheckpoint: (outcome, ms) => metrics.checkpoint({ outcome, ms }),
+    idleMemory: new IdleMemory(threadMemory(trimMemory)).start(),
   };
 }

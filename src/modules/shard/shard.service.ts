@@ -299,6 +299,7 @@ export class ShardService {
 
   async #close(checkpoint: boolean): Promise<void> {
     clearInterval(this.#round);
+    this.#ports.idleMemory?.stop();
     for (const { shard, failure } of this.#shards.values()) {
       if (!checkpoint || failure !== undefined) continue;
       try {

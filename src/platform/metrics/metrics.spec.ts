@@ -16,6 +16,7 @@ describe('Metrics', () => {
     node.checkpoint({ outcome: 'written', ms: 900 });
     node.streamed({ shard: '3', to: 'node-2', entries: 7, bytes: 700 });
     node.streamed({ shard: '3', to: 'node-2', entries: 1, bytes: 100 });
+    node.vectorGraph('native');
     const text = await node.text();
     for (const line of [
       'spector_info{node="node-1",version="1.2.3"} 1',
@@ -31,6 +32,7 @@ describe('Metrics', () => {
       'spector_checkpoint_seconds_sum 0.9',
       'spector_replication_sent_entries_total{shard="3",to="node-2"} 8',
       'spector_replication_sent_bytes_total{shard="3",to="node-2"} 800',
+      'spector_vector_graph{graph="native"} 1',
     ]) {
       expect(text).toContain(`${line}\n`);
     }

@@ -201,6 +201,14 @@ export class Metrics {
     this.#batchSeconds.observe(ms / 1_000);
   }
 
+  /** What makes the vector graphs of this node. */
+  vectorGraph(name: string): void {
+    this.#gauge('spector_vector_graph', 'Always 1; the label says what makes the vector graphs', ['graph']).set(
+      { graph: name },
+      1,
+    );
+  }
+
   checkpoint({ outcome, ms }: { readonly outcome: 'written' | 'failed'; readonly ms: number }): void {
     this.#checkpoints.inc({ outcome });
     this.#checkpointSeconds.observe(ms / 1_000);

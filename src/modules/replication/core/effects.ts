@@ -13,6 +13,7 @@ import type {
   PullRequest,
   ShardLeader,
 } from './protocol.js';
+import type { BeatenRow } from './replica-log.js';
 import type { Reply } from './write.js';
 
 /** What a replica asks of its driver; performed in order (architecture, the core contract). */
@@ -29,10 +30,13 @@ export type ReplicaEffect =
   | { readonly kind: 'map'; readonly map: ClusterMap }
   /** Rows of a dropped collection may be deleted. */
   | { readonly kind: 'sweep'; readonly collectionId: number }
-  /** A write lost against a higher version on another branch (6.4): its entry, or where it lies in this log. */
+  /**
+   * A write lost against a higher version on another branch (6.4): its entry, where it lies in this log, or the document
+   * whose loose row it was: performed before the append that ends it.
+   */
   | {
       readonly kind: 'conflict';
-      readonly loser: Uint8Array | number;
+      readonly loser: Uint8Array | number | BeatenRow;
       readonly winner: { readonly versionText: string };
     }
   // Follower

@@ -2,7 +2,7 @@ import { assert } from '../../../kernel/assert.js';
 import { toHex } from '../../../kernel/bytes.js';
 import { NO_EPOCH, sameEpoch, type Epoch, type EpochStart } from '../../../kernel/epoch.js';
 import type { Hasher } from '../../../kernel/hasher.js';
-import { maxHlc, nextHlc, type Hlc, type Version } from '../../../kernel/version.js';
+import { compareVersions, maxHlc, nextHlc, type Hlc, type Version } from '../../../kernel/version.js';
 import type { Entry } from '../../log/core/entry.js';
 import {
   encodeEntry,
@@ -268,10 +268,15 @@ export class ReplicaLog {
 
   /**
    * Takes entries of a primary and says what they change: rows, results and counters, exactly as the primary wrote them.
-   * `stored` are the stored rows of the entries' documents, in their order.
+   * `stored` are the stored rows of the entries' documents, in their order. Loose rows that a higher version ended lost
+   * against it (6.4): they are in `beaten`.
    */
-  follow(entries: readonly Uint8Array[], stored: readonly (Uint8Array | undefined)[]): AppendBatch {
+  follow(
+    entries: readonly Uint8Array[],
+    stored: readonly (Uint8Array | undefined)[],
+  ): { readonly batch: AppendBatch; readonly beaten: readonly BeatenRow[] } {
     const appended: AppendEntry[] = [];
+    const beaten: BeatenRow[] = [];
     const rows: RowChange[] = [];
     for (const [i, bytes] of entries.entries()) {
       const entry = this.accept(bytes);
@@ -284,13 +289,16 @@ export class ReplicaLog {
         const rowKey = this.rowKey(collectionId, id);
         const rowName = toHex(rowKey);
         const what = { op, collectionId, id, version, rowKey, rowName } as const;
-        rows.push(...this.write(entry, what, this.row(rowName, stored[i])));
+        const before = this.row(rowName, stored[i]);
+        rows.push(...this.write(entry, what, before));
+        if (before?.loose === true && compareVersions(version, before.version) > 0)
+          beaten.push({ collectionId, id, winner: version });
       } else this.supersede(bytes.length);
       if (operation !== undefined) rows.push(this.remember(version.opId, resultOf(entry, version, operation)));
       if (op === 'SET') rows.push(this.#changeSet(entry.offset, decodeSet(entryPayload(bytes))));
       if (op === 'COLLECTION_PURGE') this.drop(entryCollectionId(bytes));
     }
-    return this.batch(appended, rows);
+    return { batch: this.batch(appended, rows), beaten };
   }
 
   /** A batch with the counters that go with its rows. */
@@ -353,6 +361,13 @@ export class ReplicaLog {
   #last(): Unpersisted {
     return this.#unpersisted[this.#unpersisted.length - 1];
   }
+}
+
+/** A loose row that a higher version of the primary's log ended (6.4). */
+export interface BeatenRow {
+  readonly collectionId: number;
+  readonly id: string;
+  readonly winner: Version;
 }
 
 /** The document an entry is about, with the key of its row. */

@@ -116,6 +116,8 @@ export class HnswVectorIndex implements VectorIndex {
 
 /** Graphs on hnswlib. */
 export const hnswVectorIndexes: VectorIndexes = {
+  name: 'hnswlib',
+
   // A walk that must keep `ef` allowed candidates meets ef / pass-rate vectors on its way, each a call of the filter.
   scanPerCandidate: 10,
 

@@ -1,9 +1,11 @@
 import { parentPort } from 'node:worker_threads';
 import { assert } from '../../../kernel/assert.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
+import { IdleMemory, threadMemory } from '../../../platform/resources/idle-memory.js';
 import type { IndexReply, ReplyMessage, RequestMessage } from '../core/index-messages.js';
 import type { ShardSearchAnswer } from '../core/search.js';
 import { SearchPacker } from '../core/search-columns.js';
+import { trimMemory } from './native-vector-index.js';
 import { vectorIndexes } from './vector-indexes.js';
 import { IndexLoop } from './index-loop.js';
 import { LocalIndexHost } from './local-index-host.js';
@@ -33,4 +35,5 @@ const loop = new IndexLoop(host, clock, (replies) => {
   const message: ReplyMessage = { replies: others, searches, packed };
   port.postMessage(message, packed === undefined ? [] : [packed.numbers.buffer]);
 });
+new IdleMemory(threadMemory(trimMemory)).start();
 port.on('message', (message: RequestMessage) => loop.deliver(message));

@@ -37,6 +37,8 @@ interface Addon {
   dispose(graph: Graph): void;
   pages(similarity: number, dimensions: number, pageVectors: number): Pages;
   addPage(pages: Pages, vectors: Float32Array, norms: Float64Array): void;
+  /** Gives free memory of the process back. */
+  trim(): void;
   scores(pages: Pages, query: Float64Array, norm: number, labels: Uint32Array, count: number, into: Float64Array): void;
 }
 
@@ -131,16 +133,26 @@ class NativePageScores implements PageScores {
   }
 }
 
-/** Native graphs; undefined where `npm run build` could not make the addon. */
-export const nativeVectorIndexes: VectorIndexes | undefined = withAddon();
+const loadedAddon = load();
 
-function withAddon(): VectorIndexes | undefined {
-  let addon: Addon;
+/** Native graphs; undefined where `npm run build` could not make the addon. */
+export const nativeVectorIndexes: VectorIndexes | undefined =
+  loadedAddon === undefined ? undefined : indexesOf(loadedAddon);
+
+/** Gives memory that is free back to the system, where the addon and its C library can. */
+export function trimMemory(): void {
+  loadedAddon?.trim();
+}
+
+function load(): Addon | undefined {
   try {
-    addon = createRequire(import.meta.url)(ADDON) as Addon;
+    return createRequire(import.meta.url)(ADDON) as Addon;
   } catch {
     return undefined;
   }
+}
+
+function indexesOf(addon: Addon): VectorIndexes {
   const create = (shape: VectorShape, expected: number): Graph =>
     addon.create(
       SIMILARITIES[shape.similarity],
@@ -150,6 +162,7 @@ function withAddon(): VectorIndexes | undefined {
       Math.ceil(expected),
     );
   return {
+    name: 'native',
     scanPerCandidate: undefined,
     create: (shape, expected) => new NativeVectorIndex(addon, shape, create(shape, expected)),
     load: (shape, file, size, dead) => {

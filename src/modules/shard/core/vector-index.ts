@@ -44,6 +44,9 @@ export interface VectorShape {
 
 /** Makes and loads the graphs of one technology. */
 export interface VectorIndexes {
+  /** For logs and metrics. */
+  readonly name: string;
+
   /**
    * How many vectors are scanned in the time that walking a graph takes for each allowed candidate it keeps and each
    * vector it meets on its way there; undefined when a graph itself scans where that is faster.

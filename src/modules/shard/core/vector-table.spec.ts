@@ -9,6 +9,7 @@ const DIMENSIONS = 6;
 
 /** Graphs that count what is asked of them, and may lose their way. */
 class WatchedIndexes implements VectorIndexes {
+  readonly name = 'watched';
   readonly scanPerCandidate = 10;
   searches = 0;
   created = 0;

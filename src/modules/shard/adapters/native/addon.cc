@@ -6,6 +6,10 @@
 #include <memory>
 #include <string>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include "distances.h"
 #include "graph.h"
 #include "scores.h"
@@ -291,6 +295,14 @@ napi_value scoresOf(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+/** trim(): memory of this process that is free goes back to the system, as far as the C library can; takes milliseconds */
+napi_value trim(napi_env, napi_callback_info) {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+  return nullptr;
+}
+
 }  // namespace
 
 NAPI_MODULE_INIT() {
@@ -305,6 +317,7 @@ NAPI_MODULE_INIT() {
       {"dispose", nullptr, dispose, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"pages", nullptr, pages, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"addPage", nullptr, addPage, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"trim", nullptr, trim, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"scores", nullptr, scoresOf, nullptr, nullptr, nullptr, napi_default, nullptr},
   };
   napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);

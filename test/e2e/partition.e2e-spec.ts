@@ -1,0 +1,143 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { Cluster, type ClusterNode } from './cluster/cluster.js';
+import { ClusterLoad, stateOf } from './cluster/cluster-load.js';
+import { idsOf } from './cluster/ids.js';
+import { ledBy, replaced } from './cluster/reigns.js';
+import { expectNoNodeLeft } from './cluster/running.js';
+import { waitFor } from './cluster/wait-for.js';
+import { History, type Seen } from './support/history.js';
+import { expectStatus } from './support/problem.js';
+
+jest.setTimeout(120_000);
+
+let cluster: Cluster;
+
+beforeAll(async () => {
+  cluster = await Cluster.start({ shards: 2, replicas: 2, proxied: true });
+});
+afterEach(() => cluster.network.heal());
+afterAll(async () => {
+  await cluster.dispose();
+  await expectNoNodeLeft();
+});
+
+interface Written {
+  readonly id: string;
+  readonly version: string;
+}
+
+const LIGHT = { writers: 3, searchers: 1, patienceMs: 20_000 } as const;
+/** Of all loads of this file: they write to the same ids. */
+const history = new History();
+
+/** What a node has of that. */
+async function loaded({ rest }: ClusterNode): Promise<Map<string, Seen>> {
+  const state = await stateOf(rest);
+  for (const id of [...state.keys()]) if (!history.ids.includes(id)) state.delete(id);
+  return state;
+}
+
+const titled = (title: string) => ({ title, metadata: { value: title } });
+
+async function write(node: ClusterNode, id: string, title: string, consistency: string): Promise<Written> {
+  const answer = await node.rest.put(`/api/v1/documents/${id}?consistency=${consistency}`, titled(title));
+  return expectStatus<Written>(answer, 200, 201);
+}
+
+describe('a node cut off from the others, connections open and silent', () => {
+  it('both sides go on, and afterwards every copy has the higher version of each document', async () => {
+    const before = await cluster.settled();
+    const shard = 0;
+    const alone = cluster.node(before.shards[shard].primary ?? '');
+    const others = cluster.others(alone.nodeId);
+    const ids = idsOf(shard, 2, 12, 'cut');
+    for (const id of ids.slice(0, 4)) await write(alone, id, `before-${id}`, 'all');
+
+    cluster.network.isolate([alone.nodeId]);
+    const tookMs = await replaced(others[0], ledBy(before, alone.nodeId), alone.nodeId);
+    expect(tookMs).toBeLessThan(8_000);
+    // The side of one: what a majority must have is refused, what one copy is enough for is taken, reads are answered.
+    await waitFor(
+      'the cut-off side to refuse at once what it cannot give',
+      async () => {
+        const refused = await alone.rest.put(`/api/v1/documents/${ids[0]}`, titled('refused'));
+        return refused.status === 503 && refused.json<{ code: string }>().code === 'NO_QUORUM';
+      },
+      20_000,
+    );
+    const here: Written[] = [];
+    for (const id of ids.slice(0, 8)) here.push(await write(alone, id, `here-${id}`, 'one'));
+    const read = await alone.rest.get(`/api/v1/documents/${ids[0]}?consistency=primary`);
+    expect(expectStatus<{ title: string }>(read, 200).title).toBe(`here-${ids[0]}`);
+    const there: Written[] = [];
+    for (const id of ids.slice(4)) there.push(await write(others[0], id, `there-${id}`, 'quorum'));
+
+    cluster.network.heal();
+    await cluster.settled();
+    await cluster.converged(3);
+    for (const { rest } of cluster.nodes) {
+      const state = await stateOf(rest);
+      for (const id of ids) {
+        const [a, b] = [here, there].map((side) => side.find((written) => written.id === id));
+        const winner = a === undefined || (b !== undefined && b.version > a.version) ? b : a;
+        const side = winner === a ? 'here' : 'there';
+        expect(state.get(id)).toEqual({ version: winner?.version, value: `${side}-${id}` });
+      }
+    }
+    const conflicts = expectStatus<{ conflicts: { id: string; version: string; winner: string }[] }>(
+      await others[1].rest.get(`/api/v1/shards/${shard}/conflicts`),
+      200,
+    ).conflicts;
+    for (const id of ids.slice(4, 8)) expect(conflicts.some((conflict) => conflict.id === id)).toBe(true);
+  });
+});
+
+describe('a link that works one way only', () => {
+  it('leaves the cluster writable and searchable, and everything is well when it is mended', async () => {
+    const before = await cluster.settled();
+    const [deaf, mute] = ['node-2', 'node-3'];
+    const load = new ClusterLoad(() => cluster.nodes, 'one-way', { ...LIGHT, seed: 5 }, history);
+    cluster.network.fault(mute, deaf, { blackhole: true });
+    await waitFor('load to go on', () => history.acknowledged > 100, 30_000);
+    // Longer than the heartbeat time-out.
+    await delay(4_000);
+    const during = history.acknowledged;
+    await waitFor('load to go on', () => history.acknowledged > during + 50, 30_000);
+    cluster.network.heal();
+    await delay(500);
+    await load.stop();
+    expect(load.failedWrites).toEqual([]);
+    expect(load.failedSearches.filter(({ what }) => !what.startsWith('200'))).toEqual([]);
+    const after = await cluster.settled();
+    await cluster.converged(3);
+    expect(after.clusterId).toBe(before.clusterId);
+    expect(history.check(await loaded(cluster.nodes[0]))).toEqual([]);
+  });
+});
+
+describe('slow and breaking connections', () => {
+  it('of 60 ms each way, reset again and again, change no answer', async () => {
+    const names = cluster.nodes.map(({ nodeId }) => nodeId);
+    for (const from of names)
+      for (const to of names) if (from !== to) cluster.network.fault(from, to, { latencyMs: 60 });
+    const begun = history.acknowledged;
+    const load = new ClusterLoad(() => cluster.nodes, 'resets', { ...LIGHT, seed: 6 }, history);
+    await waitFor('some load', () => history.acknowledged > begun + 20, 30_000);
+    for (const [a, b] of [
+      [0, 1],
+      [1, 2],
+      [0, 2],
+    ]) {
+      cluster.network.reset(names[a], names[b]);
+      const so = history.acknowledged;
+      await waitFor('load to go on', () => history.acknowledged > so + 10, 30_000);
+    }
+    await load.stop();
+    cluster.network.heal();
+    expect({ writes: load.failedWrites, searches: load.failedSearches }).toEqual({ writes: [], searches: [] });
+    await cluster.settled();
+    await cluster.converged(3);
+    expect(history.check(await loaded(cluster.nodes[1]))).toEqual([]);
+  });
+});
