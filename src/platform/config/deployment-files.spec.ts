@@ -50,6 +50,22 @@ describe('the files in docker/', () => {
     expect(new Set(Object.values(compose.services).flatMap(({ volumes }) => volumes)).size).toBe(3);
   });
 
+  it('lay certificates over the nodes, each with its own', () => {
+    const overlay = documentsOf('docker/compose.tls.yaml')[0] as {
+      services: Record<string, { environment: Record<string, string> }>;
+    };
+    const plain = documentsOf('docker/compose.yaml')[0] as { services: Record<string, unknown> };
+    expect(Object.keys(overlay.services)).toEqual(Object.keys(plain.services));
+    for (const [node, { environment }] of Object.entries(overlay.services)) {
+      expect(environment).toEqual({
+        SPECTOR_GRPC_TLS: 'on',
+        SPECTOR_GRPC_CA: '/tls/ca.pem',
+        SPECTOR_GRPC_CERT: `/tls/${node}.pem`,
+        SPECTOR_GRPC_KEY: `/tls/${node}-key.pem`,
+      });
+    }
+  });
+
   it('give Kubernetes valid settings, probes and a disruption budget', () => {
     const documents = documentsOf('docker/kubernetes.yaml') as { kind: string; spec: Record<string, never> }[];
     expect(documents.map(({ kind }) => kind).sort()).toEqual([
