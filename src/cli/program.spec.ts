@@ -482,8 +482,8 @@ describe('status', () => {
     const topology = { ...status.topology, 'node-2': { status: 'SUSPECT', shards: ['0-replica'] } };
     answers['GET /api/v1/status'] = { body: { ...status, topology, shards } };
     const two = (await spector(['status'])).stdout;
-    expect(two).toMatch(/^node-1 +ACTIVE +0 +- +- +-$/m);
-    expect(two).toMatch(/^node-2 +SUSPECT +- +0 +0 +1\.5 s$/m);
+    expect(two).toMatch(/^node-1 +ACTIVE +0 +- +- +- +-$/m);
+    expect(two).toMatch(/^node-2 +SUSPECT +- +0 +- +0 +1\.5 s$/m);
     answers['GET /api/v1/status'] = { body: { ...status, status: 'RUNNING' } };
     expect((await spector(['status', '--json'])).code).toBe(0);
   });

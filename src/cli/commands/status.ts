@@ -30,7 +30,7 @@ export function statusText(status: Status): string {
   return [...head, '', nodeTable(status), '', shardTable(status)].join('\n');
 }
 
-/** One row a node: what it leads, what it follows, and how far behind the slowest of its copies is. */
+/** One row a node: what it leads, follows and learns (on its way in or out), and how far behind its slowest replica is. */
 function nodeTable({ topology, shards }: Status): string {
   return table(
     [
@@ -38,6 +38,7 @@ function nodeTable({ topology, shards }: Status): string {
       { head: 'status' },
       { head: 'primary of' },
       { head: 'replica of' },
+      { head: 'learner of' },
       { head: 'not in sync' },
       { head: 'lag', align: 'right' },
     ],
@@ -48,13 +49,14 @@ function nodeTable({ topology, shards }: Status): string {
       const numbers = (wanted: readonly { readonly shard: number }[]): string =>
         wanted.length === 0 ? '-' : wanted.map(({ shard }) => shard).join(', ');
       const led = copies.filter(({ role }) => role === 'primary');
-      const followed = copies.filter(({ role }) => role !== 'primary');
+      const followed = copies.filter(({ role }) => role === 'replica');
       return [
         node,
         status,
         numbers(led),
         numbers(followed),
-        numbers(copies.filter(({ inSync }) => !inSync)),
+        numbers(copies.filter(({ role }) => role === 'learner')),
+        numbers(followed.filter(({ inSync }) => !inSync)),
         followed.length === 0 ? '-' : duration(Math.max(...followed.map(({ lagMs }) => lagMs))),
       ];
     }),
@@ -85,5 +87,6 @@ export function shardTable(status: Status): string {
 
 function copyText(replica: Status['shards'][number]['replicas'][number]): string {
   const lag = replica.role === 'primary' ? '' : ` ${replica.lagMs} ms`;
-  return `${replica.node} ${replica.role}${replica.inSync ? '' : ' NOT IN SYNC'}${lag}`;
+  const doubt = replica.inSync || replica.role === 'learner' ? '' : ' NOT IN SYNC';
+  return `${replica.node} ${replica.role}${doubt}${lag}`;
 }

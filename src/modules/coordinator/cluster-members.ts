@@ -38,7 +38,7 @@ export class ClusterMembers implements Members {
       incarnation,
       status: self && this.facts.draining ? 'LEAVING' : status,
       addresses: { http: httpAddress, grpc: grpcAddress },
-      lagMs: Math.max(0, ...positions.map(({ lagMs }) => lagMs)),
+      lagMs: Math.round(Math.max(0, ...positions.map(({ lagMs }) => lagMs))),
       disk: self ? this.facts.disk : { freeBytes: load?.diskFreeBytes ?? 0, totalBytes: load?.diskTotalBytes ?? 0 },
       version,
     };

@@ -137,7 +137,7 @@ export class ClusterRoutes implements Routes {
       role,
       inSync: !faulted && role !== 'learner' && (reigns || position?.inSync === true),
       status: self ? 'ACTIVE' : statusOf(facts),
-      lagMs: position?.lagMs ?? 0,
+      lagMs: Math.round(position?.lagMs ?? 0),
       offset: position?.applied ?? 0,
       faulted,
     };

@@ -4,6 +4,7 @@ import { compareIds } from '../../kernel/ids.js';
 import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
 import type { ReplicationService } from '../replication/replication.service.js';
+import { nodeById } from '../ring/core/map.js';
 import type { ClusterOperations } from './cluster-operations.js';
 import type { ClusterPort } from './coordinator.js';
 import type { ClusterView, DigestView, StatusView } from './core/requests.js';
@@ -169,8 +170,10 @@ export class ClusterService implements ClusterPort {
 
   #node(nodeId: string): NodeUuid {
     const member: Member | undefined = this.members.all().find((candidate) => candidate.nodeId === nodeId);
-    if (member === undefined) throw new NodeError('NODE_NOT_FOUND', `there is no node "${nodeId}"`);
-    return member.nodeUuid;
+    // One that was stopped in good order is no member, but the map still counts on it.
+    const found = member ?? nodeById(this.replication.map.current(), nodeId);
+    if (found === undefined) throw new NodeError('NODE_NOT_FOUND', `there is no node "${nodeId}"`);
+    return found.nodeUuid;
   }
 }
 

@@ -60,6 +60,7 @@ export class Chaos {
     this.#running = false;
     const { world } = this;
     world.note('!', 'heals');
+    world.supervised = true;
     world.connect();
     for (const path of world.network.paths()) Object.assign(path.faults, HEALTHY_PATH);
     for (const host of world.hosts) {

@@ -108,7 +108,11 @@ export class SimDisk {
       liesAboutSync: () => this.faults.lying,
     });
     const filtered = this.faults.forgets === undefined ? table : forgetful(table, this.faults.forgets);
-    return SimLogStore.open(filtered, { hasher: this.hasher, side: this.#side, onFailure: watch.onFailure });
+    return SimLogStore.open(filtered, {
+      hasher: this.hasher,
+      side: this.faults.forgets === undefined ? this.#side : new MemorySide(),
+      onFailure: watch.onFailure,
+    });
   }
 
   /** The process is gone: of what it did not sync, the first `kept` batches may be there all the same. */

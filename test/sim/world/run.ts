@@ -94,7 +94,7 @@ export async function runSeed(options: RunOptions): Promise<RunReport> {
     await stage.watch.pass(random.between(0, 4_000));
     stage.workload.start();
     chaos.start();
-    await stage.watch.pass(random.between(4_000, 16_000));
+    await stage.watch.pass(random.between(3_000, 12_000));
   } else {
     await stage.watch.pass(START_MS, () => converged(stage, new Map()));
     await scenario.play(stage);

@@ -1,9 +1,10 @@
-import { toHex } from '../../../src/kernel/bytes.js';
+import { fromUtf8, toHex } from '../../../src/kernel/bytes.js';
 import { NO_EPOCH } from '../../../src/kernel/epoch.js';
 import { InvariantError } from '../../../src/kernel/assert.js';
 import type { NodeUuid } from '../../../src/kernel/peer.js';
 import { versionText } from '../../../src/kernel/version.js';
 import { decodeEntry, entryOp, entryPayload, entryVersion } from '../../../src/modules/log/core/entry-codec.js';
+import { RECORD_NAMES } from '../../../src/modules/log/core/log-records.js';
 import { documentKey } from '../../../src/modules/log/core/keys.js';
 import type { FenceRequest } from '../../../src/modules/replication/core/protocol.js';
 import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
@@ -71,6 +72,8 @@ export class World {
   readonly calls: (Call & { readonly process: SimProcess })[] = [];
   /** Disks that are gone. */
   readonly destroyed = new Set<NodeUuid>();
+  /** A process that ends is started again, as a supervisor does; not while faults are made. */
+  supervised = false;
   readonly #logs = new LogOrder();
   #processes = 0;
 
@@ -310,6 +313,9 @@ export class World {
   #makeHost(name: string): SimHost {
     const random = this.random.fork(name);
     const identity = random.bytes(16);
+    const disk = new SimDisk(this.scheduler, random.fork('disk'), nodeHasher);
+    disk.faults.lying = this.options.bugs.has('sync-lies');
+    if (this.options.bugs.has('promise-not-kept')) disk.faults.forgets = isPromise;
     return {
       name,
       hardware: {
@@ -317,7 +323,7 @@ export class World {
         rate: 1 + random.between(-0.0005, 0.0005),
         monotonicOffsetMs: random.between(1_000, 1_000_000),
       },
-      disk: new SimDisk(this.scheduler, random.fork('disk'), nodeHasher),
+      disk,
       nodeUuid: toHex(identity),
       identity,
       running: undefined,
@@ -400,6 +406,7 @@ export class World {
     running.process.kill();
     this.network.detach(running.process);
     host.running = undefined;
+    if (this.supervised) this.scheduler.in(500, undefined, () => this.start(host));
     for (const [at, call] of this.calls.entries())
       if (call.process === running.process && call.endedMs === undefined) this.calls[at] = { ...call, bereft: true };
   }
@@ -544,6 +551,11 @@ export class World {
       };
     });
   }
+}
+
+/** Whether a key is that of a shard's promise. */
+function isPromise(key: Uint8Array): boolean {
+  return key[0] === 0x6d && fromUtf8(key.subarray(6)) === RECORD_NAMES.promise;
 }
 
 /** Short name of a payload, for comparisons. */

@@ -47,6 +47,7 @@ class Reign {
         strict: false,
         set: () => ({ mapEpoch: 1, members }),
         followers: this.followers,
+        silentMs: 2_000,
         map: undefined,
         expected: { nodes: new Set(members.slice(1, 1 + grantedBy)), untilMs: GRANTED_UNTIL_MS },
       },
@@ -271,6 +272,16 @@ describe('Leader', () => {
     expect(appendOf(effects).batch.entries.map(({ bytes }) => decodeEntry(bytes).op)).toEqual(['COLLECTION_PURGE']);
     expect(machine.persisted()).toContainEqual({ kind: 'sweep', collectionId: 1 });
     expect(repliesOf(propose(machine, [proposal('c')]))[0].outcome).toMatchObject({ code: 'COLLECTION_NOT_FOUND' });
+  });
+
+  it('does not count on followers that fell silent, though their streams are open', () => {
+    const machine = leader({ setSize: 3 });
+    machine.followers.accept(1, toHex(new Uint8Array(16).fill(20)), 1, 0);
+    const [quorum] = [proposal('a', { level: 'quorum' })];
+    expect(repliesOf(machine.propose([quorum], 1_000, 2_000))).toEqual([]);
+    expect(repliesOf(machine.propose([proposal('b', { level: 'quorum' })], 1_000, 2_001))[0].outcome).toMatchObject({
+      code: 'NO_QUORUM',
+    });
   });
 
   it('refuses what it has no room for, and what its set cannot acknowledge, before anything is appended', () => {

@@ -43,6 +43,8 @@ export interface LeaderOptions {
   /** The set counted by: the newest of the log's and, in available mode, the map's. */
   readonly set: () => ShardSet;
   readonly followers: Followers;
+  /** Milliseconds: a follower that said nothing for so long is not counted on, though its stream is open (2.8). */
+  readonly silentMs: number;
   /** Only of META_SHARD: the map its entries change. */
   readonly map: MapState | undefined;
   /** Members that granted this reign: until then their streams are on the way, and they count as reachable (2.8). */
@@ -288,12 +290,12 @@ export class Leader {
 
   /** Members that could confirm a write now: live streams and this replica (2.8). */
   #reachable(nowMs: number): number {
-    const { set, followers, self, expected } = this.#options;
+    const { set, followers, self, silentMs, expected } = this.#options;
     const { members } = set();
     if (members.length === 0) return 1;
     const awaited = nowMs < expected.untilMs;
-    return members.filter((node) => node === self || followers.has(node) || (awaited && expected.nodes.has(node)))
-      .length;
+    const heard = (node: NodeUuid): boolean => nowMs - (followers.heardMs(node) ?? -Infinity) <= silentMs;
+    return members.filter((node) => node === self || heard(node) || (awaited && expected.nodes.has(node))).length;
   }
 
   /** Why there is no room for another write: too many or too large ones in flight, or an index that falls behind. */

@@ -12,12 +12,12 @@ import type { NodeUuid } from '../../../kernel/peer.js';
 import { versionText } from '../../../kernel/version.js';
 import { entryCollectionId, entryOffset, entryOp, entryPayload } from '../../log/core/entry-codec.js';
 import { shardKey } from '../../log/core/keys.js';
-import { Candidacy } from './candidacy.js';
+import { Candidacy, GRANT_WAIT_MS } from './candidacy.js';
 import type { Out, ReplicaEffect } from './effects.js';
 import { Followers } from './followers.js';
 import { FollowSession } from './follow.js';
 import { compareEnds, forkOf } from './fork.js';
-import { Leader, OUTCOME_WAIT_MS } from './leader.js';
+import { Leader } from './leader.js';
 import { decodeMapOperation, encodeAgreedMap } from './map-codec.js';
 import type { MapState } from './map-state.js';
 import { rankOf, RANK_STEP_MS } from './nomination.js';
@@ -839,7 +839,7 @@ export class Replica {
     const whole =
       fork === hello.lastOffset && (fork === 0 || (chainThere !== undefined && equalBytes(chainThere, hello.chain)));
     if (whole && fork >= this.#log.start) {
-      if (!this.#followers.accept(link, hello.nodeUuid, hello.lastOffset, now.monotonicMs)) return reject('BUSY');
+      if (!this.#followers.accept(link, hello.nodeUuid, hello.lastOffset, now.monotonicMs)) return void reject('BUSY');
       out.push({ kind: 'welcome', link, answer: { kind: 'accept', epoch, from: fork + 1 } });
       reign.progress(now.monotonicMs, out);
       return;
@@ -1131,6 +1131,7 @@ export class Replica {
         strict,
         set: () => this.set,
         followers: this.#followers,
+        silentMs: this.#options.times.failoverAfterMs,
         map,
         expected: { nodes: candidacy.granters(), untilMs: now.monotonicMs + GRANTERS_EXPECTED_MS },
       },
@@ -1221,8 +1222,9 @@ export class Replica {
     }
     this.#suspectedAtMs = undefined;
     this.#probing = undefined;
-    // Time for the one it was granted to; whoever comes out of it announces itself.
-    this.#standAtMs = now.monotonicMs + OUTCOME_WAIT_MS / 10;
+    // Time for the one it was granted to, which may wait for members that are silent: two that stand sooner than the other
+    // one can begin to reign would fence each other off for ever. Whoever comes out of it announces itself.
+    this.#standAtMs = now.monotonicMs + GRANT_WAIT_MS + RETRY_MS;
     this.#granting.push(waiting);
     this.#promise(request.epoch, out);
   }
