@@ -80,7 +80,7 @@ export class BulkRun {
     this.#ops++;
     this.#bytes += item.bytes;
     const before = this.#lastOfId.get(item.id);
-    const done = this.#store(index, item, before).finally(() => {
+    const done = this.#store(index, item, before).then(() => {
       this.#ops--;
       this.#bytes -= item.bytes;
       if (this.#lastOfId.get(item.id) === done) this.#lastOfId.delete(item.id);
@@ -89,37 +89,35 @@ export class BulkRun {
     this.#lastOfId.set(item.id, done);
   }
 
+  /** Never rejects: what fails is in the answer. */
   async #store(
     index: number,
     item: Exclude<BulkItem, { kind: 'invalid' }>,
     before: Promise<void> | undefined,
   ): Promise<void> {
     if (before !== undefined) await before;
-    try {
-      const written = await this.#whenAdmitted(index, item);
-      this.#success++;
-      this.#window = Math.min(BULK_OPS_MAX, this.#window + 1 / BULK_OPS_MIN);
-      this.#positions.set(
-        written.shard,
-        laterPosition(this.#positions.get(written.shard), { epoch: written.epoch, offset: written.offset }),
-      );
-    } catch (error) {
-      if (error instanceof NodeError) this.#fail(index, item.id, error.code, error.message);
-      else this.#fail(index, item.id, 'INTERNAL', 'an internal error; see the log of the node');
-    }
-  }
-
-  async #whenAdmitted(index: number, item: Exclude<BulkItem, { kind: 'invalid' }>): Promise<Written> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#write(index, item);
+        this.#stored(await this.#write(index, item));
+        return;
       } catch (error) {
         const overloaded = error instanceof NodeError && error.code === 'OVERLOADED';
-        if (!overloaded || attempt === OVERLOAD_TRIES || this.signal.aborted) throw error;
+        if (!overloaded || attempt === OVERLOAD_TRIES || this.signal.aborted) {
+          if (error instanceof NodeError) this.#fail(index, item.id, error.code, error.message);
+          else this.#fail(index, item.id, 'INTERNAL', 'an internal error; see the log of the node');
+          return;
+        }
         this.#window = Math.max(BULK_OPS_MIN, this.#window / 2);
         await new Promise((resolve) => setTimeout(resolve, OVERLOAD_PAUSE_MS));
       }
     }
+  }
+
+  #stored({ shard, epoch, offset }: Written): void {
+    this.#success++;
+    this.#window = Math.min(BULK_OPS_MAX, this.#window + 1 / BULK_OPS_MIN);
+    const before = this.#positions.get(shard);
+    this.#positions.set(shard, laterPosition(before, { epoch, offset }));
   }
 
   #write(index: number, item: Exclude<BulkItem, { kind: 'invalid' }>): Promise<Written> {

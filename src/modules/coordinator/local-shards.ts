@@ -280,20 +280,30 @@ export class LocalShards implements ShardAccess {
   }
 
   /** Makes a write of a shard whose primary is here, or says why not. */
-  async write(write: ShardWrite, mapEpoch: number): Promise<ShardWriteOutcome> {
+  write(write: ShardWrite, mapEpoch: number): Promise<ShardWriteOutcome> {
     const { shard, key } = write;
     const full = write.op === 'UPSERT' ? this.admission.refusal(write.payload.length) : undefined;
     if (full !== undefined) {
       const { code, message: detail, retryAfterMs } = full;
-      return { kind: 'refused', code, detail, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+      return Promise.resolve({
+        kind: 'refused',
+        code,
+        detail,
+        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+      });
     }
     if (key !== undefined && this.replication.usedElsewhere(shard, key)) {
       const detail = 'this idempotency key was used for another request; take a new key';
-      return { kind: 'refused', code: 'IDEMPOTENCY_CONFLICT', detail };
+      return Promise.resolve({ kind: 'refused', code: 'IDEMPOTENCY_CONFLICT', detail });
     }
     if (write.repeatedFrom === undefined || key !== undefined) return this.gates.write(write, mapEpoch);
+    return this.#writeAgain(write, write.repeatedFrom, mapEpoch);
+  }
+
+  async #writeAgain(write: ShardWrite, from: number, mapEpoch: number): Promise<ShardWriteOutcome> {
+    const { shard } = write;
     try {
-      const earlier = await this.#earlier(write, write.repeatedFrom);
+      const earlier = await this.#earlier(write, from);
       return await this.gates.write(earlier === undefined ? write : { ...write, earlier }, mapEpoch);
     } catch (error) {
       if (!(error instanceof LogDamagedError)) throw error;

@@ -84,11 +84,12 @@ export class ReplicationGate implements ReplicaGate {
     return (this.replication.replica(shard)?.position.applied ?? 0) >= position.offset;
   }
 
-  async write(write: ShardWrite & { readonly earlier?: Uint8Array }): Promise<ShardWriteOutcome> {
-    const outcome = await this.replication.write(write.shard, write);
-    if (outcome.kind !== 'redirect') return outcome;
-    const { hint } = outcome;
-    return { kind: 'turned-away', refusal: { code: 'NOT_PRIMARY', ...(hint === undefined ? {} : { hint }) } };
+  write(write: ShardWrite & { readonly earlier?: Uint8Array }): Promise<ShardWriteOutcome> {
+    return this.replication.write(write.shard, write).then((outcome) => {
+      if (outcome.kind !== 'redirect') return outcome;
+      const { hint } = outcome;
+      return { kind: 'turned-away', refusal: { code: 'NOT_PRIMARY', ...(hint === undefined ? {} : { hint }) } };
+    });
   }
 
   readable(shard: number): number {

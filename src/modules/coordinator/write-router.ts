@@ -4,6 +4,7 @@ import type { Random } from '../../kernel/random.js';
 import { OP_ID_BYTES } from '../../kernel/version.js';
 import { EqualWaits } from './equal-waits.js';
 import type { MadeOrRefused, Refusal, ShardWrite, ShardWriteOutcome } from './core/shard-calls.js';
+import type { CopyRoute, ShardRoute } from './core/route.js';
 import type { LocalShards } from './local-shards.js';
 import type { Routes } from './routes.js';
 import type { PeerShards } from './shard-access.js';
@@ -35,6 +36,8 @@ type Sent =
   /** The connection broke: it may have been made. */
   | { readonly kind: 'lost' };
 
+const ELSEWHERE: Sent = { kind: 'elsewhere' };
+
 /**
  * Brings a write to the primary of its shard (replication 3): sent again at most three times when the primary is another
  * one by now or the connection broke, inside the deadline and under one opId, so that it is made once.
@@ -50,31 +53,56 @@ export class WriteRouter {
     private readonly random: Random,
   ) {}
 
-  /** Resolves with the outcome, by `timeoutMs` at the latest. Never rejects. */
-  async write(write: Omit<ShardWrite, 'opId' | 'repeatedFrom'>, timeoutMs: number): Promise<MadeOrRefused> {
-    const endsMs = performance.now() + Math.min(WRITE_WAIT_MS, timeoutMs);
-    const opId = write.key ?? this.random.bytes(OP_ID_BYTES);
+  /** Resolves with the outcome, by `timeoutMs` at the latest. */
+  write(asked: Omit<ShardWrite, 'opId' | 'repeatedFrom'>, timeoutMs: number): Promise<MadeOrRefused> {
+    const waitMs = Math.min(WRITE_WAIT_MS, timeoutMs);
+    const endsMs = performance.now() + waitMs;
+    const write: ShardWrite = { ...asked, opId: asked.key ?? this.random.bytes(OP_ID_BYTES) };
+    const route = this.routes.shards()[write.shard];
+    if (route.primary !== this.routes.self) return this.#anywhere(write, route, endsMs);
+    // As nearly always where one node holds all shards: not a promise more than the wait takes.
+    return new Promise((resolve, reject) => {
+      this.#here(
+        write,
+        waitMs,
+        (outcome) => {
+          if (outcome.kind !== 'turned-away') resolve(outcome);
+          else resolve(this.#further(write, route, this.#turnedAway(write.shard, outcome.refusal), endsMs));
+        },
+        (error) => {
+          if (error instanceof NodeError) resolve(refused(error.code, error.message, error.retryAfterMs));
+          else reject(error);
+        },
+      );
+    });
+  }
+
+  async #anywhere(write: ShardWrite, route: ShardRoute, endsMs: number): Promise<MadeOrRefused> {
+    const copy = primaryOf(route);
+    const sent = copy === undefined ? ELSEWHERE : await this.#send(write, copy, endsMs);
+    return this.#further(write, route, sent, endsMs);
+  }
+
+  /** What follows from the first sending, by the route it was sent by: the outcome, or further ones. */
+  async #further(write: ShardWrite, first: ShardRoute, firstSent: Sent, endsMs: number): Promise<MadeOrRefused> {
+    let [route, sent] = [first, firstSent];
     let repeatedFrom: number | undefined;
     for (let attempt = 0; ; attempt++) {
-      const { primary, epoch, copies } = this.routes.shards()[write.shard];
-      const copy = copies.find(({ node }) => node === primary);
-      if (copy !== undefined && copy.status !== 'UNAVAILABLE') {
-        const sent = await this.#send(
-          { ...write, opId, ...(repeatedFrom === undefined ? {} : { repeatedFrom }) },
-          copy,
-          endsMs,
-        );
-        if (sent.kind === 'outcome') return this.#conclude(sent.outcome, repeatedFrom !== undefined);
-        if (sent.kind === 'lost') repeatedFrom ??= copy.offset;
-      }
+      if (sent.kind === 'outcome') return this.#conclude(sent.outcome, repeatedFrom !== undefined);
+      if (sent.kind === 'lost') repeatedFrom ??= primaryOf(route)?.offset ?? 0;
       const pauseMs = PAUSES_MS.at(attempt);
+      const { primary, epoch } = route;
       const moved = (): boolean => {
-        const route = this.routes.shards()[write.shard];
-        return route.primary !== undefined && (route.primary !== primary || route.epoch !== epoch);
+        const now = this.routes.shards()[write.shard];
+        return now.primary !== undefined && (now.primary !== primary || now.epoch !== epoch);
       };
       if (pauseMs === undefined || performance.now() >= endsMs) return this.#gaveUp(write.shard, repeatedFrom);
       await until(moved, Math.min(endsMs, performance.now() + pauseMs));
       if (performance.now() >= endsMs) return this.#gaveUp(write.shard, repeatedFrom);
+      route = this.routes.shards()[write.shard];
+      const copy = primaryOf(route);
+      const again = repeatedFrom === undefined ? write : { ...write, repeatedFrom };
+      sent = copy === undefined ? ELSEWHERE : await this.#send(again, copy, endsMs);
     }
   }
 
@@ -87,7 +115,7 @@ export class WriteRouter {
     const timeoutMs = Math.max(1, Math.ceil(endsMs - performance.now()));
     try {
       const outcome = self
-        ? await this.#inTime(this.local.write(write, mapEpoch), timeoutMs)
+        ? await new Promise<ShardWriteOutcome>((resolve, reject) => this.#here(write, timeoutMs, resolve, reject))
         : (await this.peers.of(node).call('write', { mapEpoch, writes: [write] }, { timeoutMs })).at(0);
       if (outcome === undefined) return { kind: 'lost' };
       return outcome.kind === 'turned-away'
@@ -104,27 +132,32 @@ export class WriteRouter {
     }
   }
 
-  /** The outcome, or UNKNOWN when it takes too long. */
-  #inTime(write: Promise<ShardWriteOutcome>, timeoutMs: number): Promise<ShardWriteOutcome> {
-    return new Promise((resolve, reject) => {
-      const late = (): void => resolve(UNKNOWN);
-      const wait = timeoutMs >= WRITE_WAIT_MS ? this.#overdue.begin(late) : undefined;
-      const timer = wait === undefined ? setTimeout(late, timeoutMs) : undefined;
-      const end = (): void => {
-        if (wait === undefined) clearTimeout(timer);
-        else this.#overdue.end(wait);
-      };
-      write.then(
-        (outcome) => {
-          end();
-          resolve(outcome);
-        },
-        (error: unknown) => {
-          end();
-          reject(error instanceof Error ? error : new Error(String(error)));
-        },
-      );
-    });
+  /** Makes it here; the outcome is UNKNOWN when it takes too long. */
+  #here(
+    write: ShardWrite,
+    waitMs: number,
+    resolve: (outcome: ShardWriteOutcome) => void,
+    reject: (error: Error) => void,
+  ): void {
+    const late = (): void => resolve(UNKNOWN);
+    const wait = waitMs >= WRITE_WAIT_MS ? this.#overdue.begin(late) : undefined;
+    const timer = wait === undefined ? setTimeout(late, waitMs) : undefined;
+    const end = (): void => {
+      if (wait === undefined) clearTimeout(timer);
+      else this.#overdue.end(wait);
+    };
+    const failed = (error: unknown): void => {
+      end();
+      reject(error instanceof Error ? error : new Error(String(error)));
+    };
+    try {
+      this.local.write(write, this.routes.mapEpoch).then((outcome) => {
+        end();
+        resolve(outcome);
+      }, failed);
+    } catch (error) {
+      failed(error);
+    }
   }
 
   #turnedAway(shard: number, { code, hint, retryAfterMs }: Refusal): Sent {
@@ -163,6 +196,12 @@ export class WriteRouter {
     if (repeatedFrom !== undefined) return UNKNOWN;
     return refused('SHARD_UNAVAILABLE', `shard ${shard} has no primary that can be reached; try again`, 1_000);
   }
+}
+
+/** The copy a write is sent to, if it can be. */
+function primaryOf({ primary, copies }: ShardRoute): CopyRoute | undefined {
+  const copy = copies.find(({ node }) => node === primary);
+  return copy?.status === 'UNAVAILABLE' ? undefined : copy;
 }
 
 function refused(code: NodeError['code'], detail: string, retryAfterMs?: number): MadeOrRefused {

@@ -63,17 +63,11 @@ export class Writer {
   async upsert(id: string, fields: DocumentFields, call: WriteCall): Promise<Written> {
     const collection = this.#readyFor(fields, call.collection) ?? (await this.#collectionFor(fields, call.collection));
     const payload = this.#encode(fields);
-    return this.#write(
-      id,
-      {
-        op: 'UPSERT',
-        collectionId: collection.id,
-        id,
-        payload,
-        ...this.#conditionAndKey(call, id, collection.id, 'upsert', payload),
-      },
-      call,
-    );
+    const { id: collectionId } = collection;
+    const shard = this.replication.map.ring().shardOf(id);
+    const rest = this.#conditionAndKey(call, id, collectionId, 'upsert', payload);
+    const write = { shard, op: 'UPSERT' as const, collectionId, id, payload, ...rest };
+    return this.#written(write, await this.router.write(write, call.timeoutMs ?? WRITE_WAIT_MS));
   }
 
   /** Merges into a document (RFC 7386). @throws NodeError DOCUMENT_NOT_FOUND */
@@ -248,8 +242,8 @@ export class Writer {
     asked: Uint8Array,
   ): Pick<WriteWish, 'level' | 'key' | 'fingerprint' | 'condition'> {
     const level = this.replication.level(call.consistency);
-    const condition = call.condition === undefined ? {} : { condition: call.condition };
-    if (call.key === undefined) return { level, ...condition };
+    const condition = call.condition === undefined ? undefined : { condition: call.condition };
+    if (call.key === undefined) return condition === undefined ? { level } : { level, ...condition };
     const what = utf8(JSON.stringify([kind, collectionId, id, call.condition ?? null]));
     const fingerprint = this.hasher.sha256(concatBytes([what, asked])).slice(0, OP_ID_BYTES);
     const key = this.hasher.sha256(utf8(call.key)).slice(0, OP_ID_BYTES);
@@ -258,8 +252,13 @@ export class Writer {
 
   async #write(id: string, wish: WriteWish, call: WriteCall): Promise<Written> {
     const shard = this.replication.map.ring().shardOf(id);
-    const outcome = await this.router.write({ ...wish, shard }, call.timeoutMs ?? WRITE_WAIT_MS);
-    this.metrics.write({ op: wish.op === 'DELETE' ? 'delete' : 'upsert', outcome: outcomeName(outcome) });
+    const write = { ...wish, shard };
+    return this.#written(write, await this.router.write(write, call.timeoutMs ?? WRITE_WAIT_MS));
+  }
+
+  /** @throws NodeError when it was refused */
+  #written({ op, shard }: Pick<ShardWrite, 'op' | 'shard'>, outcome: MadeOrRefused): Written {
+    this.metrics.write({ op: op === 'DELETE' ? 'delete' : 'upsert', outcome: outcomeName(outcome) });
     if (outcome.kind === 'refused') {
       throw new NodeError(
         outcome.code,

@@ -80,6 +80,13 @@ export interface WriteRequest {
   readonly earlier?: Uint8Array;
 }
 
+/** A write that waits for the end of the turn. */
+interface Asked {
+  readonly ticket: number;
+  readonly opId: Uint8Array;
+  readonly request: WriteRequest;
+}
+
 /** Where durable entries go to be searched. */
 export interface ReplicaIndex {
   /** Puts durable entries in; resolves when they are applied. */
@@ -157,7 +164,7 @@ export class ShardReplica {
   readonly #waiting = new Map<number, (outcome: WriteOutcome) => void>();
   readonly #links = new Map<number, FollowerLink>();
   readonly #fences = new Map<number, (answer: FenceAnswer) => void>();
-  #turn: Proposal[] = [];
+  #turn: Asked[] = [];
   #nextTicket = 1;
   #upstream: Link<FollowerMessage> | undefined;
   /** Chunks of a snapshot that wait to be staged; bounded by the credit that was granted. */
@@ -292,24 +299,9 @@ export class ShardReplica {
     return new Promise((resolve) => {
       const ticket = this.#nextTicket++;
       this.#waiting.set(ticket, resolve);
-      const keyed = request.key !== undefined || request.repeatedFrom !== undefined;
       const opId = request.key ?? request.opId ?? this.#ports.random.bytes(OP_ID_BYTES);
       if (this.#turn.length === 0) this.#ports.timers.soon(() => this.#proposeTurn());
-      this.#turn.push({
-        ticket,
-        op: request.op,
-        collectionId: request.collectionId,
-        id: request.id,
-        payload: request.payload,
-        ...(request.condition === undefined ? {} : { condition: request.condition }),
-        level: request.level,
-        opId,
-        keyed,
-        fingerprint: request.fingerprint ?? NO_FINGERPRINT,
-        storedRow: undefined,
-        storedOperation: request.earlier,
-        ...(request.mapOperation === undefined ? {} : { mapOperation: request.mapOperation }),
-      });
+      this.#turn.push({ ticket, opId, request });
     });
   }
 
@@ -533,7 +525,7 @@ export class ShardReplica {
     this.#turn = [];
     let proposals: readonly Proposal[];
     try {
-      proposals = turn.map((proposal) => this.#withStored(proposal));
+      proposals = turn.map((asked) => this.#proposal(asked));
     } catch (error) {
       // A row that cannot be read: nothing of this turn was logged, and the shard stops (replication 2.6).
       const fault = error instanceof Error ? error : new Error(String(error));
@@ -548,17 +540,26 @@ export class ShardReplica {
     this.#run({ kind: 'propose', now: this.#now(), proposals });
   }
 
-  /** The proposal with what is stored under its id and its key now. */
-  #withStored(proposal: Proposal): Proposal {
+  /** What is asked for, with what is stored under its id and its key now. */
+  #proposal({ ticket, opId, request }: Asked): Proposal {
     const { log } = this.#ports;
-    const { collectionId, id, keyed, opId } = proposal;
+    const { op, collectionId, id, payload, condition, level, fingerprint, mapOperation } = request;
     const { generation } = this;
+    const keyed = request.key !== undefined || request.repeatedFrom !== undefined;
     return {
-      ...proposal,
+      ticket,
+      op,
+      collectionId,
+      id,
+      payload,
+      ...(condition === undefined ? undefined : { condition }),
+      level,
+      opId,
+      keyed,
+      fingerprint: fingerprint ?? NO_FINGERPRINT,
       storedRow: id === '' ? undefined : log.row(documentKey(generation, this.shard, collectionId, id)),
-      storedOperation: keyed
-        ? (log.row(idempotencyKey(this.shard, opId, generation)) ?? proposal.storedOperation)
-        : undefined,
+      storedOperation: keyed ? (log.row(idempotencyKey(this.shard, opId, generation)) ?? request.earlier) : undefined,
+      ...(mapOperation === undefined ? undefined : { mapOperation }),
     };
   }
 

@@ -192,8 +192,9 @@ export const floats: Codec<Float64Array> = {
   read: (from) => new Float64Array(column(from, 8)),
 };
 
-export const words: Codec<Uint32Array> = {
-  write: (to, value) => to.bytes(memoryOf(value)),
+/** Whole numbers below 2 ** 32, however they are held. */
+export const words: Codec<Uint32Array | Float64Array> = {
+  write: (to, value) => to.bytes(memoryOf(value instanceof Uint32Array ? value : Uint32Array.from(value))),
   read: (from) => new Uint32Array(column(from, 4)),
 };
 

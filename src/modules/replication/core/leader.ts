@@ -22,7 +22,7 @@ import { encodeMapOperation } from './map-codec.js';
 import type { MapState } from './map-state.js';
 import type { OperationRow } from './operation-row.js';
 import type { ShardSet } from './protocol.js';
-import type { ReplicaLog } from './replica-log.js';
+import { rowNameOf, type ReplicaLog } from './replica-log.js';
 import type { AckLevel, Proposal, WriteOutcome } from './write.js';
 
 /**
@@ -320,7 +320,7 @@ export class Leader {
   ): WriteOutcome | undefined {
     const { collectionId, id, opId, payload } = proposal;
     const rowKey = this.#log.rowKey(collectionId, id);
-    const rowName = toHex(rowKey);
+    const rowName = rowNameOf(collectionId, id);
     const before = this.#log.row(rowName, proposal.storedRow);
     const live = before !== undefined && !before.tombstone ? before : undefined;
     const conflict = checkCondition(proposal, live);
@@ -407,7 +407,7 @@ export class Leader {
       return;
     }
     const rowKey = this.#log.rowKey(collectionId, id);
-    const rowName = toHex(rowKey);
+    const rowName = rowNameOf(collectionId, id);
     const before = this.#log.row(rowName, stored);
     const order = before === undefined ? 1 : compareVersions(version, before.version);
     if (order < 0 && before !== undefined) {

@@ -69,6 +69,11 @@ interface Unpersisted {
 /** What an entry is made of before it has a place. */
 export type Draft = Pick<Entry, 'op' | 'collectionId' | 'id' | 'payload' | 'version' | 'origin' | 'operation'>;
 
+/** Names a document in the overlay: cheaper than its key as text. */
+export function rowNameOf(collectionId: number, id: string): string {
+  return `${collectionId}/${id}`;
+}
+
 /**
  * What a replica's log adds up to, as a value in memory: its end, the rows and results of entries that are not persisted
  * yet (the overlay, which wins over what the driver read), and the counters. Both a primary, which appends, and a
@@ -287,7 +292,7 @@ export class ReplicaLog {
       if (op === 'UPSERT' || op === 'DELETE') {
         const [collectionId, id] = [entryCollectionId(bytes), entryId(bytes)];
         const rowKey = this.rowKey(collectionId, id);
-        const rowName = toHex(rowKey);
+        const rowName = rowNameOf(collectionId, id);
         const what = { op, collectionId, id, version, rowKey, rowName } as const;
         const before = this.row(rowName, stored[i]);
         rows.push(...this.write(entry, what, before));
@@ -377,7 +382,7 @@ export interface RowWrite {
   readonly id: string;
   readonly version: Version;
   readonly rowKey: Uint8Array;
-  /** The key in hex. */
+  /** Of `rowNameOf`. */
   readonly rowName: string;
 }
 

@@ -17,8 +17,8 @@ function columnsOf(count: number): fc.Arbitrary<CandidateColumns> {
   });
 }
 
-const u32s = (length: number): fc.Arbitrary<Uint32Array> =>
-  fc.array(fc.nat(), { minLength: length, maxLength: length }).map((values) => Uint32Array.from(values));
+const counts = (length: number): fc.Arbitrary<Float64Array> =>
+  fc.array(fc.nat(), { minLength: length, maxLength: length }).map((values) => Float64Array.from(values));
 
 const count = fc.integer({ min: 0, max: 4 });
 const vector = count.chain(columnsOf);
@@ -26,8 +26,8 @@ const keyword = fc.tuple(count, fc.integer({ min: 1, max: 3 })).chain(([candidat
   fc
     .tuple(
       columnsOf(candidates),
-      u32s(candidates * terms),
-      u32s(candidates),
+      counts(candidates * terms),
+      counts(candidates),
       fc.boolean(),
       fc.record({
         documents: fc.nat(),

@@ -82,7 +82,7 @@ export class SearchPacker {
   }
 }
 
-/** Takes answers out in the order they were added; columns are views of the packed numbers where they can be. */
+/** Takes answers out in the order they were added; columns are views of the packed numbers. */
 export class SearchUnpacker {
   readonly #packed: PackedAnswers;
   #at = 0;
@@ -136,8 +136,8 @@ export class SearchUnpacker {
       ...columns,
       complete,
       statistics: { documents, totalLength, documentFrequencies: [...this.#column(terms)] },
-      frequencies: Uint32Array.from(this.#column(count * terms)),
-      lengths: Uint32Array.from(this.#column(count)),
+      frequencies: this.#column(count * terms),
+      lengths: this.#column(count),
     };
   }
 

@@ -72,11 +72,14 @@ export interface CandidateColumns {
 
 export type VectorCandidates = CandidateColumns;
 
+/** Whole numbers of a column; between threads every column is held in doubles. */
+export type Counts = Uint32Array | Float64Array;
+
 export interface KeywordCandidates extends CandidateColumns {
   /** Term frequencies, row-major: candidate × term. */
-  readonly frequencies: Uint32Array;
+  readonly frequencies: Counts;
   /** Length in terms of each candidate's text. */
-  readonly lengths: Uint32Array;
+  readonly lengths: Counts;
   readonly statistics: KeywordStatistics;
   /** True when every matching document of the shard is among the candidates. */
   readonly complete: boolean;
