@@ -68,6 +68,10 @@ export class ClusterDoor implements ClusterRegistry {
       const { map } = this.replication;
       const known = map.current().nodes.find((node) => node.nodeUuid === nodeUuid);
       if (known?.nodeId === nodeId && known.address === address && known.duty === 'serving') return { kind: 'joined' };
+      if (known === undefined && this.#wasRemoved(nodeUuid)) {
+        const detail = `"${nodeId}" was removed from the cluster; to take part again it starts with an empty data directory`;
+        return { kind: 'refused', detail };
+      }
       // A node of the same name gives it up in the same change; `replaces` says that it answers no more.
       const holder = map.current().nodes.find((node) => node.nodeId === nodeId && node.nodeUuid !== nodeUuid);
       if (holder !== undefined && holder.nodeUuid !== replaces)
@@ -92,6 +96,16 @@ export class ClusterDoor implements ClusterRegistry {
       .localShards()
       .every((shard) => liveDocuments(this.replication.counters(shard)) === 0);
     return { provisional: map.current().nodes.length === 1 && identity.bootCount === 1 && empty, bootstrappedMs };
+  }
+
+  /** An operator removed it (replication 9.5): its process still runs, and must not come back by itself. */
+  #wasRemoved(nodeUuid: NodeUuid): boolean {
+    return this.replication.map
+      .current()
+      .operations.some(
+        ({ task, state }) =>
+          task.kind === 'remove' && task.node === nodeUuid && (state === 'running' || state === 'done'),
+      );
   }
 
   #belonging(): Belonging | undefined {
