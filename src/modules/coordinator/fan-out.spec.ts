@@ -229,6 +229,20 @@ describe('FanOut', () => {
     expect(answer.failed.size).toBe(1);
   });
 
+  it('asks a copy whose map was old again when no other one has an answer', async () => {
+    const asked = new Map<string, number>();
+    const late = new Nodes(1, (node) => {
+      asked.set(node, (asked.get(node) ?? 0) + 1);
+      return (asked.get(node) ?? 0) > 1 ? 'ok' : 'STALE_MAP';
+    });
+    const answer = await late.count();
+    expect(sum(answer)).toBe(1);
+    expect(answer.stale.size).toBe(0);
+    const never = new Nodes(1, () => 'STALE_MAP');
+    expect((await never.count()).failed.get(0)).toMatchObject({ reason: 'STALE_ROUTE' });
+    expect(never.asked.length).toBeLessThanOrEqual(7);
+  });
+
   it('rejects when the client went away', async () => {
     const gone = new AbortController();
     const counting = new Nodes(1, () => 'silent').count(false, 2_000, NONE, gone.signal);

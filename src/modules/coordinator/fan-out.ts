@@ -102,12 +102,17 @@ interface FanOutPorts {
 }
 
 /** A shard that has no answer yet. */
+/** Copies with an older map are asked again so often, each having waited a moment for it. */
+const OLD_MAPS_MAX = 3;
+
 interface Pending {
   readonly tried: Set<NodeUuid>;
   readonly behind: Set<NodeUuid>;
   primary: boolean;
   /** A copy had not what the session saw. */
   notCaughtUp: boolean;
+  /** Times that a copy had an older map. */
+  oldMaps: number;
   inFlight: number;
   /** Whom it waits for, or what it was told last. */
   last: ShardFailed | undefined;
@@ -149,6 +154,7 @@ class FanOutRun<C extends GatedCall> {
         behind: new Set(),
         primary: options.primary,
         notCaughtUp: false,
+        oldMaps: 0,
         inFlight: 0,
         last: undefined,
       });
@@ -289,8 +295,13 @@ class FanOutRun<C extends GatedCall> {
     pending.last = { node: copy.nodeId, reason: reasonOf(refusal) };
     switch (refusal.code) {
       case 'NOT_PRIMARY':
+        routes.onStaleLeader(shard, refusal.hint);
+        return;
       case 'STALE_MAP':
         routes.onStaleLeader(shard, refusal.hint);
+        // The map is on its way to it: it is asked again where no other copy has an answer (replication 3).
+        pending.behind.add(copy.node);
+        if (pending.oldMaps++ < OLD_MAPS_MAX) pending.tried.delete(copy.node);
         return;
       case 'NOT_IN_SYNC':
         pending.behind.add(copy.node);

@@ -25,7 +25,7 @@ export interface ClusterEntryPorts {
   readonly peers: MembershipPeers;
   readonly registry: ClusterRegistry;
   readonly timers: Timers;
-  readonly logger: { info(fields: object, message: string): void };
+  readonly logger: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
 }
 
 const ROUND_MS = 1_000;
@@ -41,6 +41,8 @@ const MET_MAX = 64;
 export class ClusterEntry {
   readonly #ports: ClusterEntryPorts;
   readonly #met = new Set<string>();
+  /** By address, what was said of it last; as many as are asked. */
+  readonly #problems = new Map<string, string>();
   #waitingFor = '';
   #wake: (() => void) | undefined;
   #stopped = false;
@@ -121,8 +123,18 @@ export class ClusterEntry {
       return { kind: 'answered', introduction: await this.#ports.peers.introduce(address, self, ROUND_MS) };
     } catch (error) {
       if (!(error instanceof PeerError)) throw error;
+      this.#sayOf(address, error);
       return { kind: error.reason === 'REFUSED' || error.reason === 'UNRESOLVED' ? 'absent' : 'silent' };
     }
+  }
+
+  /** Why a seed is of no help: once, until it is for another reason. That nobody is there is no news at a start. */
+  #sayOf(address: string, error: PeerError): void {
+    if (error.reason === 'REFUSED' || this.#problems.get(address) === error.reason) return;
+    this.#problems.set(address, error.reason);
+    if (error.reason === 'REJECTED')
+      this.#ports.logger.warn({ address }, `${address} does not let this node in: ${error.message}`);
+    else this.#ports.logger.info({ address }, `${address} did not answer: ${error.message}`);
   }
 
   async #pause(): Promise<void> {

@@ -303,6 +303,8 @@ export class MembershipService implements MembershipServer {
         for (const listener of this.#peerListeners) listener(effect.event);
         return;
       case 'paused':
+        // While it looks for its cluster nothing ticks, and nobody counts on it.
+        if (this.#cancelTick === undefined) return;
         this.#ports.logger.warn({ ms: Math.round(effect.ms) }, 'the process stood still or a clock jumped');
         for (const listener of this.#pauseListeners) listener(effect.ms);
         return;

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
 import { create } from '@bufbuild/protobuf';
 import { Client, Metadata, credentials } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
@@ -344,6 +345,17 @@ describe('who may call the services between nodes', () => {
         expect(logged()).toMatch(/no connection: .* refuses (the certificate of this node|our certificate)/);
       }
       expect(callers).toEqual([]);
+    });
+
+    it('says what came without TLS, and who hung up for its certificate', async () => {
+      await serveTls();
+      expect((await refused(ask(node({ kind: 'open' }), 'node-2'))).reason).toMatch(/RESET|TIMEOUT|REFUSED/);
+      await until(() => logged().includes('a connection failed: it speaks no TLS'));
+      refusals.length = 0;
+      const distrusting = connect({ host: '127.0.0.1', port: Number(address.split(':')[1]), servername: 'node-2' });
+      await new Promise((resolve) => distrusting.once('error', resolve));
+      await until(() => logged().includes('it may not trust the certificate of this node'));
+      expect(refusals).toContain('handshake');
     });
 
     it.each(['foreign', 'expired'])('does not talk to a server with a certificate that is %s', async (of) => {
