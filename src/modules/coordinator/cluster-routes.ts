@@ -44,6 +44,10 @@ export class ClusterRoutes implements Routes {
     return this.replication.map.current().epoch;
   }
 
+  refresh(): void {
+    this.#made = undefined;
+  }
+
   shards(): readonly ShardRoute[] {
     return this.#current().shards;
   }

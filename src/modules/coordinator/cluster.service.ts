@@ -34,6 +34,7 @@ export class ClusterService implements ClusterPort {
 
   status(): Promise<StatusView> {
     const map = this.replication.map.current();
+    this.routes.refresh();
     const routes = this.routes.shards();
     const members = this.members.all();
     const degraded = routes.some(isDegraded);

@@ -62,12 +62,13 @@ export class DocumentReader {
     for (let moves = 0; moves < MOVES_MAX; moves++) {
       const row = this.replication.row(shard, collectionId, id);
       if (row === undefined || row.tombstone) return undefined;
-      // The row may move on, or its branch be cut off, while its entry is read: then it is asked again.
-      const entry = row.loose
-        ? looseEntry(this.log, shard, collectionId, id)
-        : row.offset <= this.log.state(shard).tail
-          ? await this.entry(shard, row.offset)
-          : undefined;
+      // A row can be seen a moment before its log says that it ends there, and may move on, or its branch be cut off, while
+      // its entry is read: then it is asked again, in another turn of the loop.
+      if (!row.loose && row.offset > this.log.state(shard).tail) {
+        await new Promise((resolve) => setImmediate(resolve));
+        continue;
+      }
+      const entry = row.loose ? looseEntry(this.log, shard, collectionId, id) : await this.entry(shard, row.offset);
       if (entry !== undefined && compareVersions(entryVersion(entry), row.version) === 0) return { row, entry };
     }
     throw new NodeError('OVERLOADED', `the document "${id}" changes faster than it can be read`, { retryAfterMs: 100 });

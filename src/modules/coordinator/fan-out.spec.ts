@@ -51,6 +51,10 @@ class Nodes implements Routes {
     }));
   }
 
+  refresh(): void {
+    // Each answer is made anew.
+  }
+
   shards(): readonly ShardRoute[] {
     return this.table;
   }

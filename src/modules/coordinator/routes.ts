@@ -13,6 +13,8 @@ export interface Routes {
   readonly mapEpoch: number;
   /** In number order, one for each shard of the map. @throws NodeError STARTING before the map is loaded */
   shards(): readonly ShardRoute[];
+  /** What is answered next is as new as can be: for those who look, not for those who route. */
+  refresh(): void;
   /** The shard of the map itself (replication 9.1). */
   meta(): ShardRoute;
   /** The configured name of a node; its uuid when it is not known. */

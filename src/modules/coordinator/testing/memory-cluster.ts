@@ -204,6 +204,10 @@ class MemoryRoutes implements Routes {
     return this.node.replication.map.current().epoch;
   }
 
+  refresh(): void {
+    // Each answer is made anew.
+  }
+
   shards(): readonly ShardRoute[] {
     return this.cluster.primaries.map((at, shard) =>
       this.#route(shard, at === undefined ? undefined : this.cluster.nodes[at]),
