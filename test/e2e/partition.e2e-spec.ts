@@ -16,7 +16,10 @@ let cluster: Cluster;
 beforeAll(async () => {
   cluster = await Cluster.start({ shards: 2, replicas: 2, proxied: true });
 });
-afterEach(() => cluster.network.heal());
+afterEach(async () => {
+  cluster.network.heal();
+  await Promise.all(loads.splice(0).map((load) => load.stop()));
+});
 afterAll(async () => {
   await cluster.dispose();
   await expectNoNodeLeft();
@@ -30,6 +33,8 @@ interface Written {
 const LIGHT = { writers: 3, searchers: 1, patienceMs: 20_000 } as const;
 /** Of all loads of this file: they write to the same ids. */
 const history = new History();
+/** Ended after each test, also after one that failed. */
+const loads: ClusterLoad[] = [];
 
 /** What a node has of that. */
 async function loaded({ rest }: ClusterNode): Promise<Map<string, Seen>> {
@@ -97,7 +102,9 @@ describe('a link that works one way only', () => {
   it('leaves the cluster writable and searchable, and everything is well when it is mended', async () => {
     const before = await cluster.settled();
     const [deaf, mute] = ['node-2', 'node-3'];
-    const load = new ClusterLoad(() => cluster.nodes, 'one-way', { ...LIGHT, seed: 5 }, history);
+    // A write that enters where its primary cannot be reached keeps its writer waiting for the time-out.
+    const load = new ClusterLoad(() => cluster.nodes, 'one-way', { ...LIGHT, writers: 8, seed: 5 }, history);
+    loads.push(load);
     cluster.network.fault(mute, deaf, { blackhole: true });
     await waitFor('load to go on', () => history.acknowledged > 100, 30_000);
     // Longer than the heartbeat time-out.
@@ -123,6 +130,7 @@ describe('slow and breaking connections', () => {
       for (const to of names) if (from !== to) cluster.network.fault(from, to, { latencyMs: 60 });
     const begun = history.acknowledged;
     const load = new ClusterLoad(() => cluster.nodes, 'resets', { ...LIGHT, seed: 6 }, history);
+    loads.push(load);
     await waitFor('some load', () => history.acknowledged > begun + 20, 30_000);
     for (const [a, b] of [
       [0, 1],
