@@ -183,7 +183,7 @@ export class DocumentsService implements DocumentsPort {
       ),
     );
     const found = answer.values.get(shard);
-    if (found === undefined) throw shardError(shard, answer.failed.get(shard));
+    if (found === undefined) throw shardError(shard, answer.failed.get(shard), this.replication.fault(shard));
     const [document] = found.value;
     if (document === undefined)
       throw new NodeError('DOCUMENT_NOT_FOUND', `there is no document "${id}" in the collection "${collection.name}"`);
@@ -225,7 +225,7 @@ export class DocumentsService implements DocumentsPort {
       ),
     );
     // What a shard that cannot answer holds is not missing: nothing can be said of it.
-    for (const [shard, failed] of answer.failed) throw shardError(shard, failed);
+    for (const [shard, failed] of answer.failed) throw shardError(shard, failed, this.replication.fault(shard));
     const found = new Map<string, StoredSegments>();
     for (const { value } of answer.values.values())
       for (const document of value) if (document !== undefined) found.set(document.id, document);

@@ -260,6 +260,12 @@ export class LocalShards implements ShardAccess {
     throw error;
   }
 
+  /** What is wrong with this node's own copy of a shard; undefined when nothing is known of. */
+  damage(shard: number): string | undefined {
+    const fault = this.replication.fault(shard);
+    return fault === undefined ? undefined : `shard ${shard} is damaged here: ${fault.message}`;
+  }
+
   #failure(shard: number, failure: 'NOT_READY' | 'FAULTED'): Refusal {
     // A shard whose log is damaged may not even have been opened.
     return { code: failure === 'FAULTED' || this.replication.fault(shard) !== undefined ? 'FAULTED' : 'STARTING' };

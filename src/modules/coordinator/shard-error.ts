@@ -2,7 +2,7 @@ import { NodeError } from '../../kernel/errors.js';
 import type { ShardFailed } from './fan-out.js';
 
 /** What a client is told when the one shard it needs cannot answer. */
-export function shardError(shard: number, failed: ShardFailed | undefined): NodeError {
+export function shardError(shard: number, failed: ShardFailed | undefined, fault?: Error): NodeError {
   switch (failed?.reason) {
     case 'TIMEOUT':
       return new NodeError(
@@ -10,7 +10,10 @@ export function shardError(shard: number, failed: ShardFailed | undefined): Node
         'the deadline passed; narrow the request or give it more time with `timeoutMs`',
       );
     case 'FAULTED':
-      return new NodeError('LOG_CORRUPT', `the log of shard ${shard} is damaged`);
+      return new NodeError(
+        'LOG_CORRUPT',
+        `the log of shard ${shard} is damaged${fault === undefined ? '' : `: ${fault.message}`}`,
+      );
     case 'OVERLOADED':
       return new NodeError('OVERLOADED', `too many calls wait for shard ${shard}`, { retryAfterMs: 100 });
     default:

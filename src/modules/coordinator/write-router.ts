@@ -194,6 +194,8 @@ export class WriteRouter {
 
   #gaveUp(shard: number, repeatedFrom: number | undefined): MadeOrRefused {
     if (repeatedFrom !== undefined) return UNKNOWN;
+    const damage = this.local.damage(shard);
+    if (damage !== undefined) return refused('LOG_CORRUPT', damage);
     return refused('SHARD_UNAVAILABLE', `shard ${shard} has no primary that can be reached; try again`, 1_000);
   }
 }
