@@ -27,6 +27,7 @@ import type { NodeConfig } from './platform/config/node-config.js';
 import { nodeHasher } from './platform/crypto/node-hasher.js';
 import { grpcHealth } from './platform/grpc/grpc-health.js';
 import { NodeGrpcServer } from './platform/grpc/node-grpc-server.js';
+import { handshakeLog } from './platform/grpc/tls-handshakes.js';
 import { Readiness } from './platform/health/readiness.js';
 import { createLogger, type Logger } from './platform/logging/logger.js';
 import { NestLogger } from './platform/logging/nest-logger.js';
@@ -77,6 +78,9 @@ export async function startNode(
     drainTimeoutMs: config.drainTimeoutMs,
     log: logger.child({ module: 'grpc' }),
     observe: (call) => metrics.grpcCall(call),
+    refusedHandshake: handshakeLog(parts.clock, logger.child({ module: 'peers' }), () =>
+      metrics.peerRefused('handshake'),
+    ),
   });
   grpc.addService(Health, grpcHealth(readiness, [SpectorService]));
   const replication = app.get(ReplicationService);
