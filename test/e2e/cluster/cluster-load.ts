@@ -5,6 +5,7 @@ import { valueOf } from '../support/load.js';
 import { Random, words } from '../support/random.js';
 import type { Answer, Rest } from '../support/rest.js';
 import type { ClusterNode } from './cluster.js';
+import { waitFor } from './wait-for.js';
 
 const DIMENSIONS = 4;
 
@@ -64,6 +65,29 @@ export class ClusterLoad {
     this.#random = new Random(options.seed);
     for (let i = 0; i < (options.writers ?? 6); i++) this.#running.push(this.#client(() => this.#write()));
     for (let i = 0; i < (options.searchers ?? 2); i++) this.#running.push(this.#client(() => this.#search()));
+  }
+
+  /** Runs something under a load, which is stopped whatever comes of it. */
+  static async during(
+    nodes: () => readonly ClusterNode[],
+    run: string,
+    options: LoadOptions,
+    history: History,
+    act: (load: ClusterLoad) => Promise<void>,
+  ): Promise<ClusterLoad> {
+    const load = new ClusterLoad(nodes, run, options, history);
+    try {
+      await act(load);
+    } finally {
+      await load.stop();
+    }
+    return load;
+  }
+
+  /** Resolves when `count` more writes were acknowledged. */
+  async acknowledged(count: number, timeoutMs = 30_000): Promise<void> {
+    const wanted = this.history.acknowledged + count;
+    await waitFor(`${count} more writes`, () => this.history.acknowledged >= wanted, timeoutMs);
   }
 
   /** Lets every client end the request it is waiting for. */

@@ -1,0 +1,165 @@
+import { rm } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { Cluster, type ClusterNode } from './cluster/cluster.js';
+import { ClusterLoad, stateOf } from './cluster/cluster-load.js';
+import { expectNoNodeLeft } from './cluster/running.js';
+import { waitFor } from './cluster/wait-for.js';
+import { History } from './support/history.js';
+import { expectProblem, expectStatus } from './support/problem.js';
+
+jest.setTimeout(180_000);
+
+/** Of four shards, the primaries and one replica each. */
+const COPIES = 8;
+
+let cluster: Cluster;
+const history = new History();
+
+beforeAll(async () => {
+  cluster = await Cluster.start({ shards: 4, replicas: 1 });
+});
+afterAll(async () => {
+  await cluster.dispose();
+  await expectNoNodeLeft();
+});
+
+/** Runs something under load that speaks to `nodes`, and checks that no write failed and nothing was lost or doubled. */
+async function underLoad(run: string, nodes: () => readonly ClusterNode[], act: () => Promise<void>): Promise<void> {
+  const options = { seed: run.length, writers: 4, searchers: 1, ids: 300 };
+  const load = await ClusterLoad.during(nodes, run, options, history, async (running) => {
+    await running.acknowledged(50);
+    await act();
+    await running.acknowledged(30);
+  });
+  expect({ run, writes: load.failedWrites, searches: load.failedSearches }).toEqual({ run, writes: [], searches: [] });
+  const asked = nodes();
+  await cluster.agreed(asked);
+  for (const { nodeId, rest } of asked)
+    expect({ run, nodeId, problems: history.check(await stateOf(rest)) }).toEqual({ run, nodeId, problems: [] });
+}
+
+async function begin(node: ClusterNode, method: string, path: string, json?: object): Promise<string> {
+  const answer = await node.rest.send(method, `/api/v1/cluster/${path}`, json === undefined ? {} : { json });
+  return expectStatus<{ operation: string }>(answer, 202).operation;
+}
+
+/** Copies that a node holds, as the topology shows them. */
+async function copiesOf(nodeId: string, observer: ClusterNode): Promise<readonly (number | string)[]> {
+  return (await observer.status()).topology[nodeId]?.shards ?? [];
+}
+
+describe('under load nothing is lost or doubled', () => {
+  it('when a primary moves', async () => {
+    const before = await cluster.settled();
+    const { primary, replicas } = before.shards[0];
+    const to = replicas.find(({ node, inSync }) => inSync && node !== primary)?.node ?? '';
+    const [observer] = cluster.nodes;
+    await underLoad(
+      'move',
+      () => cluster.nodes,
+      async () => {
+        const id = await begin(observer, 'POST', 'shards/0/primary', { node: to });
+        expect(await cluster.operation(observer, id)).toMatchObject({ state: 'done' });
+        const moved = async () => (await observer.status()).shards[0].primary === to;
+        await waitFor(`${to} to be primary`, moved, 20_000);
+      },
+    );
+  });
+
+  it('when a fourth node joins, and the copies are spread anew', async () => {
+    const four = await cluster.add('node-4');
+    let asked: readonly ClusterNode[] = cluster.nodes.slice(0, 3);
+    await underLoad(
+      'join',
+      () => asked,
+      async () => {
+        await four.start();
+        asked = cluster.nodes;
+        const shared = async () => (await copiesOf('node-4', four)).length >= COPIES / 4;
+        await waitFor('the new node to have its share', shared, 60_000);
+      },
+    );
+    const after = await cluster.settled();
+    const held = Object.values(after.topology).map(({ shards }) => shards.length);
+    expect(held.reduce((sum, count) => sum + count, 0)).toBe(COPIES);
+    expect(Math.max(...held)).toBe(COPIES / 4);
+  });
+
+  it('when a node is drained and removed', async () => {
+    const [observer] = cluster.nodes;
+    await underLoad(
+      'drain',
+      () => cluster.nodes,
+      async () => {
+        const id = await begin(observer, 'POST', 'nodes/node-4/drain');
+        expect(await cluster.operation(observer, id)).toMatchObject({ state: 'done' });
+      },
+    );
+    // A copy that was moved away is held back for a while; it reigns over nothing and counts nowhere.
+    for (const { primary, replicas } of (await observer.status()).shards) {
+      expect(primary).not.toBe('node-4');
+      expect(replicas.filter(({ role }) => role !== 'learner').map(({ node }) => node)).not.toContain('node-4');
+    }
+    const removed = cluster.node('node-4').process;
+    const ended = removed.expectExit();
+    const id = await begin(observer, 'DELETE', 'nodes/node-4');
+    expect(await cluster.operation(observer, id)).toMatchObject({ state: 'done' });
+    expect(await ended).toEqual({ code: 1, signal: null });
+    expect(removed.output).toMatch(/was removed from the cluster/);
+    const gone = async () =>
+      !['ACTIVE', 'JOINING'].includes((await observer.status()).topology['node-4']?.status ?? 'LEFT');
+    await waitFor('the removed node to be gone from the topology', gone, 20_000);
+    await cluster.settled();
+    expectProblem(await observer.rest.send('POST', '/api/v1/cluster/nodes/node-9/drain'), 'NODE_NOT_FOUND', /node-9/);
+  });
+
+  it('when a node is ended in good order: its reigns are handed over before it goes', async () => {
+    const status = await cluster.settled();
+    const leaving = cluster.node(status.shards[1].primary ?? '');
+    let asked: readonly ClusterNode[] = cluster.living;
+    await underLoad(
+      'sigterm',
+      () => asked,
+      async () => {
+        asked = cluster.others(leaving.nodeId);
+        const startedMs = performance.now();
+        expect(await leaving.process.stop('SIGTERM')).toEqual({ code: 0, signal: null });
+        expect(performance.now() - startedMs).toBeLessThan(20_000);
+        const { shards } = await asked[0].status();
+        expect(shards.map(({ primary }) => primary)).not.toContain(leaving.nodeId);
+      },
+    );
+    await leaving.start();
+    await cluster.settled();
+  });
+
+  it('when the disk of a node is lost: it comes back as another copy, under the same name', async () => {
+    const [observer] = cluster.nodes;
+    const lost = cluster.node('node-3');
+    const uuidOf = async (nodeId: string) => {
+      const answer = await observer.rest.get('/api/v1/cluster');
+      const { members } = expectStatus<{ members: { nodeId: string; nodeUuid: string; status: string }[] }>(
+        answer,
+        200,
+      );
+      return members.find((member) => member.nodeId === nodeId && member.status === 'ACTIVE')?.nodeUuid;
+    };
+    const before = await uuidOf('node-3');
+    await lost.kill();
+    await rm(lost.directory, { recursive: true, force: true });
+    await lost.start({ ready: false });
+    const after = await waitFor(
+      'the node with a new disk to be a member',
+      async () => {
+        const uuid = await uuidOf('node-3');
+        return uuid === before ? undefined : uuid;
+      },
+      30_000,
+    );
+    expect(after).toMatch(/^[0-9a-f]{32}$/);
+    await cluster.settled();
+    await cluster.converged(2);
+    for (const { nodeId, rest } of cluster.living)
+      expect({ nodeId, problems: history.check(await stateOf(rest)) }).toEqual({ nodeId, problems: [] });
+  });
+});
