@@ -96,7 +96,8 @@ export class WriteRouter {
         const now = this.routes.shards()[write.shard];
         return now.primary !== undefined && (now.primary !== primary || now.epoch !== epoch);
       };
-      if (pauseMs === undefined || performance.now() >= endsMs) return this.#gaveUp(write.shard, repeatedFrom);
+      if (pauseMs === undefined || performance.now() >= endsMs || this.#hopeless(route))
+        return this.#gaveUp(write.shard, repeatedFrom);
       await until(moved, Math.min(endsMs, performance.now() + pauseMs));
       if (performance.now() >= endsMs) return this.#gaveUp(write.shard, repeatedFrom);
       route = this.routes.shards()[write.shard];
@@ -190,6 +191,11 @@ export class WriteRouter {
   #conclude(outcome: MadeOrRefused, lost: boolean): MadeOrRefused {
     if (!lost || outcome.kind === 'written' || CONCLUSIVE.has(outcome.code)) return outcome;
     return UNKNOWN;
+  }
+
+  /** Whether the only copy there is of a shard is damaged: no other one will come to lead it. */
+  #hopeless({ shard, copies }: ShardRoute): boolean {
+    return copies.every(({ self }) => self) && this.local.damage(shard) !== undefined;
   }
 
   #gaveUp(shard: number, repeatedFrom: number | undefined): MadeOrRefused {
