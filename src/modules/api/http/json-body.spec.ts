@@ -17,12 +17,13 @@ function refusal(text: string | Buffer): NodeError {
   throw new Error('it was accepted');
 }
 
+/** Without the keys that are refused by name before their place matters, which have tests of their own below. */
+const acceptable = (value: unknown) => !/"(?:__proto__|constructor)":/.test(JSON.stringify(value));
+
 describe('parseJson', () => {
   it('reads what JSON.parse reads', () => {
     fc.assert(
-      fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
-        // Refused by name, as told below.
-        fc.pre(!/"(?:__proto__|constructor)":/.test(JSON.stringify(value)));
+      fc.property(fc.jsonValue({ noUnicodeString: false }).filter(acceptable), (value) => {
         expect(parse(JSON.stringify(value))).toEqual(JSON.parse(JSON.stringify(value)));
       }),
     );
@@ -72,7 +73,7 @@ describe('parseJson', () => {
   it('refuses what JSON.parse refuses, and says where', () => {
     fc.assert(
       fc.property(
-        fc.jsonValue(),
+        fc.jsonValue().filter(acceptable),
         fc.nat(),
         fc.constantFrom('', '"', '{', '}', '[', ']', ',', ':', '\\', '\u0001', 'x', '-'),
         (value, at, insert) => {
