@@ -1,13 +1,17 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { concatBytes } from '../../src/kernel/bytes.js';
+import { nativeVectorIndexes } from '../../src/modules/shard/adapters/native-vector-index.js';
 import { Bitmap } from '../../src/modules/shard/core/bitmap.js';
 import { KeywordIndex } from '../../src/modules/shard/core/keyword-index.js';
 import type { KeywordSearchOptions } from '../../src/modules/shard/core/keyword-index.js';
 import { BruteForceKeywordIndex } from './brute-force-keyword-index.js';
 import { keywordIndexSuite } from './keyword-index.suite.js';
 
+const native = nativeVectorIndexes?.postingSums;
+
 keywordIndexSuite('KeywordIndex', () => new KeywordIndex());
+if (native !== undefined) keywordIndexSuite('KeywordIndex, natively', () => new KeywordIndex(native()));
 keywordIndexSuite('BruteForceKeywordIndex', () => new BruteForceKeywordIndex());
 keywordIndexSuite('KeywordIndex, read back', () =>
   KeywordIndex.deserialize(concatBytes(new KeywordIndex().serialize())),
@@ -43,7 +47,14 @@ function expectSame(
   expect(found.statistics).toEqual(expected.statistics);
 }
 
-describe('KeywordIndex and the brute-force oracle', () => {
+/** Where the addon could not be compiled there is only one. */
+const kinds = [['KeywordIndex', undefined] as const, ...(native === undefined ? [] : [['natively', native] as const])];
+
+describe.each(kinds)('%s and the brute-force oracle', (_, sums) => {
+  const create = (): KeywordIndex => new KeywordIndex(sums?.());
+  const readBack = (index: KeywordIndex): KeywordIndex =>
+    KeywordIndex.deserialize(concatBytes(index.serialize()), sums?.());
+
   it('agree after any adds, removes, reuse of labels and reading back', () => {
     const tokens = fc.array(fc.constantFrom(...WORDS), { maxLength: 8 });
     const change = fc.oneof(
@@ -63,14 +74,14 @@ describe('KeywordIndex and the brute-force oracle', () => {
     );
     fc.assert(
       fc.property(fc.array(change, { maxLength: 60 }), (changes) => {
-        let index = new KeywordIndex();
+        let index = create();
         const oracle = new BruteForceKeywordIndex();
         for (const one of changes) {
           if (one.kind === 'add') {
             index.add(one.label, one.tokens);
             oracle.add(one.label, one.tokens);
           } else if (one.kind === 'remove') expect(index.remove(one.label)).toBe(oracle.remove(one.label));
-          else if (one.kind === 'reload') index = KeywordIndex.deserialize(concatBytes(index.serialize()));
+          else if (one.kind === 'reload') index = readBack(index);
           else {
             expectSame(index, oracle, one.terms, one.k, {
               compareLabels: (a, b) => (one.backwards ? b - a : a - b),
@@ -88,7 +99,7 @@ describe('KeywordIndex and the brute-force oracle', () => {
 
   it.each([1, 2, 3])('agree when lists are long, documents die by the thousand (seed %i)', (seed) => {
     const next = seeded(seed);
-    const index = new KeywordIndex();
+    const index = create();
     const oracle = new BruteForceKeywordIndex();
     const vocabulary = Array.from({ length: 600 }, (_, i) => `t${String((i * 389) % 600).padStart(3, '0')}`);
     const text = (): string[] =>
@@ -122,7 +133,7 @@ describe('KeywordIndex and the brute-force oracle', () => {
       }
       expect(index.documentFrequencies(vocabulary)).toEqual(oracle.documentFrequencies(vocabulary));
     }
-    const again = KeywordIndex.deserialize(concatBytes(index.serialize()));
+    const again = readBack(index);
     for (let i = 0; i < 8; i++) {
       const terms = [vocabulary[next(600, 3)], vocabulary[next(600, 3)]];
       expectSame(again, oracle, terms, 20, { compareLabels: (a, b) => a - b });
@@ -132,7 +143,7 @@ describe('KeywordIndex and the brute-force oracle', () => {
 
   it.each([4, 5, 6])('agree when long lists are looked up instead of read (seed %i)', (seed) => {
     const next = seeded(seed);
-    const index = new KeywordIndex();
+    const index = create();
     const oracle = new BruteForceKeywordIndex();
     // How many documents in 1 000 have each word: from nearly all to a handful, in no alphabetic order.
     const shares: Record<string, number> = { dd: 900, gg: 700, aa: 450, ff: 200, bb: 60, ee: 15, cc: 4 };
@@ -206,8 +217,8 @@ describe('KeywordIndex and the brute-force oracle', () => {
         ...texts(12_000, 'dd', 1, 4),
       ],
     ],
-  ])('agree on %s', (_, terms, documents) => {
-    const index = new KeywordIndex();
+  ])('agree on %s', (_what, terms, documents) => {
+    const index = create();
     const oracle = new BruteForceKeywordIndex();
     documents.forEach((tokens, label) => {
       index.add(label, tokens);
@@ -216,8 +227,20 @@ describe('KeywordIndex and the brute-force oracle', () => {
     for (const k of [1, 10, 50, 200]) expectSame(index, oracle, terms, k, { compareLabels: (a, b) => a - b });
   });
 
+  it('agree when lists are so long that none is read whole', () => {
+    const index = create();
+    const oracle = new BruteForceKeywordIndex();
+    for (let label = 0; label < 40_000; label++) {
+      const tokens = ['all', ...(label % 10 === 3 ? [] : ['most']), ...(label % 97 === 0 ? ['few'] : [])];
+      tokens.push(...new Array<string>(label % 7).fill('filler'));
+      index.add(label, tokens);
+      oracle.add(label, tokens);
+    }
+    for (const k of [1, 50]) expectSame(index, oracle, ['all', 'few', 'most'], k, { compareLabels: (a, b) => b - a });
+  });
+
   it('agree when few are allowed and fewer match', () => {
-    const index = new KeywordIndex();
+    const index = create();
     const oracle = new BruteForceKeywordIndex();
     for (let label = 0; label < 3_000; label++) {
       const tokens = label % 3 === 0 ? ['other'] : ['word', ...new Array<string>(label % 5).fill('more')];
@@ -230,7 +253,7 @@ describe('KeywordIndex and the brute-force oracle', () => {
   });
 
   it('agree when the index is written in the middle of a sweep', () => {
-    const index = new KeywordIndex();
+    const index = create();
     const oracle = new BruteForceKeywordIndex();
     for (let label = 0; label < 4_000; label++) {
       const tokens = [`t${label % 500}`, `u${label % 7}`, 'all'];
@@ -242,7 +265,7 @@ describe('KeywordIndex and the brute-force oracle', () => {
       index.remove(label);
       oracle.remove(label);
     }
-    const again = KeywordIndex.deserialize(concatBytes(index.serialize()));
+    const again = readBack(index);
     for (const one of [index, again]) {
       expectSame(one, oracle, ['t3', 't499', 'u1'], 100, { compareLabels: (a, b) => a - b });
       expect(one.documentFrequencies(['all', 't0', 'u0'])).toEqual(oracle.documentFrequencies(['all', 't0', 'u0']));

@@ -129,7 +129,7 @@ export function loadCollection(
       digest,
       labels,
       tombstones,
-      keywords: KeywordIndex.deserialize(readFile(directory, file('keywords'), hasher)),
+      keywords: KeywordIndex.deserialize(readFile(directory, file('keywords'), hasher), indexes.postingSums?.()),
       attributes: AttributeIndex.deserialize(readFile(directory, file('attributes'), hasher)),
       vectors: loadVectors(),
     });

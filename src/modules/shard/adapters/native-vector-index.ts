@@ -4,6 +4,7 @@ import type { Similarity } from '../../../kernel/collection.js';
 import { LIMITS } from '../../../kernel/limits.js';
 import type { Bitmap } from '../core/bitmap.js';
 import { grown } from '../core/grown.js';
+import type { ListsToSum, PostingSums } from '../core/posting-sums.js';
 import type { PageScores, VectorIndex, VectorIndexes, VectorShape } from '../core/vector-index.js';
 
 /** From src/ and from dist/ alike. */
@@ -15,6 +16,9 @@ interface Graph {
 }
 interface Pages {
   readonly [opaque]: 'pages';
+}
+interface Postings {
+  readonly [opaque]: 'postings';
 }
 
 /** The functions of native/addon.cc. */
@@ -40,6 +44,32 @@ interface Addon {
   /** Gives free memory of the process back. */
   trim(): void;
   scores(pages: Pages, query: Float64Array, norm: number, labels: Uint32Array, count: number, into: Float64Array): void;
+  postings(): Postings;
+  setPage(postings: Postings, index: number, page: Uint32Array): void;
+  gather(
+    postings: Postings,
+    chains: Uint32Array,
+    weights: Float64Array,
+    lists: number,
+    averageLength: number,
+    lengths: Uint32Array,
+    labels: Uint32Array,
+    documents: number,
+    allowed: Uint32Array | undefined,
+    k: number,
+    rest: number,
+    ordinals: Uint32Array,
+    sums: Float64Array,
+    outcome: Uint32Array,
+  ): void;
+  frequencies(
+    postings: Postings,
+    chains: Uint32Array,
+    lists: number,
+    ordinals: Uint32Array,
+    n: number,
+    into: Uint32Array,
+  ): void;
 }
 
 const SIMILARITIES: Readonly<Record<Similarity, number>> = { cosine: 1, dot: 2, euclidean: 3 };
@@ -133,6 +163,51 @@ class NativePageScores implements PageScores {
   }
 }
 
+class NativePostingSums implements PostingSums {
+  readonly #addon: Addon;
+  readonly #postings: Postings;
+  /** What the addon reads. */
+  readonly #kept: Uint32Array[] = [];
+
+  constructor(addon: Addon) {
+    this.#addon = addon;
+    this.#postings = addon.postings();
+  }
+
+  setPage(index: number, page: Uint32Array): void {
+    this.#addon.setPage(this.#postings, index, page);
+    this.#kept[index] = page;
+  }
+
+  gather(of: ListsToSum, ordinals: Uint32Array, sums: Float64Array, outcome: Uint32Array): void {
+    this.#addon.gather(
+      this.#postings,
+      of.chains,
+      of.weights,
+      of.lists,
+      of.averageLength,
+      of.lengths,
+      of.labels,
+      of.documents,
+      of.allowed,
+      of.k,
+      of.rest,
+      ordinals,
+      sums,
+      outcome,
+    );
+  }
+
+  frequencies(
+    { chains, lists }: Pick<ListsToSum, 'chains' | 'lists'>,
+    ordinals: Uint32Array,
+    n: number,
+    into: Uint32Array,
+  ): void {
+    this.#addon.frequencies(this.#postings, chains, lists, ordinals, n, into);
+  }
+}
+
 const loadedAddon = load();
 
 /** Native graphs; undefined where `npm run build` could not make the addon. */
@@ -175,6 +250,7 @@ function indexesOf(addon: Addon): VectorIndexes {
       return index;
     },
     scores: (shape, pageVectors) => new NativePageScores(addon, shape, pageVectors),
+    postingSums: () => new NativePostingSums(addon),
   };
 }
 

@@ -59,7 +59,7 @@ export class CollectionIndex {
     this.#hasher = hasher;
     this.labels = loaded?.labels ?? new LabelTable();
     this.tombstones = loaded?.tombstones ?? new LabelTable();
-    this.keywords = loaded?.keywords ?? new KeywordIndex();
+    this.keywords = loaded?.keywords ?? new KeywordIndex(indexes.postingSums?.());
     this.attributes = loaded?.attributes ?? new AttributeIndex();
     this.#live = new Bitmap(this.labels.high);
     for (let label = 0; label < this.labels.high; label++) if (this.labels.isLive(label)) this.#live.set(label);

@@ -7,6 +7,7 @@ import { KeywordScorer } from './keyword-scorer.js';
 import type { KeywordRanking } from './keyword-scorer.js';
 import { PostingLists } from './posting-lists.js';
 import { PostingUpkeep } from './posting-upkeep.js';
+import type { PostingSums } from './posting-sums.js';
 import type { KeywordStatistics } from './search.js';
 import { TermDictionary } from './term-dictionary.js';
 import type { TieOrder } from './top-k.js';
@@ -54,17 +55,18 @@ export class KeywordIndex {
   /** By term, within `add`: occurrences; all 0 between. */
   #occurrences = new Uint32Array(0);
 
-  constructor() {
+  /** @param sums ranks sooner */
+  constructor(sums?: PostingSums) {
     this.#terms = new TermDictionary();
     this.#lists = new PostingLists();
     this.#texts = new KeywordDocuments();
     this.#upkeep = new PostingUpkeep(this.#terms, this.#lists, this.#texts);
-    this.#scorer = new KeywordScorer(this.#lists, this.#texts);
+    this.#scorer = new KeywordScorer(this.#lists, this.#texts, sums);
   }
 
   /** Reads what `serialize` wrote; throws IndexDamagedError when it is anything else. */
-  static deserialize(bytes: Uint8Array): KeywordIndex {
-    const index = new KeywordIndex();
+  static deserialize(bytes: Uint8Array, sums?: PostingSums): KeywordIndex {
+    const index = new KeywordIndex(sums);
     decodeKeywordIndex(bytes, {
       text: (label, length) => index.#texts.add(label, length),
       list: (term, postings, frequencyMax, lengthMin) => {

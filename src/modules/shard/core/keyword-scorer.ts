@@ -5,6 +5,8 @@ import type { KeywordDocuments } from './keyword-documents.js';
 import { PostingCursor } from './posting-chunks.js';
 import { FREQUENCY_BITS, FREQUENCY_MASK } from './posting-lists.js';
 import type { PostingLists } from './posting-lists.js';
+import type { PostingSums } from './posting-sums.js';
+import { SumsOfLists } from './sums-of-lists.js';
 import { kthGreatest } from './kth-greatest.js';
 import { TopK, type TieOrder } from './top-k.js';
 import { grown } from './grown.js';
@@ -50,8 +52,9 @@ const WINDOW = 2_048;
 const NORMS = 512;
 /** Documents met beyond the wanted ones before those that cannot be among the best are dropped. */
 const SURPLUS_MAX = 512;
-/** Queries that read fewer postings are summed straight through. */
+/** Queries that read fewer postings are summed straight through; with sums made elsewhere that pays for longer. */
 const PRUNING_POSTINGS_MIN = 4_096;
+const PRUNING_POSTINGS_MIN_ELSEWHERE = 65_536;
 /** Partial sums and bounds are added in other orders than the score: what is this close may be equal. */
 const ROUNDING = 1e-9;
 /** Looking one document up in a list costs about as much as scanning this many postings. */
@@ -88,16 +91,19 @@ export class KeywordScorer {
   #scratch = new Float64Array(0);
   readonly #best = new TopK(0, () => 0);
   readonly #columns = new Columns();
-  /** Frequencies of one term. */
-  #column = new Uint32Array(0);
+  /** Frequencies, term by term. */
+  #frequencyColumns = new Uint32Array(0);
+  readonly #elsewhere: SumsOfLists | undefined;
 
-  constructor(lists: PostingLists, documents: KeywordDocuments) {
+  /** @param sums makes sums and looks frequencies up, where all are small */
+  constructor(lists: PostingLists, documents: KeywordDocuments, sums?: PostingSums) {
     this.#lists = lists;
     this.#documents = documents;
+    this.#elsewhere = sums === undefined ? undefined : new SumsOfLists(sums, lists, documents);
   }
 
   get bytes(): number {
-    const columns = [this.#window, ...this.#singles, this.#met, this.#sums, this.#scratch, this.#column];
+    const columns = [this.#window, ...this.#singles, this.#met, this.#sums, this.#scratch, this.#frequencyColumns];
     return columns.reduce((bytes, column) => bytes + column.byteLength, 0);
   }
 
@@ -109,8 +115,12 @@ export class KeywordScorer {
     const { compareLabels } = query;
     this.#best.reset(query.k, (a, b) => compareLabels(labels[a], labels[b]));
     if (this.#lookUpAllowed(query, terms, postings)) this.#offer();
-    else if (postings < PRUNING_POSTINGS_MIN || !this.#prune(query, terms)) this.#gather(query, terms, undefined);
+    else if (postings < this.#pruningMin || !this.#prune(query, terms)) this.#gather(query, terms, undefined);
     return this.#answer(query, terms, this.#matched <= query.k);
+  }
+
+  get #pruningMin(): number {
+    return this.#elsewhere === undefined ? PRUNING_POSTINGS_MIN : PRUNING_POSTINGS_MIN_ELSEWHERE;
   }
 
   #terms(query: KeywordQuery): ScoredTerm[] {
@@ -152,6 +162,10 @@ export class KeywordScorer {
    * the k-th best.
    */
   #gather(query: KeywordQuery, terms: readonly ScoredTerm[], rest: number | undefined): void {
+    if (this.#gatherElsewhere(query, terms, rest ?? 0)) {
+      if (rest === undefined) this.#offer();
+      return;
+    }
     this.#metCount = 0;
     this.#matched = 0;
     let least = 0;
@@ -179,6 +193,17 @@ export class KeywordScorer {
         this.#keep(least);
       }
     }
+  }
+
+  /** False when the sums must be made here. */
+  #gatherElsewhere(query: KeywordQuery, terms: readonly ScoredTerm[], rest: number): boolean {
+    const elsewhere = this.#elsewhere;
+    if (elsewhere?.take(terms) !== true) return false;
+    this.#makeRoom(query.k + SURPLUS_MAX);
+    while (!elsewhere.gather(query, rest, this.#met, this.#sums)) this.#makeRoom(elsewhere.kept);
+    this.#metCount = elsewhere.kept;
+    this.#matched = elsewhere.matched;
+    return true;
   }
 
   #prepareNorms(average: number): void {
@@ -313,13 +338,22 @@ export class KeywordScorer {
     this.#met.subarray(0, n).sort();
     this.#sums.fill(0, 0, n);
     const { lengths } = this.#documents;
-    for (const term of terms) {
-      this.#lists.frequencies(term.list, this.#met, n, this.#column);
+    const frequencies = this.#lookUp(terms, n);
+    for (let t = 0; t < terms.length; t++) {
       for (let i = 0; i < n; i++) {
-        const frequency = this.#column[i];
-        if (frequency !== 0) this.#sums[i] += bm25(term.weight, frequency, lengths[this.#met[i]], average);
+        const frequency = frequencies[t * n + i];
+        if (frequency !== 0) this.#sums[i] += bm25(terms[t].weight, frequency, lengths[this.#met[i]], average);
       }
     }
+  }
+
+  /** The frequencies of the first `n` documents met (ascending), term by term; valid until the next call. */
+  #lookUp(terms: readonly ScoredTerm[], n: number): Uint32Array {
+    this.#frequencyColumns = grown(this.#frequencyColumns, n * terms.length);
+    const columns = this.#frequencyColumns;
+    if (this.#elsewhere?.take(terms) === true) this.#elsewhere.frequencies(this.#met, n, columns);
+    else terms.forEach(({ list }, t) => this.#lists.frequencies(list, this.#met, n, columns.subarray(t * n)));
+    return columns;
   }
 
   /** The k-th best sum of the documents met (more than k); ∞ when k is 0. */
@@ -368,9 +402,9 @@ export class KeywordScorer {
       pairs[i] -= ordinal * n;
       this.#met[i] = ordinal;
     }
-    for (const term of terms) {
-      this.#lists.frequencies(term.list, this.#met, n, this.#column);
-      for (let i = 0; i < n; i++) matrix[pairs[i] * columns + term.at] = this.#column[i];
+    const frequencies = this.#lookUp(terms, n);
+    for (let t = 0; t < terms.length; t++) {
+      for (let i = 0; i < n; i++) matrix[pairs[i] * columns + terms[t].at] = frequencies[t * n + i];
     }
     return matrix;
   }
@@ -380,6 +414,5 @@ export class KeywordScorer {
     this.#met = grown(this.#met, n);
     this.#sums = grown(this.#sums, n);
     this.#scratch = grown(this.#scratch, n);
-    this.#column = grown(this.#column, n);
   }
 }

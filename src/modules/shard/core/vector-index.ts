@@ -1,5 +1,6 @@
 import type { HnswParameters, Similarity } from '../../../kernel/collection.js';
 import type { Bitmap } from './bitmap.js';
+import type { PostingSums } from './posting-sums.js';
 
 /**
  * A graph over the vectors of one collection in one shard: finds near labels, never scores. Scores come from the
@@ -42,7 +43,7 @@ export interface VectorShape {
   readonly hnsw: HnswParameters;
 }
 
-/** Makes and loads the graphs of one technology. */
+/** Makes and loads the graphs of one technology, and what else it does faster. */
 export interface VectorIndexes {
   /** For logs and metrics. */
   readonly name: string;
@@ -65,6 +66,9 @@ export interface VectorIndexes {
 
   /** Scores faster than VectorPages can by itself; left out when nothing does. */
   scores?(shape: Pick<VectorShape, 'dimensions' | 'similarity'>, pageVectors: number): PageScores;
+
+  /** Sums posting lists faster than a keyword index can by itself; left out when nothing does. */
+  postingSums?(): PostingSums;
 }
 
 /** Scores vectors in pages: to the bit what `VectorPages` says. */

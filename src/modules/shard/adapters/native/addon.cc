@@ -1,7 +1,8 @@
-// The graph and the scores as functions of JavaScript (Node-API). The caller, NativeVectorIndex, checks what it passes;
-// what is checked here is what would otherwise touch memory it must not.
+// The graph, the scores and the sums as functions of JavaScript (Node-API). The callers, NativeVectorIndex and
+// NativePostingSums, check what they pass; what is checked here is what would otherwise touch memory it must not.
 #include <node_api.h>
 
+#include <algorithm>
 #include <exception>
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "distances.h"
 #include "graph.h"
+#include "postings.h"
 #include "scores.h"
 
 namespace {
@@ -295,6 +297,81 @@ napi_value scoresOf(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+/** postings() */
+napi_value postings(napi_env env, napi_callback_info) { return external(env, new PostingSums()); }
+
+/** setPage(postings, index, page): the caller keeps the page until another takes its place */
+napi_value setPage(napi_env env, napi_callback_info info) {
+  Arguments<3> arguments(env, info);
+  PostingSums* sums = arguments.external<PostingSums>(0);
+  size_t slots;
+  const uint32_t* page = arguments.array<uint32_t>(2, napi_uint32_array, &slots);
+  const size_t index = arguments.size(1);
+  if (sums == nullptr || page == nullptr || index > sums->pages.pages.size()) return fail(env, "no place for a page");
+  sums->pages.pages.resize(std::max(sums->pages.pages.size(), index + 1));
+  sums->pages.slots.resize(sums->pages.pages.size());
+  sums->pages.pages[index] = page;
+  sums->pages.slots[index] = slots;
+  return nullptr;
+}
+
+/** Heads and counts of lists, one after the other. */
+const Chain* chainsOf(const uint32_t* chains) { return reinterpret_cast<const Chain*>(chains); }
+
+/**
+ * gather(postings, chains: [head, count]…, weights, lists, average, lengths, labels, documents, allowed, k, rest, ordinals,
+ * sums, outcome): outcome is [kept, matched]; nothing is written to `ordinals` and `sums` when they have no room
+ */
+napi_value gather(napi_env env, napi_callback_info info) {
+  Arguments<14> arguments(env, info);
+  PostingSums* postings = arguments.external<PostingSums>(0);
+  size_t chained, weighed, lengths, labels, words, room, sumRoom, outcomes;
+  const uint32_t* chains = arguments.array<uint32_t>(1, napi_uint32_array, &chained);
+  const double* weights = arguments.array<double>(2, napi_float64_array, &weighed);
+  const size_t lists = arguments.size(3);
+  const uint32_t* lengthOf = arguments.array<uint32_t>(5, napi_uint32_array, &lengths);
+  const uint32_t* labelOf = arguments.array<uint32_t>(6, napi_uint32_array, &labels);
+  const size_t documents = arguments.size(7);
+  const uint32_t* allowed = arguments.array<uint32_t>(8, napi_uint32_array, &words);
+  uint32_t* ordinals = arguments.array<uint32_t>(11, napi_uint32_array, &room);
+  double* sums = arguments.array<double>(12, napi_float64_array, &sumRoom);
+  uint32_t* outcome = arguments.array<uint32_t>(13, napi_uint32_array, &outcomes);
+  if (postings == nullptr || chained < 2 * lists || weighed < lists || outcomes < 2) return fail(env, "no such lists");
+  if (documents > lengths || documents > labels) return fail(env, "no such documents");
+  try {
+    const Gathered& found =
+        postings->gather(chainsOf(chains), weights, lists, arguments.number(4), {lengthOf, labelOf, documents},
+                         {allowed, words}, arguments.size(9), arguments.number(10));
+    outcome[0] = static_cast<uint32_t>(found.sums.size());
+    outcome[1] = static_cast<uint32_t>(found.matched);
+    if (found.sums.size() > std::min(room, sumRoom)) return nullptr;
+    std::copy(found.ordinals.begin(), found.ordinals.end(), ordinals);
+    std::copy(found.sums.begin(), found.sums.end(), sums);
+  } catch (const std::exception& error) {
+    return fail(env, error.what());
+  }
+  return nullptr;
+}
+
+/** frequencies(postings, chains, lists, ordinals, count, into) */
+napi_value frequencies(napi_env env, napi_callback_info info) {
+  Arguments<6> arguments(env, info);
+  const PostingSums* postings = arguments.external<PostingSums>(0);
+  size_t chained, known, room;
+  const uint32_t* chains = arguments.array<uint32_t>(1, napi_uint32_array, &chained);
+  const size_t lists = arguments.size(2), count = arguments.size(4);
+  const uint32_t* ordinals = arguments.array<uint32_t>(3, napi_uint32_array, &known);
+  uint32_t* into = arguments.array<uint32_t>(5, napi_uint32_array, &room);
+  if (postings == nullptr || chained < 2 * lists) return fail(env, "no such lists");
+  if (count > known || count * lists > room) return fail(env, "no room for the frequencies");
+  try {
+    postings->frequencies(chainsOf(chains), lists, ordinals, count, into);
+  } catch (const std::exception& error) {
+    return fail(env, error.what());
+  }
+  return nullptr;
+}
+
 /** trim(): memory of this process that is free goes back to the system, as far as the C library can; takes milliseconds */
 napi_value trim(napi_env, napi_callback_info) {
 #ifdef __GLIBC__
@@ -319,6 +396,10 @@ NAPI_MODULE_INIT() {
       {"addPage", nullptr, addPage, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"trim", nullptr, trim, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"scores", nullptr, scoresOf, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"postings", nullptr, postings, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"setPage", nullptr, setPage, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"gather", nullptr, gather, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"frequencies", nullptr, frequencies, nullptr, nullptr, nullptr, napi_default, nullptr},
   };
   napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);
   return exports;

@@ -1,0 +1,74 @@
+// Sums of posting lists, as KeywordScorer defines them: the same operations in the same order, so that this and the
+// JavaScript give the same bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace spector {
+
+/** The pages of an arena of posting lists (PostingLists); their memory belongs to the caller. */
+struct PostingPages {
+  std::vector<const uint32_t*> pages;
+  std::vector<size_t> slots;
+};
+
+/** One list: the address of its first chunk and its postings. */
+struct Chain {
+  uint32_t head;
+  uint32_t count;
+};
+
+/** The documents of a keyword index by ordinal. */
+struct Texts {
+  const uint32_t* lengths;
+  const uint32_t* labels;
+  size_t count;
+};
+
+/** A set of labels as bits; all of them when `words` is null. */
+struct Allowed {
+  const uint32_t* words;
+  size_t count;
+};
+
+/** What a gathering found, by ordinal ascending. */
+struct Gathered {
+  std::vector<uint32_t> ordinals;
+  std::vector<double> sums;
+  /** Documents met, those not kept included. */
+  size_t matched = 0;
+};
+
+/** Sums lists; keeps its working memory from one call to the next. */
+class PostingSums {
+ public:
+  PostingPages pages;
+
+  /**
+   * Adds what each list gives to its documents, in the order of the lists, and keeps those whose sum is within `rest` of
+   * the k-th best.
+   * @throws std::exception when a list leaves the pages or names a document there is not
+   */
+  const Gathered& gather(const Chain* chains, const double* weights, size_t lists, double average, const Texts& texts,
+                         const Allowed& allowed, size_t k, double rest);
+
+  /** Frequencies of ordinals (ascending) in each list, list by list; 0 where it lacks one. */
+  void frequencies(const Chain* chains, size_t lists, const uint32_t* ordinals, size_t count, uint32_t* into) const;
+
+ private:
+  void prepareNorms(double average);
+  void offer(uint32_t first, size_t met, size_t k, double rest);
+
+  std::vector<double> window_;
+  std::vector<uint32_t> met_;
+  std::vector<double> norms_;
+  double normsAverage_ = 0;
+  /** The k best sums so far, the least at the front. */
+  std::vector<double> best_;
+  double least_ = 0;
+  Gathered gathered_;
+};
+
+}  // namespace spector

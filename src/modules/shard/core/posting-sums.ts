@@ -1,0 +1,36 @@
+/** Lists and what to sum them by. */
+export interface ListsToSum {
+  /** Head and count of each list, in the order their terms are added. */
+  readonly chains: Uint32Array;
+  /** Idf of each list's term. */
+  readonly weights: Float64Array;
+  /** Lists in `chains` and `weights`. */
+  readonly lists: number;
+  readonly averageLength: number;
+  /** By ordinal. */
+  readonly lengths: Uint32Array;
+  readonly labels: Uint32Array;
+  /** Ordinals given out. */
+  readonly documents: number;
+  /** Bits of the labels that may be found; undefined for all. */
+  readonly allowed: Uint32Array | undefined;
+  readonly k: number;
+  /** Sums within this of the k-th best are kept. */
+  readonly rest: number;
+}
+
+/** Sums posting lists faster than `KeywordScorer` can by itself: to the bit what that says. */
+export interface PostingSums {
+  /** The page at `index` of the lists' arena is `page`: memory that stays where it is until another page takes its place. */
+  setPage(index: number, page: Uint32Array): void;
+
+  /**
+   * Sums the lists; `ordinals` (ascending) and `sums` become the documents kept. No list may have a frequency of 63 or
+   * more, which is not in the postings alone.
+   * @param outcome how many are kept, how many were met; when more are kept than there is room for, none is written
+   */
+  gather(lists: ListsToSum, ordinals: Uint32Array, sums: Float64Array, outcome: Uint32Array): void;
+
+  /** Frequencies of the first `n` of `ordinals` (ascending) in each list, list by list, 0 where it lacks one. */
+  frequencies(lists: Pick<ListsToSum, 'chains' | 'lists'>, ordinals: Uint32Array, n: number, into: Uint32Array): void;
+}
