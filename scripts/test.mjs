@@ -13,16 +13,20 @@ import { run } from './run.mjs';
 
 const JEST_ENV = { NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --experimental-vm-modules --no-warnings`.trim() };
 
-/** @type {readonly { name: string, about: string, run: () => Promise<{ passed: number, failed: number }> }[]} */
+/** Checks that run at a time, each a process of its own. */
+const CHECKS_AT_ONCE = 2;
+
+/** @type {readonly { name: string, about: string, alone: boolean, run: () => Promise<{ passed: number, failed: number }> }[]} */
 const STEPS = [
-  check('format', 'prettier', ['--check', '--log-level', 'warn', '.']),
+  // The longest first: they run side by side.
   check('lint', 'eslint', ['--max-warnings', '0', '.']),
-  check('imports', 'depcruise', ['--output-type', 'err', 'src']),
-  check('proto-lint', 'buf', ['lint']),
-  check('proto-breaking', 'buf', ['breaking', '--against', 'proto/baseline.binpb']),
-  check('generated', 'node', ['scripts/gen.mjs', '--check']),
   check('types', 'tsc', ['-p', 'tsconfig.check.json']),
   check('build', 'node', ['scripts/build.mjs']),
+  check('format', 'prettier', ['--check', '--log-level', 'warn', '.']),
+  check('imports', 'depcruise', ['--output-type', 'err', 'src']),
+  check('generated', 'node', ['scripts/gen.mjs', '--check']),
+  check('proto-lint', 'buf', ['lint']),
+  check('proto-breaking', 'buf', ['breaking', '--against', 'proto/baseline.binpb']),
   jest('unit', ['--selectProjects', 'unit', 'contract', 'sim']),
   // Each suite checks that it leaves no node behind; a client's half-closed socket must not keep the run open.
   jest('e2e', ['--selectProjects', 'e2e', '--runInBand', '--forceExit']),
@@ -32,6 +36,7 @@ function check(name, command, args) {
   return {
     name,
     about: [command, ...args].join(' '),
+    alone: false,
     async run() {
       const { code, output } = await run(command, args, { quiet: true });
       if (code !== 0) process.stdout.write(`${output.trimEnd()}\n`);
@@ -44,6 +49,7 @@ function jest(name, args) {
   return {
     name,
     about: ['jest', ...args].join(' '),
+    alone: true,
     async run() {
       const directory = await mkdtemp(join(tmpdir(), 'spector-test-'));
       const report = join(directory, 'report.json');
@@ -80,7 +86,8 @@ function chosen() {
 }
 
 let [passed, failed] = [0, 0];
-for (const step of chosen()) {
+
+async function perform(step) {
   console.log(`\n▶ ${step.name}: ${step.about}`);
   const started = performance.now();
   const counts = await step.run();
@@ -90,5 +97,13 @@ for (const step of chosen()) {
     `${counts.failed === 0 ? '✔' : '✘'} ${step.name} (${((performance.now() - started) / 1_000).toFixed(1)} s)`,
   );
 }
+
+async function performAll(waiting) {
+  for (let step = waiting.shift(); step !== undefined; step = waiting.shift()) await perform(step);
+}
+
+const checks = chosen().filter((step) => !step.alone);
+await Promise.all(Array.from({ length: CHECKS_AT_ONCE }, () => performAll(checks)));
+await performAll(chosen().filter((step) => step.alone));
 console.log(`\n${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
