@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BenchCluster, CLUSTER_SHARDS, sentTo } from '../lib/cluster.mjs';
 import { clusteredCorpus, linesOf } from '../lib/corpus.mjs';
 import { applied, fill } from '../lib/filled-cluster.mjs';
+import { logEnds } from '../lib/log-ends.mjs';
 import { freshDirectory, removeDirectory } from '../lib/node.mjs';
 import { cpuSince, threadCpu } from '../lib/process-stats.mjs';
 import { profileText } from '../lib/profile.mjs';
@@ -28,7 +30,7 @@ export async function catchUp({ options, given, progress, print, quiet }) {
   if (options.only === undefined || 'stream'.includes(options.only)) {
     await quiet();
     progress(`a bare stream of ${corpus.documents} entries`);
-    rows.push(await bareStream(options, corpus.documents));
+    rows.push(await bareStream(options, corpus.documents, print));
   }
   if (options.only === 'stream') return rows;
   const cluster = await BenchCluster.start({
@@ -82,10 +84,13 @@ export async function catchUp({ options, given, progress, print, quiet }) {
   return rows;
 }
 
-/** @param {import('../lib/options.mjs').Options} options @param {number} entries @returns {Promise<import('../lib/report.mjs').Row>} */
-async function bareStream({ main, dataRoot }, entries) {
+/** @param {import('../lib/options.mjs').Options} options @param {number} entries @param {(text: string) => void} print @returns {Promise<import('../lib/report.mjs').Row>} */
+async function bareStream({ main, dataRoot, profile }, entries, print) {
   const directories = /** @type {const} */ ([freshDirectory(dataRoot), freshDirectory(dataRoot)]);
-  const seen = await streamBetween({ main, entries, directories });
+  const seen = await streamBetween({ main, entries, directories, profile });
+  if (profile)
+    for (const [i, directory] of directories.entries())
+      print(`${i === 0 ? 'sender' : 'receiver'}\n${profileText(join(directory, 'main.cpuprofile'), 40)}\n`);
   for (const directory of directories) removeDirectory(directory);
   const perEntry = (/** @type {number} */ ms) => (ms / entries) * 1000;
   return {
@@ -110,28 +115,28 @@ async function returned(cluster, away, others, what, profile, print) {
   const sentBefore = await sentTo(others, away.nodeId);
   const target = sumOf(await others[0].node.metrics()).tail;
   const cpu = others.map(({ node }) => threadCpu(node.pid));
+  // Its metrics tell of shards only when they are open, and then the stream may be under way.
+  const ends = await logEnds(away.settings.main, join(away.directory, 'data'));
+  const firstTail = ends.reduce((sum, { tail }) => sum + tail, 0);
   const spawnedMs = performance.now();
   const node = await away.start();
   if (profile) await node.startProfile();
   const begun = threadCpu(node.pid);
-  const first = sumOf(await node.metrics());
   /** @type {number | undefined} */
   let movedMs;
   /** @type {number | undefined} */
   let receivedMs;
   let appliedAtReceived = 0;
-  let last = first;
   let received = cpuSince(node.pid, begun);
   for (;;) {
     const nowMs = performance.now();
     const seen = sumOf(await node.metrics());
-    if (movedMs === undefined && seen.tail > first.tail) movedMs = nowMs;
+    if (movedMs === undefined && seen.tail > firstTail) movedMs = nowMs;
     if (receivedMs === undefined && seen.tail >= target) {
       receivedMs = performance.now();
       appliedAtReceived = seen.applied;
       received = cpuSince(node.pid, begun);
     }
-    last = seen;
     if (receivedMs !== undefined && seen.applied >= target) break;
     node.assertAlive();
     if (nowMs - spawnedMs > RETURN_MS) throw new Error(`${seen.tail} of ${target} entries after ${RETURN_MS} ms`);
@@ -148,14 +153,14 @@ async function returned(cluster, away, others, what, profile, print) {
   const streamMs = receivedMs - (movedMs ?? spawnedMs);
   const used = others.map((member, i) => cpuSince(member.node.pid, cpu[i]));
   const perEntry = (/** @type {number} */ ms) => (ms / Math.max(1, entries)) * 1000;
-  const missed = target - first.tail;
+  const missed = target - firstTail;
   return {
     what,
     entries,
     'of missed': `${((entries / Math.max(1, missed)) * 100).toFixed(1)} %`,
     'bytes an entry': (sent.bytes - sentBefore.bytes) / Math.max(1, entries),
     'entries/s received': (entries / streamMs) * 1000,
-    'indexed by then': `${Math.round(((appliedAtReceived - first.applied) / Math.max(1, last.applied - first.applied)) * 100)} %`,
+    'indexed by then': `${Math.round((Math.max(0, appliedAtReceived - firstTail) / Math.max(1, missed)) * 100)} %`,
     'entries/s until indexed': (entries / (appliedMs - (movedMs ?? spawnedMs))) * 1000,
     'spawn to first entry ms': (movedMs ?? receivedMs) - spawnedMs,
     'to received ms': receivedMs - spawnedMs,

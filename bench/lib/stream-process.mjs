@@ -8,6 +8,9 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { threadCpu, cpuSince } from './process-stats.mjs';
 
+const PROFILER = new URL('./profiler-preload.mjs', import.meta.url).href;
+/** A profile is written a moment after it was asked for. */
+const PROFILE_MS = 3_000;
 const SHARD = 0;
 const UUIDS = { primary: 'a1'.repeat(16), follower: 'f1'.repeat(16) };
 const WRITE_TURN = 2_000;
@@ -18,12 +21,14 @@ const DIMENSIONS = 128;
 
 /**
  * Streams `entries` fresh entries of documents (128 dimensions and 20 words, about 900 bytes) from one process to another.
- * @param {{ main: string, entries: number, directories: readonly [string, string] }} settings of the primary and the follower
+ * @param {{ main: string, entries: number, directories: readonly [string, string], profile?: boolean }} settings `directories` of the primary and the follower; with `profile` each will hold one
  */
-export async function streamBetween({ main, entries, directories }) {
+export async function streamBetween({ main, entries, directories, profile = false }) {
   const ends = /** @type {const} */ (['primary', 'follower']).map((role, i) => {
     const child = fork(fileURLToPath(import.meta.url), [role, dirname(main), directories[i]], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      env: { ...process.env, BENCH_PROFILE_DIRECTORY: directories[i] },
+      execArgv: profile ? ['--import', PROFILER] : [],
     });
     /** @param {object} message @returns {Promise<any>} */
     const ask = (message) =>
@@ -37,15 +42,23 @@ export async function streamBetween({ main, entries, directories }) {
   const [primary, follower] = ends;
   try {
     const { port, bytes, leader } = await primary.ask({ kind: 'write', entries });
+    if (profile) await profiled(ends);
     const cpu = ends.map(({ pid }) => threadCpu(pid));
     const startedMs = performance.now();
     const { streamedMs } = await follower.ask({ kind: 'follow', port, leader, entries: entries + 1 });
     const wholeMs = performance.now() - startedMs;
     const [sender, receiver] = ends.map(({ pid }, i) => cpuSince(pid, cpu[i]));
+    if (profile) await profiled(ends);
     return { streamedMs, wholeMs, bytes, sender, receiver };
   } finally {
     for (const { child } of ends) child.kill('SIGKILL');
   }
+}
+
+/** Begins or ends a profile of each. @param {readonly { child: import('node:child_process').ChildProcess }[]} ends */
+async function profiled(ends) {
+  for (const { child } of ends) child.kill('SIGUSR2');
+  await new Promise((resolve) => setTimeout(resolve, PROFILE_MS));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await serve();
