@@ -130,8 +130,9 @@ async function returned(cluster, away, others, what, profile, print) {
   let received = cpuSince(node.pid, begun);
   for (;;) {
     const nowMs = performance.now();
+    // The log of a snapshot's receiver does not move before it is whole: the senders tell when it begins.
+    if (movedMs === undefined && (await sentTo(others, away.nodeId)).entries > sentBefore.entries) movedMs = nowMs;
     const seen = sumOf(await node.metrics());
-    if (movedMs === undefined && seen.tail > firstTail) movedMs = nowMs;
     if (receivedMs === undefined && seen.tail >= target) {
       receivedMs = performance.now();
       appliedAtReceived = seen.applied;

@@ -123,7 +123,9 @@ class ReplicationWatch {
   #nodes;
   #stopping = false;
   #running;
-  /** @type {Set<Watched>} */
+  /** Writes that are not everywhere yet. @type {Set<Promise<void>>} */
+  #open = new Set();
+  /** Those of them that were answered. @type {Set<Watched>} */
   #watched = new Set();
   /** @type {string[]} */
   ids = [];
@@ -146,14 +148,14 @@ class ReplicationWatch {
   }
 
   async #write() {
-    /** @type {Set<Promise<void>>} */
-    const open = new Set();
     for (let i = 0; !this.#stopping; i++) {
-      const one = this.#one(`watched-${i}`, this.#nodes[i % this.#nodes.length]).finally(() => open.delete(one));
-      open.add(one);
+      const one = this.#one(`watched-${i}`, this.#nodes[i % this.#nodes.length])
+        .catch(() => void this.givenUp++)
+        .finally(() => this.#open.delete(one));
+      this.#open.add(one);
       await sleep(PROBE_EVERY_MS);
     }
-    await Promise.all(open);
+    await Promise.all(this.#open);
   }
 
   /** @param {string} id @param {import('../lib/node.mjs').BenchNode} node */
@@ -188,7 +190,7 @@ class ReplicationWatch {
 
   /** @param {import('../lib/node.mjs').BenchNode} node @param {number} number */
   async #look(node, number) {
-    while (!this.#stopping || this.#watched.size > 0) {
+    while (!this.#stopping || this.#open.size > 0) {
       const asked = [...this.#watched].filter(({ missing }) => missing.has(number));
       if (asked.length > 0) {
         const samples = await node.metrics();
