@@ -1,10 +1,16 @@
+import { catchUp } from './benches/catch-up.mjs';
+import { clusterIngest } from './benches/cluster-ingest.mjs';
+import { clusterSearch } from './benches/cluster-search.mjs';
+import { failover } from './benches/failover.mjs';
 import { ingest } from './benches/ingest.mjs';
 import { ingestLatency } from './benches/ingest-latency.mjs';
 import { memory } from './benches/memory.mjs';
 import { micro } from './benches/micro.mjs';
 import { recall } from './benches/recall.mjs';
 import { restart } from './benches/restart.mjs';
+import { scaling } from './benches/scaling.mjs';
 import { search } from './benches/search.mjs';
+import { slowNode } from './benches/slow-node.mjs';
 import { dropCache } from './lib/corpus.mjs';
 import { cleanUp } from './lib/node.mjs';
 import { parseOptions, USAGE } from './lib/options.mjs';
@@ -29,6 +35,18 @@ const BENCHES = {
   restart: { run: restart, what: 'from spawn to the first right answer' },
   memory: { run: memory, what: 'resident bytes a document' },
   recall: { run: recall, what: 'recall@10 at defaults for several shard counts, clustered and WordNet' },
+  'cluster-search': { run: clusterSearch, what: 'hybrid search of three nodes, with recall and CPU a query and node' },
+  'cluster-ingest': {
+    run: clusterIngest,
+    what: 'bulk ingest at quorum, and when a write is in the index of every copy',
+  },
+  failover: {
+    run: failover,
+    what: 'a primary killed again and again under load: promotion, losses, bytes of the return',
+  },
+  'catch-up': { run: catchUp, what: 'a node that was away during many writes: its stream, its snapshot' },
+  'slow-node': { run: slowNode, what: 'one of three nodes stops and goes: memory and queues of the others' },
+  scaling: { run: scaling, what: 'search of one, two and three nodes beside a straight line' },
 };
 
 const { name, options, given } = parseOptions(process.argv.slice(2));

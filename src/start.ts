@@ -10,10 +10,14 @@ import { SpectorService } from './gen/spector/v1/spector_pb.js';
 import { createHttpAdapter, type NodeHttpAdapter } from './modules/api/http-setup.js';
 import { AttributeKeys } from './modules/coordinator/attribute-keys.js';
 import { ClusterEvents } from './modules/coordinator/cluster-events.js';
+import { SEARCH } from './modules/coordinator/coordinator.js';
+import { LocalShards } from './modules/coordinator/local-shards.js';
 import { NodeFacts } from './modules/coordinator/node-facts.js';
 import { EXIT_STORAGE, LOG_STORE } from './modules/log/log.module.js';
 import { StorageFailedError, type LogStore } from './modules/log/log-store.js';
 import { PEER_SHARDS, type PeerShards } from './modules/coordinator/shard-access.js';
+import type { SearchService } from './modules/coordinator/search.service.js';
+import type { ShardCallClients } from './modules/coordinator/shard-call-client.js';
 import { ShardCallServer } from './modules/coordinator/shard-call-server.js';
 import { ClusterPlace } from './modules/replication/cluster-place.js';
 import { ReplicationService } from './modules/replication/replication.service.js';
@@ -128,6 +132,9 @@ class Running implements RunningNode {
   readonly #replication: ReplicationService;
   readonly #upkeep: UpkeepService;
   readonly #events: ClusterEvents;
+  readonly #searches: SearchService;
+  readonly #local: LocalShards;
+  readonly #peers: ShardCallClients;
   #stopped: Promise<void> | undefined;
   http = 0;
 
@@ -144,6 +151,9 @@ class Running implements RunningNode {
     this.#replication = app.get(ReplicationService);
     this.#upkeep = app.get(UpkeepService);
     this.#events = app.get(ClusterEvents);
+    this.#searches = app.get<SearchService>(SEARCH);
+    this.#local = app.get(LocalShards);
+    this.#peers = app.get<ShardCallClients>(PEER_SHARDS);
   }
 
   get grpc(): number {
@@ -243,12 +253,21 @@ class Running implements RunningNode {
     metrics.sampleQueues(() => {
       let ops = 0;
       let bytes = 0;
+      let feedBytes = 0;
       for (const shard of this.#replication.localShards()) {
-        const inFlight = this.#replication.replica(shard)?.inFlight;
-        ops += inFlight?.ops ?? 0;
-        bytes += inFlight?.bytes ?? 0;
+        const replica = this.#replication.replica(shard);
+        ops += replica?.inFlight.ops ?? 0;
+        bytes += replica?.inFlight.bytes ?? 0;
+        feedBytes += replica?.feedBytes ?? 0;
       }
-      return { writes: ops, write_bytes: bytes };
+      return {
+        writes: ops,
+        write_bytes: bytes,
+        replication_bytes: feedBytes,
+        searches: this.#searches.underWay,
+        calls: this.#local.underWay,
+        peer_calls: this.#peers.underWay,
+      };
     });
     metrics.sampleResources(() => ({
       diskFreeBytes: diskGuard.freeBytes,

@@ -16,7 +16,7 @@ const KEPT_MAX = 20_000;
 /**
  * @typedef {object} Job
  * @property {string} host
- * @property {number} port
+ * @property {number[]} ports connections take turns
  * @property {Uint8Array} requests one after another
  * @property {Uint32Array} ends end of each request in `requests`
  * @property {number} clients
@@ -33,6 +33,7 @@ const KEPT_MAX = 20_000;
  * @property {Record<string, number>} statuses
  * @property {string[]} errors distinct, with the first body of each bad status
  * @property {number} errorCount answers that are not 200, partial answers, broken connections
+ * @property {number} partials of these, the partial answers
  * @property {{ request: number, body: string }[]} kept
  * @property {number} cpuMs of this process in the window
  */
@@ -64,6 +65,7 @@ class Load {
   /** @type {Set<string>} */
   #errors = new Set();
   #errorCount = 0;
+  #partials = 0;
   /** @type {Map<number, Buffer>} */
   #first = new Map();
   /** @type {{ request: number, body: Buffer }[]} */
@@ -83,7 +85,7 @@ class Load {
   async run() {
     const { clients, warmupMs, durationMs } = this.#job;
     const done = new Promise((resolve) => (this.#finished = () => resolve(undefined)));
-    for (let i = 0; i < clients; i++) this.#connect();
+    for (let i = 0; i < clients; i++) this.#connect(this.#job.ports[i % this.#job.ports.length]);
     if (durationMs > 0 && warmupMs > 0) await new Promise((resolve) => setTimeout(resolve, warmupMs));
     this.#measuring = true;
     process.send?.({ kind: 'begin' });
@@ -106,12 +108,14 @@ class Load {
       statuses: this.#statuses,
       errors: [...this.#errors],
       errorCount: this.#errorCount,
+      partials: this.#partials,
       kept: kept.map(({ request, body }) => ({ request, body: body.toString('utf8') })),
       cpuMs: (user + system) / 1000,
     };
   }
 
-  #connect() {
+  /** @param {number} port */
+  #connect(port) {
     const job = this.#job;
     this.#open++;
     let request = 0;
@@ -152,7 +156,7 @@ class Load {
 
     const socket = connect({
       host: job.host,
-      port: job.port,
+      port,
       noDelay: true,
       onread: {
         buffer: Buffer.allocUnsafe(READ_BYTES),
@@ -191,7 +195,10 @@ class Load {
       );
       return;
     }
-    if (bytes.includes(PARTIAL, bodyAt)) this.#fail('a partial answer');
+    if (bytes.includes(PARTIAL, bodyAt)) {
+      this.#partials++;
+      this.#fail('a partial answer');
+    }
     const { keepEvery } = this.#job;
     if (keepEvery === 0) return;
     if (!this.#first.has(request)) this.#first.set(request, Buffer.from(bytes.subarray(bodyAt)));

@@ -16,10 +16,12 @@ const PROCESS = fileURLToPath(new URL('./load-process.mjs', import.meta.url));
  * @property {number} maxMs
  * @property {Record<string, number>} statuses
  * @property {number} errors answers that are not 200, partial answers and broken connections
+ * @property {number} partials of these, the partial answers
  * @property {string[]} problems what they said, a few of them
  * @property {number} generatorUs CPU of the generator per request
  * @property {number} bestSecond answers in the best second
- * @property {import('./process-stats.mjs').CpuOf | undefined} cpu of the node in that time
+ * @property {import('./process-stats.mjs').CpuOf | undefined} cpu of the node in that time, the first of several
+ * @property {readonly import('./process-stats.mjs').CpuOf[]} cpus of each node
  * @property {number | undefined} othersShare of all CPU that other processes used meanwhile
  * @property {{ request: number, body: any }[]} kept parsed answers: the first to each request and a sample of the others
  */
@@ -29,7 +31,7 @@ const PROCESS = fileURLToPath(new URL('./load-process.mjs', import.meta.url));
  *
  * @param {object} job
  * @param {string} job.host
- * @param {number} job.port
+ * @param {number | readonly number[]} job.port several: the connections take turns
  * @param {string} job.path
  * @param {readonly string[]} job.bodies JSON
  * @param {number} job.clients
@@ -37,7 +39,7 @@ const PROCESS = fileURLToPath(new URL('./load-process.mjs', import.meta.url));
  * @param {number} [job.count] how many requests in all
  * @param {number} [job.warmup] seconds before
  * @param {number} [job.keepEvery] 0: keep no answers
- * @param {number} [job.pid] of the node, to know what it used of the CPU in that time
+ * @param {number | readonly number[]} [job.pid] of the node or nodes, to know what they used of the CPU in that time
  * @returns {Promise<LoadReport>}
  */
 export async function load({
@@ -52,16 +54,17 @@ export async function load({
   keepEvery = 97,
   pid,
 }) {
+  const ports = [port].flat();
   const requests = bodies.map((body) =>
     Buffer.from(
-      `POST ${path} HTTP/1.1\r\nhost: ${host}:${port}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+      `POST ${path} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     ),
   );
   const ends = new Uint32Array(requests.length);
   let end = 0;
   requests.forEach((request, i) => (ends[i] = end += request.length));
   const child = fork(PROCESS, { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-  const watch = pid === undefined ? undefined : new CpuWatch(pid);
+  const watch = pid === undefined ? undefined : new CpuWatch([pid].flat());
   /** @type {import('./load-process.mjs').Seen} */
   const seen = await new Promise((resolve, reject) => {
     child.on('message', (/** @type {any} */ message) => {
@@ -73,7 +76,7 @@ export async function load({
     child.once('exit', (code) => reject(new Error(`the load generator ended with ${code} before it reported`)));
     child.send({
       host,
-      port,
+      ports,
       requests: new Uint8Array(Buffer.concat(requests)),
       ends,
       clients,
@@ -93,13 +96,15 @@ export async function load({
     maxMs: percentile(latenciesMs, 1),
     statuses: seen.statuses,
     errors: seen.errorCount,
+    partials: seen.partials,
     problems: seen.errors,
     generatorUs: (seen.cpuMs / Math.max(1, seen.answers)) * 1000,
     bestSecond: Math.max(
       0,
       ...seen.seconds.slice(0, Math.max(1, Math.floor(seen.elapsedMs / 1000))).map((answers) => answers ?? 0),
     ),
-    cpu: watch?.used,
+    cpu: watch?.used[0],
+    cpus: watch?.used ?? [],
     othersShare: watch?.othersShare(seen.cpuMs, seen.elapsedMs),
     kept: seen.kept.map(({ request, body }) => ({ request, body: JSON.parse(body) })),
   };
@@ -110,33 +115,33 @@ export function percentile(sorted, share) {
   return sorted.length === 0 ? Number.NaN : sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)];
 }
 
-/** What a process and all others use of the CPU between two moments. */
+/** What some processes and all others use of the CPU between two moments. */
 class CpuWatch {
-  #pid;
-  /** @type {Map<number, number>} */
-  #before = new Map();
+  #pids;
+  /** @type {Map<number, number>[]} */
+  #before = [];
   #busyMs = 0;
-  /** @type {import('./process-stats.mjs').CpuOf | undefined} */
-  used;
+  /** One for each process. @type {import('./process-stats.mjs').CpuOf[]} */
+  used = [];
 
-  /** @param {number} pid */
-  constructor(pid) {
-    this.#pid = pid;
+  /** @param {readonly number[]} pids */
+  constructor(pids) {
+    this.#pids = pids;
   }
 
   begin() {
-    this.#before = threadCpu(this.#pid);
+    this.#before = this.#pids.map((pid) => threadCpu(pid));
     this.#busyMs = busyCpuMs();
   }
 
   end() {
-    this.used = cpuSince(this.#pid, this.#before);
+    this.used = this.#pids.map((pid, i) => cpuSince(pid, this.#before[i]));
     this.#busyMs = busyCpuMs() - this.#busyMs;
   }
 
   /** @param {number} loadMs CPU of the load @param {number} elapsedMs */
   othersShare(loadMs, elapsedMs) {
-    const others = this.#busyMs - loadMs - (this.used?.totalMs ?? 0);
-    return Math.max(0, others / (availableParallelism() * elapsedMs));
+    const own = this.used.reduce((sum, { totalMs }) => sum + totalMs, 0);
+    return Math.max(0, (this.#busyMs - loadMs - own) / (availableParallelism() * elapsedMs));
   }
 }

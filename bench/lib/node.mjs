@@ -49,6 +49,11 @@ export function cleanUp() {
 }
 
 /**
+ * @typedef {{ status: number, body: any }} Answer
+ * @typedef {{ headers?: Record<string, string>, timeoutMs?: number }} CallOptions
+ */
+
+/**
  * A running node.
  */
 export class BenchNode {
@@ -123,17 +128,15 @@ export class BenchNode {
 
   /**
    * One request with a JSON answer.
-   * @param {string} method @param {string} path @param {unknown} [body]
-   * @returns {Promise<{ status: number, body: any }>}
+   * @param {string} method @param {string} path @param {unknown} [body] @param {CallOptions} [options]
+   * @returns {Promise<Answer>}
    */
-  call(method, path, body) {
+  call(method, path, body, options = {}) {
     const text = body === undefined ? undefined : JSON.stringify(body);
-    return this.#request(
-      method,
-      path,
-      text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
-      (out) => out.end(text),
-    );
+    /** @type {Record<string, string | number>} */
+    const headers =
+      text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
+    return this.#request(method, path, { ...headers, ...options.headers }, (out) => out.end(text), options.timeoutMs);
   }
 
   /** @param {unknown} body @returns {Promise<any>} the answer of a search. @throws when it is not 200 */
@@ -146,17 +149,18 @@ export class BenchNode {
 
   /**
    * Streams an NDJSON file into the node.
-   * @param {string} file
-   * @returns {Promise<{ total: number, success: number, failed: number, errors: unknown[], session: string }>}
+   * @param {string} file @param {{ some?: boolean }} [options] `some`: documents may be refused
+   * @returns {Promise<{ total: number, success: number, failed: number, errors: { index: number, id?: string, code: string, detail: string }[], session: string }>}
+   * @throws when not every document was stored
    */
-  async ingest(file) {
+  async ingest(file, { some = false } = {}) {
     const headers = { 'content-type': 'application/x-ndjson', 'content-length': statSync(file).size };
     const answer = await this.#request('POST', '/api/v1/ingest/bulk', headers, (out) =>
       createReadStream(file, { highWaterMark: READ_BYTES })
         .on('error', (error) => out.destroy(error))
         .pipe(out),
     );
-    if (answer.status !== 201)
+    if (answer.status !== 201 && !(some && answer.status === 200))
       throw new Error(`the bulk was answered ${answer.status}: ${JSON.stringify(answer.body).slice(0, 2_000)}`);
     return answer.body;
   }
@@ -181,6 +185,11 @@ export class BenchNode {
     }
   }
 
+  /** Every sample of /metrics. @returns {Promise<Samples>} */
+  async metrics() {
+    return new Samples(String((await this.call('GET', '/metrics', undefined, { timeoutMs: 10_000 })).body));
+  }
+
   /** Value of a sample of /metrics without labels, or undefined. @param {string} name @returns {Promise<number | undefined>} */
   async metric(name) {
     const { body } = await this.call('GET', '/metrics');
@@ -200,6 +209,15 @@ export class BenchNode {
   async kill() {
     this.agent.destroy();
     await this.#end('SIGKILL');
+  }
+
+  /** SIGSTOP: it falls silent, with its connections open. */
+  freeze() {
+    this.child.kill('SIGSTOP');
+  }
+
+  thaw() {
+    this.child.kill('SIGCONT');
   }
 
   /** Starts a CPU profile in every thread; the node must have been started with `profile`. */
@@ -251,9 +269,10 @@ export class BenchNode {
   /**
    * @param {string} method @param {string} path @param {Record<string, string | number>} headers
    * @param {(out: import('node:http').ClientRequest) => void} write
-   * @returns {Promise<{ status: number, body: any }>}
+   * @param {number} [timeoutMs]
+   * @returns {Promise<Answer>}
    */
-  #request(method, path, headers, write) {
+  #request(method, path, headers, write, timeoutMs) {
     return new Promise((resolve, reject) => {
       const out = httpRequest(
         { host: this.host, port: this.port, method, path, headers, agent: this.agent },
@@ -269,9 +288,54 @@ export class BenchNode {
           });
         },
       );
+      const timer =
+        timeoutMs === undefined
+          ? undefined
+          : setTimeout(() => out.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
       out.on('error', reject);
+      out.on('close', () => clearTimeout(timer));
       write(out);
     });
+  }
+}
+
+/** The samples of one scrape of /metrics. */
+export class Samples {
+  #lines;
+
+  /** @param {string} text */
+  constructor(text) {
+    this.#lines = text.split('\n');
+  }
+
+  /** The sum of a metric over all its labels that hold `label`. @param {string} name @param {string} [label] */
+  sum(name, label = '') {
+    let sum = 0;
+    for (const line of this.#lines)
+      if ((line.startsWith(`${name}{`) || line.startsWith(`${name} `)) && line.includes(label))
+        sum += Number(line.slice(line.lastIndexOf(' ') + 1));
+    return sum;
+  }
+
+  /** Entries and bytes of documents' logs sent to a follower. @param {string} nodeId */
+  sentTo(nodeId) {
+    // Without the map's log.
+    const of = (/** @type {string} */ name) =>
+      this.sum(name, `to="${nodeId}"`) - this.sum(name, `shard="map",to="${nodeId}"`);
+    return {
+      entries: of('spector_replication_sent_entries_total'),
+      bytes: of('spector_replication_sent_bytes_total'),
+    };
+  }
+
+  /** Values by the one label of a metric. @param {string} name @returns {Map<string, number>} */
+  by(name) {
+    const found = new Map();
+    for (const line of this.#lines) {
+      const match = line.startsWith(`${name}{`) ? /="([^"]*)"\} (\S+)$/.exec(line) : null;
+      if (match !== null) found.set(match[1], Number(match[2]));
+    }
+    return found;
   }
 }
 

@@ -17,6 +17,10 @@ import { parseArgs } from 'node:util';
  * @property {string | undefined} only rows of the search bench to run: a part of their names
  * @property {string | undefined} dataRoot where the nodes keep their data; the temp directory by default
  * @property {string} main the node's main file
+ * @property {number[]} replicas REPLICA_COUNT of the cluster benches
+ * @property {number} cycles of the failover bench
+ * @property {'kill' | 'stop'} signal of the failover bench: SIGKILL or SIGSTOP
+ * @property {string} heartbeat of the failover bench: interval and timeout
  * @property {boolean} quiet no progress on stderr
  */
 
@@ -36,6 +40,10 @@ const FLAGS = /** @type {const} */ ({
   only: { type: 'string' },
   'data-root': { type: 'string' },
   main: { type: 'string' },
+  replicas: { type: 'string' },
+  cycles: { type: 'string' },
+  signal: { type: 'string' },
+  heartbeat: { type: 'string' },
   quiet: { type: 'boolean' },
   help: { type: 'boolean' },
 });
@@ -45,13 +53,17 @@ export const USAGE = `npm run bench -- <name> [options]
   --documents N     documents of the clustered corpus (100000)
   --dimensions N    (128)
   --queries N       distinct queries (1000)
-  --shards N[,N]    SHARD_COUNT (2; the recall bench: 1,2,4,9)
+  --shards N[,N]    SHARD_COUNT (2; the recall bench: 1,2,4,9; the cluster benches: 9)
   --threads N[,N]   INDEX_THREADS (the node's default; the ingest bench: 1,2)
   --clients N       connections of the load (64)
   --seconds N       of each measurement (10)
   --warmup N        seconds before each (2)
   --wait N          seconds to wait, at most, before each measurement until other processes leave the CPU alone (0)
   --only TEXT       search: only the rows whose name holds TEXT
+  --replicas N[,N]  cluster-search, scaling: REPLICA_COUNT, copies beside the primary (0,2)
+  --cycles N        failover: how often a node is killed (100)
+  --signal S        failover: kill (SIGKILL) or stop (SIGSTOP, a node that falls silent) (kill)
+  --heartbeat I/T   failover: HEARTBEAT_INTERVAL/HEARTBEAT_TIMEOUT (500ms/3s; the node's defaults are 2s/10s)
   --profile         CPU profiles of the node's threads, summarised; they cost a few per cent of speed
   --data-root DIR   where the nodes keep their data; its disk decides what a sync costs (the temp directory)
   --main FILE       another build of the node (dist/main.js)
@@ -84,6 +96,10 @@ export function parseOptions(args) {
       only: values.only,
       dataRoot: values['data-root'],
       main: values.main ?? MAIN,
+      replicas: integers('replicas', values.replicas, [0, 2], 0),
+      cycles: integer('cycles', values.cycles, 100),
+      signal: oneOf('signal', values.signal, ['kill', 'stop']),
+      heartbeat: values.heartbeat ?? '500ms/3s',
       quiet: values.quiet ?? false,
     },
   };
@@ -95,6 +111,13 @@ function integer(name, text, fallback, min = 1) {
   const value = Number(text);
   if (!Number.isSafeInteger(value) || value < min)
     throw new TypeError(`--${name} must be an integer from ${min}, not "${text}"`);
+  return value;
+}
+
+/** @template {string} T @param {string} name @param {string | undefined} text @param {readonly T[]} known the first is the default @returns {T} */
+function oneOf(name, text, known) {
+  const value = text === undefined ? known[0] : known.find((candidate) => candidate === text);
+  if (value === undefined) throw new TypeError(`--${name} is one of ${known.join(', ')}, not "${text}"`);
   return value;
 }
 

@@ -81,7 +81,7 @@ export async function quietMachine(seconds) {
   return seconds === 0;
 }
 
-/** Memory of a process now and at most so far. @param {number} pid @returns {{ rssBytes: number, peakBytes: number }} */
+/** Memory of a process now and at most so far. @param {number} pid @returns {{ rssBytes: number, peakBytes: number, mappedBytes: number }} */
 export function memoryOf(pid) {
   const text = readFileSync(`/proc/${pid}/status`, 'utf8');
   const field = (/** @type {string} */ name) =>

@@ -18,6 +18,11 @@ export function utf8(text: string): Uint8Array {
   return bytes;
 }
 
+/** Writes the UTF-8 bytes of `text` to the start of `into`, as far as there is room for whole characters; how many it wrote. */
+export function utf8Into(text: string, into: Uint8Array): number {
+  return encoder.encodeInto(text, into).written;
+}
+
 /** Text of UTF-8 `bytes`; throws a TypeError when they are not well-formed. */
 export function fromUtf8(bytes: Uint8Array): string {
   return decoder.decode(bytes);

@@ -394,6 +394,8 @@ describe('health, metrics and documentation', () => {
         expect(line).toMatch(/^[a-zA-Z_:][\w:]*(\{[^}]*\})? (NaN|[-+]?(Inf|[\d.e+-]+))( \d+)?$/);
     }
     for (const name of ['process_resident_memory_bytes', 'spector_']) expect(answer.text).toContain(name);
+    const queues = [...answer.text.matchAll(/^spector_queue_depth\{queue="(\w+)"\} 0$/gm)].map(([, queue]) => queue);
+    expect(queues.sort()).toEqual(['calls', 'peer_calls', 'replication_bytes', 'searches', 'write_bytes', 'writes']);
     const documents = /^spector\w*documents\w*(?:\{[^}]*\})? (\d+)/m.exec(answer.text);
     expect(documents).not.toBeNull();
   });

@@ -2,6 +2,7 @@ import { NodeError } from '../../kernel/errors.js';
 import type { NodeUuid } from '../../kernel/peer.js';
 import type { Link, LinkEvents } from '../replication/replica-peers.js';
 import { documentSegments, DocumentFormatError } from '../shard/core/document-codec.js';
+import { CallSignal } from './call-signal.js';
 import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';
 import type { ShardAsk, ShardCall, ShardWrite } from './core/shard-calls.js';
 import { decodeWire, encodeWire, WireError, type Codec } from './core/wire.js';
@@ -72,7 +73,7 @@ export class ShardCallServer {
 
 /** One stream: its calls end with it. */
 class ServedStream {
-  readonly #calls = new Map<number, AbortController>();
+  readonly #calls = new Map<number, CallSignal>();
   readonly #asks = new Map<number, Parts>();
   readonly #outbox: Outbox<AnswerPart>;
   #asking = 0;
@@ -105,7 +106,7 @@ class ServedStream {
     this.#ended = true;
     this.#outbox.close();
     this.#asks.clear();
-    for (const controller of this.#calls.values()) controller.abort();
+    for (const signal of this.#calls.values()) signal.abort();
     this.#calls.clear();
   }
 
@@ -138,9 +139,9 @@ class ServedStream {
       this.#fail(id, new NodeError('OVERLOADED', 'too many calls wait at this node', { retryAfterMs: 100 }));
       return;
     }
-    const controller = new AbortController();
-    this.#calls.set(id, controller);
-    const options = { timeoutMs: Math.min(Math.max(1, timeoutMs), WAIT_MS_MAX), signal: controller.signal };
+    const signal = new CallSignal();
+    this.#calls.set(id, signal);
+    const options = { timeoutMs: Math.min(Math.max(1, timeoutMs), WAIT_MS_MAX), signal };
     this.local.call<ShardCall>(kind, ask, options).then(
       (answer) => {
         if (this.#over(id)) return;

@@ -49,6 +49,11 @@ export class FollowerFeed {
     this.#sentMs = source.monotonicMs();
   }
 
+  /** Bytes of entries that wait in memory. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
   /** The follower is ready for more. */
   credit(bytes: number): void {
     this.#credit += bytes;

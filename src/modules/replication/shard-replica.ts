@@ -258,6 +258,13 @@ export class ShardReplica {
     return this.#replica.reign?.inFlight ?? { ops: 0, bytes: 0 };
   }
 
+  /** Bytes of entries that wait in memory for followers, beside what the streams buffer. */
+  get feedBytes(): number {
+    let bytes = 0;
+    for (const { feed } of this.#links.values()) bytes += feed?.waitingBytes ?? 0;
+    return bytes;
+  }
+
   get inSync(): boolean {
     return this.#replica.inSync(this.#ports.clock.monotonicMs());
   }

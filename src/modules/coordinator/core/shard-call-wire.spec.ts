@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import type { Filter } from '../../shard/core/filter.js';
 import type { ShardAnswer, ShardAsk, ShardCall } from './shard-calls.js';
 import { SHARD_CALL_WIRE, SHARD_CALLS } from './shard-call-wire.js';
-import { decodeWire, encodeWire, WireError, type Codec } from './wire.js';
+import { decodeWire, encodeWire, text, WireError, type Codec } from './wire.js';
 
 const filter: Filter = {
   must: [
@@ -88,8 +88,8 @@ const answers: { readonly [C in ShardCall]: ShardAnswer<C> } = {
         documents: 2,
         keyword: {
           ...columns,
-          frequencies: Uint32Array.of(1, 2, 3, 4),
-          lengths: Uint32Array.of(5, 6),
+          frequencies: Float64Array.of(1, 2, 3, 4),
+          lengths: Float64Array.of(5, 6),
           statistics,
           complete: true,
         },
@@ -135,6 +135,14 @@ const answers: { readonly [C in ShardCall]: ShardAnswer<C> } = {
   conflicts: [{ shard: 1, value: [{ any: 'json' }] }],
 };
 
+const sides = SHARD_CALLS.flatMap((kind) => {
+  const { ask, answer } = SHARD_CALL_WIRE[kind] as { ask: Codec<unknown>; answer: Codec<unknown> };
+  return [
+    { codec: ask, value: asks[kind] },
+    { codec: answer, value: answers[kind] },
+  ];
+});
+
 describe('calls about shards as bytes', () => {
   it.each(SHARD_CALLS)('come back as they were: %s', (kind) => {
     const { ask, answer } = SHARD_CALL_WIRE[kind] as { ask: Codec<unknown>; answer: Codec<unknown> };
@@ -142,11 +150,21 @@ describe('calls about shards as bytes', () => {
     expect(decodeWire(answer, encodeWire(answer, answers[kind]))).toEqual(answers[kind]);
   });
 
+  it('hold texts of any length and characters', () => {
+    const texts = fc.oneof(fc.string({ unit: 'binary', maxLength: 300 }), fc.string({ maxLength: 300 }));
+    fc.assert(
+      fc.property(texts, texts, (one, other) => {
+        for (const value of [one, one + other, 'a'.repeat(64) + one, 'a'.repeat(126) + one])
+          expect(decodeWire(text, encodeWire(text, value))).toBe(value);
+      }),
+    );
+    expect(encodeWire(text, 'é'.repeat(100))).toHaveLength(202);
+  });
+
   it('are refused with a WireError when they are cut or mutated, or read as something harmless', () => {
     fc.assert(
-      fc.property(fc.constantFrom(...SHARD_CALLS), fc.nat(), fc.nat(255), fc.boolean(), (kind, at, byte, cut) => {
-        const codec = SHARD_CALL_WIRE[kind].ask as Codec<unknown>;
-        const bytes = encodeWire(codec, asks[kind]);
+      fc.property(fc.constantFrom(...sides), fc.nat(), fc.nat(255), fc.boolean(), ({ codec, value }, at, byte, cut) => {
+        const bytes = encodeWire(codec, value);
         const broken = cut ? bytes.slice(0, at % bytes.length) : bytes.with(at % bytes.length, byte);
         try {
           decodeWire(codec, broken);
@@ -169,5 +187,7 @@ describe('calls about shards as bytes', () => {
     let deep: Filter = { must: [], should: [], mustNot: [] };
     for (let i = 0; i < 20; i++) deep = { must: [{ kind: 'nested', filter: deep }], should: [], mustNot: [] };
     expect(() => encodeWire(SHARD_CALL_WIRE.count.ask, { ...asks.count, filter: deep })).toThrow('deeply');
+    // Nothing of it is left in what is written next.
+    expect(decodeWire(search, encodeWire(search, asks.search))).toEqual(asks.search);
   });
 });

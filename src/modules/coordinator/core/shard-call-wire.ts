@@ -36,7 +36,6 @@ import {
   bytes,
   flag,
   float,
-  floats,
   json,
   kinds,
   list,
@@ -49,8 +48,8 @@ import {
   uint,
   vector,
   WireError,
-  words,
   type Codec,
+  type WireWriter,
 } from './wire.js';
 
 /** The calls of the coordinator as bytes, between nodes of one version. */
@@ -129,6 +128,16 @@ const filter: Codec<Filter> = nested<Filter>(LIMITS.filterDepthMax + 1, (inner) 
   return record<Filter>({ must: clauses, should: clauses, mustNot: clauses });
 });
 
+/** Columns of doubles that every leg has. */
+const COLUMNS = 4;
+
+function writeColumns(to: WireWriter, { offsets, versionMs, versionCounter, scores }: CandidateColumns): void {
+  to.doubles(offsets);
+  to.doubles(versionMs);
+  to.doubles(versionCounter);
+  to.doubles(scores);
+}
+
 const statistics: Codec<KeywordStatistics> = record<KeywordStatistics>({
   documents: uint,
   totalLength: uint,
@@ -141,24 +150,55 @@ const search: Codec<Omit<ShardSearch, 'shards'>> = record<Omit<ShardSearch, 'sha
   filter: optional(filter),
   exact: flag,
 });
-const columns: Codec<CandidateColumns> = record<CandidateColumns>({
-  ids,
-  offsets: floats,
-  versionMs: floats,
-  versionCounter: floats,
-  scores: floats,
-});
-const keyword: Codec<KeywordCandidates> = record<KeywordCandidates>({
-  ids,
-  offsets: floats,
-  versionMs: floats,
-  versionCounter: floats,
-  scores: floats,
-  frequencies: words,
-  lengths: words,
-  statistics,
-  complete: flag,
-});
+/** The columns of a leg after its ids: one piece of memory for all of them. */
+const columns: Codec<CandidateColumns> = {
+  write: (to, leg) => {
+    ids.write(to, leg.ids);
+    writeColumns(to, leg);
+  },
+  read: (from) => {
+    const found = ids.read(from);
+    const count = found.length;
+    const numbers = from.doubles(COLUMNS * count);
+    return {
+      ids: found,
+      offsets: numbers.subarray(0, count),
+      versionMs: numbers.subarray(count, 2 * count),
+      versionCounter: numbers.subarray(2 * count, 3 * count),
+      scores: numbers.subarray(3 * count),
+    };
+  },
+};
+const keyword: Codec<KeywordCandidates> = {
+  write: (to, leg) => {
+    ids.write(to, leg.ids);
+    statistics.write(to, leg.statistics);
+    flag.write(to, leg.complete);
+    writeColumns(to, leg);
+    to.doubles(leg.frequencies);
+    to.doubles(leg.lengths);
+  },
+  read: (from) => {
+    const found = ids.read(from);
+    const sums = statistics.read(from);
+    const complete = flag.read(from);
+    const count = found.length;
+    const at = COLUMNS * count;
+    const lengthsAt = at + count * sums.documentFrequencies.length;
+    const numbers = from.doubles(lengthsAt + count);
+    return {
+      ids: found,
+      offsets: numbers.subarray(0, count),
+      versionMs: numbers.subarray(count, 2 * count),
+      versionCounter: numbers.subarray(2 * count, 3 * count),
+      scores: numbers.subarray(3 * count, at),
+      frequencies: numbers.subarray(at, lengthsAt),
+      lengths: numbers.subarray(lengthsAt),
+      statistics: sums,
+      complete,
+    };
+  },
+};
 const searchAnswer: Codec<ShardSearchAnswer> = record<ShardSearchAnswer>({
   shard: uint,
   documents: uint,

@@ -1,4 +1,4 @@
-import { fromUtf8, utf8 } from '../../../kernel/bytes.js';
+import { fromUtf8, utf8, utf8Into } from '../../../kernel/bytes.js';
 
 /**
  * Values as bytes, for what nodes ask each other about shards: a codec is made of smaller ones, field after field without
@@ -21,8 +21,14 @@ export class WireError extends Error {
   override readonly name = 'WireError';
 }
 
+const FIRST_BYTES = 1_024;
+/** A writer that is used again keeps so much memory. */
+const KEPT_BYTES = 256 * 1_024;
+/** Texts up to this long are written unit by unit: below, a call of the encoder costs more. */
+const TRIED_MAX = 64;
+
 export class WireWriter {
-  #bytes = new Uint8Array(1_024);
+  #bytes = new Uint8Array(FIRST_BYTES);
   #view = new DataView(this.#bytes.buffer);
   #at = 0;
 
@@ -47,15 +53,46 @@ export class WireWriter {
     this.raw(value);
   }
 
+  text(value: string): void {
+    const { length } = value;
+    this.uint(length);
+    this.#reserve(3 * length);
+    const start = this.#at;
+    if (length > TRIED_MAX) this.#at += utf8Into(value, this.#bytes.subarray(start));
+    else
+      for (let unit = 0; this.#at - start < length && (unit = value.charCodeAt(this.#at - start)) < 0x80;)
+        this.#bytes[this.#at++] = unit;
+    if (this.#at - start === length) return;
+    // Not ASCII: it has more bytes than units.
+    this.#at = start - uintBytes(length);
+    this.bytes(utf8(value));
+  }
+
   raw(value: Uint8Array): void {
     this.#reserve(value.length);
     this.#bytes.set(value, this.#at);
     this.#at += value.length;
   }
 
-  /** What was written; memory of its own. */
+  /** Numbers without their count, as doubles. */
+  doubles(values: ArrayLike<number>): void {
+    this.#reserve(8 * values.length);
+    for (let i = 0; i < values.length; i++, this.#at += 8) this.#view.setFloat64(this.#at, values[i], true);
+  }
+
+  /** What was written; memory of its own. The writer is empty again. */
   take(): Uint8Array {
-    return this.#bytes.slice(0, this.#at);
+    const taken = this.#bytes.slice(0, this.#at);
+    this.clear();
+    return taken;
+  }
+
+  /** Forgets what was written, and memory that few messages need. */
+  clear(): void {
+    this.#at = 0;
+    if (this.#bytes.length <= KEPT_BYTES) return;
+    this.#bytes = new Uint8Array(FIRST_BYTES);
+    this.#view = new DataView(this.#bytes.buffer);
   }
 
   #reserve(room: number): void {
@@ -110,15 +147,30 @@ export class WireReader {
     return this.#bytes.subarray(this.#at - length, this.#at);
   }
 
+  /** So many doubles, in memory of their own. */
+  doubles(count: number): Float64Array {
+    const memory = this.raw(8 * count);
+    const values = new Float64Array(count);
+    memoryOf(values).set(memory);
+    return values;
+  }
+
   #need(length: number): void {
     if (length > this.left) throw new WireError('the bytes end too early');
   }
 }
 
+/** Encoding is one turn: nothing else writes meanwhile. */
+const shared = new WireWriter();
+
 export function encodeWire<T>(codec: Codec<T>, value: T): Uint8Array {
-  const writer = new WireWriter();
-  codec.write(writer, value);
-  return writer.take();
+  try {
+    codec.write(shared, value);
+    return shared.take();
+  } catch (error) {
+    shared.clear();
+    throw error;
+  }
 }
 
 /** @throws WireError */
@@ -146,7 +198,7 @@ export const flag: Codec<boolean> = {
 };
 
 export const text: Codec<string> = {
-  write: (to, value) => to.bytes(utf8(value)),
+  write: (to, value) => to.text(value),
   read: (from) => {
     const bytes = from.bytes();
     try {
@@ -185,17 +237,6 @@ export const vector: Codec<Float32Array> = {
       if (!Number.isFinite(values[i])) throw new WireError('a vector is not finite');
     return values;
   },
-};
-
-export const floats: Codec<Float64Array> = {
-  write: (to, value) => to.bytes(memoryOf(value)),
-  read: (from) => new Float64Array(column(from, 8)),
-};
-
-/** Whole numbers below 2 ** 32, however they are held. */
-export const words: Codec<Uint32Array | Float64Array> = {
-  write: (to, value) => to.bytes(memoryOf(value instanceof Uint32Array ? value : Uint32Array.from(value))),
-  read: (from) => new Uint32Array(column(from, 4)),
 };
 
 export function list<T>(item: Codec<T>): Codec<readonly T[]> {
@@ -301,6 +342,13 @@ export function nested<T>(depth: number, make: (inner: Codec<T>) => Codec<T>): C
   };
   for (let i = 0; i < depth; i++) codec = make(codec);
   return codec;
+}
+
+/** Bytes that `uint` takes. */
+function uintBytes(value: number): number {
+  let bytes = 1;
+  for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes++;
+  return bytes;
 }
 
 function oneBit(value: number): boolean {
