@@ -8,6 +8,7 @@ import { liveDocuments, shardDigest, ZERO_COUNTERS } from '../../shard/core/rows
 import type { Out, ReplicaEffect } from './effects.js';
 import { Followers } from './followers.js';
 import { INDEX_LATE_MS, INDEX_WAIT_MS, Leader, LEADER_OPS_MAX } from './leader.js';
+import type { LogEnd } from './protocol.js';
 import { ReplicaLog } from './replica-log.js';
 import type { Proposal, Reply, WriteOutcome } from './write.js';
 
@@ -18,18 +19,7 @@ let ticket = 0;
 
 /** A reign over an empty log, as its replica drives it. */
 class Reign {
-  readonly log = new ReplicaLog({
-    shard: 3,
-    hasher: nodeHasher,
-    generation: 1,
-    tail: 0,
-    chain: CHAIN_ZERO,
-    start: 0,
-    history: [],
-    lastHlc: HLC_ZERO,
-    counters: ZERO_COUNTERS,
-    sets: [],
-  });
+  readonly log: ReplicaLog;
   readonly followers = new Followers();
   readonly leader: Leader;
 
@@ -37,7 +27,26 @@ class Reign {
     setSize = 1,
     epoch = 1,
     grantedBy = 0,
-  }: { setSize?: number; epoch?: number; grantedBy?: number } = {}) {
+    after = { lastOffset: 0, chain: CHAIN_ZERO, history: [] },
+  }: {
+    setSize?: number;
+    epoch?: number;
+    grantedBy?: number;
+    /** The log it begins on. */
+    after?: Pick<LogEnd, 'lastOffset' | 'chain' | 'history'>;
+  } = {}) {
+    this.log = new ReplicaLog({
+      shard: 3,
+      hasher: nodeHasher,
+      generation: 1,
+      tail: after.lastOffset,
+      chain: after.chain,
+      start: 0,
+      history: after.history,
+      lastHlc: HLC_ZERO,
+      counters: ZERO_COUNTERS,
+      sets: [],
+    });
     const members = [SELF, ...Array.from({ length: setSize - 1 }, (_, i) => toHex(new Uint8Array(16).fill(i + 20)))];
     this.leader = new Leader(
       {
@@ -65,6 +74,10 @@ class Reign {
 
   propose(proposals: readonly Proposal[], wallMs: number, nowMs = 0): readonly ReplicaEffect[] {
     return this.#step((out) => this.leader.propose(proposals, wallMs, nowMs, out));
+  }
+
+  merge(loose: readonly Uint8Array[], stored: readonly (Uint8Array | undefined)[]): readonly ReplicaEffect[] {
+    return this.#step((out) => this.leader.merge(loose, stored, false, out));
   }
 
   persisted(nowMs = 0): readonly ReplicaEffect[] {
@@ -326,5 +339,27 @@ describe('Leader', () => {
       code: 'WRITE_OUTCOME_UNKNOWN',
     });
     expect(repliesOf(propose(machine, [proposal('b')]))[0].outcome).toMatchObject({ code: 'LOG_CORRUPT' });
+  });
+
+  it('lists what a row of another branch beats, unless that branch had it and superseded it knowingly', () => {
+    // Both logs go to offset 2 in epoch 1; the branch goes on in it, the base begins epoch 2.
+    const branch = leader();
+    const seen = appendOf(propose(branch, [proposal('a')], 2_000)).batch;
+    settle(branch);
+    const fork = branch.log.end();
+    const rowOf = ({ rows }: typeof seen): Uint8Array | undefined => rows[0].value;
+    const [late, lone] = appendOf(propose(branch, [proposal('a'), proposal('b')], 9_000)).batch.entries;
+
+    const base = new Reign({ epoch: 2, after: fork });
+    const conflicts = (effects: readonly ReplicaEffect[]): unknown[] =>
+      effects.flatMap((effect) => (effect.kind === 'conflict' ? [effect.loser] : []));
+    base.begin();
+    base.persisted();
+    expect(conflicts(base.merge([late.bytes], [rowOf(seen)]))).toEqual([]);
+    base.persisted();
+    // Written on the base meanwhile, which the branch could not see.
+    const own = appendOf(propose(base, [proposal('b')], 3_000)).batch;
+    base.persisted();
+    expect(conflicts(base.merge([lone.bytes], [rowOf(own)]))).toEqual([own.entries[0].offset]);
   });
 });

@@ -1,6 +1,6 @@
 import { assert } from '../../../kernel/assert.js';
 import { equalBytes, toHex } from '../../../kernel/bytes.js';
-import { sameEpoch, type Epoch } from '../../../kernel/epoch.js';
+import { compareEpochs, sameEpoch, type Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import { compareHlc, compareVersions, nextHlc, versionText, type Hlc, type Version } from '../../../kernel/version.js';
 import {
@@ -416,14 +416,25 @@ export class Leader {
     }
     // Equal: the log has it already, unless the row here is loose itself: then it is re-pointed.
     if (order === 0 && !(own && before?.loose === true)) return;
-    if (order > 0 && before !== undefined && !before.loose && !before.tombstone) {
+    const origin = { epoch: entryEpoch(bytes), offset: entryOffset(bytes) };
+    if (order > 0 && before !== undefined && !before.loose && !before.tombstone && !this.#saw(origin, before.offset)) {
       out.push({ kind: 'conflict', loser: before.offset, winner: { versionText: versionText(version) } });
     }
-    const origin = { epoch: entryEpoch(bytes), offset: entryOffset(bytes) };
     const payload = entryPayload(bytes);
     const entry = this.#log.append(this.epoch, { op, collectionId, id, payload, version, origin });
     rows.push(...this.#log.write(entry, { op, collectionId, id, version, rowKey, rowName }, before));
     entries.push(entry);
+  }
+
+  /**
+   * Whether the log in which an entry was written has this log's entry at `offset` too, before it: then it superseded what
+   * it could see, and nothing is lost. Known for certain when both logs have its epoch, in which one primary wrote: they are
+   * equal as far as both go (6.3). A branch that had begun an epoch of its own is not taken to have seen anything.
+   */
+  #saw(origin: { readonly epoch: Epoch; readonly offset: number }, offset: number): boolean {
+    const { history } = this.#log;
+    if (!history.some(({ epoch }) => sameEpoch(epoch, origin.epoch)) || offset >= origin.offset) return false;
+    return compareEpochs(epochAt(history, offset), origin.epoch) <= 0;
   }
 
   #record(
