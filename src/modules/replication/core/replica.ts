@@ -234,6 +234,8 @@ export class Replica {
   #announced = false;
   #reignedMs = 0;
   #lastTickMs: number;
+  /** When it last had everything, as of the last tick: on an earlier stream, or in a reign of its own; at first when it was opened. */
+  #hadAllMs: number;
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
@@ -244,6 +246,7 @@ export class Replica {
     this.#helloAtMs = options.openedMs;
     this.#standAtMs = options.openedMs;
     this.#lastTickMs = options.openedMs;
+    this.#hadAllMs = options.openedMs;
   }
 
   get role(): 'primary' | 'follower' | 'candidate' {
@@ -312,9 +315,14 @@ export class Replica {
     return this.#followers.caughtUp(node, nowMs);
   }
 
+  /** Whole milliseconds since this copy last had everything its primary had: 0 when nothing is outstanding, or it reigns. */
   lagMs(nowMs: number): number {
-    if (this.#reign !== undefined) return 0;
-    return this.#session?.lagMs(nowMs) ?? Math.max(0, nowMs - this.#options.openedMs);
+    return Math.max(0, Math.round(nowMs - this.#lastHadAllMs(nowMs)));
+  }
+
+  #lastHadAllMs(nowMs: number): number {
+    if (this.#reign !== undefined) return nowMs;
+    return this.#session?.hadAllMs(nowMs) ?? this.#hadAllMs;
   }
 
   get highWaterMark(): number {
@@ -435,6 +443,7 @@ export class Replica {
     this.#peers = peers;
     this.#plan = plan;
     this.#noticePause(now, out);
+    this.#hadAllMs = this.#lastHadAllMs(now.monotonicMs);
     if (this.#faulted !== undefined) return;
     for (const node of peers.nodes()) this.#heardOf(node, now, out);
     if (this.#reign !== undefined) this.#tickPrimary(this.#reign, now, opId, out);
@@ -799,6 +808,7 @@ export class Replica {
     const { map, shard, strict } = this.#options;
     if (!strict) return;
     this.#applied = Math.max(this.#applied, highWaterMark);
+    this.#session?.applied(this.#applied);
     // What is agreed is in force: there is no index to wait for.
     this.#reign?.applied(this.#applied, this.#lastTickMs, out);
     const agreed = map?.agree(highWaterMark);
