@@ -165,6 +165,9 @@ export class ShardReplica {
   readonly #links = new Map<number, FollowerLink>();
   readonly #fences = new Map<number, (answer: FenceAnswer) => void>();
   #turn: Asked[] = [];
+  /** What is being proposed at this moment, and what waits to be proposed anew; the machine bounds it. */
+  #proposing: readonly Asked[] = [];
+  #postponed: Asked[] = [];
   #nextTicket = 1;
   #upstream: Link<FollowerMessage> | undefined;
   /** Chunks of a snapshot that wait to be staged; bounded by the credit that was granted. */
@@ -300,8 +303,7 @@ export class ShardReplica {
       const ticket = this.#nextTicket++;
       this.#waiting.set(ticket, resolve);
       const opId = request.key ?? request.opId ?? this.#ports.random.bytes(OP_ID_BYTES);
-      if (this.#turn.length === 0) this.#ports.timers.soon(() => this.#proposeTurn());
-      this.#turn.push({ ticket, opId, request });
+      this.#ask({ ticket, opId, request });
     });
   }
 
@@ -441,6 +443,17 @@ export class ShardReplica {
         resolve?.(outcome);
         return;
       }
+      case 'postpone': {
+        const tickets = new Set(effect.tickets);
+        this.#postponed.push(...this.#proposing.filter(({ ticket }) => tickets.has(ticket)));
+        return;
+      }
+      case 'resume': {
+        const postponed = this.#postponed;
+        this.#postponed = [];
+        for (const asked of postponed) this.#ask(asked);
+        return;
+      }
       case 'map':
         report.map(effect.map);
         return;
@@ -520,6 +533,11 @@ export class ShardReplica {
 
   // ---- writing
 
+  #ask(asked: Asked): void {
+    if (this.#turn.length === 0) this.#ports.timers.soon(() => this.#proposeTurn());
+    this.#turn.push(asked);
+  }
+
   #proposeTurn(): void {
     const turn = this.#turn;
     this.#turn = [];
@@ -537,7 +555,9 @@ export class ShardReplica {
       this.fail(fault);
       return;
     }
+    this.#proposing = turn;
     this.#run({ kind: 'propose', now: this.#now(), proposals });
+    this.#proposing = [];
   }
 
   /** What is asked for, with what is stored under its id and its key now. */

@@ -282,6 +282,24 @@ export const SCENARIOS: readonly Scenario[] = [
     },
   },
   {
+    name: 'follower-comes-after-the-promotion',
+    ...THREE,
+    async play(stage) {
+      const { world, watch } = stage;
+      const primary = mustLead(stage, 0);
+      const [late, next] = world.hosts.filter((host) => host !== primary);
+      world.pause(late);
+      world.crash(primary);
+      await expectSuccessor(stage, 0, primary, CRASH_MS);
+      const acknowledged = writes(stage, [next], 0, 'quorum', 5);
+      await watch.pass(100);
+      world.resume(late);
+      stage.expect((await acknowledged) === 5, 'writes at quorum to wait for the follower that comes back');
+      world.start(primary);
+      await watch.pass(1_000);
+    },
+  },
+  {
     name: 'flapping',
     ...THREE,
     async play(stage) {

@@ -15,6 +15,7 @@ import type { Proposal, Reply, WriteOutcome } from './write.js';
 const uuid = new Uint8Array(16).fill(7);
 const SELF = toHex(uuid);
 const GRANTED_UNTIL_MS = 500;
+const GATHERING_UNTIL_MS = 800;
 let ticket = 0;
 
 /** A reign over an empty log, as its replica drives it. */
@@ -27,11 +28,13 @@ class Reign {
     setSize = 1,
     epoch = 1,
     grantedBy = 0,
+    gathering = false,
     after = { lastOffset: 0, chain: CHAIN_ZERO, history: [] },
   }: {
     setSize?: number;
     epoch?: number;
     grantedBy?: number;
+    gathering?: boolean;
     /** The log it begins on. */
     after?: Pick<LogEnd, 'lastOffset' | 'chain' | 'history'>;
   } = {}) {
@@ -59,6 +62,7 @@ class Reign {
         silentMs: 2_000,
         map: undefined,
         expected: { nodes: new Set(members.slice(1, 1 + grantedBy)), untilMs: GRANTED_UNTIL_MS },
+        gatheringUntilMs: gathering ? GATHERING_UNTIL_MS : 0,
       },
       0,
     );
@@ -319,6 +323,33 @@ describe('Leader', () => {
     expect(repliesOf(machine.propose([proposal('a', { level: 'quorum' })], 2_000, GRANTED_UNTIL_MS - 1))).toEqual([]);
     const [late] = repliesOf(machine.propose([proposal('b', { level: 'quorum' })], 2_000, GRANTED_UNTIL_MS));
     expect(late.outcome).toMatchObject({ code: 'NO_QUORUM' });
+  });
+
+  it('keeps a write that needs followers which may still come, and proposes it anew when they are there or late', () => {
+    const kinds = (effects: readonly ReplicaEffect[]): string[] => effects.map(({ kind }) => kind);
+    const machine = new Reign({ setSize: 3, gathering: true });
+    machine.begin();
+    machine.persisted();
+    const write = proposal('a', { level: 'quorum' });
+    expect(machine.propose([write], 2_000, 100)).toEqual([{ kind: 'postpone', tickets: [write.ticket] }]);
+    expect(machine.tail).toBe(1);
+    expect(machine.tick(200)).toEqual([]);
+    machine.followers.accept(1, toHex(new Uint8Array(16).fill(20)), 1, 300);
+    expect(kinds(machine.tick(300))).toEqual(['resume']);
+    expect(kinds(machine.propose([write], 2_000, 300))).toEqual(['append']);
+    // A copy that does not come is waited for no longer.
+    const all = proposal('b', { level: 'all' });
+    expect(kinds(machine.propose([all], 2_000, 400))).toEqual(['postpone']);
+    expect(kinds(machine.tick(GATHERING_UNTIL_MS - 1))).toEqual([]);
+    expect(kinds(machine.tick(GATHERING_UNTIL_MS))).toEqual(['resume']);
+    const [late] = repliesOf(machine.propose([all], 2_000, GATHERING_UNTIL_MS));
+    expect(late.outcome).toMatchObject({ code: 'NO_QUORUM' });
+  });
+
+  it('lets what waits for followers go when the reign ends', () => {
+    const machine = new Reign({ setSize: 3, gathering: true });
+    machine.propose([proposal('a', { level: 'quorum' })], 2_000, 100);
+    expect(machine.fail('the disk').at(0)).toEqual({ kind: 'resume' });
   });
 
   it('throttles while the index is late', () => {

@@ -191,6 +191,8 @@ const STEP_OVER_MS = 1_000;
 const CONFIRM_AGAIN_MS = 1_500;
 /** Whoever granted a reign follows it within this, or is gone again. */
 const GRANTERS_EXPECTED_MS = 1_500;
+/** So long after a promotion a write waits for followers that did not grant it, but may be there. */
+const GATHERING_MS = 1_000;
 const TRANSFER_WAIT_MS = 3_000;
 const PULL_BYTES = 1024 * 1024;
 const OTHERS_PROBING_MAX = 3;
@@ -1180,6 +1182,7 @@ export class Replica {
         silentMs: this.#options.times.failoverAfterMs,
         map,
         expected: { nodes: candidacy.granters(), untilMs: now.monotonicMs + GRANTERS_EXPECTED_MS },
+        gatheringUntilMs: now.monotonicMs + GATHERING_MS,
       },
       this.#applied,
     );
