@@ -57,7 +57,7 @@ import { looseEntry, LooseStore } from './loose-store.js';
 import { SnapshotReceiver } from './snapshot-receiver.js';
 import { bytesOf, SnapshotSender } from './snapshot-sender.js';
 import { SnapshotSource } from './snapshot-source.js';
-import type { Link, LinkEvents, ReplicaPeers } from './replica-peers.js';
+import { unanswered, type Link, type LinkEvents, type ReplicaPeers } from './replica-peers.js';
 
 /** A write as the coordinator or the map asks for it. */
 export interface WriteRequest {
@@ -948,7 +948,7 @@ export class ShardReplica {
     const done = (answer: FenceAnswer | 'refused' | 'silent'): void =>
       this.#run({ kind: 'fenced', epoch, from: to, answer, now: this.#now(), opId: this.#opId() });
     this.#ports.peers.fence(to, request, FENCE_TIMEOUT_MS).then(done, (error: unknown) => {
-      done(error instanceof PeerError && error.reason === 'REFUSED' ? 'refused' : 'silent');
+      done(unanswered(error));
     });
   }
 

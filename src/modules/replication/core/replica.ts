@@ -594,8 +594,8 @@ export class Replica {
     if (leader === undefined || this.#noPrimary || leader.node === self) return alone || nowMs - openedMs >= SETTLE_MS;
     if (this.#session?.phase === 'streaming' && nowMs - this.#session.heardMs < FRESH_MS) return false;
     const facts = this.#peers.get(leader.node);
-    if (facts === undefined) return nowMs - openedMs >= times.failoverAfterMs;
-    if (facts.gone || facts.refused) return true;
+    if (facts?.gone === true || facts?.refused === true) return true;
+    if (facts === undefined || facts.heardMs === -Infinity) return nowMs - openedMs >= times.failoverAfterMs;
     const { position } = facts;
     if (facts.live && position !== undefined) {
       // It lives and says that it does not reign: it was restarted, or gave way.
