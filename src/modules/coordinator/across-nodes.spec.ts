@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { exactVectorIndexes } from '../../../test/contract/exact-vector-index.js';
 import { Clusters } from '../../../test/contract/vector-index.suite.js';
+import { NodeError } from '../../kernel/errors.js';
 import type { CallContext, SearchRequest } from './core/requests.js';
 import { MemoryCluster } from './testing/memory-cluster.js';
 
@@ -163,6 +164,34 @@ describe('a coordinator across nodes', () => {
     expect(three.nodes[1].log.state(shard).tail).toBe(before + 1);
     expect((await three.nodes[2].documents.get(id, false, any, call())).version).toBe(answer.version);
     await three.nodes[0].documents.delete(id, undefined, options, call());
+  });
+
+  it('passes a write on over a copy when its primary cannot be reached, makes it once, and passes nothing on twice', async () => {
+    const id = Array.from({ length: 50 }, (_, i) => `passed-${i}`).find(
+      (candidate) => three.primaries[three.nodes[0].replication.map.ring().shardOf(candidate)] === 1,
+    );
+    if (id === undefined) throw new Error('one of fifty ids is on the second node');
+    const shard = three.nodes[0].replication.map.ring().shardOf(id);
+    const tail = (): number => three.nodes[1].log.state(shard).tail;
+    const before = tail();
+    three.followers.set(shard, 2);
+    three.cut.add('0>1');
+    const write = (title: string) =>
+      three.nodes[0].documents.ingest({ id, fields: { title } }, undefined, options, call({ timeoutMs: 2_000 }));
+    for (const link of [...three.nodes[1].links]) link.break('RESET');
+    expect((await write('one')).shard).toBe(shard);
+    expect((await write('two')).shard).toBe(shard);
+    // What the first sendings carried arrives nowhere any more, and was made once each.
+    expect(tail()).toBe(before + 2);
+    // The copy cannot reach it either: it does not ask another one.
+    three.cut.add('2>1');
+    for (const link of [...three.nodes[1].links]) link.break('RESET');
+    const startedMs = performance.now();
+    await expect(write('three')).rejects.toBeInstanceOf(NodeError);
+    expect(performance.now() - startedMs).toBeLessThan(2_500);
+    three.cut.clear();
+    three.followers.clear();
+    await three.nodes[1].documents.delete(id, undefined, options, call());
   });
 
   it('waits for a primary that is found in time, and says when there is none', async () => {

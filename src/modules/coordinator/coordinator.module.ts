@@ -39,6 +39,7 @@ import { ClusterRoutes } from './cluster-routes.js';
 import { PlaceQueryLinks } from './adapters/place-query-links.js';
 import { ShardCallClients } from './shard-call-client.js';
 import { ShardCallServer } from './shard-call-server.js';
+import { RelayingShards } from './relaying-shards.js';
 import { REPLICA_GATE, ReplicationGate, type ReplicaGate } from './replica-gate.js';
 import { ROUTES, type Routes } from './routes.js';
 import { PEER_SHARDS, type PeerShards } from './shard-access.js';
@@ -92,10 +93,10 @@ export class CoordinatorModule {
         },
         {
           provide: ShardCallServer,
-          inject: [LocalShards, LOGGER],
-          useFactory: (local: LocalShards, logger: Logger) => {
+          inject: [LocalShards, PEER_SHARDS, LOGGER],
+          useFactory: (local: LocalShards, peers: PeerShards, logger: Logger) => {
             const log = logger.child({ module: 'shard-calls' });
-            return new ShardCallServer(local, {
+            return new ShardCallServer(new RelayingShards(local, peers), {
               refused: (from, problem) => log.warn({ from, problem }, 'a call of another node was refused'),
               failed: (kind, error) => log.error({ kind, err: error }, 'a call of another node failed unexpectedly'),
             });

@@ -73,7 +73,12 @@ class Nodes implements Routes {
 
   fanOut(): FanOut {
     const local = Object.assign(this.access('a'), { underWay: 0 });
-    return new FanOut(this, local, { of: (node) => this.access(node), reportedLoad: () => 0 }, () => 0.5);
+    return new FanOut(
+      this,
+      local,
+      { of: (node) => this.access(node), reportedLoad: () => 0, generation: () => 1 },
+      () => 0.5,
+    );
   }
 
   async count(

@@ -22,6 +22,8 @@ export interface PeerShards {
   of(node: NodeUuid): ShardAccess;
   /** Calls under way there, as that node last said of itself; 0 when it said nothing lately. */
   reportedLoad(node: NodeUuid): number;
+  /** The generation that what is sent there from now on has at least: above those of all streams that broke. */
+  generation(node: NodeUuid): number;
 }
 
 /** Injection token of the PeerShards. */

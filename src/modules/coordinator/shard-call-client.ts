@@ -53,6 +53,10 @@ export class ShardCallClients implements PeerShards {
     return this.#clients.get(node)?.reportedLoad ?? 0;
   }
 
+  generation(node: NodeUuid): number {
+    return this.#clients.get(node)?.generation ?? 0;
+  }
+
   /** Calls under way to all nodes, for the metrics. */
   get underWay(): number {
     let calls = 0;
@@ -90,6 +94,8 @@ interface Stream {
 export class ShardCallClient implements ShardAccess {
   #stream: Stream | undefined;
   #nextId = 1;
+  /** Of the newest stream; of one that is over, the next. */
+  #generation = 0;
   #load = 0;
   #loadAtMs = -LOAD_MS;
   #closed = false;
@@ -106,6 +112,10 @@ export class ShardCallClient implements ShardAccess {
 
   get reportedLoad(): number {
     return performance.now() - this.#loadAtMs < LOAD_MS ? this.#load : 0;
+  }
+
+  get generation(): number {
+    return this.#stream === undefined ? this.#generation + 1 : this.#generation;
   }
 
   call<C extends ShardCall>(kind: C, ask: ShardAsk<C>, options: ShardCallOptions): Promise<ShardAnswer<C>> {
@@ -148,6 +158,7 @@ export class ShardCallClient implements ShardAccess {
 
   #open(): Stream {
     const generation = this.nextGeneration();
+    this.#generation = generation;
     const calls = new Map<number, Call>();
     const stream: Stream = {
       calls,

@@ -4,7 +4,7 @@ import type { Link, LinkEvents } from '../replication/replica-peers.js';
 import { documentSegments, DocumentFormatError } from '../shard/core/document-codec.js';
 import { CallSignal } from './call-signal.js';
 import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';
-import type { ShardAsk, ShardCall, ShardWrite } from './core/shard-calls.js';
+import type { ShardAsk, ShardCall, ShardWrite, WriteRelay } from './core/shard-calls.js';
 import { decodeWire, encodeWire, WireError, type Codec } from './core/wire.js';
 import { Outbox } from './outbox.js';
 import {
@@ -46,7 +46,11 @@ export class ShardCallServer {
 
   /** A node opened a stream. @throws NodeError INVALID_REQUEST out of `message` when it says what cannot be read */
   onQuery(from: NodeUuid, link: Link<AnswerMessage>): LinkEvents<QueryMessage> {
-    const stream = new ServedStream(this.local, link, this.report);
+    // A write of another node that came over this one: its own streams are shut up to the generation it names.
+    const shut = ({ from: node, generation }: WriteRelay): void => {
+      if (node !== from) this.#generations.set(node, Math.max(this.#generations.get(node) ?? 0, generation));
+    };
+    const stream = new ServedStream(this.local, link, this.report, shut);
     return {
       message: (message) => {
         const newest = this.#generations.get(from) ?? 0;
@@ -83,6 +87,7 @@ class ServedStream {
     private readonly local: ServedShards,
     link: Link<AnswerMessage>,
     private readonly report: ShardCallReport,
+    private readonly shut: (relay: WriteRelay) => void,
   ) {
     this.#outbox = new Outbox<AnswerPart>(
       (answers) => link.send({ answers, load: local.underWay }),
@@ -134,7 +139,11 @@ class ServedStream {
       kind
     ] as never;
     const ask = decodeWire(wire.ask, body);
-    if (kind === 'write') for (const write of (ask as ShardAsk<'write'>).writes) checkWrite(write);
+    if (kind === 'write') {
+      const { writes, relay } = ask as ShardAsk<'write'>;
+      for (const write of writes) checkWrite(write);
+      if (relay !== undefined && relay.to === undefined) this.shut(relay);
+    }
     if (this.#calls.size >= SERVED_MAX || this.#outbox.bytes > ANSWERS_BYTES_MAX) {
       this.#fail(id, new NodeError('OVERLOADED', 'too many calls wait at this node', { retryAfterMs: 100 }));
       return;

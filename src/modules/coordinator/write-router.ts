@@ -1,9 +1,9 @@
-import { PeerError } from '../../kernel/peer.js';
+import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { Random } from '../../kernel/random.js';
 import { OP_ID_BYTES } from '../../kernel/version.js';
 import { EqualWaits } from './equal-waits.js';
-import type { MadeOrRefused, Refusal, ShardWrite, ShardWriteOutcome } from './core/shard-calls.js';
+import type { MadeOrRefused, Refusal, ShardWrite, ShardWriteOutcome, WriteRelay } from './core/shard-calls.js';
 import type { CopyRoute, ShardRoute } from './core/route.js';
 import type { LocalShards } from './local-shards.js';
 import type { Routes } from './routes.js';
@@ -14,6 +14,10 @@ export const WRITE_WAIT_MS = 5_000;
 /** So long the routes get to change before a write is sent again; the last time, until its deadline (replication 3). */
 const PAUSES_MS = [100, 400, WRITE_WAIT_MS];
 const POLL_MS = 10;
+/** A write that is passed on over another node is answered within this, or counts as lost. */
+const RELAY_WAIT_MS = 2_000;
+/** A node to which the connection broke, or that could not be reached, is not asked itself for so long, while another one can pass on what is meant for it. */
+const AVOID_MS = 1_000;
 
 const UNKNOWN: MadeOrRefused = {
   kind: 'refused',
@@ -38,13 +42,23 @@ type Sent =
 
 const ELSEWHERE: Sent = { kind: 'elsewhere' };
 
+/** What is to be remembered of a write between its sendings. */
+interface Course {
+  readonly endsMs: number;
+  /** It went over another node already: once is enough. */
+  relayed: boolean;
+}
+
 /**
  * Brings a write to the primary of its shard (replication 3): sent again at most three times when the primary is another
- * one by now or the connection broke, inside the deadline and under one opId, so that it is made once.
+ * one by now or the connection broke, inside the deadline and under one opId, so that it is made once. While the way to
+ * the primary is broken, a copy in sync with it passes the write on.
  */
 export class WriteRouter {
   /** Writes that nobody waits for less long than the rule says. */
   readonly #overdue = new EqualWaits(WRITE_WAIT_MS);
+  /** Nodes that could not be reached lately, and until when they are avoided. */
+  readonly #avoided = new Map<NodeUuid, number>();
 
   constructor(
     private readonly routes: Routes,
@@ -59,7 +73,8 @@ export class WriteRouter {
     const endsMs = performance.now() + waitMs;
     const write: ShardWrite = { ...asked, opId: asked.key ?? this.random.bytes(OP_ID_BYTES) };
     const route = this.routes.shards()[write.shard];
-    if (route.primary !== this.routes.self) return this.#anywhere(write, route, endsMs);
+    const course = { endsMs, relayed: false };
+    if (route.primary !== this.routes.self) return this.#anywhere(write, route, course);
     // As nearly always where one node holds all shards: not a promise more than the wait takes.
     return new Promise((resolve, reject) => {
       this.#here(
@@ -67,7 +82,7 @@ export class WriteRouter {
         waitMs,
         (outcome) => {
           if (outcome.kind !== 'turned-away') resolve(outcome);
-          else resolve(this.#further(write, route, this.#turnedAway(write.shard, outcome.refusal), endsMs));
+          else resolve(this.#further(write, route, this.#turnedAway(write.shard, outcome.refusal), course));
         },
         (error) => {
           if (error instanceof NodeError) resolve(refused(error.code, error.message, error.retryAfterMs));
@@ -77,14 +92,13 @@ export class WriteRouter {
     });
   }
 
-  async #anywhere(write: ShardWrite, route: ShardRoute, endsMs: number): Promise<MadeOrRefused> {
-    const copy = primaryOf(route);
-    const sent = copy === undefined ? ELSEWHERE : await this.#send(write, copy, endsMs);
-    return this.#further(write, route, sent, endsMs);
+  async #anywhere(write: ShardWrite, route: ShardRoute, course: Course): Promise<MadeOrRefused> {
+    return this.#further(write, route, await this.#bring(write, route, course), course);
   }
 
   /** What follows from the first sending, by the route it was sent by: the outcome, or further ones. */
-  async #further(write: ShardWrite, first: ShardRoute, firstSent: Sent, endsMs: number): Promise<MadeOrRefused> {
+  async #further(write: ShardWrite, first: ShardRoute, firstSent: Sent, course: Course): Promise<MadeOrRefused> {
+    const { endsMs } = course;
     let [route, sent] = [first, firstSent];
     let repeatedFrom: number | undefined;
     for (let attempt = 0; ; attempt++) {
@@ -98,27 +112,58 @@ export class WriteRouter {
       };
       if (pauseMs === undefined || performance.now() >= endsMs || this.#hopeless(route))
         return this.#gaveUp(write.shard, repeatedFrom);
-      await until(moved, Math.min(endsMs, performance.now() + pauseMs));
+      // What another copy can pass on need not wait for the routes to change.
+      const open = (): boolean =>
+        moved() || (!course.relayed && this.#relayOf(this.routes.shards()[write.shard]) !== undefined);
+      await until(open, Math.min(endsMs, performance.now() + pauseMs));
       if (performance.now() >= endsMs) return this.#gaveUp(write.shard, repeatedFrom);
       route = this.routes.shards()[write.shard];
-      const copy = primaryOf(route);
       const again = repeatedFrom === undefined ? write : { ...write, repeatedFrom };
-      sent = copy === undefined ? ELSEWHERE : await this.#send(again, copy, endsMs);
+      sent = await this.#bring(again, route, course);
     }
+  }
+
+  /** Sends it to the primary, or once over a copy that can reach it when this node cannot. */
+  #bring(write: ShardWrite, route: ShardRoute, course: Course): Promise<Sent> {
+    const primary = primaryOf(route);
+    if (primary === undefined) return Promise.resolve(ELSEWHERE);
+    const over = course.relayed ? undefined : this.#relayOf(route);
+    if (over === undefined) return this.#send(write, primary, course.endsMs);
+    course.relayed = true;
+    const relay = { from: this.routes.self, generation: this.peers.generation(primary.node), to: primary.node };
+    // It may come late, behind one that was sent again: looked for in the log in any case.
+    const known = { ...write, repeatedFrom: write.repeatedFrom ?? primary.offset };
+    return this.#send(known, over, Math.min(course.endsMs, performance.now() + RELAY_WAIT_MS), relay);
+  }
+
+  /** A copy in sync with a primary that this node itself cannot reach, as far as it knows. */
+  #relayOf(route: ShardRoute): CopyRoute | undefined {
+    const primary = primaryOf(route);
+    if (primary === undefined || primary.self) return undefined;
+    const avoidedMs = this.#avoided.get(primary.node) ?? 0;
+    if (primary.status === 'ACTIVE' && performance.now() >= avoidedMs) return undefined;
+    return route.copies.find(
+      ({ node, self, status, inSync }) => node !== primary.node && !self && inSync && status === 'ACTIVE',
+    );
   }
 
   async #send(
     write: ShardWrite,
     { node, self }: { readonly node: string; readonly self: boolean },
     endsMs: number,
+    relay?: WriteRelay,
   ): Promise<Sent> {
     const { mapEpoch } = this.routes;
+    const ask = relay === undefined ? { mapEpoch, writes: [write] } : { mapEpoch, writes: [write], relay };
     const timeoutMs = Math.max(1, Math.ceil(endsMs - performance.now()));
     try {
       const outcome = self
         ? await new Promise<ShardWriteOutcome>((resolve, reject) => this.#here(write, timeoutMs, resolve, reject))
-        : (await this.peers.of(node).call('write', { mapEpoch, writes: [write] }, { timeoutMs })).at(0);
+        : (await this.peers.of(node).call('write', ask, { timeoutMs })).at(0);
+      if (!self) this.#avoided.delete(node);
       if (outcome === undefined) return { kind: 'lost' };
+      if (relay !== undefined && outcome.kind === 'refused' && outcome.code === 'WRITE_OUTCOME_UNKNOWN')
+        return { kind: 'lost' };
       return outcome.kind === 'turned-away'
         ? this.#turnedAway(write.shard, outcome.refusal)
         : { kind: 'outcome', outcome };
@@ -128,6 +173,8 @@ export class WriteRouter {
         return { kind: 'outcome', outcome: refused(code, detail, retryAfterMs) };
       }
       if (!(error instanceof PeerError)) throw error;
+      if (error.reason !== 'REJECTED' && error.reason !== 'TIMEOUT')
+        this.#avoided.set(node, performance.now() + AVOID_MS);
       if (error.code === 'OVERLOADED') return { kind: 'outcome', outcome: refused('OVERLOADED', error.message, 100) };
       return { kind: error.reason === 'RESET' || error.reason === 'TIMEOUT' ? 'lost' : 'elsewhere' };
     }

@@ -11,6 +11,8 @@ export type FellowFacts = Omit<PeerFacts, 'position'> & {
 export interface Fellows {
   /** By uuid; the keys ascend. One value until something changes. */
   all(): ReadonlyMap<NodeUuid, FellowFacts>;
+  /** Of a node of the map that the view does not know, since it was never heard: whether its port refuses connections. */
+  unheard(node: NodeUuid): FellowFacts | undefined;
   /** Tells the others what is held here: with the next heartbeat, or at once. */
   tell(positions: readonly ShardPosition[], atOnce: boolean): void;
   /** A stream with that node broke: it is asked at once whether it is there (replication 5.1). */
@@ -18,7 +20,12 @@ export interface Fellows {
 }
 
 /** A cluster of one. */
-export const NO_FELLOWS: Fellows = { all: () => new Map(), tell: () => undefined, doubt: () => undefined };
+export const NO_FELLOWS: Fellows = {
+  all: () => new Map(),
+  unheard: () => undefined,
+  tell: () => undefined,
+  doubt: () => undefined,
+};
 
 /** The other nodes with what each holds of one shard. */
 export class ShardView implements PeerView {
@@ -35,7 +42,10 @@ export class ShardView implements PeerView {
 
   get(node: NodeUuid): PeerFacts | undefined {
     this.#refresh();
-    return this.#facts.get(node);
+    const facts = this.#facts.get(node);
+    if (facts !== undefined) return facts;
+    const unheard = this.#fellows.unheard(node);
+    return unheard && { ...unheard, position: undefined };
   }
 
   nodes(): readonly NodeUuid[] {

@@ -45,6 +45,13 @@ export class MembershipFellows implements Fellows {
     return this.#all;
   }
 
+  unheard(node: NodeUuid): FellowFacts | undefined {
+    const facts = this.#membership.factsOf(node);
+    if (facts === undefined || node === this.#membership.self.nodeUuid) return undefined;
+    const { refused } = facts;
+    return { live: false, gone: false, refused, heardMs: -Infinity, reluctant: false, positions: NOTHING };
+  }
+
   tell(positions: readonly ShardPosition[], atOnce: boolean): void {
     this.#membership.setPositions(encodePositions(positions));
     if (atOnce) this.#membership.pushNow();

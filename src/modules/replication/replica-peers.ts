@@ -1,4 +1,4 @@
-import type { NodeUuid } from '../../kernel/peer.js';
+import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import type {
   FenceAnswer,
   FenceRequest,
@@ -24,6 +24,13 @@ export interface ReplicaPeers {
   pull(to: NodeUuid, request: PullRequest, timeoutMs: number): Promise<PullAnswer>;
   /** Tells every node it can reach; not answered, not repeated. Heartbeats carry it too. */
   announce(leader: ShardLeader): void;
+}
+
+/** How a fence was left unanswered: `refused` when nobody is there, by the port or by the name of its host (5.4). */
+export function unanswered(error: unknown): 'refused' | 'silent' {
+  return error instanceof PeerError && (error.reason === 'REFUSED' || error.reason === 'UNRESOLVED')
+    ? 'refused'
+    : 'silent';
 }
 
 /** One end of a stream between two replicas. */

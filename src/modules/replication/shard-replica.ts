@@ -57,7 +57,7 @@ import { looseEntry, LooseStore } from './loose-store.js';
 import { SnapshotReceiver } from './snapshot-receiver.js';
 import { bytesOf, SnapshotSender } from './snapshot-sender.js';
 import { SnapshotSource } from './snapshot-source.js';
-import type { Link, LinkEvents, ReplicaPeers } from './replica-peers.js';
+import { unanswered, type Link, type LinkEvents, type ReplicaPeers } from './replica-peers.js';
 
 /** A write as the coordinator or the map asks for it. */
 export interface WriteRequest {
@@ -165,6 +165,9 @@ export class ShardReplica {
   readonly #links = new Map<number, FollowerLink>();
   readonly #fences = new Map<number, (answer: FenceAnswer) => void>();
   #turn: Asked[] = [];
+  /** What is being proposed at this moment, and what waits to be proposed anew; the machine bounds it. */
+  #proposing: readonly Asked[] = [];
+  #postponed: Asked[] = [];
   #nextTicket = 1;
   #upstream: Link<FollowerMessage> | undefined;
   /** Chunks of a snapshot that wait to be staged; bounded by the credit that was granted. */
@@ -307,8 +310,7 @@ export class ShardReplica {
       const ticket = this.#nextTicket++;
       this.#waiting.set(ticket, resolve);
       const opId = request.key ?? request.opId ?? this.#ports.random.bytes(OP_ID_BYTES);
-      if (this.#turn.length === 0) this.#ports.timers.soon(() => this.#proposeTurn());
-      this.#turn.push({ ticket, opId, request });
+      this.#ask({ ticket, opId, request });
     });
   }
 
@@ -448,6 +450,17 @@ export class ShardReplica {
         resolve?.(outcome);
         return;
       }
+      case 'postpone': {
+        const tickets = new Set(effect.tickets);
+        this.#postponed.push(...this.#proposing.filter(({ ticket }) => tickets.has(ticket)));
+        return;
+      }
+      case 'resume': {
+        const postponed = this.#postponed;
+        this.#postponed = [];
+        for (const asked of postponed) this.#ask(asked);
+        return;
+      }
       case 'map':
         report.map(effect.map);
         return;
@@ -527,6 +540,11 @@ export class ShardReplica {
 
   // ---- writing
 
+  #ask(asked: Asked): void {
+    if (this.#turn.length === 0) this.#ports.timers.soon(() => this.#proposeTurn());
+    this.#turn.push(asked);
+  }
+
   #proposeTurn(): void {
     const turn = this.#turn;
     this.#turn = [];
@@ -544,7 +562,9 @@ export class ShardReplica {
       this.fail(fault);
       return;
     }
+    this.#proposing = turn;
     this.#run({ kind: 'propose', now: this.#now(), proposals });
+    this.#proposing = [];
   }
 
   /** What is asked for, with what is stored under its id and its key now. */
@@ -935,7 +955,7 @@ export class ShardReplica {
     const done = (answer: FenceAnswer | 'refused' | 'silent'): void =>
       this.#run({ kind: 'fenced', epoch, from: to, answer, now: this.#now(), opId: this.#opId() });
     this.#ports.peers.fence(to, request, FENCE_TIMEOUT_MS).then(done, (error: unknown) => {
-      done(error instanceof PeerError && error.reason === 'REFUSED' ? 'refused' : 'silent');
+      done(unanswered(error));
     });
   }
 

@@ -1,3 +1,4 @@
+import { NO_EPOCH, sameEpoch, type Epoch } from '../../../src/kernel/epoch.js';
 import { META_SHARD } from '../../../src/kernel/ids.js';
 import type { SimHost } from '../world/host.js';
 import type { Scenario, Stage } from '../world/run.js';
@@ -35,6 +36,20 @@ function mustLead(stage: Stage, shard: number): SimHost {
 async function expectSuccessor(stage: Stage, shard: number, old: SimHost, ms: number): Promise<void> {
   const found = await stage.watch.pass(ms, () => primaryOf(stage, shard, old) !== undefined);
   stage.expect(found, `another primary of shard ${shard} than ${old.name} within ${ms} ms`);
+}
+
+/** The epoch a shard is led in. */
+function reignOf(stage: Stage, shard: number): Epoch {
+  return mustLead(stage, shard).running?.node?.inspect(shard)?.epoch ?? NO_EPOCH;
+}
+
+/** No other reign took the place of that one. */
+function expectReign(stage: Stage, shard: number, reign: Epoch): void {
+  const now = reignOf(stage, shard);
+  stage.expect(
+    sameEpoch(now, reign),
+    `the reign in epoch ${reign.num} of shard ${shard} to go on, not one in ${now.num}`,
+  );
 }
 
 /** Writes, one after the other, through the given hosts. */
@@ -120,7 +135,11 @@ export const SCENARIOS: readonly Scenario[] = [
       const there = await writes(stage, other, 0, 'one', 10);
       stage.expect(here > 0 && there > 0, `writes at one on both sides (${here} and ${there})`);
       await watch.pass(1_000);
+      const primaryThere = primaryOf(stage, 0, primary) ?? primary;
+      const reign = primaryThere.running?.node?.inspect(0)?.epoch ?? NO_EPOCH;
       world.connect();
+      await watch.pass(4_000);
+      expectReign(stage, 0, reign);
     },
   },
   {
@@ -231,9 +250,53 @@ export const SCENARIOS: readonly Scenario[] = [
         world.pause(primary);
         await expectSuccessor(stage, shard, primary, SILENT_MS);
         await watch.pass(2_000);
+        const reign = reignOf(stage, shard);
         world.resume(primary);
         await watch.pass(4_000);
+        // 6.2: the reign above its own lives and is the base; it gives way and follows.
+        expectReign(stage, shard, reign);
       }
+    },
+  },
+  {
+    name: 'zombie-that-cannot-reach-its-successor',
+    ...THREE,
+    async play(stage) {
+      const { world, watch, workload } = stage;
+      workload.start();
+      await watch.pass(1_500);
+      const primary = mustLead(stage, 0);
+      world.pause(primary);
+      await expectSuccessor(stage, 0, primary, SILENT_MS);
+      await watch.pass(2_000);
+      const reign = reignOf(stage, 0);
+      const successor = mustLead(stage, 0);
+      world.block(primary, successor);
+      world.block(successor, primary);
+      world.resume(primary);
+      await watch.pass(9_000);
+      // The third copy follows the successor: its reign lives.
+      expectReign(stage, 0, reign);
+      world.connect();
+      await watch.pass(1_000);
+    },
+  },
+  {
+    name: 'follower-comes-after-the-promotion',
+    ...THREE,
+    async play(stage) {
+      const { world, watch } = stage;
+      const primary = mustLead(stage, 0);
+      const [late, next] = world.hosts.filter((host) => host !== primary);
+      world.pause(late);
+      world.crash(primary);
+      await expectSuccessor(stage, 0, primary, CRASH_MS);
+      const acknowledged = writes(stage, [next], 0, 'quorum', 5);
+      await watch.pass(100);
+      world.resume(late);
+      stage.expect((await acknowledged) === 5, 'writes at quorum to wait for the follower that comes back');
+      world.start(primary);
+      await watch.pass(1_000);
     },
   },
   {

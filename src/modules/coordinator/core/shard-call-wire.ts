@@ -28,6 +28,7 @@ import {
   type ShardReply,
   type ShardSummary,
   type ShardWrite,
+  type WriteRelay,
   type ShardWriteOutcome,
   type StoredSegments,
   type WantedEntry,
@@ -248,6 +249,7 @@ const write: Codec<ShardWrite> = record<ShardWrite>({
   opId: bytes,
   repeatedFrom: optional(uint),
 });
+const relay: Codec<WriteRelay> = record<WriteRelay>({ from: text, generation: uint, to: optional(text) });
 type Outcome<K extends MadeOrRefused['kind']> = Omit<Extract<MadeOrRefused, { readonly kind: K }>, 'kind'>;
 const outcome: Codec<ShardWriteOutcome> = kinds<ShardWriteOutcome>({
   written: record<Outcome<'written'>>({
@@ -338,7 +340,7 @@ export const SHARD_CALL_WIRE: { readonly [C in ShardCall]: CallCodec<C> } = {
     answer: list(reply(found)),
   },
   write: {
-    ask: record<ShardAsk<'write'>>({ mapEpoch: uint, writes: list(write) }),
+    ask: record<ShardAsk<'write'>>({ mapEpoch: uint, writes: list(write), relay: optional(relay) }),
     answer: list(outcome),
   },
   entries: {

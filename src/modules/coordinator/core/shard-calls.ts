@@ -107,6 +107,16 @@ export interface ShardWrite {
   readonly repeatedFrom?: number;
 }
 
+/** Writes that come to their primary over another node, since `from` cannot reach it (replication 3). */
+export interface WriteRelay {
+  /** Who coordinates the writes. */
+  readonly from: NodeUuid;
+  /** What `from` sent the primary itself on streams of an older generation shall not be done any more. */
+  readonly generation: number;
+  /** The primary, as long as the writes are to be passed on; absent on the second leg, so that there is no third. */
+  readonly to?: NodeUuid;
+}
+
 /** What a primary says of a write. */
 export type MadeOrRefused = Exclude<WriteOutcome, { readonly kind: 'redirect' }>;
 export type ShardWriteOutcome = MadeOrRefused | { readonly kind: 'turned-away'; readonly refusal: Refusal };
@@ -208,7 +218,11 @@ export interface ShardCalls {
   };
   /** In the order of `writes`. */
   readonly write: {
-    ask: { readonly mapEpoch: number; readonly writes: readonly ShardWrite[] };
+    ask: {
+      readonly mapEpoch: number;
+      readonly writes: readonly ShardWrite[];
+      readonly relay?: WriteRelay;
+    };
     answer: readonly ShardWriteOutcome[];
   };
   /** A part of one shard's log; waits for news up to `waitMs` when there is none. */

@@ -30,6 +30,7 @@ import type { Routes } from '../routes.js';
 import { SearchService } from '../search.service.js';
 import { Sessions } from '../session.js';
 import { ShardCallClients } from '../shard-call-client.js';
+import { RelayingShards } from '../relaying-shards.js';
 import { ShardCallServer } from '../shard-call-server.js';
 import { StreamsService } from '../streams.service.js';
 import { WinnerFetch } from '../winner-fetch.js';
@@ -50,6 +51,10 @@ export class MemoryCluster {
   readonly nodes: ClusterNode[] = [];
   /** Node index of each shard's primary; undefined: none. */
   readonly primaries: (number | undefined)[];
+  /** Shards that a node follows in sync as well, for the routes only. */
+  readonly followers = new Map<number, number>();
+  /** Connections that cannot be made: "from>to", by index. */
+  readonly cut = new Set<string>();
 
   private constructor(readonly shardCount: number) {
     this.primaries = [];
@@ -110,7 +115,7 @@ export class ClusterNode {
     const gate = new PlacedGate(cluster, this, log);
     this.local = new LocalShards(gate, replication, shards, log, reader, { refusal: () => undefined });
     this.clients = new ShardCallClients(new MemoryLinks(cluster, this), () => 1);
-    this.server = new ShardCallServer(this.local, {
+    this.server = new ShardCallServer(new RelayingShards(this.local, this.clients), {
       refused: (_, problem) => this.refused.push(problem),
       failed: (_, error) => {
         throw error;
@@ -227,23 +232,15 @@ class MemoryRoutes implements Routes {
   }
 
   #route(shard: number, primary: ClusterNode | undefined): ShardRoute {
-    const copies: CopyRoute[] =
-      primary === undefined
-        ? []
-        : [
-            {
-              node: primary.uuid,
-              nodeId: primary.nodeId,
-              self: primary === this.node,
-              role: 'primary',
-              inSync: true,
-              status: 'ACTIVE',
-              lagMs: 0,
-              offset: 0,
-              faulted: false,
-            },
-          ];
+    const follower = this.cluster.followers.get(shard);
+    const copies: CopyRoute[] = primary === undefined ? [] : [this.#copy(primary, 'primary')];
+    if (follower !== undefined) copies.push(this.#copy(this.cluster.nodes[follower], 'replica'));
     return { shard, epoch: 1, primary: primary?.uuid, copies, documents: 10, wanted: 1 };
+  }
+
+  #copy({ uuid: node, nodeId }: ClusterNode, role: CopyRoute['role']): CopyRoute {
+    const self = node === this.self;
+    return { node, nodeId, self, role, inSync: true, status: 'ACTIVE', lagMs: 0, offset: 0, faulted: false };
   }
 }
 
@@ -335,6 +332,8 @@ class MemoryLinks implements QueryLinks {
   open(node: NodeUuid, events: LinkEvents<AnswerMessage>): Link<QueryMessage> {
     const to = this.cluster.byUuid(node);
     if (to === undefined) throw new Error(`there is no node ${node}`);
-    return new MemoryLink(this.from.uuid, to, events);
+    const link = new MemoryLink(this.from.uuid, to, events);
+    if (this.cluster.cut.has(`${this.from.index}>${to.index}`)) setImmediate(() => link.break('RESET'));
+    return link;
   }
 }

@@ -26,6 +26,10 @@ export type ReplicaEffect =
   | { readonly kind: 'apply'; readonly entries: readonly Uint8Array[]; readonly tail: number }
   /** Entries a primary logged: they may travel to its followers while the local sync runs. */
   | { readonly kind: 'reply'; readonly reply: Reply }
+  /** These writes cannot have their copies yet, but may in a moment: kept, and proposed anew after `resume`. */
+  | { readonly kind: 'postpone'; readonly tickets: readonly number[] }
+  /** What was postponed is proposed anew, with the rows as they are stored then. */
+  | { readonly kind: 'resume' }
   /** The map changed and a majority has the entry that says so. */
   | { readonly kind: 'map'; readonly map: ClusterMap }
   /** Rows of a dropped collection may be deleted. */

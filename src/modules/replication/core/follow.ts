@@ -3,6 +3,9 @@ import type { NodeUuid } from '../../../kernel/peer.js';
 import type { EntriesBatch } from './protocol.js';
 import { IN_SYNC_MS } from './followers.js';
 
+/** Keep-alives come every 500 ms (4.5): a primary that was silent for two of them may have more by now. */
+const HEARD_MS = 1_000;
+
 /** How a follower stands to its primary: one stream, from the hello on (4.1–4.4). */
 export class FollowSession {
   readonly to: NodeUuid;
@@ -17,6 +20,7 @@ export class FollowSession {
   offered = false;
   #heardMs: number;
   #tail = 0;
+  #applied = 0;
   #caughtUpMs: number | undefined;
   /** A tail of the primary and when it was told: reached, the copy had everything at that moment. */
   #goal: { readonly tail: number; readonly ms: number } | undefined;
@@ -44,6 +48,7 @@ export class FollowSession {
     this.highWaterMark = Math.max(this.highWaterMark, batch.highWaterMark);
     this.inSync = batch.inSync;
     this.#tail = Math.max(this.#tail, batch.tail);
+    this.#applied = applied;
     if (applied >= batch.tail) {
       this.#caughtUpMs = nowMs;
       this.#goal = undefined;
@@ -51,23 +56,29 @@ export class FollowSession {
   }
 
   applied(offset: number): void {
+    this.#applied = offset;
     if (this.#goal === undefined || offset < this.#goal.tail) return;
     this.#caughtUpMs = this.#goal.ms;
     this.#goal = undefined;
   }
 
-  /** Milliseconds since the copy had everything its primary had; undefined before it ever did. */
-  lagMs(nowMs: number): number | undefined {
-    return this.#caughtUpMs === undefined ? undefined : Math.max(0, nowMs - this.#caughtUpMs);
+  /**
+   * When the copy last had everything its primary had; undefined before it ever did. A copy with nothing outstanding has
+   * it still, as long as the primary goes on saying so.
+   */
+  hadAllMs(nowMs: number): number | undefined {
+    const outstanding = this.#applied < this.#tail;
+    if (this.#caughtUpMs === undefined || outstanding) return this.#caughtUpMs;
+    return nowMs - this.#heardMs <= HEARD_MS ? nowMs : this.#heardMs;
   }
 
   /** Whether the copy judges itself in sync (7.1). */
   isInSync(nowMs: number, heartbeatMs: number): boolean {
-    const lagMs = this.lagMs(nowMs);
+    const hadAllMs = this.hadAllMs(nowMs);
     return (
       this.phase === 'streaming' &&
-      lagMs !== undefined &&
-      lagMs <= IN_SYNC_MS + heartbeatMs &&
+      hadAllMs !== undefined &&
+      nowMs - hadAllMs <= IN_SYNC_MS + heartbeatMs &&
       nowMs - this.#heardMs <= IN_SYNC_MS + heartbeatMs
     );
   }

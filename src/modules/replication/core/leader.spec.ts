@@ -8,28 +8,19 @@ import { liveDocuments, shardDigest, ZERO_COUNTERS } from '../../shard/core/rows
 import type { Out, ReplicaEffect } from './effects.js';
 import { Followers } from './followers.js';
 import { INDEX_LATE_MS, INDEX_WAIT_MS, Leader, LEADER_OPS_MAX } from './leader.js';
+import type { LogEnd } from './protocol.js';
 import { ReplicaLog } from './replica-log.js';
 import type { Proposal, Reply, WriteOutcome } from './write.js';
 
 const uuid = new Uint8Array(16).fill(7);
 const SELF = toHex(uuid);
 const GRANTED_UNTIL_MS = 500;
+const GATHERING_UNTIL_MS = 800;
 let ticket = 0;
 
 /** A reign over an empty log, as its replica drives it. */
 class Reign {
-  readonly log = new ReplicaLog({
-    shard: 3,
-    hasher: nodeHasher,
-    generation: 1,
-    tail: 0,
-    chain: CHAIN_ZERO,
-    start: 0,
-    history: [],
-    lastHlc: HLC_ZERO,
-    counters: ZERO_COUNTERS,
-    sets: [],
-  });
+  readonly log: ReplicaLog;
   readonly followers = new Followers();
   readonly leader: Leader;
 
@@ -37,7 +28,28 @@ class Reign {
     setSize = 1,
     epoch = 1,
     grantedBy = 0,
-  }: { setSize?: number; epoch?: number; grantedBy?: number } = {}) {
+    gathering = false,
+    after = { lastOffset: 0, chain: CHAIN_ZERO, history: [] },
+  }: {
+    setSize?: number;
+    epoch?: number;
+    grantedBy?: number;
+    gathering?: boolean;
+    /** The log it begins on. */
+    after?: Pick<LogEnd, 'lastOffset' | 'chain' | 'history'>;
+  } = {}) {
+    this.log = new ReplicaLog({
+      shard: 3,
+      hasher: nodeHasher,
+      generation: 1,
+      tail: after.lastOffset,
+      chain: after.chain,
+      start: 0,
+      history: after.history,
+      lastHlc: HLC_ZERO,
+      counters: ZERO_COUNTERS,
+      sets: [],
+    });
     const members = [SELF, ...Array.from({ length: setSize - 1 }, (_, i) => toHex(new Uint8Array(16).fill(i + 20)))];
     this.leader = new Leader(
       {
@@ -50,6 +62,7 @@ class Reign {
         silentMs: 2_000,
         map: undefined,
         expected: { nodes: new Set(members.slice(1, 1 + grantedBy)), untilMs: GRANTED_UNTIL_MS },
+        gatheringUntilMs: gathering ? GATHERING_UNTIL_MS : 0,
       },
       0,
     );
@@ -65,6 +78,10 @@ class Reign {
 
   propose(proposals: readonly Proposal[], wallMs: number, nowMs = 0): readonly ReplicaEffect[] {
     return this.#step((out) => this.leader.propose(proposals, wallMs, nowMs, out));
+  }
+
+  merge(loose: readonly Uint8Array[], stored: readonly (Uint8Array | undefined)[]): readonly ReplicaEffect[] {
+    return this.#step((out) => this.leader.merge(loose, stored, false, out));
   }
 
   persisted(nowMs = 0): readonly ReplicaEffect[] {
@@ -308,6 +325,33 @@ describe('Leader', () => {
     expect(late.outcome).toMatchObject({ code: 'NO_QUORUM' });
   });
 
+  it('keeps a write that needs followers which may still come, and proposes it anew when they are there or late', () => {
+    const kinds = (effects: readonly ReplicaEffect[]): string[] => effects.map(({ kind }) => kind);
+    const machine = new Reign({ setSize: 3, gathering: true });
+    machine.begin();
+    machine.persisted();
+    const write = proposal('a', { level: 'quorum' });
+    expect(machine.propose([write], 2_000, 100)).toEqual([{ kind: 'postpone', tickets: [write.ticket] }]);
+    expect(machine.tail).toBe(1);
+    expect(machine.tick(200)).toEqual([]);
+    machine.followers.accept(1, toHex(new Uint8Array(16).fill(20)), 1, 300);
+    expect(kinds(machine.tick(300))).toEqual(['resume']);
+    expect(kinds(machine.propose([write], 2_000, 300))).toEqual(['append']);
+    // A copy that does not come is waited for no longer.
+    const all = proposal('b', { level: 'all' });
+    expect(kinds(machine.propose([all], 2_000, 400))).toEqual(['postpone']);
+    expect(kinds(machine.tick(GATHERING_UNTIL_MS - 1))).toEqual([]);
+    expect(kinds(machine.tick(GATHERING_UNTIL_MS))).toEqual(['resume']);
+    const [late] = repliesOf(machine.propose([all], 2_000, GATHERING_UNTIL_MS));
+    expect(late.outcome).toMatchObject({ code: 'NO_QUORUM' });
+  });
+
+  it('lets what waits for followers go when the reign ends', () => {
+    const machine = new Reign({ setSize: 3, gathering: true });
+    machine.propose([proposal('a', { level: 'quorum' })], 2_000, 100);
+    expect(machine.fail('the disk').at(0)).toEqual({ kind: 'resume' });
+  });
+
   it('throttles while the index is late', () => {
     const machine = leader();
     propose(machine, [proposal('a')]);
@@ -326,5 +370,27 @@ describe('Leader', () => {
       code: 'WRITE_OUTCOME_UNKNOWN',
     });
     expect(repliesOf(propose(machine, [proposal('b')]))[0].outcome).toMatchObject({ code: 'LOG_CORRUPT' });
+  });
+
+  it('lists what a row of another branch beats, unless that branch had it and superseded it knowingly', () => {
+    // Both logs go to offset 2 in epoch 1; the branch goes on in it, the base begins epoch 2.
+    const branch = leader();
+    const seen = appendOf(propose(branch, [proposal('a')], 2_000)).batch;
+    settle(branch);
+    const fork = branch.log.end();
+    const rowOf = ({ rows }: typeof seen): Uint8Array | undefined => rows[0].value;
+    const [late, lone] = appendOf(propose(branch, [proposal('a'), proposal('b')], 9_000)).batch.entries;
+
+    const base = new Reign({ epoch: 2, after: fork });
+    const conflicts = (effects: readonly ReplicaEffect[]): unknown[] =>
+      effects.flatMap((effect) => (effect.kind === 'conflict' ? [effect.loser] : []));
+    base.begin();
+    base.persisted();
+    expect(conflicts(base.merge([late.bytes], [rowOf(seen)]))).toEqual([]);
+    base.persisted();
+    // Written on the base meanwhile, which the branch could not see.
+    const own = appendOf(propose(base, [proposal('b')], 3_000)).batch;
+    base.persisted();
+    expect(conflicts(base.merge([lone.bytes], [rowOf(own)]))).toEqual([own.entries[0].offset]);
   });
 });

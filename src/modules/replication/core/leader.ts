@@ -1,6 +1,6 @@
 import { assert } from '../../../kernel/assert.js';
 import { equalBytes, toHex } from '../../../kernel/bytes.js';
-import { sameEpoch, type Epoch } from '../../../kernel/epoch.js';
+import { compareEpochs, sameEpoch, type Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import { compareHlc, compareVersions, nextHlc, versionText, type Hlc, type Version } from '../../../kernel/version.js';
 import {
@@ -49,6 +49,8 @@ export interface LeaderOptions {
   readonly map: MapState | undefined;
   /** Members that granted this reign: until then their streams are on the way, and they count as reachable (2.8). */
   readonly expected: { readonly nodes: ReadonlySet<NodeUuid>; readonly untilMs: number };
+  /** Until then the other followers are still on their way: a write that needs them waits, instead of being refused (2.8). */
+  readonly gatheringUntilMs: number;
 }
 
 /** Operations in flight in one shard, and their bytes (replication 3). */
@@ -83,6 +85,8 @@ export class Leader {
   readonly #purged = new Set<number>();
   /** Waiting for copies or for the index, ascending by offset. */
   #pending: Pending[] = [];
+  /** Writes that wait for followers to come, outside of this machine, and the copies that the least of them needs. */
+  #postponed = NONE_POSTPONED;
   #sweeps: { readonly offset: number; readonly collectionId: number }[] = [];
 
   constructor(options: LeaderOptions, applied: number) {
@@ -122,10 +126,13 @@ export class Leader {
   propose(proposals: readonly Proposal[], wallMs: number, nowMs: number, out: Out): void {
     const entries: AppendEntry[] = [];
     const rows: RowChange[] = [];
+    const postponed: number[] = [];
     for (const proposal of proposals) {
       const outcome = this.#admit(proposal, wallMs, nowMs, entries, rows);
-      if (outcome !== undefined) out.push({ kind: 'reply', reply: { ticket: proposal.ticket, outcome } });
+      if (outcome === 'later') postponed.push(proposal.ticket);
+      else if (outcome !== undefined) out.push({ kind: 'reply', reply: { ticket: proposal.ticket, outcome } });
     }
+    if (postponed.length > 0) out.push({ kind: 'postpone', tickets: postponed });
     if (entries.length > 0) this.#append(entries, rows, out);
     // A keyed retry of something durable long ago is answered at once.
     this.acknowledge(nowMs, out);
@@ -205,6 +212,8 @@ export class Leader {
 
   /** The reign ends: what was logged and not acknowledged is unknown (2.8). */
   stop(detail: string, out: Out): void {
+    if (this.#postponed.ops > 0) out.push({ kind: 'resume' });
+    this.#postponed = NONE_POSTPONED;
     const waiting = this.#pending;
     this.#pending = [];
     for (const { ticket } of waiting) out.push({ kind: 'reply', reply: { ticket, outcome: unknown(detail) } });
@@ -212,6 +221,7 @@ export class Leader {
 
   /** Answers what has its copies and is applied, or is late for the index; and what waited too long for its copies. */
   acknowledge(nowMs: number, out: Out): void {
+    if (this.#postponed.ops > 0) this.#resume(nowMs, out);
     if (this.#pending.length === 0) return;
     const kept: Pending[] = [];
     const durable = this.#log.durable;
@@ -232,6 +242,13 @@ export class Leader {
     this.#pending = kept;
   }
 
+  /** Lets the writes that wait for followers try again, when enough have come or no more are awaited. */
+  #resume(nowMs: number, out: Out): void {
+    if (nowMs < this.#options.gatheringUntilMs && this.#reachable(nowMs) < this.#postponed.needed) return;
+    this.#postponed = NONE_POSTPONED;
+    out.push({ kind: 'resume' });
+  }
+
   /** Strict: only what is below the high-water mark exists. */
   #agreed(offset: number): boolean {
     return !this.#options.strict || offset <= this.#highWaterMark;
@@ -249,14 +266,14 @@ export class Leader {
     return copiesNeeded(level, Math.max(1, this.#options.set().members.length));
   }
 
-  /** Logs one proposal, or says at once why not. Undefined: the answer comes with durability. */
+  /** Logs one proposal, or says at once why not, or `later`. Undefined: the answer comes with durability. */
   #admit(
     proposal: Proposal,
     wallMs: number,
     nowMs: number,
     entries: AppendEntry[],
     rows: RowChange[],
-  ): WriteOutcome | undefined {
+  ): WriteOutcome | 'later' | undefined {
     if (this.#failure !== undefined) return refused('LOG_CORRUPT', this.#failure);
     if (proposal.keyed) {
       const earlier = this.#earlier(proposal);
@@ -267,14 +284,20 @@ export class Leader {
       }
     }
     const [needed, reachable] = [this.#needed(proposal.level), this.#reachable(nowMs)];
+    const bytes = proposal.payload.length;
     if (needed > reachable) {
+      if (nowMs < this.#options.gatheringUntilMs && this.#overload(bytes, nowMs) === undefined) {
+        const { ops, bytes: before, needed: least } = this.#postponed;
+        this.#postponed = { ops: ops + 1, bytes: before + bytes, needed: Math.min(least, needed) };
+        return 'later';
+      }
       return refused(
         'NO_QUORUM',
         `the consistency "${proposal.level}" needs ${needed} copies and ${reachable} can be reached`,
       );
     }
     if (this.#purged.has(proposal.collectionId)) return refused('COLLECTION_NOT_FOUND', 'the collection was dropped');
-    const overload = this.#overload(proposal.payload.length, nowMs);
+    const overload = this.#overload(bytes, nowMs);
     if (overload !== undefined)
       return { kind: 'refused', code: 'OVERLOADED', detail: overload, retryAfterMs: RETRY_AFTER_MS };
     switch (proposal.op) {
@@ -300,7 +323,8 @@ export class Leader {
 
   /** Why there is no room for another write: too many or too large ones in flight, or an index that falls behind. */
   #overload(bytes: number, nowMs: number): string | undefined {
-    if (this.#pending.length >= LEADER_OPS_MAX || this.#log.bytesInFlight + bytes > LEADER_BYTES_MAX) {
+    const { ops, bytes: waiting } = this.#postponed;
+    if (this.#pending.length + ops >= LEADER_OPS_MAX || this.#log.bytesInFlight + waiting + bytes > LEADER_BYTES_MAX) {
       return 'too many writes of this shard are in flight; send them again a little later';
     }
     const oldestMs = this.#pending.at(0)?.durableAtMs;
@@ -416,14 +440,25 @@ export class Leader {
     }
     // Equal: the log has it already, unless the row here is loose itself: then it is re-pointed.
     if (order === 0 && !(own && before?.loose === true)) return;
-    if (order > 0 && before !== undefined && !before.loose && !before.tombstone) {
+    const origin = { epoch: entryEpoch(bytes), offset: entryOffset(bytes) };
+    if (order > 0 && before !== undefined && !before.loose && !before.tombstone && !this.#saw(origin, before.offset)) {
       out.push({ kind: 'conflict', loser: before.offset, winner: { versionText: versionText(version) } });
     }
-    const origin = { epoch: entryEpoch(bytes), offset: entryOffset(bytes) };
     const payload = entryPayload(bytes);
     const entry = this.#log.append(this.epoch, { op, collectionId, id, payload, version, origin });
     rows.push(...this.#log.write(entry, { op, collectionId, id, version, rowKey, rowName }, before));
     entries.push(entry);
+  }
+
+  /**
+   * Whether the log in which an entry was written has this log's entry at `offset` too, before it: then it superseded what
+   * it could see, and nothing is lost. Known for certain when both logs have its epoch, in which one primary wrote: they are
+   * equal as far as both go (6.3). A branch that had begun an epoch of its own is not taken to have seen anything.
+   */
+  #saw(origin: { readonly epoch: Epoch; readonly offset: number }, offset: number): boolean {
+    const { history } = this.#log;
+    if (!history.some(({ epoch }) => sameEpoch(epoch, origin.epoch)) || offset >= origin.offset) return false;
+    return compareEpochs(epochAt(history, offset), origin.epoch) <= 0;
   }
 
   #record(
@@ -485,6 +520,7 @@ export class Leader {
 }
 
 const NOTHING = new Uint8Array(0);
+const NONE_POSTPONED = { ops: 0, bytes: 0, needed: Infinity };
 
 /** Durable copies of a set of `setSize` that a level asks for (2.8). */
 export function copiesNeeded(level: AckLevel, setSize: number): number {

@@ -19,8 +19,9 @@ export interface PeerFacts {
 
 /** All other nodes, for one shard. */
 export interface PeerView {
+  /** Also of members that were never heard; undefined of a node nobody named. */
   get(node: NodeUuid): PeerFacts | undefined;
-  /** Ascending. */
+  /** Those that were heard of, ascending. */
   nodes(): readonly NodeUuid[];
 }
 

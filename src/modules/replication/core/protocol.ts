@@ -189,6 +189,6 @@ export interface ShardPosition {
   readonly loose: number;
   /** Live documents. */
   readonly documents: number;
-  /** Milliseconds since it last had everything its primary had; 0 for a primary. */
+  /** Whole milliseconds since it last had everything its primary had; 0 for a primary, and when nothing is outstanding. */
   readonly lagMs: number;
 }

@@ -191,6 +191,8 @@ const STEP_OVER_MS = 1_000;
 const CONFIRM_AGAIN_MS = 1_500;
 /** Whoever granted a reign follows it within this, or is gone again. */
 const GRANTERS_EXPECTED_MS = 1_500;
+/** So long after a promotion a write waits for followers that did not grant it, but may be there. */
+const GATHERING_MS = 1_000;
 const TRANSFER_WAIT_MS = 3_000;
 const PULL_BYTES = 1024 * 1024;
 const OTHERS_PROBING_MAX = 3;
@@ -228,12 +230,14 @@ export class Replica {
   /** Grants whose promise is on its way to the disk. */
   #granting: WaitingFence[] = [];
   #transfer: { readonly to: NodeUuid; readonly startedMs: number; handed: boolean } | undefined;
-  /** Members that have to confirm this reign after a pause (5.4). */
-  #confirming: { readonly startedMs: number; readonly missing: Set<NodeUuid> } | undefined;
+  /** Members that have to confirm this reign after a pause (5.4); `refuted`: one of them was heard to have promised more. */
+  #confirming: { readonly startedMs: number; readonly missing: Set<NodeUuid>; refuted: boolean } | undefined;
   #higherSince: { readonly epoch: Epoch; readonly ms: number } | undefined;
   #announced = false;
   #reignedMs = 0;
   #lastTickMs: number;
+  /** When it last had everything, as of the last tick: on an earlier stream, or in a reign of its own; at first when it was opened. */
+  #hadAllMs: number;
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
@@ -244,6 +248,7 @@ export class Replica {
     this.#helloAtMs = options.openedMs;
     this.#standAtMs = options.openedMs;
     this.#lastTickMs = options.openedMs;
+    this.#hadAllMs = options.openedMs;
   }
 
   get role(): 'primary' | 'follower' | 'candidate' {
@@ -312,9 +317,14 @@ export class Replica {
     return this.#followers.caughtUp(node, nowMs);
   }
 
+  /** Whole milliseconds since this copy last had everything its primary had: 0 when nothing is outstanding, or it reigns. */
   lagMs(nowMs: number): number {
-    if (this.#reign !== undefined) return 0;
-    return this.#session?.lagMs(nowMs) ?? Math.max(0, nowMs - this.#options.openedMs);
+    return Math.max(0, Math.round(nowMs - this.#lastHadAllMs(nowMs)));
+  }
+
+  #lastHadAllMs(nowMs: number): number {
+    if (this.#reign !== undefined) return nowMs;
+    return this.#session?.hadAllMs(nowMs) ?? this.#hadAllMs;
   }
 
   get highWaterMark(): number {
@@ -435,6 +445,7 @@ export class Replica {
     this.#peers = peers;
     this.#plan = plan;
     this.#noticePause(now, out);
+    this.#hadAllMs = this.#lastHadAllMs(now.monotonicMs);
     if (this.#faulted !== undefined) return;
     for (const node of peers.nodes()) this.#heardOf(node, now, out);
     if (this.#reign !== undefined) this.#tickPrimary(this.#reign, now, opId, out);
@@ -461,7 +472,7 @@ export class Replica {
     const { self, strict } = this.#options;
     const nowMs = now.monotonicMs;
     reign.acknowledge(nowMs, out);
-    this.#checkConfirmed(nowMs, out);
+    this.#checkConfirmed(now, out);
     if (this.#confirming !== undefined && nowMs - this.#confirming.startedMs >= CONFIRM_AGAIN_MS)
       this.#revalidate(now, out);
     if (!strict && this.#plan.configured.mapEpoch > 0 && !this.set.members.includes(self)) {
@@ -474,30 +485,31 @@ export class Replica {
     this.#meetOthers(reign, now, out);
   }
 
-  /** Two primaries, or a higher epoch anywhere, end in one fence above both (5.4, 6.2). */
+  /**
+   * Two primaries, or a higher epoch anywhere, end in one reign (5.4, 6.2), that of the base. The lower one acts: it fences
+   * when it is the base, else it gives way, and the followers of the other one notice nothing (docs/adr, a zombie gives way).
+   */
   #meetOthers(reign: Leader, now: Now, out: Out): void {
     let highest: ShardLeader | undefined;
+    const { shard, self } = this.#options;
     for (const node of this.#peers.nodes()) {
       const facts = this.#peers.get(node);
       const position = facts?.position;
       if (position === undefined || facts === undefined) continue;
       if (position.role === 'primary' && facts.live && !sameEpoch(position.epoch, reign.epoch)) {
-        // What it said before this reign began may be over since it granted it.
-        if (facts.heardMs <= this.#reignedMs) continue;
-        if (this.#isBaseOver(position)) {
-          this.#stand('heal', now, out);
-          return;
-        }
-        // The other one is the base: it fences.
-        continue;
+        // What it said before this reign began may be over since it granted it; and one below meets this reign itself.
+        if (facts.heardMs <= this.#reignedMs || compareEpochs(position.epoch, reign.epoch) < 0) continue;
+        if (this.#isBaseOver(position)) this.#stand('heal', now, out);
+        else this.#giveWay({ shard, epoch: position.epoch, node }, now, out);
+        return;
       }
-      if (compareEpochs(position.epoch, highest?.epoch ?? reign.epoch) > 0 && position.leader !== this.#options.self)
-        highest = { shard: this.#options.shard, epoch: position.epoch, node: position.leader };
+      if (compareEpochs(position.epoch, highest?.epoch ?? reign.epoch) > 0 && position.leader !== self)
+        highest = { shard, epoch: position.epoch, node: position.leader };
     }
     this.#stepOver(reign, highest, now, out);
   }
 
-  /** A higher epoch whose primary does not show itself is stepped over (5.4). */
+  /** A higher epoch whose primary does not show itself, to this node or to one that follows it, is stepped over (5.4). */
   #stepOver(reign: Leader, highest: ShardLeader | undefined, now: Now, out: Out): void {
     if (highest === undefined || compareEpochs(highest.epoch, reign.epoch) <= 0) {
       this.#higherSince = undefined;
@@ -505,9 +517,32 @@ export class Replica {
     }
     const leading = this.#peers.get(highest.node);
     if (leading?.live === true && leading.position?.role === 'primary') return;
-    if (this.#higherSince === undefined || !sameEpoch(this.#higherSince.epoch, highest.epoch)) {
+    if (this.#isFollowed(highest)) {
+      this.#giveWay(highest, now, out);
+    } else if (this.#higherSince === undefined || !sameEpoch(this.#higherSince.epoch, highest.epoch)) {
       this.#higherSince = { epoch: highest.epoch, ms: now.monotonicMs };
     } else if (now.monotonicMs - this.#higherSince.ms >= STEP_OVER_MS) this.#stand('heal', now, out);
+  }
+
+  /** Whether a live copy of no older set than this one's is in sync with that primary, which this node may not reach itself. */
+  #isFollowed(leader: ShardLeader): boolean {
+    return this.#peers.nodes().some((node) => {
+      const facts = this.#peers.get(node);
+      const position = facts?.position;
+      if (facts?.live !== true || facts.heardMs <= this.#reignedMs || position === undefined) return false;
+      return (
+        position.inSync &&
+        position.leader === leader.node &&
+        sameEpoch(position.epoch, leader.epoch) &&
+        position.setEpoch >= this.set.mapEpoch
+      );
+    });
+  }
+
+  /** Ends the reign for a higher one, whose branch is the base: the rows beyond the fork become loose there (6.4). */
+  #giveWay(leader: ShardLeader, now: Now, out: Out): void {
+    this.#stepDown('a higher epoch was met', out);
+    this.#learn(leader, now, out);
   }
 
   /** Whether this branch is the base of a merge with another primary's (6.2): newer SET, then the greater end. */
@@ -559,8 +594,8 @@ export class Replica {
     if (leader === undefined || this.#noPrimary || leader.node === self) return alone || nowMs - openedMs >= SETTLE_MS;
     if (this.#session?.phase === 'streaming' && nowMs - this.#session.heardMs < FRESH_MS) return false;
     const facts = this.#peers.get(leader.node);
-    if (facts === undefined) return nowMs - openedMs >= times.failoverAfterMs;
-    if (facts.gone || facts.refused) return true;
+    if (facts?.gone === true || facts?.refused === true) return true;
+    if (facts === undefined || facts.heardMs === -Infinity) return nowMs - openedMs >= times.failoverAfterMs;
     const { position } = facts;
     if (facts.live && position !== undefined) {
       // It lives and says that it does not reign: it was restarted, or gave way.
@@ -775,6 +810,7 @@ export class Replica {
     const { map, shard, strict } = this.#options;
     if (!strict) return;
     this.#applied = Math.max(this.#applied, highWaterMark);
+    this.#session?.applied(this.#applied);
     // What is agreed is in force: there is no index to wait for.
     this.#reign?.applied(this.#applied, this.#lastTickMs, out);
     const agreed = map?.agree(highWaterMark);
@@ -829,9 +865,11 @@ export class Replica {
     if (this.#faulted !== undefined) return void reject('FAULTED');
     if (reign === undefined) return void reject('NOT_PRIMARY');
     if (compareEpochs(hello.promised, reign.epoch) > 0) {
-      // 5.4: a primary that meets a higher promise anywhere stops and fences above it.
+      // 5.4: a primary that meets a higher promise anywhere stops and fences above it. After a pause the members are asked
+      // already, and name the reign that promise may belong to.
       reject('STALE_EPOCH');
-      this.#stand('heal', now, out);
+      if (this.#confirming === undefined) this.#stand('heal', now, out);
+      else this.#confirming.refuted = true;
       return;
     }
     const { epoch } = reign;
@@ -1144,6 +1182,7 @@ export class Replica {
         silentMs: this.#options.times.failoverAfterMs,
         map,
         expected: { nodes: candidacy.granters(), untilMs: now.monotonicMs + GRANTERS_EXPECTED_MS },
+        gatheringUntilMs: now.monotonicMs + GATHERING_MS,
       },
       this.#applied,
     );
@@ -1268,7 +1307,8 @@ export class Replica {
     const others = this.set.members.filter((node) => node !== self);
     if (reign === undefined || others.length === 0) return;
     reign.hold(true, now.monotonicMs, out);
-    this.#confirming = { startedMs: now.monotonicMs, missing: new Set(others) };
+    const refuted = this.#confirming?.refuted === true;
+    this.#confirming = { startedMs: now.monotonicMs, missing: new Set(others), refuted };
     out.push({ kind: 'fence', to: others, request: { shard, epoch: reign.epoch, cause: 'heal', set: this.set } });
   }
 
@@ -1280,25 +1320,40 @@ export class Replica {
       (answer.reason === 'PROMISED' || answer.reason === 'SET_NEWER')
     ) {
       this.#saw(answer.promised.num);
-      if (answer.reason === 'PROMISED') this.#stand('heal', now, out);
+      if (answer.hint !== undefined && this.#isAbove(answer.hint)) this.#giveWay(answer.hint, now, out);
+      else if (answer.reason === 'PROMISED') this.#stand('heal', now, out);
       else this.#stepDown('the set has changed meanwhile', out);
       return;
     }
     this.#confirming?.missing.delete(from);
-    this.#checkConfirmed(now.monotonicMs, out);
+    this.#checkConfirmed(now, out);
   }
 
-  #checkConfirmed(nowMs: number, out: Out): void {
+  /** Whether that is a higher reign, not known to be over, and its set not known to be older: the base (6.2). */
+  #isAbove(leader: ShardLeader): boolean {
+    const reign = this.#reign;
+    if (reign === undefined || leader.node === this.#options.self || compareEpochs(leader.epoch, reign.epoch) <= 0)
+      return false;
+    const facts = this.#peers.get(leader.node);
+    if (facts?.gone === true || facts?.refused === true) return false;
+    const position = facts?.position;
+    if (position === undefined || !sameEpoch(position.epoch, leader.epoch)) return true;
+    return position.setEpoch >= this.set.mapEpoch;
+  }
+
+  #checkConfirmed(now: Now, out: Out): void {
     const confirming = this.#confirming;
     if (confirming === undefined || this.#reign === undefined) return;
     const { members } = this.set;
+    const nowMs = now.monotonicMs;
     const answered = members.length - confirming.missing.size;
     const enough = this.#options.strict
       ? answered > members.length / 2
       : confirming.missing.size === 0 || nowMs - confirming.startedMs >= FRESH_MS;
     if (!enough) return;
     this.#confirming = undefined;
-    this.#reign.hold(false, nowMs, out);
+    if (confirming.refuted) this.#stand('heal', now, out);
+    else this.#reign.hold(false, nowMs, out);
   }
 
   #fail(detail: string, out: Out): void {
