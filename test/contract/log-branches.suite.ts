@@ -3,6 +3,7 @@ import { InvariantError } from '../../src/kernel/assert.js';
 import { utf8 } from '../../src/kernel/bytes.js';
 import { NO_EPOCH } from '../../src/kernel/epoch.js';
 import { CHAIN_ZERO } from '../../src/modules/log/core/entry.js';
+import { EMPTY_LOG } from '../../src/modules/log/core/log-state.js';
 import {
   documentKey,
   documentPrefix,
@@ -358,6 +359,54 @@ export function logBranchContract(name: string, make: () => BranchHarness): void
         next = await hands().reopen(next);
         expect(next.state(1).tail).toBe(12);
         expect(next.regressions()).toEqual([]);
+      });
+    });
+
+    describe('dropped', () => {
+      it('a log is as if it had never been, but for the promise; others stay', async () => {
+        let store = await start();
+        const writer = new EntryWriter(1);
+        const rows = [
+          { key: documentKey(1, 1, 1, 'a'), value: utf8('one') },
+          { key: idempotencyKey(1, new Uint8Array(16)), value: utf8('result') },
+          { key: shardKey(1, 'counters'), value: utf8('many') },
+        ];
+        await store.append({ shard: 1, entries: writer.take(50), rows, promise: epochOf(9) });
+        await store.append({ shard: 2, entries: new EntryWriter(2).take(5), rows: [] });
+        await store.drop(1, [{ key: shardKey(1, 'counters'), value: undefined }]);
+        for (let look = 0; look < 2; look++) {
+          expect(store.shards()).toEqual([2]);
+          expect(store.state(1)).toEqual({ ...EMPTY_LOG, generation: 2 });
+          expect(store.promised(1)).toEqual(epochOf(9));
+          expect(await allOf(store)).toEqual([]);
+          expect(await allOf(store, 2)).toHaveLength(5);
+          expect(store.regressions()).toEqual([]);
+          expect(store.row(shardKey(1, 'counters'))).toBeUndefined();
+          expect(await store.rows(documentPrefix(2, 1), undefined, 10)).toEqual([]);
+          store = await hands().reopen(store);
+        }
+        // What it held is deleted in the background, also after a restart.
+        for (let i = 0; i < 1_000 && store.row(rows[1].key) !== undefined; i++)
+          await store.rows(rows[1].key, undefined, 1);
+        for (const { key } of rows) expect(store.row(key)).toBeUndefined();
+        expect(store.row(entryKey(1, 1))).toBeUndefined();
+        // The next copy begins at the beginning.
+        const again = new EntryWriter(1).take(3);
+        await store.append({ shard: 1, entries: again, rows: [] });
+        expect(await allOf(store)).toEqual(bytesOf(again));
+        expect(await allOf(await hands().crash(store))).toEqual(bytesOf(again));
+      });
+
+      it('takes its turn behind what was asked for before, and ends a snapshot under way', async () => {
+        const store = await start();
+        const append = store.append({ shard: 1, entries: new EntryWriter(1).take(10), rows: [] });
+        const begun = store.beginStage(1);
+        const dropped = store.drop(1, []);
+        const again = new EntryWriter(1).take(2);
+        const after = store.append({ shard: 1, entries: again, rows: [] });
+        await Promise.all([append, begun, dropped, after]);
+        expect(await allOf(store)).toEqual(bytesOf(again));
+        await expect(store.stage(1, { entries: [], rows: [] })).rejects.toThrow(InvariantError);
       });
     });
 

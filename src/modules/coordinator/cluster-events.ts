@@ -43,6 +43,10 @@ export class ClusterEvents {
       );
     }
     this.replication.onRole(changed);
+    this.replication.onCopy(({ kind, shard }) => {
+      const node = this.routes.nodeIdOf(this.routes.self);
+      this.events.publish({ type: `cluster.copy_${kind}`, data: { shard, node } });
+    });
     this.replication.map.onChange(changed);
   }
 

@@ -87,6 +87,13 @@ export interface LogStore {
   /** What was received goes; in the background. */
   discardStage(shard: number): Promise<void>;
 
+  /**
+   * Takes the whole log of a shard away, with its document and idempotency rows, and writes the rows that follow from it, all
+   * or nothing and synced (9.6). The side file is told first. What was promised stays promised. What is on the disk of it is
+   * deleted in the background. Rejects with LogDamagedError when the shard's own records are damaged; nothing was changed then.
+   */
+  drop(shard: number, rows: readonly RowChange[]): Promise<void>;
+
   /** Syncs now, whatever the policy; resolves when everything appended before is on disk. */
   sync(): Promise<void>;
 

@@ -12,5 +12,6 @@ export const NO_REPLICA_PEERS: ReplicaPeers = {
   fence: nobody,
   probe: nobody,
   pull: nobody,
+  covers: nobody,
   announce: () => undefined,
 };

@@ -1,5 +1,7 @@
 import type { NodeUuid } from '../../kernel/peer.js';
 import type {
+  CoversAnswer,
+  CoversRequest,
   FenceAnswer,
   FenceRequest,
   FollowerMessage,
@@ -22,6 +24,7 @@ export interface ReplicaPeers {
   fence(to: NodeUuid, request: FenceRequest, timeoutMs: number): Promise<FenceAnswer>;
   probe(to: NodeUuid, request: ProbeRequest, timeoutMs: number): Promise<ProbeAnswer>;
   pull(to: NodeUuid, request: PullRequest, timeoutMs: number): Promise<PullAnswer>;
+  covers(to: NodeUuid, request: CoversRequest, timeoutMs: number): Promise<CoversAnswer>;
   /** Tells every node it can reach; not answered, not repeated. Heartbeats carry it too. */
   announce(leader: ShardLeader): void;
 }
@@ -49,5 +52,6 @@ export interface ReplicaServer {
   onFence(from: NodeUuid, request: FenceRequest): Promise<FenceAnswer>;
   onProbe(from: NodeUuid, request: ProbeRequest): Promise<ProbeAnswer>;
   onPull(from: NodeUuid, request: PullRequest): Promise<PullAnswer>;
+  onCovers(from: NodeUuid, request: CoversRequest): Promise<CoversAnswer>;
   onAnnounce(from: NodeUuid, leader: ShardLeader): void;
 }

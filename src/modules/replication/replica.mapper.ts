@@ -20,6 +20,8 @@ import {
 } from '../../platform/grpc/peer-fields.js';
 import type { ServiceHandlers } from '../../platform/grpc/service-handlers.js';
 import type {
+  CoversAnswer,
+  CoversRequest,
   FenceAnswer,
   FenceCause,
   FenceRequest,
@@ -229,6 +231,32 @@ export function readPullAnswer({ entries, prevChain }: wire.PullResponse): PullA
 
 export function writePullAnswer({ entries, prevChain }: PullAnswer): wire.PullResponse {
   return create(wire.PullResponseSchema, { entries: [...entries], prevChain });
+}
+
+export function readCovers({ shard, mapEpoch, offset, chain }: wire.CoversRequest): CoversRequest {
+  return {
+    shard: readShard(shard),
+    mapEpoch: readInteger(mapEpoch, 'map_epoch'),
+    offset: readInteger(offset, 'offset'),
+    chain: readChain(chain, 'chain'),
+  };
+}
+
+export function writeCovers({ shard, mapEpoch, offset, chain }: CoversRequest): wire.CoversRequest {
+  return create(wire.CoversRequestSchema, {
+    shard,
+    mapEpoch: writeInteger(mapEpoch),
+    offset: writeInteger(offset),
+    chain,
+  });
+}
+
+export function readCoversAnswer({ covered }: wire.CoversResponse): CoversAnswer {
+  return { covered };
+}
+
+export function writeCoversAnswer({ covered }: CoversAnswer): wire.CoversResponse {
+  return create(wire.CoversResponseSchema, { covered });
 }
 
 export function readAnnounce({ leader }: wire.AnnounceRequest): ShardLeader {

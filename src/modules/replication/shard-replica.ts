@@ -1,4 +1,5 @@
 import { assert } from '../../kernel/assert.js';
+import { equalBytes } from '../../kernel/bytes.js';
 import type { Clock } from '../../kernel/clock.js';
 import type { Epoch } from '../../kernel/epoch.js';
 import type { Hasher } from '../../kernel/hasher.js';
@@ -31,6 +32,8 @@ import { MapState, type PendingOperation } from './core/map-state.js';
 import type { CopyPlan, FailoverTimes, Now, PeerView } from './core/peer-view.js';
 import type {
   Ack,
+  CoversAnswer,
+  CoversRequest,
   FenceAnswer,
   FenceRequest,
   FollowerMessage,
@@ -175,6 +178,8 @@ export class ShardReplica {
   #granted = false;
   #fault: Error | undefined;
   #closed = false;
+  /** The log is being cut, or a snapshot taken in. */
+  #altering = 0;
 
   private constructor(shard: number, replica: Replica, ports: ReplicaPorts) {
     this.shard = shard;
@@ -252,6 +257,11 @@ export class ShardReplica {
   /** What is wrong with the copy, or undefined. */
   get fault(): Error | undefined {
     return this.#fault;
+  }
+
+  /** It follows, and nothing but appends changes its log: closed now, its log stays as it is once what was asked for is written. */
+  get mayRest(): boolean {
+    return this.role === 'follower' && this.#altering === 0;
   }
 
   get inFlight(): { readonly ops: number; readonly bytes: number } {
@@ -387,6 +397,13 @@ export class ShardReplica {
     return this.#replica.couldAcknowledge(epoch, this.#ports.clock.monotonicMs());
   }
 
+  async onCovers(from: NodeUuid, { mapEpoch, offset, chain }: CoversRequest): Promise<CoversAnswer> {
+    const agreed = (): boolean => this.#replica.agreedWithout(from, mapEpoch, offset);
+    if (!agreed()) return { covered: false };
+    const there = await this.#chainAt(offset);
+    return { covered: there !== undefined && equalBytes(there, chain) && agreed() };
+  }
+
   /** @throws PeerError REJECTED when this copy no longer stands by the grant, or the entries are compacted */
   async onPull(request: PullRequest): Promise<PullAnswer> {
     const { log } = this.#ports;
@@ -460,10 +477,10 @@ export class ShardReplica {
         this.#ack();
         return;
       case 'truncate':
-        this.#guard(this.#truncate(effect.to));
+        this.#guard(this.#alone(() => this.#truncate(effect.to)));
         return;
       case 'receive':
-        this.#guard(this.#receive(effect.at, effect.fork));
+        this.#guard(this.#alone(() => this.#receive(effect.at, effect.fork)));
         return;
       case 'offer':
         this.#guard(this.#offer(effect.branch));
@@ -516,6 +533,15 @@ export class ShardReplica {
       // A failed disk ends the node (2.6); until it has ended nothing more is acknowledged.
       this.fail(error instanceof Error ? error : new Error(String(error)));
     });
+  }
+
+  async #alone(alter: () => Promise<void>): Promise<void> {
+    this.#altering++;
+    try {
+      await alter();
+    } finally {
+      this.#altering--;
+    }
   }
 
   // ---- writing

@@ -8,6 +8,8 @@ import { LogDamagedError, type LogStore, type Row, type RowChange } from '../log
 import { decodeRow } from '../shard/core/rows.js';
 import type { ShardService } from '../shard/shard.service.js';
 import { decodeOperation } from './core/operation-row.js';
+import { SCRUB_ROW } from './core/replica-log.js';
+import { CopyKeeper } from './operations/copies.js';
 import type { ReplicationLogger, ReplicationService } from './replication.service.js';
 
 /** How often the upkeep looks for work. */
@@ -19,16 +21,19 @@ const COMPACT_BYTES_PER_SECOND = 8 * 1024 * 1024;
 /** The whole log is read and checked this often (replication 2.12). */
 const SCRUB_EVERY_MS = 24 * 3_600_000;
 const SCRUB_BYTES_PER_SECOND = 16 * 1024 * 1024;
-const SCRUB_ROW = 'scrubbed';
 /** Results of idempotency keys are kept this long, and so many per shard (replication 2.10). */
 export const OPERATIONS_KEPT_MS = 24 * 3_600_000;
 export const OPERATIONS_KEPT_MAX = 1_000_000;
 const OPERATIONS_EVERY_MS = 600_000;
 const PAGE = 1_000;
 
-/** The slow work behind a shard: compaction, scrub, old idempotency rows, rows of dropped collections. One thing at a time. */
+/**
+ * The slow work behind a shard: compaction, scrub, old idempotency rows, rows of dropped collections, copies that moved away.
+ * One thing at a time.
+ */
 export class UpkeepService {
   readonly #stop = new AbortController();
+  readonly #copies: CopyKeeper;
   readonly #sweeps: { readonly shard: number; readonly collectionId: number }[] = [];
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
@@ -43,6 +48,17 @@ export class UpkeepService {
     private readonly logger: ReplicationLogger,
   ) {
     this.#operationsAtMs = clock.monotonicMs();
+    this.#copies = new CopyKeeper({
+      clock,
+      self: () => replication.self,
+      keptMs: config.copyGraceMs,
+      map: () => (replication.map.known && !replication.leaving ? replication.map.current() : undefined),
+      held: () => replication.held(),
+      covered: (shard) => replication.covered(shard),
+      rest: (shard) => replication.rest(shard),
+      wake: (shard) => replication.wake(shard),
+      drop: (shard) => replication.drop(shard),
+    });
     replication.onSweep((shard, collectionId) => this.#sweeps.push({ shard, collectionId }));
   }
 
@@ -74,6 +90,7 @@ export class UpkeepService {
     ) {
       await this.#sweepRows(sweep.shard, sweep.collectionId);
     }
+    await this.#copies.round();
     for (const shard of this.replication.localShards()) {
       if (this.#stop.signal.aborted || this.replication.fault(shard) !== undefined) continue;
       await this.#compact(shard);

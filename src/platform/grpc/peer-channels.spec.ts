@@ -7,6 +7,7 @@ import { PeerError, PeerRefusal } from '../../kernel/peer.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { FollowRequest, FollowResponse } from '../../gen/spector/peer/v1/replication_pb.js';
 import {
+  CoversResponseSchema,
   FenceResponseSchema,
   FollowRequestSchema,
   FollowResponseSchema,
@@ -69,6 +70,7 @@ class Peer {
           return create(ProbeResponseSchema);
         },
         pull: ({ bytesMax }) => create(PullResponseSchema, { entries: [new Uint8Array(Number(bytesMax))] }),
+        covers: () => create(CoversResponseSchema),
         announce: () => {
           throw new TypeError('a bug');
         },

@@ -92,6 +92,9 @@ export class Metrics {
     'shard',
     'to',
   ]);
+  readonly #copies = this.#counter('spector_copies_total', 'Copies of shards on this node that something happened to', [
+    'event',
+  ]);
   readonly #checkpoints = this.#counter('spector_checkpoints_total', 'Index checkpoints', ['outcome']);
   readonly #checkpointSeconds = this.#histogram(
     'spector_checkpoint_seconds',
@@ -165,6 +168,11 @@ export class Metrics {
     const labels = { shard, to: this.#followers.of(to) };
     this.#sentEntries.inc(labels, entries);
     this.#sentBytes.inc(labels, bytes);
+  }
+
+  /** `dropped`: a copy that moved to another node was deleted here. */
+  copy(event: 'dropped'): void {
+    this.#copies.inc({ event });
   }
 
   search({

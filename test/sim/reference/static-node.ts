@@ -34,6 +34,7 @@ export class StaticNode implements ReplicaNode {
       onFence: refuse,
       onProbe: refuse,
       onPull: refuse,
+      onCovers: refuse,
       onAnnounce: () => undefined,
     };
   }

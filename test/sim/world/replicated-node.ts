@@ -257,6 +257,7 @@ export class ReplicatedNode implements ReplicaNode {
         if (copy === undefined) throw new PeerError('REJECTED', `shard ${request.shard} has no copy here`);
         return copy.onPull(request);
       },
+      onCovers: async (from, request) => copies.get(request.shard)?.onCovers(from, request) ?? { covered: false },
       onAnnounce: (_from, leader) => this.#learn(leader),
     };
   }

@@ -264,6 +264,21 @@ export class TableLogStore implements LogStore, CommitHost {
     });
   }
 
+  drop(shard: number, rows: readonly RowChange[]): Promise<void> {
+    const damage = this.unusable.get(shard);
+    if (damage !== undefined) return Promise.reject(new LogDamagedError(damage));
+    rows.forEach(({ key }) => assertCallersRow(key));
+    return this.turns.take(shard, async () => {
+      await this.endCompaction(shard);
+      await this.commits.sync();
+      await this.lowerSide(shard, 0);
+      const { generation, record } = this.generations.renew(shard);
+      await this.replace(shard, { ...EMPTY_LOG, generation }, [...this.sealed(rows), record], 0);
+      this.damages = this.damages.filter((found) => found.shard !== shard);
+      this.generations.clear(shard);
+    });
+  }
+
   async read(shard: number, offset: number): Promise<Uint8Array> {
     let bytes;
     try {

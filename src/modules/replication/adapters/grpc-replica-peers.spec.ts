@@ -76,6 +76,10 @@ describe('replicas over gRPC', () => {
       asked.push(['pull', from, request]);
       return { entries: [new Uint8Array([1, 2]), new Uint8Array(700)], prevChain: chain };
     },
+    onCovers: async (from, request) => {
+      asked.push(['covers', from, request]);
+      return { covered: request.offset < 100 };
+    },
     onAnnounce: (from, told) => void asked.push(['announce', from, told]),
   };
 
@@ -148,8 +152,11 @@ describe('replicas over gRPC', () => {
     const pulled = await peers.pull(primary, { shard: 3, epoch, from: 12, bytesMax: 1_000 }, 2_000);
     expect(pulled.entries.map((entry) => entry.length)).toEqual([2, 700]);
     expect(pulled.prevChain).toEqual(chain);
+    const covers = { shard: 3, mapEpoch: 7, offset: 99, chain };
+    expect(await peers.covers(primary, covers, 2_000)).toEqual({ covered: true });
+    expect(await peers.covers(primary, { ...covers, offset: 100 }, 2_000)).toEqual({ covered: false });
     peers.announce(leader);
-    await until(() => asked.length === 7);
+    await until(() => asked.length === 9);
     expect(asked).toEqual([
       ['fence', follower, fence],
       ['fence', follower, { ...fence, cause: 'heal' }],
@@ -157,6 +164,8 @@ describe('replicas over gRPC', () => {
       ['probe', follower, { shard: 3, epoch, via: primary }],
       ['probe', follower, { shard: 3, epoch }],
       ['pull', follower, { shard: 3, epoch, from: 12, bytesMax: 1_000 }],
+      ['covers', follower, { shard: 3, mapEpoch: 7, offset: 99, chain }],
+      ['covers', follower, { shard: 3, mapEpoch: 7, offset: 100, chain }],
       ['announce', follower, leader],
     ]);
   });

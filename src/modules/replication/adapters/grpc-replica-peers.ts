@@ -3,6 +3,8 @@ import { PeerError } from '../../../kernel/peer.js';
 import { readAnswer } from '../../../platform/grpc/peer-answers.js';
 import type { PeerChannels, PeerTarget } from '../../../platform/grpc/peer-channels.js';
 import type {
+  CoversAnswer,
+  CoversRequest,
   FenceAnswer,
   FenceRequest,
   FollowerMessage,
@@ -17,10 +19,12 @@ import { readPrimaryMessage, writeFollowerMessage } from '../follow.mapper.js';
 import type { Link, LinkEvents, ReplicaPeers } from '../replica-peers.js';
 import {
   REPLICA_SERVICE,
+  readCoversAnswer,
   readFenceAnswer,
   readProbeAnswer,
   readPullAnswer,
   writeAnnounce,
+  writeCovers,
   writeFence,
   writeProbe,
   writePull,
@@ -37,7 +41,7 @@ export interface GrpcReplicaPeersOptions {
 /** An announcement is not repeated: heartbeats carry the same. */
 const ANNOUNCE_TIMEOUT_MS = 2_000;
 
-const { follow, fence, probe, pull, announce } = REPLICA_SERVICE.method;
+const { follow, fence, probe, pull, covers, announce } = REPLICA_SERVICE.method;
 
 /** ReplicaPeers over the connections between nodes: questions on control, bulk on replication. */
 export class GrpcReplicaPeers implements ReplicaPeers {
@@ -87,6 +91,12 @@ export class GrpcReplicaPeers implements ReplicaPeers {
     const target = this.#target(to);
     const answer = await this.#options.channels.unary(target, 'replication', pull, writePull(request), { timeoutMs });
     return readAnswer(() => readPullAnswer(answer), target.address);
+  }
+
+  async covers(to: NodeUuid, request: CoversRequest, timeoutMs: number): Promise<CoversAnswer> {
+    const target = this.#target(to);
+    const answer = await this.#options.channels.unary(target, 'control', covers, writeCovers(request), { timeoutMs });
+    return readAnswer(() => readCoversAnswer(answer), target.address);
   }
 
   announce(leader: ShardLeader): void {

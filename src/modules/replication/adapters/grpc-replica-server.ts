@@ -13,9 +13,11 @@ import type { ReplicaHandlers } from '../replica.mapper.js';
 import {
   announced,
   readAnnounce,
+  readCovers,
   readFence,
   readProbe,
   readPull,
+  writeCoversAnswer,
   writeFenceAnswer,
   writeProbeAnswer,
   writePullAnswer,
@@ -35,6 +37,8 @@ export function replicaHandlers(server: ReplicaServer, refused: () => void): Rep
     probe: async (request, call) =>
       writeProbeAnswer(await server.onProbe(peerOf(call).nodeUuid, read(readProbe, request))),
     pull: async (request, call) => writePullAnswer(await server.onPull(peerOf(call).nodeUuid, read(readPull, request))),
+    covers: async (request, call) =>
+      writeCoversAnswer(await server.onCovers(peerOf(call).nodeUuid, read(readCovers, request))),
     announce: (request, call) => {
       server.onAnnounce(peerOf(call).nodeUuid, read(readAnnounce, request));
       return announced();

@@ -166,6 +166,21 @@ export interface PullAnswer {
   readonly prevChain: Uint8Array;
 }
 
+/** "Would anything be lost with the copy that ends here?" A node asks the primary about a copy that moved away (9.6). */
+export interface CoversRequest {
+  readonly shard: number;
+  /** Of the placement that does without the asking node: the primary's set must be as new. */
+  readonly mapEpoch: number;
+  readonly offset: number;
+  /** Chain at the offset. */
+  readonly chain: Uint8Array;
+}
+
+export interface CoversAnswer {
+  /** The log is part of the primary's below the high-water mark of a set without the asking node. */
+  readonly covered: boolean;
+}
+
 export type ReplicaRole = 'primary' | 'replica' | 'learner';
 
 /** One shard's copy on one node, as heartbeats tell it; outside the view's digest (8.2). */

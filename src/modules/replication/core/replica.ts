@@ -325,6 +325,15 @@ export class Replica {
     return this.#faulted;
   }
 
+  /** Whether a set the map decided at `mapEpoch` or later, in which `node` is not, agreed to the log up to `offset` (9.6). */
+  agreedWithout(node: NodeUuid, mapEpoch: number, offset: number): boolean {
+    const reign = this.#reign;
+    if (reign === undefined || this.#faulted !== undefined) return false;
+    const { set, setOffset } = this.#log;
+    if (set.mapEpoch < mapEpoch || set.members.includes(node)) return false;
+    return reign.highWaterMark >= Math.max(offset, setOffset);
+  }
+
   /** How this copy stands, for the heartbeats; the driver adds the number of documents. */
   position(nowMs: number): Omit<ShardPosition, 'documents'> {
     const { self } = this.#options;
