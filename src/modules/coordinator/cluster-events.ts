@@ -43,9 +43,8 @@ export class ClusterEvents {
       );
     }
     this.replication.onRole(changed);
-    this.replication.onCopy(({ kind, shard }) => {
-      const node = this.routes.nodeIdOf(this.routes.self);
-      this.events.publish({ type: `cluster.copy_${kind}`, data: { shard, node } });
+    this.replication.onCopy(({ kind, shard, node }) => {
+      this.events.publish({ type: `cluster.copy_${kind}`, data: { shard, node: this.routes.nodeIdOf(node) } });
     });
     this.replication.map.onChange(changed);
   }

@@ -63,11 +63,16 @@ export interface ReplicationLogger {
 }
 
 /** What happened to a copy, or to what is kept for one. */
-export type CopyEvent = {
-  /** A copy that had moved away was deleted here (replication 9.6). */
-  readonly kind: 'dropped';
+export interface CopyEvent {
+  /**
+   * `dropped`: it had moved away and was deleted here (replication 9.6). `demoted`: it is behind, and the log of the shard,
+   * which is over its budget, is kept for it no more: it will get a snapshot (2.11).
+   */
+  readonly kind: 'dropped' | 'demoted';
   readonly shard: number;
-};
+  /** Whose copy. */
+  readonly node: NodeUuid;
+}
 
 /** What is counted for operators. */
 export interface ReplicationEvents {
@@ -390,6 +395,23 @@ export class ReplicationService implements ReplicaServer {
     this.#copyListeners.add(listener);
   }
 
+  #happened(event: CopyEvent): void {
+    this.#ports.events.copy(event);
+    for (const listener of this.#copyListeners) listener(event);
+  }
+
+  /** The log of a shard this node leads is over its budget: it is kept no more for the replica that has least of it (2.11). */
+  demoteSlowest(shard: number): void {
+    const node = this.#replicas.get(shard)?.demoteSlowest();
+    if (node === undefined) return;
+    const nodeId = this.map.known ? nodeByUuid(this.map.current(), node)?.nodeId : undefined;
+    this.#ports.logger.warn(
+      { shard, node: nodeId ?? node },
+      'the log is over LOG_RETENTION_BYTES and is kept no more for the slowest replica: it will get a snapshot',
+    );
+    this.#happened({ kind: 'demoted', shard, node });
+  }
+
   // ---- copies that moved away (9.6)
 
   /** Shards with a log or a damaged copy here, whatever the map says. */
@@ -444,15 +466,13 @@ export class ReplicationService implements ReplicaServer {
   /** Deletes a copy that rests, with all that is kept of it on the disk but the promise. */
   async drop(shard: number): Promise<void> {
     assert(this.#resting.has(shard), `the copy of shard ${shard} rests before it is dropped`);
-    const { logger, events } = this.#ports;
+    const { logger } = this.#ports;
     const { tail: offset } = this.#ports.log.state(shard);
     await this.#delete(shard);
     this.#faults.delete(shard);
     this.#resting.delete(shard);
     logger.info({ shard, offset }, 'the copy of a shard that moved to another node was deleted');
-    const event: CopyEvent = { kind: 'dropped', shard };
-    events.copy(event);
-    for (const listener of this.#copyListeners) listener(event);
+    this.#happened({ kind: 'dropped', shard, node: this.#self });
     this.#tell(true);
     for (const listener of this.#roleListeners) listener();
     // The map may have given it back meanwhile: it begins anew then.

@@ -328,6 +328,18 @@ export class ShardReplica {
     for (const { feed } of this.#links.values()) feed?.tick();
   }
 
+  /** Up to here every replica that the log is kept for has it (2.11). */
+  get floor(): number {
+    return this.#replica.floor;
+  }
+
+  /** As a primary: keeps the log no more for the replica that has least of it, and says which; a snapshot brings it back. */
+  demoteSlowest(): NodeUuid | undefined {
+    const node = this.#replica.slowest;
+    if (node !== undefined) this.#run({ kind: 'demote', node });
+    return node;
+  }
+
   /** Superseded entries up to `start` were deleted. */
   compacted(bytes: number, start: number): void {
     this.#run({ kind: 'compacted', bytes, start });
@@ -897,6 +909,7 @@ export class ShardReplica {
           highWaterMark: this.#replica.highWaterMark,
           tail: this.#replica.log.tail,
           inSync: this.syncedNodes,
+          floor: this.#replica.floor,
         }),
         monotonicMs: () => clock.monotonicMs(),
         broken: (error) => {

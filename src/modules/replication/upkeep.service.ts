@@ -18,6 +18,8 @@ const ROUND_MS = 5_000;
 const SUPERSEDED_SHARE = 0.5;
 const SUPERSEDED_BYTES_MIN = 1024 * 1024;
 const COMPACT_BYTES_PER_SECOND = 8 * 1024 * 1024;
+/** Over LOG_RETENTION_BYTES a replica that is behind is waited for so long. */
+const HELD_BACK_MS = 10_000;
 /** The whole log is read and checked this often (replication 2.12). */
 const SCRUB_EVERY_MS = 24 * 3_600_000;
 const SCRUB_BYTES_PER_SECOND = 16 * 1024 * 1024;
@@ -35,6 +37,8 @@ export class UpkeepService {
   readonly #stop = new AbortController();
   readonly #copies: CopyKeeper;
   readonly #sweeps: { readonly shard: number; readonly collectionId: number }[] = [];
+  /** By shard: since when replicas that are behind hold back what must go. */
+  readonly #heldSince = new Map<number, number>();
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
   #operationsAtMs: number;
@@ -156,13 +160,7 @@ export class UpkeepService {
     const overBudget = bytes > this.config.logRetentionBytes / Math.max(1, this.replication.localShards().length);
     if (supersededBytes < SUPERSEDED_BYTES_MIN) return;
     if (supersededBytes <= SUPERSEDED_SHARE * bytes && !overBudget) return;
-    const checkpoint = this.shards.oldestLoadableCheckpoint(shard);
-    const upTo = overBudget
-      ? checkpoint
-      : Math.min(
-          checkpoint,
-          await this.#offsetBefore(shard, this.clock.wallMs() - this.config.logRetentionMs, checkpoint),
-        );
+    const upTo = overBudget ? this.#urgently(shard) : await this.#patiently(shard);
     if (upTo <= start.offset) return;
     const report = await this.log.compact(
       shard,
@@ -173,6 +171,46 @@ export class UpkeepService {
     );
     this.replication.replica(shard)?.compacted(report.bytes, upTo);
     this.logger.info({ shard, upTo, ...report }, 'superseded entries compacted');
+  }
+
+  /** Superseded entries may go that are in every checkpoint, on every replica, and older than LOG_RETENTION (replication 2.11). */
+  async #patiently(shard: number): Promise<number> {
+    const upTo = this.#spared(shard);
+    if (upTo <= this.log.state(shard).start.offset) return upTo;
+    return this.#offsetBefore(shard, this.clock.wallMs() - this.config.logRetentionMs, upTo);
+  }
+
+  /**
+   * Over LOG_RETENTION_BYTES their age counts no more; and when a replica holds them back for longer than one takes to come
+   * back after an election, it is demoted to a snapshot: here, if this node leads the shard, one a round, until the log is as
+   * small as it should be.
+   */
+  #urgently(shard: number): number {
+    const { start } = this.log.state(shard);
+    const checkpoint = this.shards.oldestLoadableCheckpoint(shard);
+    const replica = this.replication.replica(shard);
+    const nowMs = this.clock.monotonicMs();
+    if (this.#spared(shard) > start.offset || checkpoint <= start.offset || replica === undefined) {
+      this.#heldSince.delete(shard);
+      return this.#spared(shard);
+    }
+    const sinceMs = this.#heldSince.get(shard) ?? nowMs;
+    this.#heldSince.set(shard, sinceMs);
+    if (nowMs - sinceMs < HELD_BACK_MS) return start.offset;
+    if (replica.role === 'primary') {
+      this.replication.demoteSlowest(shard);
+      return this.#spared(shard);
+    }
+    this.logger.warn(
+      { shard, floor: replica.floor, upTo: checkpoint },
+      'the log is over LOG_RETENTION_BYTES: entries go that a replica lacks; should this node come to lead the shard, that one gets a snapshot',
+    );
+    return checkpoint;
+  }
+
+  /** In the oldest checkpoint, and on every replica. */
+  #spared(shard: number): number {
+    return Math.min(this.shards.oldestLoadableCheckpoint(shard), this.replication.replica(shard)?.floor ?? 0);
   }
 
   /** The document table still points at it (replication 2.5). */

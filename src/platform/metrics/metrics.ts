@@ -92,9 +92,11 @@ export class Metrics {
     'shard',
     'to',
   ]);
-  readonly #copies = this.#counter('spector_copies_total', 'Copies of shards on this node that something happened to', [
-    'event',
-  ]);
+  readonly #copies = this.#counter(
+    'spector_copies_total',
+    'Copies of shards that something happened to, by what this node did',
+    ['event'],
+  );
   readonly #checkpoints = this.#counter('spector_checkpoints_total', 'Index checkpoints', ['outcome']);
   readonly #checkpointSeconds = this.#histogram(
     'spector_checkpoint_seconds',
@@ -170,8 +172,8 @@ export class Metrics {
     this.#sentBytes.inc(labels, bytes);
   }
 
-  /** `dropped`: a copy that moved to another node was deleted here. */
-  copy(event: 'dropped'): void {
+  /** `dropped`: a copy that moved to another node was deleted here; `demoted`: one elsewhere will need a snapshot. */
+  copy(event: 'dropped' | 'demoted'): void {
     this.#copies.inc({ event });
   }
 

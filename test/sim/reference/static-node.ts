@@ -275,6 +275,7 @@ class StaticShard {
               highWaterMark: this.#highWaterMark(),
               tail: this.#end.tail,
               inSync: [],
+              floor: 0,
             },
           });
         },

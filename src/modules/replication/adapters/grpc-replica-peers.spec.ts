@@ -203,6 +203,7 @@ describe('replicas over gRPC', () => {
       highWaterMark: 1,
       tail: 3,
       inSync: [primary, follower],
+      floor: 2,
     };
     const operations = [{ opId: new Uint8Array(16), value: new Uint8Array([1]) }];
     const answers: PrimaryMessage[] = [
@@ -257,7 +258,7 @@ describe('replicas over gRPC', () => {
     await until(() => links.length === 2);
     links[1].send({
       kind: 'batch',
-      batch: { epoch, prevOffset: 0, prevChain: chain, entries, highWaterMark: 0, tail: 2, inSync: [] },
+      batch: { epoch, prevOffset: 0, prevChain: chain, entries, highWaterMark: 0, tail: 2, inSync: [], floor: 0 },
     });
     await until(() => other.ends.length === 1);
     expect(other.ends[0]).toBeInstanceOf(PeerError);

@@ -72,6 +72,8 @@ export interface EntriesBatch {
   readonly tail: number;
   /** Members the primary holds in sync, itself included (7.1). */
   readonly inSync: readonly NodeUuid[];
+  /** Up to here every replica the primary keeps the log for has it: superseded entries may go (2.11). 0: it does not say. */
+  readonly floor: number;
 }
 
 /** What a follower has (4.3). */
