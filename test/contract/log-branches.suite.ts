@@ -362,6 +362,76 @@ export function logBranchContract(name: string, make: () => BranchHarness): void
       });
     });
 
+    describe('restored', () => {
+      /** Twenty entries, of which some are damaged, in a store that was opened since. */
+      const harmed = async (offsets: readonly number[], at: number | undefined) => {
+        let store = await start();
+        const entries = new EntryWriter(1).take(20);
+        await store.append({ shard: 1, entries, rows: [] });
+        for (const offset of offsets) store = await hands().damage(store, entryKey(1, offset), at);
+        return { store, entries, bytes: bytesOf(entries) };
+      };
+
+      it.each<[string, readonly number[], number | undefined]>([
+        ['one that is damaged', [7], 100],
+        ['one that is missing', [7], undefined],
+        ['several in a row', [7, 8, 9], undefined],
+        ['the first', [1], 60],
+        ['the last', [20], 60],
+        ['the last, which is missing', [20], undefined],
+      ])('%s is what it was', async (_, offsets, at) => {
+        const { store, bytes } = await harmed(offsets, at);
+        await expect(store.read(1, offsets[0])).rejects.toThrow(LogDamagedError);
+        const state = store.state(1);
+        await store.restore(1, bytes.slice(offsets[0] - 1, offsets[0] - 1 + offsets.length));
+        for (let next = store; ; next = await hands().crash(next)) {
+          expect(next.state(1)).toEqual(state);
+          expect(await allOf(next)).toEqual(bytes);
+          expect((await next.scrub(1, NEVER, 0)).damages).toEqual([]);
+          expect(next.openDamages()).toEqual([]);
+          if (next !== store) break;
+        }
+      });
+
+      it('only with what fits between its neighbours', async () => {
+        const { store, bytes } = await harmed([7, 8], undefined);
+        const branch = new EntryWriter(1, epochOf(4)).take(20);
+        const refused: readonly Uint8Array[][] = [
+          // Another branch; one of the two only, whose neighbour is missing; another place; another shard; nothing known.
+          [branch[6].bytes, branch[7].bytes],
+          [bytes[6]],
+          [bytes[7]],
+          [bytes[7], bytes[6]],
+          new EntryWriter(2)
+            .take(8)
+            .slice(6)
+            .map((entry) => entry.bytes),
+          [new Uint8Array(5)],
+          [new EntryWriter(1).take(21)[20].bytes],
+        ];
+        for (const entries of refused) await expect(store.restore(1, entries)).rejects.toThrow(LogDamagedError);
+        expect((await store.scrub(1, NEVER, 0)).damages.map(({ offset }) => offset)).toEqual([7, 8]);
+        await store.restore(1, bytes.slice(6, 8));
+        expect(await allOf(store)).toEqual(bytes);
+      });
+
+      it('in the part that was compacted, beside what is still there', async () => {
+        let store = await start();
+        const entries = new EntryWriter(1).take(20);
+        await store.append({ shard: 1, entries, rows: [] });
+        await store.compact(1, 15, (offset) => [5, 6, 15].includes(offset), NEVER, 0);
+        store = await hands().damage(store, entryKey(1, 5), 100);
+        const branch = new EntryWriter(1, epochOf(4)).take(20);
+        await expect(store.restore(1, [branch[4].bytes])).rejects.toThrow(LogDamagedError);
+        await store.restore(1, [entries[4].bytes]);
+        expect(await allOf(store)).toEqual(bytesOf([...entries.slice(4, 6), ...entries.slice(14)]));
+        store = await hands().damage(store, entryKey(1, 15), 100);
+        await expect(store.restore(1, [branch[14].bytes])).rejects.toThrow(LogDamagedError);
+        await store.restore(1, [entries[14].bytes]);
+        expect((await store.scrub(1, NEVER, 0)).damages).toEqual([]);
+      });
+    });
+
     describe('dropped', () => {
       it('a log is as if it had never been, but for the promise; others stay', async () => {
         let store = await start();

@@ -40,6 +40,13 @@ export interface LogStore {
    */
   scan(shard: number, from: number, limit: number, bytesMax: number): Promise<readonly Uint8Array[]>;
 
+  /**
+   * Puts encoded entries of consecutive offsets back where they were, in place of damaged or missing ones (2.12); synced. They
+   * are verified: crc and place of each, and the chain from whole neighbours on both sides, of which there is always one
+   * above `start`. Nothing else of the log changes. Rejects with LogDamagedError when they do not fit; nothing was changed then.
+   */
+  restore(shard: number, entries: readonly Uint8Array[]): Promise<void>;
+
   /** A row's value, or undefined. Synchronous so that a decision sees exactly what is stored. */
   row(key: Uint8Array): Uint8Array | undefined;
 

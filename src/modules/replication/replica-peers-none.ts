@@ -13,5 +13,6 @@ export const NO_REPLICA_PEERS: ReplicaPeers = {
   probe: nobody,
   pull: nobody,
   covers: nobody,
+  fetch: nobody,
   announce: () => undefined,
 };

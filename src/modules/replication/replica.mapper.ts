@@ -25,6 +25,8 @@ import type {
   FenceAnswer,
   FenceCause,
   FenceRequest,
+  FetchAnswer,
+  FetchRequest,
   LogEnd,
   ProbeAnswer,
   ProbeRequest,
@@ -257,6 +259,40 @@ export function readCoversAnswer({ covered }: wire.CoversResponse): CoversAnswer
 
 export function writeCoversAnswer({ covered }: CoversAnswer): wire.CoversResponse {
   return create(wire.CoversResponseSchema, { covered });
+}
+
+export function readFetch({ shard, from: first, to: last, anchor, bytesMax }: wire.FetchRequest): FetchRequest {
+  const from = readInteger(first, 'from');
+  const to = readInteger(last, 'to');
+  if (from < 1 || to < from) throw malformed(`entries from offset ${from} to ${to}`);
+  return {
+    shard: readShard(shard),
+    from,
+    to,
+    anchor: readInteger(anchor, 'anchor'),
+    bytesMax: Math.min(readInteger(bytesMax, 'bytes_max'), PULL_BYTES_MAX),
+  };
+}
+
+export function writeFetch({ shard, from, to, anchor, bytesMax }: FetchRequest): wire.FetchRequest {
+  return create(wire.FetchRequestSchema, {
+    shard,
+    from: writeInteger(from),
+    to: writeInteger(to),
+    anchor: writeInteger(anchor),
+    bytesMax: writeInteger(bytesMax),
+  });
+}
+
+export function readFetchAnswer({ entries, anchorChain }: wire.FetchResponse): FetchAnswer {
+  return {
+    entries: readEntries(entries, LIMITS.peerMessageBytesMax),
+    anchorChain: readChain(anchorChain, 'anchor_chain'),
+  };
+}
+
+export function writeFetchAnswer({ entries, anchorChain }: FetchAnswer): wire.FetchResponse {
+  return create(wire.FetchResponseSchema, { entries: [...entries], anchorChain });
 }
 
 export function readAnnounce({ leader }: wire.AnnounceRequest): ShardLeader {

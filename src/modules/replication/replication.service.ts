@@ -11,7 +11,7 @@ import type { Random } from '../../kernel/random.js';
 import type { CancelTimer, Timers } from '../../kernel/timers.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
 import { idempotencyKey, shardKey } from '../log/core/keys.js';
-import { LogDamagedError, StorageFailedError, type LogStore, type RowChange } from '../log/log-store.js';
+import { LogDamagedError, StorageFailedError, type Damage, type LogStore, type RowChange } from '../log/log-store.js';
 import { nodeByUuid, type ClusterMap, type Collection, type NodeRegistration } from '../ring/core/map.js';
 import { placementOf, shardSetOf } from '../ring/core/shard-set.js';
 import type { CollectionSpec } from '../shard/core/search.js';
@@ -23,6 +23,8 @@ import type {
   CoversRequest,
   FenceAnswer,
   FenceRequest,
+  FetchAnswer,
+  FetchRequest,
   FollowerMessage,
   PrimaryMessage,
   ProbeAnswer,
@@ -38,6 +40,7 @@ import { NO_FELLOWS, ShardView, type Fellows } from './fellows.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
 import { MAP_ROW } from './core/replica.js';
 import { COUNTERS_ROW, SCRUB_ROW, SETS_ROW } from './core/replica-log.js';
+import { LogHealing } from './log-healing.js';
 import { LooseStore } from './loose-store.js';
 import { MapService } from './map.service.js';
 import { openIdentity, retireIdentity, type NodeIdentity } from './node-identity.js';
@@ -66,9 +69,10 @@ export interface ReplicationLogger {
 export interface CopyEvent {
   /**
    * `dropped`: it had moved away and was deleted here (replication 9.6). `demoted`: it is behind, and the log of the shard,
-   * which is over its budget, is kept for it no more: it will get a snapshot (2.11).
+   * which is over its budget, is kept for it no more: it will get a snapshot (2.11). `healed`: it was damaged here, has been
+   * made whole from another one, and serves again (2.12).
    */
-  readonly kind: 'dropped' | 'demoted';
+  readonly kind: 'dropped' | 'demoted' | 'healed';
   readonly shard: number;
   /** Whose copy. */
   readonly node: NodeUuid;
@@ -110,6 +114,9 @@ export class ReplicationService implements ReplicaServer {
   readonly #copyListeners = new Set<(event: CopyEvent) => void>();
   /** Copies that are closed for now, to be dropped or opened again. */
   readonly #resting = new Set<number>();
+  readonly #healing = new Map<number, Promise<void>>();
+  readonly #logHealing: LogHealing;
+  readonly #stopping = new AbortController();
   #identity: NodeIdentity | undefined;
   #self: NodeUuid = '';
   /** Who counts in the map's shard before there is a map. */
@@ -126,6 +133,12 @@ export class ReplicationService implements ReplicaServer {
     this.#config = config;
     this.#ports = ports;
     this.map = new MapService(ports.hasher);
+    this.#logHealing = new LogHealing({
+      log: ports.log,
+      hasher: ports.hasher,
+      sources: (shard) => this.#sources(shard),
+      fetch: (from, request) => this.#peers.fetch(from, request, FETCH_TIMEOUT_MS),
+    });
     this.#times = {
       heartbeatMs: config.heartbeatIntervalMs,
       failoverAfterMs: Math.max(2.5 * config.heartbeatIntervalMs, 0.6 * config.heartbeatTimeoutMs),
@@ -243,6 +256,7 @@ export class ReplicationService implements ReplicaServer {
 
   stop(): void {
     this.#stopped = true;
+    this.#stopping.abort();
     this.#cancelTick?.();
     for (const replica of this.#replicas.values()) replica.close();
   }
@@ -362,6 +376,61 @@ export class ReplicationService implements ReplicaServer {
     );
     this.#ports.shards.markFaulted(shard, error.message);
     this.#replicas.get(shard)?.fail(error);
+    if (error instanceof LogDamagedError && shard !== META_SHARD) this.#healLater(shard, [error.damage]);
+  }
+
+  // ---- damaged copies (2.12)
+
+  #healLater(shard: number, found: readonly Damage[], ms = HEAL_AFTER_MS): void {
+    const { timers, logger } = this.#ports;
+    timers.after(ms, () => {
+      if (this.#stopping.signal.aborted || !this.#faults.has(shard) || this.#healing.has(shard)) return;
+      const healing = this.#heal(shard, found)
+        .catch((error: unknown) => {
+          logger.warn({ shard, err: error }, 'a damaged shard could not be healed; it is tried again');
+          return false;
+        })
+        .then((healed) => {
+          this.#healing.delete(shard);
+          if (!healed) this.#healLater(shard, found, Math.min(HEAL_AGAIN_MS_MAX, Math.max(2 * ms, HEAL_AGAIN_MS)));
+        });
+      this.#healing.set(shard, healing);
+    });
+  }
+
+  /** Fetches what is damaged from the other copies, then takes the copy into service again. False: not now. */
+  async #heal(shard: number, found: readonly Damage[]): Promise<boolean> {
+    const { logger } = this.#ports;
+    if (this.#sources(shard).length === 0 || this.#resting.has(shard)) return false;
+    const healed = await this.#logHealing.heal(shard, found, this.#stopping.signal);
+    if (this.#stopping.signal.aborted) return true;
+    if (typeof healed !== 'number') {
+      logger.warn({ shard, damage: healed }, 'no other copy can replace what is damaged now; it is tried again');
+      return false;
+    }
+    this.#replicas.get(shard)?.close();
+    this.#replicas.delete(shard);
+    this.#faults.delete(shard);
+    try {
+      await this.#openOnce(shard);
+    } catch (error) {
+      this.#faults.set(shard, error instanceof Error ? error : new Error(String(error)));
+      throw error;
+    }
+    if (this.#faults.has(shard)) return true;
+    logger.warn({ shard, entries: healed }, 'the log of the shard was healed from another copy; it serves again');
+    this.#happened({ kind: 'healed', shard, node: this.#self });
+    for (const listener of this.#roleListeners) listener();
+    return true;
+  }
+
+  /** Nodes that may have what is missing here: the primary first, then whoever follows it. */
+  #sources(shard: number): readonly NodeUuid[] {
+    const primary = this.leader(shard)?.node;
+    const others = [...this.#fellows.all()]
+      .filter(([, { live, positions }]) => live && positions.get(shard)?.faulted === false)
+      .map(([node]) => node);
+    return others.sort((a, b) => Number(b === primary) - Number(a === primary));
   }
 
   /** The consistency asked for, made a number of copies (replication 2.8). */
@@ -446,7 +515,7 @@ export class ReplicationService implements ReplicaServer {
   /** Closes a copy for now: its log stays as it is. False while it reigns, or is being cut or replaced. */
   async rest(shard: number): Promise<boolean> {
     const replica = this.#replicas.get(shard);
-    if (this.#opening.has(shard) || this.#stopped) return false;
+    if (this.#opening.has(shard) || this.#healing.has(shard) || this.#stopped) return false;
     if (replica === undefined ? !this.#faults.has(shard) : !replica.mayRest) return false;
     this.#resting.add(shard);
     const leader = replica?.leader;
@@ -535,6 +604,12 @@ export class ReplicationService implements ReplicaServer {
     const replica = this.#replicas.get(request.shard);
     if (replica === undefined) throw new PeerError('REJECTED', `shard ${request.shard} has no copy here`);
     return replica.onPull(request);
+  }
+
+  async onFetch(_from: NodeUuid, request: FetchRequest): Promise<FetchAnswer> {
+    const replica = this.#replicas.get(request.shard);
+    if (replica === undefined) throw new PeerError('REJECTED', `shard ${request.shard} has no copy here`);
+    return replica.onFetch(request);
   }
 
   async onCovers(from: NodeUuid, request: CoversRequest): Promise<CoversAnswer> {
@@ -749,6 +824,11 @@ function forgetRows(shard: number): readonly RowChange[] {
   return [MAP_ROW, COUNTERS_ROW, SETS_ROW, SCRUB_ROW].map((name) => ({ key: shardKey(shard, name), value: undefined }));
 }
 
+/** A damaged copy is healed so long after it was found out; when it could not be, again after twice as long each time. */
+const HEAL_AFTER_MS = 200;
+const HEAL_AGAIN_MS = 2_000;
+const HEAL_AGAIN_MS_MAX = 60_000;
+const FETCH_TIMEOUT_MS = 5_000;
 /** What a copy logged is agreed within this, or its primary is asked again later. */
 const COVERED_WAIT_MS = 1_000;
 const COVERS_TIMEOUT_MS = 2_000;

@@ -19,6 +19,7 @@ import {
   entryVersion,
   verifyEntry,
 } from '../log/core/entry-codec.js';
+import { CHAIN_ZERO } from '../log/core/entry.js';
 import { documentKey, idempotencyKey, shardKey } from '../log/core/keys.js';
 import { verifyEntries } from '../log/core/received-entries.js';
 import { LogDamagedError, type LogStore } from '../log/log-store.js';
@@ -36,6 +37,8 @@ import type {
   CoversRequest,
   FenceAnswer,
   FenceRequest,
+  FetchAnswer,
+  FetchRequest,
   FollowerMessage,
   Hello,
   HelloAnswer,
@@ -407,6 +410,22 @@ export class ShardReplica {
 
   couldAcknowledge(epoch: Epoch): boolean {
     return this.#replica.couldAcknowledge(epoch, this.#ports.clock.monotonicMs());
+  }
+
+  /** @throws PeerError REJECTED when this copy is damaged itself */
+  async onFetch({ from, to, anchor, bytesMax }: FetchRequest): Promise<FetchAnswer> {
+    if (this.#fault !== undefined) throw new PeerError('REJECTED', this.#fault.message);
+    const { log } = this.#ports;
+    try {
+      const limit = Math.max(1, Math.min(to - from + 1, PAGE));
+      const found = await log.scan(this.shard, from, limit, Math.max(1, bytesMax));
+      const entries = found.filter((entry, i) => entryOffset(entry) === from + i && from + i <= to);
+      return { entries, anchorChain: (await this.#chainAt(anchor)) ?? CHAIN_ZERO };
+    } catch (error) {
+      if (!(error instanceof LogDamagedError)) throw error;
+      this.fail(error);
+      throw new PeerError('REJECTED', error.message);
+    }
   }
 
   async onCovers(from: NodeUuid, { mapEpoch, offset, chain }: CoversRequest): Promise<CoversAnswer> {

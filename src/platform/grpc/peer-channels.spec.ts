@@ -9,6 +9,7 @@ import type { FollowRequest, FollowResponse } from '../../gen/spector/peer/v1/re
 import {
   CoversResponseSchema,
   FenceResponseSchema,
+  FetchResponseSchema,
   FollowRequestSchema,
   FollowResponseSchema,
   PullRequestSchema,
@@ -70,6 +71,7 @@ class Peer {
           return create(ProbeResponseSchema);
         },
         pull: ({ bytesMax }) => create(PullResponseSchema, { entries: [new Uint8Array(Number(bytesMax))] }),
+        fetch: () => create(FetchResponseSchema),
         covers: () => create(CoversResponseSchema),
         announce: () => {
           throw new TypeError('a bug');

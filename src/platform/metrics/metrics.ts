@@ -172,8 +172,8 @@ export class Metrics {
     this.#sentBytes.inc(labels, bytes);
   }
 
-  /** `dropped`: a copy that moved to another node was deleted here; `demoted`: one elsewhere will need a snapshot. */
-  copy(event: 'dropped' | 'demoted'): void {
+  /** `dropped`: a copy that moved to another node was deleted here; `demoted`: one elsewhere will need a snapshot; `healed`: a damaged one here is whole again. */
+  copy(event: 'dropped' | 'demoted' | 'healed'): void {
     this.#copies.inc({ event });
   }
 

@@ -34,6 +34,7 @@ export class StaticNode implements ReplicaNode {
       onFence: refuse,
       onProbe: refuse,
       onPull: refuse,
+      onFetch: refuse,
       onCovers: refuse,
       onAnnounce: () => undefined,
     };

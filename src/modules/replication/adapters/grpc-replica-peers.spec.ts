@@ -76,6 +76,10 @@ describe('replicas over gRPC', () => {
       asked.push(['pull', from, request]);
       return { entries: [new Uint8Array([1, 2]), new Uint8Array(700)], prevChain: chain };
     },
+    onFetch: async (from, request) => {
+      asked.push(['fetch', from, request]);
+      return { entries: [new Uint8Array(3)], anchorChain: chain };
+    },
     onCovers: async (from, request) => {
       asked.push(['covers', from, request]);
       return { covered: request.offset < 100 };
@@ -155,8 +159,10 @@ describe('replicas over gRPC', () => {
     const covers = { shard: 3, mapEpoch: 7, offset: 99, chain };
     expect(await peers.covers(primary, covers, 2_000)).toEqual({ covered: true });
     expect(await peers.covers(primary, { ...covers, offset: 100 }, 2_000)).toEqual({ covered: false });
+    const fetch = { shard: 3, from: 5, to: 9, anchor: 12, bytesMax: 1_000 };
+    expect(await peers.fetch(primary, fetch, 2_000)).toEqual({ entries: [new Uint8Array(3)], anchorChain: chain });
     peers.announce(leader);
-    await until(() => asked.length === 9);
+    await until(() => asked.length === 10);
     expect(asked).toEqual([
       ['fence', follower, fence],
       ['fence', follower, { ...fence, cause: 'heal' }],
@@ -166,6 +172,7 @@ describe('replicas over gRPC', () => {
       ['pull', follower, { shard: 3, epoch, from: 12, bytesMax: 1_000 }],
       ['covers', follower, { shard: 3, mapEpoch: 7, offset: 99, chain }],
       ['covers', follower, { shard: 3, mapEpoch: 7, offset: 100, chain }],
+      ['fetch', follower, fetch],
       ['announce', follower, leader],
     ]);
   });

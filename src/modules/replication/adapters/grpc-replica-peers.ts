@@ -7,6 +7,8 @@ import type {
   CoversRequest,
   FenceAnswer,
   FenceRequest,
+  FetchAnswer,
+  FetchRequest,
   FollowerMessage,
   PrimaryMessage,
   ProbeAnswer,
@@ -21,11 +23,13 @@ import {
   REPLICA_SERVICE,
   readCoversAnswer,
   readFenceAnswer,
+  readFetchAnswer,
   readProbeAnswer,
   readPullAnswer,
   writeAnnounce,
   writeCovers,
   writeFence,
+  writeFetch,
   writeProbe,
   writePull,
 } from '../replica.mapper.js';
@@ -41,7 +45,7 @@ export interface GrpcReplicaPeersOptions {
 /** An announcement is not repeated: heartbeats carry the same. */
 const ANNOUNCE_TIMEOUT_MS = 2_000;
 
-const { follow, fence, probe, pull, covers, announce } = REPLICA_SERVICE.method;
+const { follow, fence, probe, pull, fetch, covers, announce } = REPLICA_SERVICE.method;
 
 /** ReplicaPeers over the connections between nodes: questions on control, bulk on replication. */
 export class GrpcReplicaPeers implements ReplicaPeers {
@@ -91,6 +95,12 @@ export class GrpcReplicaPeers implements ReplicaPeers {
     const target = this.#target(to);
     const answer = await this.#options.channels.unary(target, 'replication', pull, writePull(request), { timeoutMs });
     return readAnswer(() => readPullAnswer(answer), target.address);
+  }
+
+  async fetch(to: NodeUuid, request: FetchRequest, timeoutMs: number): Promise<FetchAnswer> {
+    const target = this.#target(to);
+    const answer = await this.#options.channels.unary(target, 'replication', fetch, writeFetch(request), { timeoutMs });
+    return readAnswer(() => readFetchAnswer(answer), target.address);
   }
 
   async covers(to: NodeUuid, request: CoversRequest, timeoutMs: number): Promise<CoversAnswer> {

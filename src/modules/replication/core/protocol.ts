@@ -183,6 +183,24 @@ export interface CoversAnswer {
   readonly covered: boolean;
 }
 
+/** Entries of a copy, to replace damaged ones of the same log elsewhere (2.12). */
+export interface FetchRequest {
+  readonly shard: number;
+  /** Both inclusive. */
+  readonly from: number;
+  readonly to: number;
+  /** Offset whose chain is asked for as well; 0: none. */
+  readonly anchor: number;
+  readonly bytesMax: number;
+}
+
+export interface FetchAnswer {
+  /** What there is of them from the first offset on; none when that is not here. */
+  readonly entries: readonly Uint8Array[];
+  /** CHAIN_ZERO when the anchor is not in this log. */
+  readonly anchorChain: Uint8Array;
+}
+
 export type ReplicaRole = 'primary' | 'replica' | 'learner';
 
 /** One shard's copy on one node, as heartbeats tell it; outside the view's digest (8.2). */
