@@ -190,6 +190,9 @@ class Running implements RunningNode {
       const fault = this.#replication.fault(shard);
       if (fault !== undefined) readiness.degrade(`shard ${shard}`, fault.message);
     }
+    this.#replication.onCopy(({ kind, shard, node }) => {
+      if (kind !== 'demoted' && node === this.#replication.self) readiness.degrade(`shard ${shard}`, undefined);
+    });
     logger.info({ shards: map.shardCount, clusterId: map.clusterId }, 'ready');
   }
 

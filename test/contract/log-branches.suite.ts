@@ -3,6 +3,7 @@ import { InvariantError } from '../../src/kernel/assert.js';
 import { utf8 } from '../../src/kernel/bytes.js';
 import { NO_EPOCH } from '../../src/kernel/epoch.js';
 import { CHAIN_ZERO } from '../../src/modules/log/core/entry.js';
+import { EMPTY_LOG } from '../../src/modules/log/core/log-state.js';
 import {
   documentKey,
   documentPrefix,
@@ -358,6 +359,124 @@ export function logBranchContract(name: string, make: () => BranchHarness): void
         next = await hands().reopen(next);
         expect(next.state(1).tail).toBe(12);
         expect(next.regressions()).toEqual([]);
+      });
+    });
+
+    describe('restored', () => {
+      /** Twenty entries, of which some are damaged, in a store that was opened since. */
+      const harmed = async (offsets: readonly number[], at: number | undefined) => {
+        let store = await start();
+        const entries = new EntryWriter(1).take(20);
+        await store.append({ shard: 1, entries, rows: [] });
+        for (const offset of offsets) store = await hands().damage(store, entryKey(1, offset), at);
+        return { store, entries, bytes: bytesOf(entries) };
+      };
+
+      it.each<[string, readonly number[], number | undefined]>([
+        ['one that is damaged', [7], 100],
+        ['one that is missing', [7], undefined],
+        ['several in a row', [7, 8, 9], undefined],
+        ['the first', [1], 60],
+        ['the last', [20], 60],
+        ['the last, which is missing', [20], undefined],
+      ])('%s is what it was', async (_, offsets, at) => {
+        const { store, bytes } = await harmed(offsets, at);
+        await expect(store.read(1, offsets[0])).rejects.toThrow(LogDamagedError);
+        const state = store.state(1);
+        await store.restore(1, bytes.slice(offsets[0] - 1, offsets[0] - 1 + offsets.length));
+        for (let next = store; ; next = await hands().crash(next)) {
+          expect(next.state(1)).toEqual(state);
+          expect(await allOf(next)).toEqual(bytes);
+          expect((await next.scrub(1, NEVER, 0)).damages).toEqual([]);
+          expect(next.openDamages()).toEqual([]);
+          if (next !== store) break;
+        }
+      });
+
+      it('only with what fits between its neighbours', async () => {
+        const { store, bytes } = await harmed([7, 8], undefined);
+        const branch = new EntryWriter(1, epochOf(4)).take(20);
+        const refused: readonly Uint8Array[][] = [
+          // Another branch; one of the two only, whose neighbour is missing; another place; another shard; nothing known.
+          [branch[6].bytes, branch[7].bytes],
+          [bytes[6]],
+          [bytes[7]],
+          [bytes[7], bytes[6]],
+          new EntryWriter(2)
+            .take(8)
+            .slice(6)
+            .map((entry) => entry.bytes),
+          [new Uint8Array(5)],
+          [new EntryWriter(1).take(21)[20].bytes],
+        ];
+        for (const entries of refused) await expect(store.restore(1, entries)).rejects.toThrow(LogDamagedError);
+        expect((await store.scrub(1, NEVER, 0)).damages.map(({ offset }) => offset)).toEqual([7, 8]);
+        await store.restore(1, bytes.slice(6, 8));
+        expect(await allOf(store)).toEqual(bytes);
+      });
+
+      it('in the part that was compacted, beside what is still there', async () => {
+        let store = await start();
+        const entries = new EntryWriter(1).take(20);
+        await store.append({ shard: 1, entries, rows: [] });
+        await store.compact(1, 15, (offset) => [5, 6, 15].includes(offset), NEVER, 0);
+        store = await hands().damage(store, entryKey(1, 5), 100);
+        const branch = new EntryWriter(1, epochOf(4)).take(20);
+        await expect(store.restore(1, [branch[4].bytes])).rejects.toThrow(LogDamagedError);
+        await store.restore(1, [entries[4].bytes]);
+        expect(await allOf(store)).toEqual(bytesOf([...entries.slice(4, 6), ...entries.slice(14)]));
+        store = await hands().damage(store, entryKey(1, 15), 100);
+        await expect(store.restore(1, [branch[14].bytes])).rejects.toThrow(LogDamagedError);
+        await store.restore(1, [entries[14].bytes]);
+        expect((await store.scrub(1, NEVER, 0)).damages).toEqual([]);
+      });
+    });
+
+    describe('dropped', () => {
+      it('a log is as if it had never been, but for the promise; others stay', async () => {
+        let store = await start();
+        const writer = new EntryWriter(1);
+        const rows = [
+          { key: documentKey(1, 1, 1, 'a'), value: utf8('one') },
+          { key: idempotencyKey(1, new Uint8Array(16)), value: utf8('result') },
+          { key: shardKey(1, 'counters'), value: utf8('many') },
+        ];
+        await store.append({ shard: 1, entries: writer.take(50), rows, promise: epochOf(9) });
+        await store.append({ shard: 2, entries: new EntryWriter(2).take(5), rows: [] });
+        await store.drop(1, [{ key: shardKey(1, 'counters'), value: undefined }]);
+        for (let look = 0; look < 2; look++) {
+          expect(store.shards()).toEqual([2]);
+          expect(store.state(1)).toEqual({ ...EMPTY_LOG, generation: 2 });
+          expect(store.promised(1)).toEqual(epochOf(9));
+          expect(await allOf(store)).toEqual([]);
+          expect(await allOf(store, 2)).toHaveLength(5);
+          expect(store.regressions()).toEqual([]);
+          expect(store.row(shardKey(1, 'counters'))).toBeUndefined();
+          expect(await store.rows(documentPrefix(2, 1), undefined, 10)).toEqual([]);
+          store = await hands().reopen(store);
+        }
+        // What it held is deleted in the background, also after a restart.
+        for (let i = 0; i < 1_000 && store.row(rows[1].key) !== undefined; i++)
+          await store.rows(rows[1].key, undefined, 1);
+        for (const { key } of rows) expect(store.row(key)).toBeUndefined();
+        expect(store.row(entryKey(1, 1))).toBeUndefined();
+        // The next copy begins at the beginning.
+        const again = new EntryWriter(1).take(3);
+        await store.append({ shard: 1, entries: again, rows: [] });
+        expect(await allOf(store)).toEqual(bytesOf(again));
+        expect(await allOf(await hands().crash(store))).toEqual(bytesOf(again));
+      });
+
+      it('takes its turn behind what was asked for before, and ends a snapshot under way', async () => {
+        const store = await start();
+        const append = store.append({ shard: 1, entries: new EntryWriter(1).take(10), rows: [] });
+        const begun = store.beginStage(1);
+        const dropped = store.drop(1, []);
+        const again = new EntryWriter(1).take(2);
+        const after = store.append({ shard: 1, entries: again, rows: [] });
+        await Promise.all([append, begun, dropped, after]);
+        expect(await allOf(store)).toEqual(bytesOf(again));
+        await expect(store.stage(1, { entries: [], rows: [] })).rejects.toThrow(InvariantError);
       });
     });
 

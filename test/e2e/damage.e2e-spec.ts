@@ -1,6 +1,8 @@
 import { rm, truncate } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Cluster, type ClusterNode } from './cluster/cluster.js';
+import { expectNoNodeLeft } from './cluster/running.js';
 import { waitFor } from './cluster/wait-for.js';
 import { answersOf, type SteadyAnswer } from './support/answers.js';
 import { spector } from './support/command.js';
@@ -317,4 +319,73 @@ describe('a checkpoint', () => {
       expect((await spector(['verify', directory, '--rebuild', '--json'])).code).toBe(0);
     });
   });
+});
+
+describe('in a cluster', () => {
+  let cluster: Cluster | undefined;
+  afterEach(async () => {
+    await cluster?.dispose();
+    await expectNoNodeLeft();
+  });
+
+  /** A replica that was stopped with all it has in tables, and its directory. */
+  async function stoppedReplica(): Promise<{ running: ClusterNode; replica: ClusterNode }> {
+    cluster = await Cluster.start({ shards: 1, replicas: 2 });
+    const [first] = cluster.nodes;
+    await store(first.rest, DOCUMENTS);
+    const { shards } = await cluster.settled();
+    const [{ primary, replicas }] = shards;
+    const replica = cluster.node(replicas.find(({ node }) => node !== primary)?.node ?? '');
+    for (let run = 0; run < 2; run++) {
+      expect(await replica.process.stop('SIGTERM')).toEqual({ code: 0, signal: null });
+      if (run === 0) await replica.start();
+    }
+    directory = replica.directory;
+    expect((await damage()).every((name) => name.endsWith('.ldb'))).toBe(true);
+    return { running: cluster.node(primary ?? ''), replica };
+  }
+
+  async function expectHealed(replica: ClusterNode): Promise<void> {
+    await cluster?.settled();
+    await cluster?.converged(3);
+    expect(await replica.metric('spector_copies_total', 'event="healed"')).toBe(1);
+    await waitFor(
+      'the health to say so',
+      async () => {
+        const { status } = (await replica.rest.get('/health')).json<{ status: string }>();
+        return status === 'UP';
+      },
+      10_000,
+    );
+    expect(await replica.process.stop('SIGTERM')).toEqual({ code: 0, signal: null });
+    const verified = await spector(['verify', replica.directory, '--rebuild', '--json']);
+    expect({ code: verified.code, said: verified.stdout + verified.stderr }).toMatchObject({ code: 0 });
+  }
+
+  it('what is found on open is fetched from another replica, and the copy serves again', async () => {
+    const { running, replica } = await stoppedReplica();
+    for (const path of await checkpointFiles(directory)) await rm(path, { force: true });
+    await replica.start({ ready: false });
+    await waitFor('the replica to be healed', () => replica.output.includes('was healed from another copy'), 30_000);
+    expect(replica.output).toMatch(/the shard is faulted/);
+    const read = await replica.rest.get(`/api/v1/documents/${DAMAGED.id}`);
+    expect(expectStatus<object>(read, 200)).toMatchObject({ content: DAMAGED.content });
+    await store(running.rest, [{ id: 'after', title: 'river', vector: [1, 2, 3, 4] }]);
+    await expectHealed(replica);
+  }, 120_000);
+
+  it('what is found on read is fetched from another replica; the reader gets the right document or none', async () => {
+    const { replica } = await stoppedReplica();
+    await replica.start();
+    await waitFor(
+      'the replica to be healed',
+      async () => {
+        const read = await replica.rest.get(`/api/v1/documents/${DAMAGED.id}`);
+        if (read.status === 200) expect(read.json()).toMatchObject({ content: DAMAGED.content });
+        return replica.output.includes('was healed from another copy');
+      },
+      60_000,
+    );
+    await expectHealed(replica);
+  }, 120_000);
 });

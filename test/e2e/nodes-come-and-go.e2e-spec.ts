@@ -1,9 +1,10 @@
 import { rm } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { Cluster, type ClusterNode } from './cluster/cluster.js';
+import { Cluster, SETTLE_TIMEOUT_MS, type ClusterNode } from './cluster/cluster.js';
 import { ClusterLoad, stateOf } from './cluster/cluster-load.js';
 import { expectNoNodeLeft } from './cluster/running.js';
 import { waitFor } from './cluster/wait-for.js';
+import { checkpointFiles } from './support/data-files.js';
 import { History } from './support/history.js';
 import { expectProblem, expectStatus } from './support/problem.js';
 
@@ -16,7 +17,7 @@ let cluster: Cluster;
 const history = new History();
 
 beforeAll(async () => {
-  cluster = await Cluster.start({ shards: 4, replicas: 1 });
+  cluster = await Cluster.start({ shards: 4, replicas: 1, env: { SPECTOR_COPY_GRACE: '2s' } });
 });
 afterAll(async () => {
   await cluster.dispose();
@@ -46,6 +47,13 @@ async function begin(node: ClusterNode, method: string, path: string, json?: obj
 /** Copies that a node holds, as the topology shows them. */
 async function copiesOf(nodeId: string, observer: ClusterNode): Promise<readonly (number | string)[]> {
   return (await observer.status()).topology[nodeId]?.shards ?? [];
+}
+
+/** No node shows a copy on this one, and there are no index checkpoints on its disk. */
+async function holdsNone(node: ClusterNode, observer: ClusterNode): Promise<boolean> {
+  for (const { shards } of await Promise.all([observer, node].map((asked) => asked.status())))
+    for (const { replicas } of shards) if (replicas.some((copy) => copy.node === node.nodeId)) return false;
+  return (await checkpointFiles(node.directory)).length === 0;
 }
 
 describe('under load nothing is lost or doubled', () => {
@@ -100,7 +108,15 @@ describe('under load nothing is lost or doubled', () => {
       expect(primary).not.toBe('node-4');
       expect(replicas.filter(({ role }) => role !== 'learner').map(({ node }) => node)).not.toContain('node-4');
     }
-    const removed = cluster.node('node-4').process;
+    const drained = cluster.node('node-4');
+    await waitFor('the copies of the drained node to be dropped', () => holdsNone(drained, observer), 60_000);
+    expect(await drained.metric('spector_copies_total', 'event="dropped"')).toBeGreaterThanOrEqual(COPIES / 4);
+    // Nothing of them is left to come back.
+    await drained.kill();
+    await drained.start();
+    await cluster.settled(SETTLE_TIMEOUT_MS, cluster.nodes);
+    expect(await holdsNone(drained, observer)).toBe(true);
+    const removed = drained.process;
     const ended = removed.expectExit();
     const id = await begin(observer, 'DELETE', 'nodes/node-4');
     expect(await cluster.operation(observer, id)).toMatchObject({ state: 'done' });

@@ -43,6 +43,9 @@ export class ClusterEvents {
       );
     }
     this.replication.onRole(changed);
+    this.replication.onCopy(({ kind, shard, node }) => {
+      this.events.publish({ type: `cluster.copy_${kind}`, data: { shard, node: this.routes.nodeIdOf(node) } });
+    });
     this.replication.map.onChange(changed);
   }
 

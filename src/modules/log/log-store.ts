@@ -40,6 +40,13 @@ export interface LogStore {
    */
   scan(shard: number, from: number, limit: number, bytesMax: number): Promise<readonly Uint8Array[]>;
 
+  /**
+   * Puts encoded entries of consecutive offsets back where they were, in place of damaged or missing ones (2.12); synced. They
+   * are verified: crc and place of each, and the chain from whole neighbours on both sides, of which there is always one
+   * above `start`. Nothing else of the log changes. Rejects with LogDamagedError when they do not fit; nothing was changed then.
+   */
+  restore(shard: number, entries: readonly Uint8Array[]): Promise<void>;
+
   /** A row's value, or undefined. Synchronous so that a decision sees exactly what is stored. */
   row(key: Uint8Array): Uint8Array | undefined;
 
@@ -86,6 +93,13 @@ export interface LogStore {
   flip(shard: number, end: SnapshotEnd, rows: readonly RowChange[]): Promise<void>;
   /** What was received goes; in the background. */
   discardStage(shard: number): Promise<void>;
+
+  /**
+   * Takes the whole log of a shard away, with its document and idempotency rows, and writes the rows that follow from it, all
+   * or nothing and synced (9.6). The side file is told first. What was promised stays promised. What is on the disk of it is
+   * deleted in the background. Rejects with LogDamagedError when the shard's own records are damaged; nothing was changed then.
+   */
+  drop(shard: number, rows: readonly RowChange[]): Promise<void>;
 
   /** Syncs now, whatever the policy; resolves when everything appended before is on disk. */
   sync(): Promise<void>;

@@ -230,6 +230,7 @@ function readBatch(batch: wire.EntriesBatch, entries: readonly Uint8Array[]): En
     highWaterMark: readInteger(batch.highWaterMark, 'high_water_mark'),
     tail: readInteger(batch.tail, 'tail'),
     inSync: batch.inSync.map((uuid) => readUuid(uuid, 'a member in sync')),
+    floor: readInteger(batch.floor, 'floor'),
   };
 }
 
@@ -241,6 +242,7 @@ function writeBatch(batch: EntriesBatch): MessageInitShape<typeof wire.EntriesBa
     highWaterMark: writeInteger(batch.highWaterMark),
     tail: writeInteger(batch.tail),
     inSync: batch.inSync.map(writeUuid),
+    floor: writeInteger(batch.floor),
   };
 }
 

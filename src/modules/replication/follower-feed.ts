@@ -17,7 +17,7 @@ export interface FeedSource {
   /** Encoded entries from an offset on, about so many bytes. @throws LogDamagedError, OffsetCompactedError */
   scan(from: number, limit: number, bytesMax: number): Promise<readonly Uint8Array[]>;
   /** What every batch says of the primary now. */
-  head(): Pick<EntriesBatch, 'epoch' | 'highWaterMark' | 'tail' | 'inSync'>;
+  head(): Pick<EntriesBatch, 'epoch' | 'highWaterMark' | 'tail' | 'inSync' | 'floor'>;
   monotonicMs(): number;
   /** The log cannot be read: the copy is damaged, or compaction took what this follower needs. */
   broken(error: unknown): void;

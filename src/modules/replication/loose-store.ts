@@ -81,6 +81,16 @@ export class LooseStore {
     }
   }
 
+  /** Deletes all that is kept of a shard. */
+  async clear(shard: number): Promise<void> {
+    for (;;) {
+      const kept = await this.log.rows(loosePrefix(shard), undefined, CHUNK_ENTRIES);
+      if (kept.length === 0) return;
+      const changes = kept.map(({ key }) => ({ key, value: undefined }));
+      await this.log.append({ shard, entries: [], rows: changes });
+    }
+  }
+
   #stored(shard: number): StoredShard {
     const { log } = this;
     return { shard, generation: log.state(shard).generation, row: (key) => log.row(key) };

@@ -12,5 +12,7 @@ export const NO_REPLICA_PEERS: ReplicaPeers = {
   fence: nobody,
   probe: nobody,
   pull: nobody,
+  covers: nobody,
+  fetch: nobody,
   announce: () => undefined,
 };

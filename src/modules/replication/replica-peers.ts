@@ -1,7 +1,11 @@
 import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import type {
+  CoversAnswer,
+  CoversRequest,
   FenceAnswer,
   FenceRequest,
+  FetchAnswer,
+  FetchRequest,
   FollowerMessage,
   PrimaryMessage,
   ProbeAnswer,
@@ -22,6 +26,8 @@ export interface ReplicaPeers {
   fence(to: NodeUuid, request: FenceRequest, timeoutMs: number): Promise<FenceAnswer>;
   probe(to: NodeUuid, request: ProbeRequest, timeoutMs: number): Promise<ProbeAnswer>;
   pull(to: NodeUuid, request: PullRequest, timeoutMs: number): Promise<PullAnswer>;
+  fetch(to: NodeUuid, request: FetchRequest, timeoutMs: number): Promise<FetchAnswer>;
+  covers(to: NodeUuid, request: CoversRequest, timeoutMs: number): Promise<CoversAnswer>;
   /** Tells every node it can reach; not answered, not repeated. Heartbeats carry it too. */
   announce(leader: ShardLeader): void;
 }
@@ -56,5 +62,7 @@ export interface ReplicaServer {
   onFence(from: NodeUuid, request: FenceRequest): Promise<FenceAnswer>;
   onProbe(from: NodeUuid, request: ProbeRequest): Promise<ProbeAnswer>;
   onPull(from: NodeUuid, request: PullRequest): Promise<PullAnswer>;
+  onFetch(from: NodeUuid, request: FetchRequest): Promise<FetchAnswer>;
+  onCovers(from: NodeUuid, request: CoversRequest): Promise<CoversAnswer>;
   onAnnounce(from: NodeUuid, leader: ShardLeader): void;
 }

@@ -20,9 +20,13 @@ import {
 } from '../../platform/grpc/peer-fields.js';
 import type { ServiceHandlers } from '../../platform/grpc/service-handlers.js';
 import type {
+  CoversAnswer,
+  CoversRequest,
   FenceAnswer,
   FenceCause,
   FenceRequest,
+  FetchAnswer,
+  FetchRequest,
   LogEnd,
   ProbeAnswer,
   ProbeRequest,
@@ -229,6 +233,66 @@ export function readPullAnswer({ entries, prevChain }: wire.PullResponse): PullA
 
 export function writePullAnswer({ entries, prevChain }: PullAnswer): wire.PullResponse {
   return create(wire.PullResponseSchema, { entries: [...entries], prevChain });
+}
+
+export function readCovers({ shard, mapEpoch, offset, chain }: wire.CoversRequest): CoversRequest {
+  return {
+    shard: readShard(shard),
+    mapEpoch: readInteger(mapEpoch, 'map_epoch'),
+    offset: readInteger(offset, 'offset'),
+    chain: readChain(chain, 'chain'),
+  };
+}
+
+export function writeCovers({ shard, mapEpoch, offset, chain }: CoversRequest): wire.CoversRequest {
+  return create(wire.CoversRequestSchema, {
+    shard,
+    mapEpoch: writeInteger(mapEpoch),
+    offset: writeInteger(offset),
+    chain,
+  });
+}
+
+export function readCoversAnswer({ covered }: wire.CoversResponse): CoversAnswer {
+  return { covered };
+}
+
+export function writeCoversAnswer({ covered }: CoversAnswer): wire.CoversResponse {
+  return create(wire.CoversResponseSchema, { covered });
+}
+
+export function readFetch({ shard, from: first, to: last, anchor, bytesMax }: wire.FetchRequest): FetchRequest {
+  const from = readInteger(first, 'from');
+  const to = readInteger(last, 'to');
+  if (from < 1 || to < from) throw malformed(`entries from offset ${from} to ${to}`);
+  return {
+    shard: readShard(shard),
+    from,
+    to,
+    anchor: readInteger(anchor, 'anchor'),
+    bytesMax: Math.min(readInteger(bytesMax, 'bytes_max'), PULL_BYTES_MAX),
+  };
+}
+
+export function writeFetch({ shard, from, to, anchor, bytesMax }: FetchRequest): wire.FetchRequest {
+  return create(wire.FetchRequestSchema, {
+    shard,
+    from: writeInteger(from),
+    to: writeInteger(to),
+    anchor: writeInteger(anchor),
+    bytesMax: writeInteger(bytesMax),
+  });
+}
+
+export function readFetchAnswer({ entries, anchorChain }: wire.FetchResponse): FetchAnswer {
+  return {
+    entries: readEntries(entries, LIMITS.peerMessageBytesMax),
+    anchorChain: readChain(anchorChain, 'anchor_chain'),
+  };
+}
+
+export function writeFetchAnswer({ entries, anchorChain }: FetchAnswer): wire.FetchResponse {
+  return create(wire.FetchResponseSchema, { entries: [...entries], anchorChain });
 }
 
 export function readAnnounce({ leader }: wire.AnnounceRequest): ShardLeader {

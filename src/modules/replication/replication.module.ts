@@ -46,6 +46,7 @@ export class ReplicationModule {
               random,
               timers: systemTimers,
               events: {
+                copy: ({ kind }) => metrics.copy(kind),
                 streamed: (shard, to, entries, bytes) => {
                   const node = place.taken?.membership.record(to)?.nodeId ?? to;
                   metrics.streamed({ shard: shard === META_SHARD ? 'map' : String(shard), to: node, entries, bytes });

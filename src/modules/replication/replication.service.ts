@@ -1,3 +1,4 @@
+import { assert } from '../../kernel/assert.js';
 import { toHex } from '../../kernel/bytes.js';
 import type { Clock } from '../../kernel/clock.js';
 import { compareEpochs, type Epoch } from '../../kernel/epoch.js';
@@ -10,17 +11,20 @@ import type { Random } from '../../kernel/random.js';
 import type { CancelTimer, Timers } from '../../kernel/timers.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
 import { idempotencyKey, shardKey } from '../log/core/keys.js';
-import { LogDamagedError, StorageFailedError, type LogStore, type RowChange } from '../log/log-store.js';
-import { CHAIN_ZERO } from '../log/core/entry.js';
+import { LogDamagedError, StorageFailedError, type Damage, type LogStore, type RowChange } from '../log/log-store.js';
 import { nodeByUuid, type ClusterMap, type Collection, type NodeRegistration } from '../ring/core/map.js';
 import { placementOf, shardSetOf } from '../ring/core/shard-set.js';
 import type { CollectionSpec } from '../shard/core/search.js';
-import { liveDocuments, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
+import { liveDocuments, looseRows, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
 import type { ShardService } from '../shard/shard.service.js';
 import type { CopyPlan, FailoverTimes } from './core/peer-view.js';
 import type {
+  CoversAnswer,
+  CoversRequest,
   FenceAnswer,
   FenceRequest,
+  FetchAnswer,
+  FetchRequest,
   FollowerMessage,
   PrimaryMessage,
   ProbeAnswer,
@@ -35,7 +39,8 @@ import { BulkPlaces } from './bulk-places.js';
 import { NO_FELLOWS, ShardView, type Fellows } from './fellows.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
 import { MAP_ROW } from './core/replica.js';
-import { COUNTERS_ROW, SETS_ROW } from './core/replica-log.js';
+import { COUNTERS_ROW, SCRUB_ROW, SETS_ROW } from './core/replica-log.js';
+import { LogHealing } from './log-healing.js';
 import { LooseStore } from './loose-store.js';
 import { MapService } from './map.service.js';
 import { openIdentity, retireIdentity, type NodeIdentity } from './node-identity.js';
@@ -60,8 +65,22 @@ export interface ReplicationLogger {
   error(fields: object, message: string): void;
 }
 
+/** What happened to a copy, or to what is kept for one. */
+export interface CopyEvent {
+  /**
+   * `dropped`: it had moved away and was deleted here (replication 9.6). `demoted`: it is behind, and the log of the shard,
+   * which is over its budget, is kept for it no more: it will get a snapshot (2.11). `healed`: it was damaged here, has been
+   * made whole from another one, and serves again (2.12).
+   */
+  readonly kind: 'dropped' | 'demoted' | 'healed';
+  readonly shard: number;
+  /** Whose copy. */
+  readonly node: NodeUuid;
+}
+
 /** What is counted for operators. */
 export interface ReplicationEvents {
+  copy(event: CopyEvent): void;
   /** Entries of a log were sent to a follower: for one that returns, what it had missed and nothing else (replication 4). */
   streamed(shard: number, to: NodeUuid, entries: number, bytes: number): void;
 }
@@ -92,6 +111,12 @@ export class ReplicationService implements ReplicaServer {
   readonly #durableListeners = new Set<(shard: number, offset: number) => void>();
   readonly #sweepListeners = new Set<(shard: number, collectionId: number) => void>();
   readonly #roleListeners = new Set<() => void>();
+  readonly #copyListeners = new Set<(event: CopyEvent) => void>();
+  /** Copies that are closed for now, to be dropped or opened again. */
+  readonly #resting = new Set<number>();
+  readonly #healing = new Map<number, Promise<void>>();
+  readonly #logHealing: LogHealing;
+  readonly #stopping = new AbortController();
   #identity: NodeIdentity | undefined;
   #self: NodeUuid = '';
   /** Who counts in the map's shard before there is a map. */
@@ -108,6 +133,12 @@ export class ReplicationService implements ReplicaServer {
     this.#config = config;
     this.#ports = ports;
     this.map = new MapService(ports.hasher);
+    this.#logHealing = new LogHealing({
+      log: ports.log,
+      hasher: ports.hasher,
+      sources: (shard) => this.#sources(shard),
+      fetch: (from, request) => this.#peers.fetch(from, request, FETCH_TIMEOUT_MS),
+    });
     this.#times = {
       heartbeatMs: config.heartbeatIntervalMs,
       failoverAfterMs: Math.max(2.5 * config.heartbeatIntervalMs, 0.6 * config.heartbeatTimeoutMs),
@@ -143,11 +174,7 @@ export class ReplicationService implements ReplicaServer {
     this.#leaders.clear();
     this.#founders = [];
     this.map.forget();
-    for (const shard of shards) {
-      if (shard !== META_SHARD) await this.#ports.shards.closeShard(shard);
-      await this.#ports.log.beginStage(shard);
-      await this.#ports.log.flip(shard, { offset: 0, chain: CHAIN_ZERO, history: [], bytes: 0 }, forgetRows(shard));
-    }
+    for (const shard of shards) await this.#delete(shard);
     await this.openMap(false);
   }
 
@@ -229,6 +256,7 @@ export class ReplicationService implements ReplicaServer {
 
   stop(): void {
     this.#stopped = true;
+    this.#stopping.abort();
     this.#cancelTick?.();
     for (const replica of this.#replicas.values()) replica.close();
   }
@@ -348,6 +376,61 @@ export class ReplicationService implements ReplicaServer {
     );
     this.#ports.shards.markFaulted(shard, error.message);
     this.#replicas.get(shard)?.fail(error);
+    if (error instanceof LogDamagedError && shard !== META_SHARD) this.#healLater(shard, [error.damage]);
+  }
+
+  // ---- damaged copies (2.12)
+
+  #healLater(shard: number, found: readonly Damage[], ms = HEAL_AFTER_MS): void {
+    const { timers, logger } = this.#ports;
+    timers.after(ms, () => {
+      if (this.#stopping.signal.aborted || !this.#faults.has(shard) || this.#healing.has(shard)) return;
+      const healing = this.#heal(shard, found)
+        .catch((error: unknown) => {
+          logger.warn({ shard, err: error }, 'a damaged shard could not be healed; it is tried again');
+          return false;
+        })
+        .then((healed) => {
+          this.#healing.delete(shard);
+          if (!healed) this.#healLater(shard, found, Math.min(HEAL_AGAIN_MS_MAX, Math.max(2 * ms, HEAL_AGAIN_MS)));
+        });
+      this.#healing.set(shard, healing);
+    });
+  }
+
+  /** Fetches what is damaged from the other copies, then takes the copy into service again. False: not now. */
+  async #heal(shard: number, found: readonly Damage[]): Promise<boolean> {
+    const { logger } = this.#ports;
+    if (this.#sources(shard).length === 0 || this.#resting.has(shard)) return false;
+    const healed = await this.#logHealing.heal(shard, found, this.#stopping.signal);
+    if (this.#stopping.signal.aborted) return true;
+    if (typeof healed !== 'number') {
+      logger.warn({ shard, damage: healed }, 'no other copy can replace what is damaged now; it is tried again');
+      return false;
+    }
+    this.#replicas.get(shard)?.close();
+    this.#replicas.delete(shard);
+    this.#faults.delete(shard);
+    try {
+      await this.#openOnce(shard);
+    } catch (error) {
+      this.#faults.set(shard, error instanceof Error ? error : new Error(String(error)));
+      throw error;
+    }
+    if (this.#faults.has(shard)) return true;
+    logger.warn({ shard, entries: healed }, 'the log of the shard was healed from another copy; it serves again');
+    this.#happened({ kind: 'healed', shard, node: this.#self });
+    for (const listener of this.#roleListeners) listener();
+    return true;
+  }
+
+  /** Nodes that may have what is missing here: the primary first, then whoever follows it. */
+  #sources(shard: number): readonly NodeUuid[] {
+    const primary = this.leader(shard)?.node;
+    const others = [...this.#fellows.all()]
+      .filter(([, { live, positions }]) => live && positions.get(shard)?.faulted === false)
+      .map(([node]) => node);
+    return others.sort((a, b) => Number(b === primary) - Number(a === primary));
   }
 
   /** The consistency asked for, made a number of copies (replication 2.8). */
@@ -374,6 +457,103 @@ export class ReplicationService implements ReplicaServer {
   /** A copy here began or ceased to reign or follows another one, or another node told of a new reign. */
   onRole(listener: () => void): void {
     this.#roleListeners.add(listener);
+  }
+
+  /** A copy was dropped, and the like. */
+  onCopy(listener: (event: CopyEvent) => void): void {
+    this.#copyListeners.add(listener);
+  }
+
+  #happened(event: CopyEvent): void {
+    this.#ports.events.copy(event);
+    for (const listener of this.#copyListeners) listener(event);
+  }
+
+  /** The log of a shard this node leads is over its budget: it is kept no more for the replica that has least of it (2.11). */
+  demoteSlowest(shard: number): void {
+    const node = this.#replicas.get(shard)?.demoteSlowest();
+    if (node === undefined) return;
+    const nodeId = this.map.known ? nodeByUuid(this.map.current(), node)?.nodeId : undefined;
+    this.#ports.logger.warn(
+      { shard, node: nodeId ?? node },
+      'the log is over LOG_RETENTION_BYTES and is kept no more for the slowest replica: it will get a snapshot',
+    );
+    this.#happened({ kind: 'demoted', shard, node });
+  }
+
+  // ---- copies that moved away (9.6)
+
+  /** Shards with a log or a damaged copy here, whatever the map says. */
+  held(): readonly number[] {
+    return [...new Set([...this.#ports.log.shards(), ...this.localShards()])];
+  }
+
+  /**
+   * Whether the primary has all there is in the copy of a shard here, agreed by a set without this node, and no row of it is
+   * loose. What was logged just now may wait a moment for its agreement.
+   */
+  async covered(shard: number): Promise<boolean> {
+    const { log, clock, timers } = this.#ports;
+    const placement = this.map.known ? placementOf(this.map.current(), shard) : undefined;
+    const { tail: offset, chain } = log.state(shard);
+    const until = clock.monotonicMs() + COVERED_WAIT_MS;
+    for (;;) {
+      if (placement === undefined || looseRows(this.counters(shard)) > 0 || this.#stopped) return false;
+      const primary = this.leader(shard)?.node;
+      if (primary === undefined || primary === this.#self) return false;
+      const request = { shard, mapEpoch: placement.epoch, offset, chain };
+      try {
+        if ((await this.#peers.covers(primary, request, COVERS_TIMEOUT_MS)).covered) return true;
+      } catch (error) {
+        if (!(error instanceof PeerError)) throw error;
+      }
+      if (clock.monotonicMs() >= until) return false;
+      await new Promise<void>((resolve) => timers.after(TICK_MS, resolve));
+    }
+  }
+
+  /** Closes a copy for now: its log stays as it is. False while it reigns, or is being cut or replaced. */
+  async rest(shard: number): Promise<boolean> {
+    const replica = this.#replicas.get(shard);
+    if (this.#opening.has(shard) || this.#healing.has(shard) || this.#stopped) return false;
+    if (replica === undefined ? !this.#faults.has(shard) : !replica.mayRest) return false;
+    this.#resting.add(shard);
+    const leader = replica?.leader;
+    if (leader !== undefined) this.learn(leader);
+    replica?.close();
+    this.#replicas.delete(shard);
+    await this.#ports.log.sync();
+    return true;
+  }
+
+  /** Opens a copy that rested. */
+  async wake(shard: number): Promise<void> {
+    this.#resting.delete(shard);
+    if (!this.#faults.has(shard)) await this.#openOnce(shard);
+  }
+
+  /** Deletes a copy that rests, with all that is kept of it on the disk but the promise. */
+  async drop(shard: number): Promise<void> {
+    assert(this.#resting.has(shard), `the copy of shard ${shard} rests before it is dropped`);
+    const { logger } = this.#ports;
+    const { tail: offset } = this.#ports.log.state(shard);
+    await this.#delete(shard);
+    this.#faults.delete(shard);
+    this.#resting.delete(shard);
+    logger.info({ shard, offset }, 'the copy of a shard that moved to another node was deleted');
+    this.#happened({ kind: 'dropped', shard, node: this.#self });
+    this.#tell(true);
+    for (const listener of this.#roleListeners) listener();
+    // The map may have given it back meanwhile: it begins anew then.
+    if (this.map.known) await this.#openHosted(this.map.current());
+  }
+
+  /** The index first: a crash in between leaves a log, from which it is built again. */
+  async #delete(shard: number): Promise<void> {
+    const { log, hasher, shards } = this.#ports;
+    if (shard !== META_SHARD) await shards.dropShard(shard);
+    await new LooseStore(log, hasher).clear(shard);
+    await log.drop(shard, forgetRows(shard));
   }
 
   /** Logs the end of a collection in one shard: its entries are ignored from then on (replication 2.3). */
@@ -426,6 +606,16 @@ export class ReplicationService implements ReplicaServer {
     return replica.onPull(request);
   }
 
+  async onFetch(_from: NodeUuid, request: FetchRequest): Promise<FetchAnswer> {
+    const replica = this.#replicas.get(request.shard);
+    if (replica === undefined) throw new PeerError('REJECTED', `shard ${request.shard} has no copy here`);
+    return replica.onFetch(request);
+  }
+
+  async onCovers(from: NodeUuid, request: CoversRequest): Promise<CoversAnswer> {
+    return (await this.#replicas.get(request.shard)?.onCovers(from, request)) ?? { covered: false };
+  }
+
   onAnnounce(_from: NodeUuid, leader: ShardLeader): void {
     this.learn(leader);
   }
@@ -471,7 +661,7 @@ export class ReplicationService implements ReplicaServer {
 
   async #open(shard: number): Promise<void> {
     const { log, shards, logger, hasher, clock, timers, random, events } = this.#ports;
-    if (this.#replicas.has(shard) || this.#faults.has(shard) || this.#stopped) return;
+    if (this.#replicas.has(shard) || this.#faults.has(shard) || this.#resting.has(shard) || this.#stopped) return;
     const meta = shard === META_SHARD;
     try {
       const damage = log.openDamages().find((found) => found.shard === shard);
@@ -631,9 +821,17 @@ export class ReplicationService implements ReplicaServer {
 
 /** What is kept beside a log that is emptied. */
 function forgetRows(shard: number): readonly RowChange[] {
-  return [MAP_ROW, COUNTERS_ROW, SETS_ROW].map((name) => ({ key: shardKey(shard, name), value: undefined }));
+  return [MAP_ROW, COUNTERS_ROW, SETS_ROW, SCRUB_ROW].map((name) => ({ key: shardKey(shard, name), value: undefined }));
 }
 
+/** A damaged copy is healed so long after it was found out; when it could not be, again after twice as long each time. */
+const HEAL_AFTER_MS = 200;
+const HEAL_AGAIN_MS = 2_000;
+const HEAL_AGAIN_MS_MAX = 60_000;
+const FETCH_TIMEOUT_MS = 5_000;
+/** What a copy logged is agreed within this, or its primary is asked again later. */
+const COVERED_WAIT_MS = 1_000;
+const COVERS_TIMEOUT_MS = 2_000;
 /** A probe on behalf of another node ends in time for its own. */
 const PROBE_RELAY_MS = 350;
 /** Reigns are handed over within this when the node leaves in good order (5.7). */

@@ -1,4 +1,5 @@
 import { assert } from '../../kernel/assert.js';
+import { equalBytes } from '../../kernel/bytes.js';
 import type { Clock } from '../../kernel/clock.js';
 import type { Epoch } from '../../kernel/epoch.js';
 import type { Hasher } from '../../kernel/hasher.js';
@@ -18,6 +19,7 @@ import {
   entryVersion,
   verifyEntry,
 } from '../log/core/entry-codec.js';
+import { CHAIN_ZERO } from '../log/core/entry.js';
 import { documentKey, idempotencyKey, shardKey } from '../log/core/keys.js';
 import { verifyEntries } from '../log/core/received-entries.js';
 import { LogDamagedError, type LogStore } from '../log/log-store.js';
@@ -31,8 +33,12 @@ import { MapState, type PendingOperation } from './core/map-state.js';
 import type { CopyPlan, FailoverTimes, Now, PeerView } from './core/peer-view.js';
 import type {
   Ack,
+  CoversAnswer,
+  CoversRequest,
   FenceAnswer,
   FenceRequest,
+  FetchAnswer,
+  FetchRequest,
   FollowerMessage,
   Hello,
   HelloAnswer,
@@ -178,6 +184,8 @@ export class ShardReplica {
   #granted = false;
   #fault: Error | undefined;
   #closed = false;
+  /** The log is being cut, or a snapshot taken in. */
+  #altering = 0;
 
   private constructor(shard: number, replica: Replica, ports: ReplicaPorts) {
     this.shard = shard;
@@ -257,6 +265,11 @@ export class ShardReplica {
     return this.#fault;
   }
 
+  /** It follows, and nothing but appends changes its log: closed now, its log stays as it is once what was asked for is written. */
+  get mayRest(): boolean {
+    return this.role === 'follower' && this.#altering === 0;
+  }
+
   get inFlight(): { readonly ops: number; readonly bytes: number } {
     return this.#replica.reign?.inFlight ?? { ops: 0, bytes: 0 };
   }
@@ -327,6 +340,18 @@ export class ShardReplica {
     for (const { feed } of this.#links.values()) feed?.tick();
   }
 
+  /** Up to here every replica that the log is kept for has it (2.11). */
+  get floor(): number {
+    return this.#replica.floor;
+  }
+
+  /** As a primary: keeps the log no more for the replica that has least of it, and says which; a snapshot brings it back. */
+  demoteSlowest(): NodeUuid | undefined {
+    const node = this.#replica.slowest;
+    if (node !== undefined) this.#run({ kind: 'demote', node });
+    return node;
+  }
+
   /** Superseded entries up to `start` were deleted. */
   compacted(bytes: number, start: number): void {
     this.#run({ kind: 'compacted', bytes, start });
@@ -394,6 +419,29 @@ export class ShardReplica {
 
   couldAcknowledge(epoch: Epoch): boolean {
     return this.#replica.couldAcknowledge(epoch, this.#ports.clock.monotonicMs());
+  }
+
+  /** @throws PeerError REJECTED when this copy is damaged itself */
+  async onFetch({ from, to, anchor, bytesMax }: FetchRequest): Promise<FetchAnswer> {
+    if (this.#fault !== undefined) throw new PeerError('REJECTED', this.#fault.message);
+    const { log } = this.#ports;
+    try {
+      const limit = Math.max(1, Math.min(to - from + 1, PAGE));
+      const found = await log.scan(this.shard, from, limit, Math.max(1, bytesMax));
+      const entries = found.filter((entry, i) => entryOffset(entry) === from + i && from + i <= to);
+      return { entries, anchorChain: (await this.#chainAt(anchor)) ?? CHAIN_ZERO };
+    } catch (error) {
+      if (!(error instanceof LogDamagedError)) throw error;
+      this.fail(error);
+      throw new PeerError('REJECTED', error.message);
+    }
+  }
+
+  async onCovers(from: NodeUuid, { mapEpoch, offset, chain }: CoversRequest): Promise<CoversAnswer> {
+    const agreed = (): boolean => this.#replica.agreedWithout(from, mapEpoch, offset);
+    if (!agreed()) return { covered: false };
+    const there = await this.#chainAt(offset);
+    return { covered: there !== undefined && equalBytes(there, chain) && agreed() };
   }
 
   /** @throws PeerError REJECTED when this copy no longer stands by the grant, or the entries are compacted */
@@ -480,10 +528,10 @@ export class ShardReplica {
         this.#ack();
         return;
       case 'truncate':
-        this.#guard(this.#truncate(effect.to));
+        this.#guard(this.#alone(() => this.#truncate(effect.to)));
         return;
       case 'receive':
-        this.#guard(this.#receive(effect.at, effect.fork));
+        this.#guard(this.#alone(() => this.#receive(effect.at, effect.fork)));
         return;
       case 'offer':
         this.#guard(this.#offer(effect.branch));
@@ -536,6 +584,15 @@ export class ShardReplica {
       // A failed disk ends the node (2.6); until it has ended nothing more is acknowledged.
       this.fail(error instanceof Error ? error : new Error(String(error)));
     });
+  }
+
+  async #alone(alter: () => Promise<void>): Promise<void> {
+    this.#altering++;
+    try {
+      await alter();
+    } finally {
+      this.#altering--;
+    }
   }
 
   // ---- writing
@@ -898,6 +955,7 @@ export class ShardReplica {
           highWaterMark: this.#replica.highWaterMark,
           tail: this.#replica.log.tail,
           inSync: this.syncedNodes,
+          floor: this.#replica.floor,
         }),
         monotonicMs: () => clock.monotonicMs(),
         broken: (error) => {

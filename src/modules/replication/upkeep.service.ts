@@ -8,6 +8,8 @@ import { LogDamagedError, type LogStore, type Row, type RowChange } from '../log
 import { decodeRow } from '../shard/core/rows.js';
 import type { ShardService } from '../shard/shard.service.js';
 import { decodeOperation } from './core/operation-row.js';
+import { SCRUB_ROW } from './core/replica-log.js';
+import { CopyKeeper } from './operations/copies.js';
 import type { ReplicationLogger, ReplicationService } from './replication.service.js';
 
 /** How often the upkeep looks for work. */
@@ -16,20 +18,27 @@ const ROUND_MS = 5_000;
 const SUPERSEDED_SHARE = 0.5;
 const SUPERSEDED_BYTES_MIN = 1024 * 1024;
 const COMPACT_BYTES_PER_SECOND = 8 * 1024 * 1024;
+/** Over LOG_RETENTION_BYTES a replica that is behind is waited for so long. */
+const HELD_BACK_MS = 10_000;
 /** The whole log is read and checked this often (replication 2.12). */
 const SCRUB_EVERY_MS = 24 * 3_600_000;
 const SCRUB_BYTES_PER_SECOND = 16 * 1024 * 1024;
-const SCRUB_ROW = 'scrubbed';
 /** Results of idempotency keys are kept this long, and so many per shard (replication 2.10). */
 export const OPERATIONS_KEPT_MS = 24 * 3_600_000;
 export const OPERATIONS_KEPT_MAX = 1_000_000;
 const OPERATIONS_EVERY_MS = 600_000;
 const PAGE = 1_000;
 
-/** The slow work behind a shard: compaction, scrub, old idempotency rows, rows of dropped collections. One thing at a time. */
+/**
+ * The slow work behind a shard: compaction, scrub, old idempotency rows, rows of dropped collections, copies that moved away.
+ * One thing at a time.
+ */
 export class UpkeepService {
   readonly #stop = new AbortController();
+  readonly #copies: CopyKeeper;
   readonly #sweeps: { readonly shard: number; readonly collectionId: number }[] = [];
+  /** By shard: since when replicas that are behind hold back what must go. */
+  readonly #heldSince = new Map<number, number>();
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
   #operationsAtMs: number;
@@ -43,6 +52,17 @@ export class UpkeepService {
     private readonly logger: ReplicationLogger,
   ) {
     this.#operationsAtMs = clock.monotonicMs();
+    this.#copies = new CopyKeeper({
+      clock,
+      self: () => replication.self,
+      keptMs: config.copyGraceMs,
+      map: () => (replication.map.known && !replication.leaving ? replication.map.current() : undefined),
+      held: () => replication.held(),
+      covered: (shard) => replication.covered(shard),
+      rest: (shard) => replication.rest(shard),
+      wake: (shard) => replication.wake(shard),
+      drop: (shard) => replication.drop(shard),
+    });
     replication.onSweep((shard, collectionId) => this.#sweeps.push({ shard, collectionId }));
   }
 
@@ -74,6 +94,7 @@ export class UpkeepService {
     ) {
       await this.#sweepRows(sweep.shard, sweep.collectionId);
     }
+    await this.#copies.round();
     for (const shard of this.replication.localShards()) {
       if (this.#stop.signal.aborted || this.replication.fault(shard) !== undefined) continue;
       await this.#compact(shard);
@@ -139,13 +160,7 @@ export class UpkeepService {
     const overBudget = bytes > this.config.logRetentionBytes / Math.max(1, this.replication.localShards().length);
     if (supersededBytes < SUPERSEDED_BYTES_MIN) return;
     if (supersededBytes <= SUPERSEDED_SHARE * bytes && !overBudget) return;
-    const checkpoint = this.shards.oldestLoadableCheckpoint(shard);
-    const upTo = overBudget
-      ? checkpoint
-      : Math.min(
-          checkpoint,
-          await this.#offsetBefore(shard, this.clock.wallMs() - this.config.logRetentionMs, checkpoint),
-        );
+    const upTo = overBudget ? this.#urgently(shard) : await this.#patiently(shard);
     if (upTo <= start.offset) return;
     const report = await this.log.compact(
       shard,
@@ -156,6 +171,46 @@ export class UpkeepService {
     );
     this.replication.replica(shard)?.compacted(report.bytes, upTo);
     this.logger.info({ shard, upTo, ...report }, 'superseded entries compacted');
+  }
+
+  /** Superseded entries may go that are in every checkpoint, on every replica, and older than LOG_RETENTION (replication 2.11). */
+  async #patiently(shard: number): Promise<number> {
+    const upTo = this.#spared(shard);
+    if (upTo <= this.log.state(shard).start.offset) return upTo;
+    return this.#offsetBefore(shard, this.clock.wallMs() - this.config.logRetentionMs, upTo);
+  }
+
+  /**
+   * Over LOG_RETENTION_BYTES their age counts no more; and when a replica holds them back for longer than one takes to come
+   * back after an election, it is demoted to a snapshot: here, if this node leads the shard, one a round, until the log is as
+   * small as it should be.
+   */
+  #urgently(shard: number): number {
+    const { start } = this.log.state(shard);
+    const checkpoint = this.shards.oldestLoadableCheckpoint(shard);
+    const replica = this.replication.replica(shard);
+    const nowMs = this.clock.monotonicMs();
+    if (this.#spared(shard) > start.offset || checkpoint <= start.offset || replica === undefined) {
+      this.#heldSince.delete(shard);
+      return this.#spared(shard);
+    }
+    const sinceMs = this.#heldSince.get(shard) ?? nowMs;
+    this.#heldSince.set(shard, sinceMs);
+    if (nowMs - sinceMs < HELD_BACK_MS) return start.offset;
+    if (replica.role === 'primary') {
+      this.replication.demoteSlowest(shard);
+      return this.#spared(shard);
+    }
+    this.logger.warn(
+      { shard, floor: replica.floor, upTo: checkpoint },
+      'the log is over LOG_RETENTION_BYTES: entries go that a replica lacks; should this node come to lead the shard, that one gets a snapshot',
+    );
+    return checkpoint;
+  }
+
+  /** In the oldest checkpoint, and on every replica. */
+  #spared(shard: number): number {
+    return Math.min(this.shards.oldestLoadableCheckpoint(shard), this.replication.replica(shard)?.floor ?? 0);
   }
 
   /** The document table still points at it (replication 2.5). */

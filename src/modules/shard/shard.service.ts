@@ -87,6 +87,15 @@ export class ShardService {
     await hosted?.close();
   }
 
+  /** Ends a shard here for good: it answers NOT_READY, and its checkpoints go. */
+  async dropShard(shard: number): Promise<void> {
+    const hosted = this.#shards.get(shard);
+    this.#shards.delete(shard);
+    await this.#checkpoints;
+    await hosted?.close();
+    await this.#store.removeAll(shard);
+  }
+
   /**
    * Collections to index, before the first entry of one is applied; again when a dimension became known. A shard that
    * met entries of one before it was known is read again. Resolves when every thread knows; what is asked later sees it.

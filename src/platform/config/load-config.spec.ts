@@ -59,6 +59,7 @@ describe('loadConfig', () => {
       partitionMode: 'available',
       fsync: { kind: 'always' },
       rebalanceGraceMs: 600_000,
+      copyGraceMs: 600_000,
       drainTimeoutMs: 25_000,
       logRetentionMs: 86_400_000,
       logRetentionBytes: 10 * GIB,

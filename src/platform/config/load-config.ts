@@ -150,6 +150,7 @@ function assemble(values: SettingValues, machine: Machine): NodeConfig {
     partitionMode: v.PARTITION_MODE,
     fsync: v.FSYNC,
     rebalanceGraceMs: v.REBALANCE_GRACE,
+    copyGraceMs: v.COPY_GRACE,
     drainTimeoutMs: v.DRAIN_TIMEOUT,
     logRetentionMs: v.LOG_RETENTION,
     logRetentionBytes: values.LOG_RETENTION_BYTES ?? logRetentionBytesOf(machine, v.DATA_DIR),

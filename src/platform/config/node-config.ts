@@ -20,6 +20,8 @@ export interface NodeConfig {
   readonly partitionMode: 'available' | 'strict';
   readonly fsync: FsyncPolicy;
   readonly rebalanceGraceMs: number;
+  /** A copy that the map no longer gives this node is kept for so long. */
+  readonly copyGraceMs: number;
   readonly drainTimeoutMs: number;
   readonly logRetentionMs: number;
   readonly logRetentionBytes: number;

@@ -184,6 +184,13 @@ export const SETTINGS = {
     parse: duration('0s', '24h'),
     fallback: '10m',
   }),
+  COPY_GRACE: setting({
+    value: '<duration>',
+    about: 'Time a copy is kept after it moved to another node',
+    range: '0s-24h',
+    parse: duration('0s', '24h'),
+    fallback: '10m',
+  }),
   DRAIN_TIMEOUT: setting({
     value: '<duration>',
     about: 'Time for running requests to finish when the node stops',

@@ -7,7 +7,9 @@ import { PeerError, PeerRefusal } from '../../kernel/peer.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { FollowRequest, FollowResponse } from '../../gen/spector/peer/v1/replication_pb.js';
 import {
+  CoversResponseSchema,
   FenceResponseSchema,
+  FetchResponseSchema,
   FollowRequestSchema,
   FollowResponseSchema,
   PullRequestSchema,
@@ -69,6 +71,8 @@ class Peer {
           return create(ProbeResponseSchema);
         },
         pull: ({ bytesMax }) => create(PullResponseSchema, { entries: [new Uint8Array(Number(bytesMax))] }),
+        fetch: () => create(FetchResponseSchema),
+        covers: () => create(CoversResponseSchema),
         announce: () => {
           throw new TypeError('a bug');
         },

@@ -92,6 +92,11 @@ export class Metrics {
     'shard',
     'to',
   ]);
+  readonly #copies = this.#counter(
+    'spector_copies_total',
+    'Copies of shards that something happened to, by what this node did',
+    ['event'],
+  );
   readonly #checkpoints = this.#counter('spector_checkpoints_total', 'Index checkpoints', ['outcome']);
   readonly #checkpointSeconds = this.#histogram(
     'spector_checkpoint_seconds',
@@ -165,6 +170,11 @@ export class Metrics {
     const labels = { shard, to: this.#followers.of(to) };
     this.#sentEntries.inc(labels, entries);
     this.#sentBytes.inc(labels, bytes);
+  }
+
+  /** `dropped`: a copy that moved to another node was deleted here; `demoted`: one elsewhere will need a snapshot; `healed`: a damaged one here is whole again. */
+  copy(event: 'dropped' | 'demoted' | 'healed'): void {
+    this.#copies.inc({ event });
   }
 
   search({

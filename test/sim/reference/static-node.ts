@@ -34,6 +34,8 @@ export class StaticNode implements ReplicaNode {
       onFence: refuse,
       onProbe: refuse,
       onPull: refuse,
+      onFetch: refuse,
+      onCovers: refuse,
       onAnnounce: () => undefined,
     };
   }
@@ -274,6 +276,7 @@ class StaticShard {
               highWaterMark: this.#highWaterMark(),
               tail: this.#end.tail,
               inSync: [],
+              floor: 0,
             },
           });
         },

@@ -37,6 +37,8 @@ class Ends {
         onFence: unused,
         onProbe: () => Promise.resolve({ alive: true }),
         onPull: unused,
+        onFetch: unused,
+        onCovers: unused,
         onAnnounce: () => {
           this.announced++;
         },

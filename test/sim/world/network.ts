@@ -211,6 +211,9 @@ export class Network implements StreamHost {
       fence: (to, request, ms) => question('fence', to, request, ms, ({ node }, q) => node.replicas.onFence(uuid, q)),
       probe: (to, request, ms) => question('probe', to, request, ms, ({ node }, q) => node.replicas.onProbe(uuid, q)),
       pull: (to, request, ms) => question('pull', to, request, ms, ({ node }, q) => node.replicas.onPull(uuid, q)),
+      fetch: (to, request, ms) => question('fetch', to, request, ms, ({ node }, q) => node.replicas.onFetch(uuid, q)),
+      covers: (to, request, ms) =>
+        question('covers', to, request, ms, ({ node }, q) => node.replicas.onCovers(uuid, q)),
       announce: (leader) => {
         for (const host of this.#endpoints.keys()) {
           if (host === self.host) continue;

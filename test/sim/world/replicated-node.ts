@@ -257,6 +257,12 @@ export class ReplicatedNode implements ReplicaNode {
         if (copy === undefined) throw new PeerError('REJECTED', `shard ${request.shard} has no copy here`);
         return copy.onPull(request);
       },
+      onFetch: async (_from, request) => {
+        const copy = copies.get(request.shard);
+        if (copy === undefined) throw new PeerError('REJECTED', `shard ${request.shard} has no copy here`);
+        return copy.onFetch(request);
+      },
+      onCovers: async (from, request) => copies.get(request.shard)?.onCovers(from, request) ?? { covered: false },
       onAnnounce: (_from, leader) => this.#learn(leader),
     };
   }

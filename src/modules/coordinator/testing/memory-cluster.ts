@@ -162,7 +162,7 @@ export class ClusterNode {
       timers: systemTimers,
       random: systemRandom,
       logger: { info: () => undefined, warn: () => undefined, error: () => undefined },
-      events: { streamed: () => undefined },
+      events: { streamed: () => undefined, copy: () => undefined },
     });
     await replication.identify();
     await replication.openMap(true);

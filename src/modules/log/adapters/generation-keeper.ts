@@ -60,6 +60,15 @@ export class GenerationKeeper {
     return this.record(shard, generations);
   }
 
+  /** A generation without anything in it, and the record that makes it the one in use: call `clear` when that is written. */
+  renew(shard: number): { readonly generation: number; readonly record: RowChange } {
+    const { current, oldest, next } = this.of(shard);
+    this.staging.delete(shard);
+    const generations = { current: next, oldest: Math.min(oldest, current), next: next + 1 };
+    this.generations.set(shard, generations);
+    return { generation: next, record: this.record(shard, generations) };
+  }
+
   discard(shard: number): void {
     if (this.staging.delete(shard)) this.clear(shard);
   }

@@ -1,7 +1,7 @@
 import { assert } from '../../../kernel/assert.js';
 import type { Epoch } from '../../../kernel/epoch.js';
 import type { Hasher } from '../../../kernel/hasher.js';
-import { entryChain, verifyEntry } from '../core/entry-codec.js';
+import { entryChain, entryOffset, verifyEntry } from '../core/entry-codec.js';
 import { entryKey, shardKey } from '../core/keys.js';
 import {
   encodeCut,
@@ -42,6 +42,7 @@ import { entryKeyChunks } from './open-log.js';
 import type { OpenedLog } from './open-log.js';
 import type { Pace } from './pace.js';
 import { higher, PromiseKeeper } from './promise-keeper.js';
+import { findMisfit } from './restored-entries.js';
 import { scrubLog, SWEEP_BYTES, SWEEP_ENTRIES } from './scrub.js';
 import type { SideMemory } from './side-memory.js';
 import { ShardTurns } from './shard-turns.js';
@@ -264,6 +265,21 @@ export class TableLogStore implements LogStore, CommitHost {
     });
   }
 
+  drop(shard: number, rows: readonly RowChange[]): Promise<void> {
+    const damage = this.unusable.get(shard);
+    if (damage !== undefined) return Promise.reject(new LogDamagedError(damage));
+    rows.forEach(({ key }) => assertCallersRow(key));
+    return this.turns.take(shard, async () => {
+      await this.endCompaction(shard);
+      await this.commits.sync();
+      await this.lowerSide(shard, 0);
+      const { generation, record } = this.generations.renew(shard);
+      await this.replace(shard, { ...EMPTY_LOG, generation }, [...this.sealed(rows), record], 0);
+      this.damages = this.damages.filter((found) => found.shard !== shard);
+      this.generations.clear(shard);
+    });
+  }
+
   async read(shard: number, offset: number): Promise<Uint8Array> {
     let bytes;
     try {
@@ -299,6 +315,28 @@ export class TableLogStore implements LogStore, CommitHost {
       if (damage !== undefined) throw new LogDamagedError(damage);
       return entries;
     }
+  }
+
+  restore(shard: number, entries: readonly Uint8Array[]): Promise<void> {
+    const damage = this.unusable.get(shard);
+    if (damage !== undefined) return Promise.reject(new LogDamagedError(damage));
+    assert(entries.length > 0, 'something is restored');
+    return this.turns.take(shard, async () => {
+      await this.endCompaction(shard);
+      await this.commits.sync();
+      const state = this.state(shard);
+      const misfit = await findMisfit(this.swept(shard), entries);
+      if (misfit !== undefined) throw new LogDamagedError(misfit);
+      const from = entryOffset(entries[0]);
+      const changes = entries.map((bytes, i) => ({ key: entryKey(shard, from + i, state.generation), value: bytes }));
+      const bytes = entries.reduce((sum, entry) => sum + entry.length, 0);
+      await this.commits.commit({ shard, changes, state: undefined, entries: 0, bytes, sync: true });
+      this.recent.forget(shard);
+      // A read that met the damage looks again.
+      this.cuts.set(shard, (this.cuts.get(shard) ?? 0) + 1);
+      const restored = (offset: number): boolean => offset >= from && offset < from + entries.length;
+      this.damages = this.damages.filter((found) => found.shard !== shard || !restored(found.offset));
+    });
   }
 
   row(key: Uint8Array): Uint8Array | undefined {

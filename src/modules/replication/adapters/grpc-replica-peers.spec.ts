@@ -76,6 +76,14 @@ describe('replicas over gRPC', () => {
       asked.push(['pull', from, request]);
       return { entries: [new Uint8Array([1, 2]), new Uint8Array(700)], prevChain: chain };
     },
+    onFetch: async (from, request) => {
+      asked.push(['fetch', from, request]);
+      return { entries: [new Uint8Array(3)], anchorChain: chain };
+    },
+    onCovers: async (from, request) => {
+      asked.push(['covers', from, request]);
+      return { covered: request.offset < 100 };
+    },
     onAnnounce: (from, told) => void asked.push(['announce', from, told]),
   };
 
@@ -148,8 +156,13 @@ describe('replicas over gRPC', () => {
     const pulled = await peers.pull(primary, { shard: 3, epoch, from: 12, bytesMax: 1_000 }, 2_000);
     expect(pulled.entries.map((entry) => entry.length)).toEqual([2, 700]);
     expect(pulled.prevChain).toEqual(chain);
+    const covers = { shard: 3, mapEpoch: 7, offset: 99, chain };
+    expect(await peers.covers(primary, covers, 2_000)).toEqual({ covered: true });
+    expect(await peers.covers(primary, { ...covers, offset: 100 }, 2_000)).toEqual({ covered: false });
+    const fetch = { shard: 3, from: 5, to: 9, anchor: 12, bytesMax: 1_000 };
+    expect(await peers.fetch(primary, fetch, 2_000)).toEqual({ entries: [new Uint8Array(3)], anchorChain: chain });
     peers.announce(leader);
-    await until(() => asked.length === 7);
+    await until(() => asked.length === 10);
     expect(asked).toEqual([
       ['fence', follower, fence],
       ['fence', follower, { ...fence, cause: 'heal' }],
@@ -157,6 +170,9 @@ describe('replicas over gRPC', () => {
       ['probe', follower, { shard: 3, epoch, via: primary }],
       ['probe', follower, { shard: 3, epoch }],
       ['pull', follower, { shard: 3, epoch, from: 12, bytesMax: 1_000 }],
+      ['covers', follower, { shard: 3, mapEpoch: 7, offset: 99, chain }],
+      ['covers', follower, { shard: 3, mapEpoch: 7, offset: 100, chain }],
+      ['fetch', follower, fetch],
       ['announce', follower, leader],
     ]);
   });
@@ -194,6 +210,7 @@ describe('replicas over gRPC', () => {
       highWaterMark: 1,
       tail: 3,
       inSync: [primary, follower],
+      floor: 2,
     };
     const operations = [{ opId: new Uint8Array(16), value: new Uint8Array([1]) }];
     const answers: PrimaryMessage[] = [
@@ -248,7 +265,7 @@ describe('replicas over gRPC', () => {
     await until(() => links.length === 2);
     links[1].send({
       kind: 'batch',
-      batch: { epoch, prevOffset: 0, prevChain: chain, entries, highWaterMark: 0, tail: 2, inSync: [] },
+      batch: { epoch, prevOffset: 0, prevChain: chain, entries, highWaterMark: 0, tail: 2, inSync: [], floor: 0 },
     });
     await until(() => other.ends.length === 1);
     expect(other.ends[0]).toBeInstanceOf(PeerError);

@@ -3,8 +3,12 @@ import { PeerError } from '../../../kernel/peer.js';
 import { readAnswer } from '../../../platform/grpc/peer-answers.js';
 import type { PeerChannels, PeerTarget } from '../../../platform/grpc/peer-channels.js';
 import type {
+  CoversAnswer,
+  CoversRequest,
   FenceAnswer,
   FenceRequest,
+  FetchAnswer,
+  FetchRequest,
   FollowerMessage,
   PrimaryMessage,
   ProbeAnswer,
@@ -17,11 +21,15 @@ import { readPrimaryMessage, writeFollowerMessage } from '../follow.mapper.js';
 import type { Link, LinkEvents, ReplicaPeers } from '../replica-peers.js';
 import {
   REPLICA_SERVICE,
+  readCoversAnswer,
   readFenceAnswer,
+  readFetchAnswer,
   readProbeAnswer,
   readPullAnswer,
   writeAnnounce,
+  writeCovers,
   writeFence,
+  writeFetch,
   writeProbe,
   writePull,
 } from '../replica.mapper.js';
@@ -37,7 +45,7 @@ export interface GrpcReplicaPeersOptions {
 /** An announcement is not repeated: heartbeats carry the same. */
 const ANNOUNCE_TIMEOUT_MS = 2_000;
 
-const { follow, fence, probe, pull, announce } = REPLICA_SERVICE.method;
+const { follow, fence, probe, pull, fetch, covers, announce } = REPLICA_SERVICE.method;
 
 /** ReplicaPeers over the connections between nodes: questions on control, bulk on replication. */
 export class GrpcReplicaPeers implements ReplicaPeers {
@@ -87,6 +95,18 @@ export class GrpcReplicaPeers implements ReplicaPeers {
     const target = this.#target(to);
     const answer = await this.#options.channels.unary(target, 'replication', pull, writePull(request), { timeoutMs });
     return readAnswer(() => readPullAnswer(answer), target.address);
+  }
+
+  async fetch(to: NodeUuid, request: FetchRequest, timeoutMs: number): Promise<FetchAnswer> {
+    const target = this.#target(to);
+    const answer = await this.#options.channels.unary(target, 'replication', fetch, writeFetch(request), { timeoutMs });
+    return readAnswer(() => readFetchAnswer(answer), target.address);
+  }
+
+  async covers(to: NodeUuid, request: CoversRequest, timeoutMs: number): Promise<CoversAnswer> {
+    const target = this.#target(to);
+    const answer = await this.#options.channels.unary(target, 'control', covers, writeCovers(request), { timeoutMs });
+    return readAnswer(() => readCoversAnswer(answer), target.address);
   }
 
   announce(leader: ShardLeader): void {

@@ -13,10 +13,14 @@ import type { ReplicaHandlers } from '../replica.mapper.js';
 import {
   announced,
   readAnnounce,
+  readCovers,
   readFence,
+  readFetch,
   readProbe,
   readPull,
+  writeCoversAnswer,
   writeFenceAnswer,
+  writeFetchAnswer,
   writeProbeAnswer,
   writePullAnswer,
 } from '../replica.mapper.js';
@@ -35,6 +39,10 @@ export function replicaHandlers(server: ReplicaServer, refused: () => void): Rep
     probe: async (request, call) =>
       writeProbeAnswer(await server.onProbe(peerOf(call).nodeUuid, read(readProbe, request))),
     pull: async (request, call) => writePullAnswer(await server.onPull(peerOf(call).nodeUuid, read(readPull, request))),
+    fetch: async (request, call) =>
+      writeFetchAnswer(await server.onFetch(peerOf(call).nodeUuid, read(readFetch, request))),
+    covers: async (request, call) =>
+      writeCoversAnswer(await server.onCovers(peerOf(call).nodeUuid, read(readCovers, request))),
     announce: (request, call) => {
       server.onAnnounce(peerOf(call).nodeUuid, read(readAnnounce, request));
       return announced();

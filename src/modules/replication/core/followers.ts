@@ -70,6 +70,11 @@ export class Followers {
     return this.#byNode.has(node);
   }
 
+  /** Whose stream this is, while it is one of this reign. */
+  nodeOf(link: number): NodeUuid | undefined {
+    return this.#byLink.get(link)?.node;
+  }
+
   durableOf(node: NodeUuid): number {
     return this.#byNode.get(node)?.durable ?? 0;
   }

@@ -72,6 +72,8 @@ export interface EntriesBatch {
   readonly tail: number;
   /** Members the primary holds in sync, itself included (7.1). */
   readonly inSync: readonly NodeUuid[];
+  /** Up to here every replica the primary keeps the log for has it: superseded entries may go (2.11). 0: it does not say. */
+  readonly floor: number;
 }
 
 /** What a follower has (4.3). */
@@ -164,6 +166,39 @@ export interface PullAnswer {
   readonly entries: readonly Uint8Array[];
   /** Chain before `from`. */
   readonly prevChain: Uint8Array;
+}
+
+/** "Would anything be lost with the copy that ends here?" A node asks the primary about a copy that moved away (9.6). */
+export interface CoversRequest {
+  readonly shard: number;
+  /** Of the placement that does without the asking node: the primary's set must be as new. */
+  readonly mapEpoch: number;
+  readonly offset: number;
+  /** Chain at the offset. */
+  readonly chain: Uint8Array;
+}
+
+export interface CoversAnswer {
+  /** The log is part of the primary's below the high-water mark of a set without the asking node. */
+  readonly covered: boolean;
+}
+
+/** Entries of a copy, to replace damaged ones of the same log elsewhere (2.12). */
+export interface FetchRequest {
+  readonly shard: number;
+  /** Both inclusive. */
+  readonly from: number;
+  readonly to: number;
+  /** Offset whose chain is asked for as well; 0: none. */
+  readonly anchor: number;
+  readonly bytesMax: number;
+}
+
+export interface FetchAnswer {
+  /** What there is of them from the first offset on; none when that is not here. */
+  readonly entries: readonly Uint8Array[];
+  /** CHAIN_ZERO when the anchor is not in this log. */
+  readonly anchorChain: Uint8Array;
 }
 
 export type ReplicaRole = 'primary' | 'replica' | 'learner';

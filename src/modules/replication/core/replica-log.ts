@@ -36,6 +36,8 @@ import { decodeSet, encodeSet, encodeSets, type LoggedSet } from './set-codec.js
 /** Names of the shard's own records (`m!`, see log/core/keys.ts) that replication writes. */
 export const COUNTERS_ROW = 'counters';
 export const SETS_ROW = 'sets';
+/** When the whole log was last checked (2.12). */
+export const SCRUB_ROW = 'scrubbed';
 /** Sets kept: enough to go back to the one before a fork. */
 const SETS_KEPT = 16;
 

@@ -40,6 +40,7 @@ import type {
   ShardSet,
 } from './protocol.js';
 import type { ReplicaLog, ReplicaLogOptions } from './replica-log.js';
+import { Retention } from './retention.js';
 import type { Proposal } from './write.js';
 
 /**
@@ -87,6 +88,8 @@ export type ReplicaInput =
   | { readonly kind: 'promised'; readonly epoch: Epoch; readonly now: Now; readonly opId: Uint8Array }
   /** Everything up to the offset is in the index. */
   | { readonly kind: 'applied'; readonly offset: number; readonly now: Now }
+  /** The log is kept no more for a replica that is behind (2.11). */
+  | { readonly kind: 'demote'; readonly node: NodeUuid }
   /** Superseded entries up to `start` were deleted from the log. */
   | { readonly kind: 'compacted'; readonly bytes: number; readonly start: number }
   /** The log failed or the copy is damaged: everything waiting is answered, nothing is admitted any more. */
@@ -217,6 +220,7 @@ export class Replica {
   #faulted: string | undefined;
   #reign: Leader | undefined;
   #followers = new Followers();
+  readonly #retention = new Retention();
   #candidacy: Candidacy | undefined;
   #session: FollowSession | undefined;
   /** When the next hello may be said, and when this copy may stand next. */
@@ -335,6 +339,33 @@ export class Replica {
     return this.#faulted;
   }
 
+  /** Up to here every replica that the log is kept for has it (2.11). */
+  get floor(): number {
+    if (this.#reign === undefined) return this.#retention.told;
+    return this.#retention.floor(this.#keptFor(), this.#log.durable);
+  }
+
+  /** The replica that has least of the log, of those a primary keeps it for. */
+  get slowest(): NodeUuid | undefined {
+    return this.#reign === undefined ? undefined : this.#retention.slowest(this.#keptFor());
+  }
+
+  /** Members, here or away, and whoever else follows: a learner would begin anew. */
+  #keptFor(): readonly NodeUuid[] {
+    const all = new Set([...this.set.members, ...this.#followers.nodes()]);
+    all.delete(this.#options.self);
+    return [...all].sort();
+  }
+
+  /** Whether a set the map decided at `mapEpoch` or later, in which `node` is not, agreed to the log up to `offset` (9.6). */
+  agreedWithout(node: NodeUuid, mapEpoch: number, offset: number): boolean {
+    const reign = this.#reign;
+    if (reign === undefined || this.#faulted !== undefined) return false;
+    const { set, setOffset } = this.#log;
+    if (set.mapEpoch < mapEpoch || set.members.includes(node)) return false;
+    return reign.highWaterMark >= Math.max(offset, setOffset);
+  }
+
   /** How this copy stands, for the heartbeats; the driver adds the number of documents. */
   position(nowMs: number): Omit<ShardPosition, 'documents'> {
     const { self } = this.#options;
@@ -375,6 +406,9 @@ export class Replica {
         break;
       case 'applied':
         this.#appliedUpTo(input.offset, input.now, out);
+        break;
+      case 'demote':
+        this.#retention.demote(input.node);
         break;
       case 'compacted':
         this.#log.compacted(input.bytes, input.start);
@@ -706,6 +740,7 @@ export class Replica {
       return;
     }
     session.took(batch, this.#applied, now.monotonicMs);
+    this.#retention.tell(batch.floor);
     if (batch.entries.length > 0) this.#followEntries(batch.entries, stored, out);
     else out.push({ kind: 'ack' });
     this.#agree(Math.min(session.highWaterMark, this.#log.durable), out);
@@ -740,6 +775,7 @@ export class Replica {
 
   #replaced({ log, applied, now }: Extract<ReplicaInput, { kind: 'replaced' }>, out: Out): void {
     this.#log.replaced(log);
+    this.#retention.cut(log.tail);
     this.#options.map?.cut(log.tail);
     this.#applied = Math.min(applied, log.tail);
     const candidacy = this.#candidacy;
@@ -878,6 +914,7 @@ export class Replica {
       fork === hello.lastOffset && (fork === 0 || (chainThere !== undefined && equalBytes(chainThere, hello.chain)));
     if (whole && fork >= this.#log.start) {
       this.#followers.accept(link, hello.nodeUuid, hello.lastOffset, now.monotonicMs);
+      this.#retention.joined(hello.nodeUuid, hello.lastOffset);
       out.push({ kind: 'welcome', link, answer: { kind: 'accept', epoch, from: fork + 1 } });
       reign.progress(now.monotonicMs, out);
       return;
@@ -897,6 +934,8 @@ export class Replica {
   #acked(link: number, ack: Ack, now: Now, out: Out): void {
     const reign = this.#reign;
     if (reign === undefined || !this.#followers.ack(link, ack, this.#log.tail, now.monotonicMs)) return;
+    const node = this.#followers.nodeOf(link);
+    if (node !== undefined) this.#retention.synced(node, this.#followers.durableOf(node));
     reign.progress(now.monotonicMs, out);
     this.#agree(Math.min(reign.highWaterMark, this.#log.durable), out);
     this.#proceedTransfer(now.monotonicMs, out);
@@ -1166,6 +1205,7 @@ export class Replica {
     const { self, shard, strict, map } = this.#options;
     this.#candidacy = undefined;
     this.#followers = new Followers();
+    this.#retention.begin();
     this.#transfer = undefined;
     this.#higherSince = undefined;
     this.#announced = false;

@@ -24,24 +24,31 @@ export function hostedCopies(map: ClusterMap, self: NodeUuid): readonly HostedCo
 /** What the keeper needs of the node. */
 export interface CopyPorts {
   readonly clock: Clock;
-  readonly self: NodeUuid;
-  /** The map as this node knows it now. */
-  map(): ClusterMap;
+  self(): NodeUuid;
+  /** A copy that the map no longer gives this node is kept for so long: the way back is short until then. */
+  readonly keptMs: number;
+  /** The map as this node knows it now; undefined before it knows one. */
+  map(): ClusterMap | undefined;
   /** Shards with a copy on this disk, whatever the map says. */
   held(): readonly number[];
   /**
-   * Whether nothing would be lost with the copy: it has no loose rows, and its whole log is part of the primary's log
-   * below the high-water mark of a set without this node (replication 9.6). The primary must be asked now.
+   * Whether nothing would be lost with the copy as it is now: it has no loose rows, and its whole log is part of the primary's
+   * log below the high-water mark of a set without this node (replication 9.6). The primary is asked now.
    */
-  nothingOfItsOwn(shard: number): Promise<boolean>;
-  /** Deletes log, rows and index of the shard on this disk. */
+  covered(shard: number): Promise<boolean>;
+  /** Keeps the copy's log as it is from now on; false while something is under way in it. */
+  rest(shard: number): Promise<boolean>;
+  /** It follows again. */
+  wake(shard: number): Promise<void>;
+  /** Deletes log, rows and index of a copy that rests. */
   drop(shard: number): Promise<void>;
 }
 
-/** A copy that the map no longer gives this node is kept for so long: the way back is short until then. */
-export const COPY_KEPT_MS = 600_000;
-
-/** Drops copies that moved away (replication 9.6). Counts from when it first saw them surplus: a restart counts anew. */
+/**
+ * Drops copies that moved away (replication 9.6). A copy is asked about twice: while it follows, and once it rests, since what
+ * came in between is not covered by the first answer. Counts from when it first saw them surplus: a restart counts anew. A
+ * node that was removed from the map keeps what it has.
+ */
 export class CopyKeeper {
   readonly #ports: CopyPorts;
   readonly #surplusSince = new Map<number, number>();
@@ -54,31 +61,36 @@ export class CopyKeeper {
   async round(): Promise<readonly number[]> {
     const dropped: number[] = [];
     for (const shard of this.#due()) {
+      if (!(await this.#ports.covered(shard)) || this.#isWanted(shard)) continue;
+      if (!(await this.#ports.rest(shard))) continue;
       // The map may have given the copy back while the primary was asked.
-      if (!(await this.#ports.nothingOfItsOwn(shard)) || this.#hosted().has(shard)) continue;
-      await this.#ports.drop(shard);
-      this.#surplusSince.delete(shard);
-      dropped.push(shard);
+      if ((await this.#ports.covered(shard)) && !this.#isWanted(shard)) {
+        await this.#ports.drop(shard);
+        this.#surplusSince.delete(shard);
+        dropped.push(shard);
+      } else await this.#ports.wake(shard);
     }
     return dropped;
   }
 
   #due(): readonly number[] {
     const now = this.#ports.clock.monotonicMs();
-    const hosted = this.#hosted();
     const surplus = this.#ports
       .held()
-      .filter((shard) => shard !== META_SHARD && !hosted.has(shard))
+      .filter((shard) => shard !== META_SHARD && !this.#isWanted(shard))
       .sort((a, b) => a - b);
     for (const shard of [...this.#surplusSince.keys()]) if (!surplus.includes(shard)) this.#surplusSince.delete(shard);
     return surplus.filter((shard) => {
       const since = this.#surplusSince.get(shard) ?? now;
       this.#surplusSince.set(shard, since);
-      return now - since >= COPY_KEPT_MS;
+      return now - since >= this.#ports.keptMs;
     });
   }
 
-  #hosted(): ReadonlySet<number> {
-    return new Set(hostedCopies(this.#ports.map(), this.#ports.self).map(({ shard }) => shard));
+  #isWanted(shard: number): boolean {
+    const map = this.#ports.map();
+    const self = this.#ports.self();
+    if (map === undefined || nodeByUuid(map, self) === undefined) return true;
+    return hostedCopies(map, self).some((copy) => copy.shard === shard);
   }
 }

@@ -64,6 +64,11 @@ export class CheckpointStore {
     await rm(directory, { recursive: true, force: true });
   }
 
+  /** All of a shard. */
+  async removeAll(shard: number): Promise<void> {
+    await rm(this.#of(shard), { recursive: true, force: true });
+  }
+
   #of(shard: number): string {
     return join(this.#directory, String(shard));
   }

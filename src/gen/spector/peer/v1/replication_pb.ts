@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file spector/peer/v1/replication.proto.
  */
 export const file_spector_peer_v1_replication: GenFile = /*@__PURE__*/
-  fileDesc("CiFzcGVjdG9yL3BlZXIvdjEvcmVwbGljYXRpb24ucHJvdG8SD3NwZWN0b3IucGVlci52MSIuCghTaGFyZFNldBIRCgltYXBfZXBvY2gYASABKAQSDwoHbWVtYmVycxgCIAMoDCJRCgtTaGFyZExlYWRlchINCgVzaGFyZBgBIAEoDRIlCgVlcG9jaBgCIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBIMCgRub2RlGAMgASgMIkIKCkVwb2NoU3RhcnQSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSDQoFc3RhcnQYAiABKAQilQEKBkxvZ0VuZBITCgtsYXN0X29mZnNldBgBIAEoBBIqCgpsYXN0X2Vwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEg0KBWNoYWluGAMgASgMEiwKB2hpc3RvcnkYBCADKAsyGy5zcGVjdG9yLnBlZXIudjEuRXBvY2hTdGFydBINCgVzdGFydBgFIAEoBCKvAQoFSGVsbG8SDQoFc2hhcmQYASABKA0SEQoJbm9kZV91dWlkGAIgASgMEhIKCmJvb3RfY291bnQYAyABKAQSEQoJbWFwX2Vwb2NoGAQgASgEEigKCHByb21pc2VkGAUgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEg0KBWxvb3NlGAYgASgEEiQKA2VuZBgHIAEoCzIXLnNwZWN0b3IucGVlci52MS5Mb2dFbmQiWgoDQWNrEhYKDmR1cmFibGVfb2Zmc2V0GAEgASgEEhYKDmFwcGxpZWRfb2Zmc2V0GAIgASgEEg0KBWNoYWluGAMgASgMEhQKDGNyZWRpdF9ieXRlcxgEIAEoBCKMAQoFT2ZmZXISDAoEbGFzdBgBIAEoCBIyCgZicmFuY2gYAiADKAsyIi5zcGVjdG9yLnBlZXIudjEuT2ZmZXIuQnJhbmNoRXBvY2gaQQoLQnJhbmNoRXBvY2gSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSCwoDZW5kGAIgASgEIp8BCg1Gb2xsb3dSZXF1ZXN0EicKBWhlbGxvGAEgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkhlbGxvSAASIwoDYWNrGAIgASgLMhQuc3BlY3Rvci5wZWVyLnYxLkFja0gAEicKBW9mZmVyGAMgASgLMhYuc3BlY3Rvci5wZWVyLnYxLk9mZmVySAASDwoHZW50cmllcxgEIAMoDEIGCgRraW5kItMGCgtIZWxsb0Fuc3dlchI1CgZhY2NlcHQYASABKAsyIy5zcGVjdG9yLnBlZXIudjEuSGVsbG9BbnN3ZXIuQWNjZXB0SAASOQoIZGl2ZXJnZWQYAiABKAsyJS5zcGVjdG9yLnBlZXIudjEuSGVsbG9BbnN3ZXIuRGl2ZXJnZWRIABI5CghzbmFwc2hvdBgDIAEoCzIlLnNwZWN0b3IucGVlci52MS5IZWxsb0Fuc3dlci5TbmFwc2hvdEgAEjUKBnJlamVjdBgEIAEoCzIjLnNwZWN0b3IucGVlci52MS5IZWxsb0Fuc3dlci5SZWplY3RIABo9CgZBY2NlcHQSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSDAoEZnJvbRgCIAEoBBo/CghEaXZlcmdlZBIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBIMCgRmb3JrGAIgASgEGmQKCFNuYXBzaG90EiUKBWVwb2NoGAEgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEgwKBGZvcmsYAiABKAQSIwoCYXQYAyABKAsyFy5zcGVjdG9yLnBlZXIudjEuTG9nRW5kGm8KBlJlamVjdBI5CgZyZWFzb24YASABKA4yKS5zcGVjdG9yLnBlZXIudjEuSGVsbG9BbnN3ZXIuUmVqZWN0UmVhc29uEioKBGhpbnQYAiABKAsyHC5zcGVjdG9yLnBlZXIudjEuU2hhcmRMZWFkZXIi/gEKDFJlamVjdFJlYXNvbhIdChlSRUpFQ1RfUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZUkVKRUNUX1JFQVNPTl9OT1RfUFJJTUFSWRABEh8KG1JFSkVDVF9SRUFTT05fVU5LTk9XTl9TSEFSRBACEh0KGVJFSkVDVF9SRUFTT05fU1RBTEVfRVBPQ0gQAxIZChVSRUpFQ1RfUkVBU09OX0ZBVUxURUQQBBIWChJSRUpFQ1RfUkVBU09OX0JVU1kQBRIhCh1SRUpFQ1RfUkVBU09OX0ZPUkVJR05fQ0xVU1RFUhAGEhoKFlJFSkVDVF9SRUFTT05fUFJPVE9DT0wQB0IICgZhbnN3ZXIilgEKDEVudHJpZXNCYXRjaBIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBITCgtwcmV2X29mZnNldBgCIAEoBBISCgpwcmV2X2NoYWluGAMgASgMEhcKD2hpZ2hfd2F0ZXJfbWFyaxgEIAEoBBIMCgR0YWlsGAUgASgEEg8KB2luX3N5bmMYBiADKAwihgEKDVNuYXBzaG90Q2h1bmsSPAoKb3BlcmF0aW9ucxgBIAMoCzIoLnNwZWN0b3IucGVlci52MS5TbmFwc2hvdENodW5rLk9wZXJhdGlvbhIMCgRsYXN0GAIgASgIGikKCU9wZXJhdGlvbhINCgVvcF9pZBgBIAEoDBINCgV2YWx1ZRgCIAEoDCIxCghIYW5kT3ZlchIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaCLqAQoORm9sbG93UmVzcG9uc2USLgoGYW5zd2VyGAEgASgLMhwuc3BlY3Rvci5wZWVyLnYxLkhlbGxvQW5zd2VySAASLgoFYmF0Y2gYAiABKAsyHS5zcGVjdG9yLnBlZXIudjEuRW50cmllc0JhdGNoSAASLwoFY2h1bmsYAyABKAsyHi5zcGVjdG9yLnBlZXIudjEuU25hcHNob3RDaHVua0gAEi4KCWhhbmRfb3ZlchgFIAEoCzIZLnNwZWN0b3IucGVlci52MS5IYW5kT3ZlckgAEg8KB2VudHJpZXMYBCADKAxCBgoEa2luZCKYAQoMRmVuY2VSZXF1ZXN0Eg0KBXNoYXJkGAEgASgNEiUKBWVwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEioKBWNhdXNlGAMgASgOMhsuc3BlY3Rvci5wZWVyLnYxLkZlbmNlQ2F1c2USJgoDc2V0GAQgASgLMhkuc3BlY3Rvci5wZWVyLnYxLlNoYXJkU2V0IugECg1GZW5jZVJlc3BvbnNlEjkKB2dyYW50ZWQYASABKAsyJi5zcGVjdG9yLnBlZXIudjEuRmVuY2VSZXNwb25zZS5HcmFudGVkSAASOQoHcmVmdXNlZBgCIAEoCzImLnNwZWN0b3IucGVlci52MS5GZW5jZVJlc3BvbnNlLlJlZnVzZWRIABpCCgdHcmFudGVkEhEKCXNldF9lcG9jaBgBIAEoBBIkCgNlbmQYAiABKAsyFy5zcGVjdG9yLnBlZXIudjEuTG9nRW5kGsUBCgdSZWZ1c2VkEjwKBnJlYXNvbhgBIAEoDjIsLnNwZWN0b3IucGVlci52MS5GZW5jZVJlc3BvbnNlLlJlZnVzYWxSZWFzb24SKAoIcHJvbWlzZWQYAiABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSJgoDc2V0GAMgASgLMhkuc3BlY3Rvci5wZWVyLnYxLlNoYXJkU2V0EioKBGhpbnQYBCABKAsyHC5zcGVjdG9yLnBlZXIudjEuU2hhcmRMZWFkZXIiygEKDVJlZnVzYWxSZWFzb24SHgoaUkVGVVNBTF9SRUFTT05fVU5TUEVDSUZJRUQQABIcChhSRUZVU0FMX1JFQVNPTl9TRVRfTkVXRVIQARIbChdSRUZVU0FMX1JFQVNPTl9QUk9NSVNFRBACEiAKHFJFRlVTQUxfUkVBU09OX1BSSU1BUllfTElWRVMQAxIgChxSRUZVU0FMX1JFQVNPTl9VTktOT1dOX1NIQVJEEAQSGgoWUkVGVVNBTF9SRUFTT05fRkFVTFRFRBAFQggKBmFuc3dlciJeCgxQcm9iZVJlcXVlc3QSDQoFc2hhcmQYASABKA0SJQoFZXBvY2gYAiABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSEAoDdmlhGAMgASgMSACIAQFCBgoEX3ZpYSIeCg1Qcm9iZVJlc3BvbnNlEg0KBWFsaXZlGAEgASgIImQKC1B1bGxSZXF1ZXN0Eg0KBXNoYXJkGAEgASgNEiUKBWVwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEgwKBGZyb20YAyABKAQSEQoJYnl0ZXNfbWF4GAQgASgEIjMKDFB1bGxSZXNwb25zZRIPCgdlbnRyaWVzGAEgAygMEhIKCnByZXZfY2hhaW4YAiABKAwiPwoPQW5ub3VuY2VSZXF1ZXN0EiwKBmxlYWRlchgBIAEoCzIcLnNwZWN0b3IucGVlci52MS5TaGFyZExlYWRlciISChBBbm5vdW5jZVJlc3BvbnNlKnIKCkZlbmNlQ2F1c2USGwoXRkVOQ0VfQ0FVU0VfVU5TUEVDSUZJRUQQABIXChNGRU5DRV9DQVVTRV9TVVNQRUNUEAESFAoQRkVOQ0VfQ0FVU0VfSEVBTBACEhgKFEZFTkNFX0NBVVNFX1RSQU5TRkVSEAMyiQMKElJlcGxpY2F0aW9uU2VydmljZRJNCgZGb2xsb3cSHi5zcGVjdG9yLnBlZXIudjEuRm9sbG93UmVxdWVzdBofLnNwZWN0b3IucGVlci52MS5Gb2xsb3dSZXNwb25zZSgBMAESRgoFRmVuY2USHS5zcGVjdG9yLnBlZXIudjEuRmVuY2VSZXF1ZXN0Gh4uc3BlY3Rvci5wZWVyLnYxLkZlbmNlUmVzcG9uc2USRgoFUHJvYmUSHS5zcGVjdG9yLnBlZXIudjEuUHJvYmVSZXF1ZXN0Gh4uc3BlY3Rvci5wZWVyLnYxLlByb2JlUmVzcG9uc2USQwoEUHVsbBIcLnNwZWN0b3IucGVlci52MS5QdWxsUmVxdWVzdBodLnNwZWN0b3IucGVlci52MS5QdWxsUmVzcG9uc2USTwoIQW5ub3VuY2USIC5zcGVjdG9yLnBlZXIudjEuQW5ub3VuY2VSZXF1ZXN0GiEuc3BlY3Rvci5wZWVyLnYxLkFubm91bmNlUmVzcG9uc2ViBnByb3RvMw", [file_spector_peer_v1_epoch]);
+  fileDesc("CiFzcGVjdG9yL3BlZXIvdjEvcmVwbGljYXRpb24ucHJvdG8SD3NwZWN0b3IucGVlci52MSIuCghTaGFyZFNldBIRCgltYXBfZXBvY2gYASABKAQSDwoHbWVtYmVycxgCIAMoDCJRCgtTaGFyZExlYWRlchINCgVzaGFyZBgBIAEoDRIlCgVlcG9jaBgCIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBIMCgRub2RlGAMgASgMIkIKCkVwb2NoU3RhcnQSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSDQoFc3RhcnQYAiABKAQilQEKBkxvZ0VuZBITCgtsYXN0X29mZnNldBgBIAEoBBIqCgpsYXN0X2Vwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEg0KBWNoYWluGAMgASgMEiwKB2hpc3RvcnkYBCADKAsyGy5zcGVjdG9yLnBlZXIudjEuRXBvY2hTdGFydBINCgVzdGFydBgFIAEoBCKvAQoFSGVsbG8SDQoFc2hhcmQYASABKA0SEQoJbm9kZV91dWlkGAIgASgMEhIKCmJvb3RfY291bnQYAyABKAQSEQoJbWFwX2Vwb2NoGAQgASgEEigKCHByb21pc2VkGAUgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEg0KBWxvb3NlGAYgASgEEiQKA2VuZBgHIAEoCzIXLnNwZWN0b3IucGVlci52MS5Mb2dFbmQiWgoDQWNrEhYKDmR1cmFibGVfb2Zmc2V0GAEgASgEEhYKDmFwcGxpZWRfb2Zmc2V0GAIgASgEEg0KBWNoYWluGAMgASgMEhQKDGNyZWRpdF9ieXRlcxgEIAEoBCKMAQoFT2ZmZXISDAoEbGFzdBgBIAEoCBIyCgZicmFuY2gYAiADKAsyIi5zcGVjdG9yLnBlZXIudjEuT2ZmZXIuQnJhbmNoRXBvY2gaQQoLQnJhbmNoRXBvY2gSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSCwoDZW5kGAIgASgEIp8BCg1Gb2xsb3dSZXF1ZXN0EicKBWhlbGxvGAEgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkhlbGxvSAASIwoDYWNrGAIgASgLMhQuc3BlY3Rvci5wZWVyLnYxLkFja0gAEicKBW9mZmVyGAMgASgLMhYuc3BlY3Rvci5wZWVyLnYxLk9mZmVySAASDwoHZW50cmllcxgEIAMoDEIGCgRraW5kItMGCgtIZWxsb0Fuc3dlchI1CgZhY2NlcHQYASABKAsyIy5zcGVjdG9yLnBlZXIudjEuSGVsbG9BbnN3ZXIuQWNjZXB0SAASOQoIZGl2ZXJnZWQYAiABKAsyJS5zcGVjdG9yLnBlZXIudjEuSGVsbG9BbnN3ZXIuRGl2ZXJnZWRIABI5CghzbmFwc2hvdBgDIAEoCzIlLnNwZWN0b3IucGVlci52MS5IZWxsb0Fuc3dlci5TbmFwc2hvdEgAEjUKBnJlamVjdBgEIAEoCzIjLnNwZWN0b3IucGVlci52MS5IZWxsb0Fuc3dlci5SZWplY3RIABo9CgZBY2NlcHQSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSDAoEZnJvbRgCIAEoBBo/CghEaXZlcmdlZBIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBIMCgRmb3JrGAIgASgEGmQKCFNuYXBzaG90EiUKBWVwb2NoGAEgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEgwKBGZvcmsYAiABKAQSIwoCYXQYAyABKAsyFy5zcGVjdG9yLnBlZXIudjEuTG9nRW5kGm8KBlJlamVjdBI5CgZyZWFzb24YASABKA4yKS5zcGVjdG9yLnBlZXIudjEuSGVsbG9BbnN3ZXIuUmVqZWN0UmVhc29uEioKBGhpbnQYAiABKAsyHC5zcGVjdG9yLnBlZXIudjEuU2hhcmRMZWFkZXIi/gEKDFJlamVjdFJlYXNvbhIdChlSRUpFQ1RfUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZUkVKRUNUX1JFQVNPTl9OT1RfUFJJTUFSWRABEh8KG1JFSkVDVF9SRUFTT05fVU5LTk9XTl9TSEFSRBACEh0KGVJFSkVDVF9SRUFTT05fU1RBTEVfRVBPQ0gQAxIZChVSRUpFQ1RfUkVBU09OX0ZBVUxURUQQBBIWChJSRUpFQ1RfUkVBU09OX0JVU1kQBRIhCh1SRUpFQ1RfUkVBU09OX0ZPUkVJR05fQ0xVU1RFUhAGEhoKFlJFSkVDVF9SRUFTT05fUFJPVE9DT0wQB0IICgZhbnN3ZXIipQEKDEVudHJpZXNCYXRjaBIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBITCgtwcmV2X29mZnNldBgCIAEoBBISCgpwcmV2X2NoYWluGAMgASgMEhcKD2hpZ2hfd2F0ZXJfbWFyaxgEIAEoBBIMCgR0YWlsGAUgASgEEg8KB2luX3N5bmMYBiADKAwSDQoFZmxvb3IYByABKAQihgEKDVNuYXBzaG90Q2h1bmsSPAoKb3BlcmF0aW9ucxgBIAMoCzIoLnNwZWN0b3IucGVlci52MS5TbmFwc2hvdENodW5rLk9wZXJhdGlvbhIMCgRsYXN0GAIgASgIGikKCU9wZXJhdGlvbhINCgVvcF9pZBgBIAEoDBINCgV2YWx1ZRgCIAEoDCIxCghIYW5kT3ZlchIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaCLqAQoORm9sbG93UmVzcG9uc2USLgoGYW5zd2VyGAEgASgLMhwuc3BlY3Rvci5wZWVyLnYxLkhlbGxvQW5zd2VySAASLgoFYmF0Y2gYAiABKAsyHS5zcGVjdG9yLnBlZXIudjEuRW50cmllc0JhdGNoSAASLwoFY2h1bmsYAyABKAsyHi5zcGVjdG9yLnBlZXIudjEuU25hcHNob3RDaHVua0gAEi4KCWhhbmRfb3ZlchgFIAEoCzIZLnNwZWN0b3IucGVlci52MS5IYW5kT3ZlckgAEg8KB2VudHJpZXMYBCADKAxCBgoEa2luZCKYAQoMRmVuY2VSZXF1ZXN0Eg0KBXNoYXJkGAEgASgNEiUKBWVwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEioKBWNhdXNlGAMgASgOMhsuc3BlY3Rvci5wZWVyLnYxLkZlbmNlQ2F1c2USJgoDc2V0GAQgASgLMhkuc3BlY3Rvci5wZWVyLnYxLlNoYXJkU2V0IugECg1GZW5jZVJlc3BvbnNlEjkKB2dyYW50ZWQYASABKAsyJi5zcGVjdG9yLnBlZXIudjEuRmVuY2VSZXNwb25zZS5HcmFudGVkSAASOQoHcmVmdXNlZBgCIAEoCzImLnNwZWN0b3IucGVlci52MS5GZW5jZVJlc3BvbnNlLlJlZnVzZWRIABpCCgdHcmFudGVkEhEKCXNldF9lcG9jaBgBIAEoBBIkCgNlbmQYAiABKAsyFy5zcGVjdG9yLnBlZXIudjEuTG9nRW5kGsUBCgdSZWZ1c2VkEjwKBnJlYXNvbhgBIAEoDjIsLnNwZWN0b3IucGVlci52MS5GZW5jZVJlc3BvbnNlLlJlZnVzYWxSZWFzb24SKAoIcHJvbWlzZWQYAiABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSJgoDc2V0GAMgASgLMhkuc3BlY3Rvci5wZWVyLnYxLlNoYXJkU2V0EioKBGhpbnQYBCABKAsyHC5zcGVjdG9yLnBlZXIudjEuU2hhcmRMZWFkZXIiygEKDVJlZnVzYWxSZWFzb24SHgoaUkVGVVNBTF9SRUFTT05fVU5TUEVDSUZJRUQQABIcChhSRUZVU0FMX1JFQVNPTl9TRVRfTkVXRVIQARIbChdSRUZVU0FMX1JFQVNPTl9QUk9NSVNFRBACEiAKHFJFRlVTQUxfUkVBU09OX1BSSU1BUllfTElWRVMQAxIgChxSRUZVU0FMX1JFQVNPTl9VTktOT1dOX1NIQVJEEAQSGgoWUkVGVVNBTF9SRUFTT05fRkFVTFRFRBAFQggKBmFuc3dlciJeCgxQcm9iZVJlcXVlc3QSDQoFc2hhcmQYASABKA0SJQoFZXBvY2gYAiABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSEAoDdmlhGAMgASgMSACIAQFCBgoEX3ZpYSIeCg1Qcm9iZVJlc3BvbnNlEg0KBWFsaXZlGAEgASgIImQKC1B1bGxSZXF1ZXN0Eg0KBXNoYXJkGAEgASgNEiUKBWVwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEgwKBGZyb20YAyABKAQSEQoJYnl0ZXNfbWF4GAQgASgEIjMKDFB1bGxSZXNwb25zZRIPCgdlbnRyaWVzGAEgAygMEhIKCnByZXZfY2hhaW4YAiABKAwiUAoNQ292ZXJzUmVxdWVzdBINCgVzaGFyZBgBIAEoDRIRCgltYXBfZXBvY2gYAiABKAQSDgoGb2Zmc2V0GAMgASgEEg0KBWNoYWluGAQgASgMIiEKDkNvdmVyc1Jlc3BvbnNlEg8KB2NvdmVyZWQYASABKAgiWgoMRmV0Y2hSZXF1ZXN0Eg0KBXNoYXJkGAEgASgNEgwKBGZyb20YAiABKAQSCgoCdG8YAyABKAQSDgoGYW5jaG9yGAQgASgEEhEKCWJ5dGVzX21heBgFIAEoBCI2Cg1GZXRjaFJlc3BvbnNlEg8KB2VudHJpZXMYASADKAwSFAoMYW5jaG9yX2NoYWluGAIgASgMIj8KD0Fubm91bmNlUmVxdWVzdBIsCgZsZWFkZXIYASABKAsyHC5zcGVjdG9yLnBlZXIudjEuU2hhcmRMZWFkZXIiEgoQQW5ub3VuY2VSZXNwb25zZSpyCgpGZW5jZUNhdXNlEhsKF0ZFTkNFX0NBVVNFX1VOU1BFQ0lGSUVEEAASFwoTRkVOQ0VfQ0FVU0VfU1VTUEVDVBABEhQKEEZFTkNFX0NBVVNFX0hFQUwQAhIYChRGRU5DRV9DQVVTRV9UUkFOU0ZFUhADMpwEChJSZXBsaWNhdGlvblNlcnZpY2USTQoGRm9sbG93Eh4uc3BlY3Rvci5wZWVyLnYxLkZvbGxvd1JlcXVlc3QaHy5zcGVjdG9yLnBlZXIudjEuRm9sbG93UmVzcG9uc2UoATABEkYKBUZlbmNlEh0uc3BlY3Rvci5wZWVyLnYxLkZlbmNlUmVxdWVzdBoeLnNwZWN0b3IucGVlci52MS5GZW5jZVJlc3BvbnNlEkYKBVByb2JlEh0uc3BlY3Rvci5wZWVyLnYxLlByb2JlUmVxdWVzdBoeLnNwZWN0b3IucGVlci52MS5Qcm9iZVJlc3BvbnNlEkMKBFB1bGwSHC5zcGVjdG9yLnBlZXIudjEuUHVsbFJlcXVlc3QaHS5zcGVjdG9yLnBlZXIudjEuUHVsbFJlc3BvbnNlEkkKBkNvdmVycxIeLnNwZWN0b3IucGVlci52MS5Db3ZlcnNSZXF1ZXN0Gh8uc3BlY3Rvci5wZWVyLnYxLkNvdmVyc1Jlc3BvbnNlEkYKBUZldGNoEh0uc3BlY3Rvci5wZWVyLnYxLkZldGNoUmVxdWVzdBoeLnNwZWN0b3IucGVlci52MS5GZXRjaFJlc3BvbnNlEk8KCEFubm91bmNlEiAuc3BlY3Rvci5wZWVyLnYxLkFubm91bmNlUmVxdWVzdBohLnNwZWN0b3IucGVlci52MS5Bbm5vdW5jZVJlc3BvbnNlYgZwcm90bzM", [file_spector_peer_v1_epoch]);
 
 /**
  * The configured replicas of a shard, in the map's order.
@@ -558,6 +558,13 @@ export type EntriesBatch = Message<"spector.peer.v1.EntriesBatch"> & {
    * @generated from field: repeated bytes in_sync = 6;
    */
   inSync: Uint8Array[];
+
+  /**
+   * Up to here every replica the primary keeps the log for has it: what was superseded may go.
+   *
+   * @generated from field: uint64 floor = 7;
+   */
+  floor: bigint;
 };
 
 /**
@@ -949,6 +956,128 @@ export const PullResponseSchema: GenMessage<PullResponse> = /*@__PURE__*/
   messageDesc(file_spector_peer_v1_replication, 18);
 
 /**
+ * The end of a copy that moved away.
+ *
+ * @generated from message spector.peer.v1.CoversRequest
+ */
+export type CoversRequest = Message<"spector.peer.v1.CoversRequest"> & {
+  /**
+   * @generated from field: uint32 shard = 1;
+   */
+  shard: number;
+
+  /**
+   * Of the placement that does without the caller: the primary's set must be as new.
+   *
+   * @generated from field: uint64 map_epoch = 2;
+   */
+  mapEpoch: bigint;
+
+  /**
+   * @generated from field: uint64 offset = 3;
+   */
+  offset: bigint;
+
+  /**
+   * At that offset.
+   *
+   * @generated from field: bytes chain = 4;
+   */
+  chain: Uint8Array;
+};
+
+/**
+ * Describes the message spector.peer.v1.CoversRequest.
+ * Use `create(CoversRequestSchema)` to create a new message.
+ */
+export const CoversRequestSchema: GenMessage<CoversRequest> = /*@__PURE__*/
+  messageDesc(file_spector_peer_v1_replication, 19);
+
+/**
+ * @generated from message spector.peer.v1.CoversResponse
+ */
+export type CoversResponse = Message<"spector.peer.v1.CoversResponse"> & {
+  /**
+   * @generated from field: bool covered = 1;
+   */
+  covered: boolean;
+};
+
+/**
+ * Describes the message spector.peer.v1.CoversResponse.
+ * Use `create(CoversResponseSchema)` to create a new message.
+ */
+export const CoversResponseSchema: GenMessage<CoversResponse> = /*@__PURE__*/
+  messageDesc(file_spector_peer_v1_replication, 20);
+
+/**
+ * @generated from message spector.peer.v1.FetchRequest
+ */
+export type FetchRequest = Message<"spector.peer.v1.FetchRequest"> & {
+  /**
+   * @generated from field: uint32 shard = 1;
+   */
+  shard: number;
+
+  /**
+   * Both inclusive.
+   *
+   * @generated from field: uint64 from = 2;
+   */
+  from: bigint;
+
+  /**
+   * @generated from field: uint64 to = 3;
+   */
+  to: bigint;
+
+  /**
+   * Offset whose chain is asked for as well; 0: none.
+   *
+   * @generated from field: uint64 anchor = 4;
+   */
+  anchor: bigint;
+
+  /**
+   * @generated from field: uint64 bytes_max = 5;
+   */
+  bytesMax: bigint;
+};
+
+/**
+ * Describes the message spector.peer.v1.FetchRequest.
+ * Use `create(FetchRequestSchema)` to create a new message.
+ */
+export const FetchRequestSchema: GenMessage<FetchRequest> = /*@__PURE__*/
+  messageDesc(file_spector_peer_v1_replication, 21);
+
+/**
+ * @generated from message spector.peer.v1.FetchResponse
+ */
+export type FetchResponse = Message<"spector.peer.v1.FetchResponse"> & {
+  /**
+   * What there is of them from the first offset on.
+   *
+   * @generated from field: repeated bytes entries = 1;
+   */
+  entries: Uint8Array[];
+
+  /**
+   * At the anchor; zeros when it is not in this log.
+   *
+   * @generated from field: bytes anchor_chain = 2;
+   */
+  anchorChain: Uint8Array;
+};
+
+/**
+ * Describes the message spector.peer.v1.FetchResponse.
+ * Use `create(FetchResponseSchema)` to create a new message.
+ */
+export const FetchResponseSchema: GenMessage<FetchResponse> = /*@__PURE__*/
+  messageDesc(file_spector_peer_v1_replication, 22);
+
+/**
  * @generated from message spector.peer.v1.AnnounceRequest
  */
 export type AnnounceRequest = Message<"spector.peer.v1.AnnounceRequest"> & {
@@ -963,7 +1092,7 @@ export type AnnounceRequest = Message<"spector.peer.v1.AnnounceRequest"> & {
  * Use `create(AnnounceRequestSchema)` to create a new message.
  */
 export const AnnounceRequestSchema: GenMessage<AnnounceRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 19);
+  messageDesc(file_spector_peer_v1_replication, 23);
 
 /**
  * @generated from message spector.peer.v1.AnnounceResponse
@@ -976,7 +1105,7 @@ export type AnnounceResponse = Message<"spector.peer.v1.AnnounceResponse"> & {
  * Use `create(AnnounceResponseSchema)` to create a new message.
  */
 export const AnnounceResponseSchema: GenMessage<AnnounceResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 20);
+  messageDesc(file_spector_peer_v1_replication, 24);
 
 /**
  * Why a replica wants to be primary.
@@ -1054,6 +1183,26 @@ export const ReplicationService: GenService<{
     methodKind: "unary";
     input: typeof PullRequestSchema;
     output: typeof PullResponseSchema;
+  },
+  /**
+   * Is the log that ends here part of yours, and agreed by a set without its holder?
+   *
+   * @generated from rpc spector.peer.v1.ReplicationService.Covers
+   */
+  covers: {
+    methodKind: "unary";
+    input: typeof CoversRequestSchema;
+    output: typeof CoversResponseSchema;
+  },
+  /**
+   * Entries of a copy's log, to replace damaged ones of the same log elsewhere.
+   *
+   * @generated from rpc spector.peer.v1.ReplicationService.Fetch
+   */
+  fetch: {
+    methodKind: "unary";
+    input: typeof FetchRequestSchema;
+    output: typeof FetchResponseSchema;
   },
   /**
    * Tells who is primary.

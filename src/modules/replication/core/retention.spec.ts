@@ -1,0 +1,54 @@
+import { describe, expect, it } from '@jest/globals';
+import { Retention } from './retention.js';
+
+describe('Retention', () => {
+  it('keeps what the slowest replica would miss, also one that is away', () => {
+    const retention = new Retention();
+    retention.joined('b', 10);
+    retention.joined('c', 20);
+    retention.synced('b', 30);
+    expect(retention.floor(['b', 'c'], 40)).toBe(20);
+    expect(retention.slowest(['b', 'c'])).toBe('c');
+    retention.synced('c', 35);
+    expect(retention.floor(['b', 'c'], 40)).toBe(30);
+    expect(retention.floor(['b', 'c'], 25)).toBe(25);
+    expect(retention.floor([], 40)).toBe(40);
+    // One that comes back with less, after a cut, needs what follows.
+    retention.joined('c', 15);
+    expect(retention.floor(['b', 'c'], 40)).toBe(15);
+  });
+
+  it('keeps everything for one it knows nothing of, or what the primary before told', () => {
+    const retention = new Retention();
+    expect(retention.floor(['b'], 40)).toBe(0);
+    retention.tell(12);
+    expect(retention.told).toBe(12);
+    retention.joined('b', 30);
+    retention.begin();
+    expect(retention.floor(['b', 'c'], 40)).toBe(12);
+    retention.joined('b', 30);
+    expect(retention.floor(['b', 'c'], 40)).toBe(12);
+    expect(retention.slowest(['b', 'c'])).toBe('c');
+    retention.cut(5);
+    expect(retention.floor(['b', 'c'], 40)).toBe(5);
+    retention.cut(50);
+    expect(retention.told).toBe(5);
+  });
+
+  it('keeps nothing for one that was demoted, until it goes on from somewhere', () => {
+    const retention = new Retention();
+    retention.joined('b', 10);
+    retention.joined('c', 20);
+    retention.demote('b');
+    expect(retention.floor(['b', 'c'], 40)).toBe(20);
+    expect(retention.slowest(['b', 'c'])).toBe('c');
+    // What its old stream still says changes nothing.
+    retention.synced('b', 12);
+    expect(retention.floor(['b', 'c'], 40)).toBe(20);
+    retention.demote('c');
+    expect(retention.floor(['b', 'c'], 40)).toBe(40);
+    expect(retention.slowest(['b', 'c'])).toBeUndefined();
+    retention.joined('b', 38);
+    expect(retention.floor(['b', 'c'], 40)).toBe(38);
+  });
+});
