@@ -7,7 +7,7 @@ const HEARTBEAT_MS = 500;
 
 function told(tail: number): EntriesBatch {
   const epoch = { num: 1, uuid: new Uint8Array(16).fill(1) };
-  return { epoch, prevOffset: 0, prevChain: CHAIN_ZERO, entries: [], highWaterMark: 0, tail, inSync: [] };
+  return { epoch, prevOffset: 0, prevChain: CHAIN_ZERO, entries: [], highWaterMark: 0, tail, inSync: [], floor: 0 };
 }
 
 describe('FollowSession', () => {
