@@ -68,6 +68,7 @@ export async function failover({ options, given, progress, print }) {
     const led = ledBy(await others[0].status(), member.nodeId);
 
     victim = member;
+    traffic.cut(member);
     const killedMs = performance.now();
     if (silent) member.node.freeze();
     else await member.kill();

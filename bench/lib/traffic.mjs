@@ -35,8 +35,10 @@ export class Traffic {
   searches = 0;
   failedSearches = 0;
   partialSearches = 0;
-  /** Requests to a node that ended or fell silent meanwhile. */
+  /** Requests to a node that ended or fell silent meanwhile; such a node may answer when it goes on. */
   cutOff = 0;
+  /** How often each node ended or fell silent. @type {Map<import('./cluster.mjs').BenchMember, number>} */
+  #cuts = new Map();
   slowestSearchMs = 0;
   /** Milliseconds of each search. @type {number[]} */
   latenciesMs = [];
@@ -63,6 +65,16 @@ export class Traffic {
     this.#restMs = restMs;
     for (let i = 0; i < writers; i++) this.#running.push(this.#client((turn) => this.#write(i, turn), true));
     for (let i = 0; i < searchers; i++) this.#running.push(this.#client(() => this.#search(), false));
+  }
+
+  /** A node ends or falls silent now. @param {import('./cluster.mjs').BenchMember} member */
+  cut(member) {
+    this.#cuts.set(member, this.#cutsOf(member) + 1);
+  }
+
+  /** @param {import('./cluster.mjs').BenchMember} member */
+  #cutsOf(member) {
+    return this.#cuts.get(member) ?? 0;
   }
 
   /** Lets the writers end what they wait for and hold back; searches go on. */
@@ -156,8 +168,13 @@ export class Traffic {
     const member = this.#node();
     const body = this.#bodies[this.searches % this.#bodies.length];
     const startedMs = performance.now();
+    const cuts = this.#cutsOf(member);
     const answer = await this.#answered(member, 'POST', '/api/v1/search', body);
     if (answer === undefined) return;
+    if (cuts !== this.#cutsOf(member)) {
+      this.cutOff++;
+      return;
+    }
     this.searches++;
     const ms = performance.now() - startedMs;
     this.latenciesMs.push(ms);
@@ -178,10 +195,11 @@ export class Traffic {
   async #answered(member, method, path, body, headers) {
     if (!member.running) return undefined;
     const { node } = member;
+    const cuts = this.#cutsOf(member);
     try {
       return await node.call(method, path, body, { timeoutMs: CALL_MS, headers });
     } catch (error) {
-      const there = member.running && member.node === node && this.#nodes().includes(member);
+      const there = cuts === this.#cutsOf(member) && member.running && this.#nodes().includes(member);
       if (!there) this.cutOff++;
       else if (method === 'POST') {
         this.failedSearches++;

@@ -1,6 +1,8 @@
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import type { DescMessage, DescMethod, DescService, Message } from '@bufbuild/protobuf';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { QueryResponseSchema, type QueryResponse } from '../../gen/spector/peer/v1/shard_pb.js';
+import { queryResponseBytes } from './query-response-bytes.js';
 
 /**
  * The grpc-js definition of a service described by generated code: paths, kinds and binary codecs. Serves servers
@@ -49,8 +51,12 @@ export function methodPath(method: DescMethod): string {
 }
 
 function serializer(schema: DescMessage): (message: Message) => Buffer {
+  const bytesOf =
+    schema === QueryResponseSchema
+      ? (message: Message) => queryResponseBytes(message as QueryResponse)
+      : (message: Message) => toBinary(schema, message);
   return (message) => {
-    const bytes = toBinary(schema, message);
+    const bytes = bytesOf(message);
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   };
 }
