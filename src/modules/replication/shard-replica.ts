@@ -26,6 +26,7 @@ import type { MapOperation } from '../ring/core/map-operations.js';
 import { decodeCounters, decodeRow, ZERO_COUNTERS, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
 import { conflictRow } from './core/conflict-row.js';
 import type { ReplicaEffect } from './core/effects.js';
+import type { ReplicaInput } from './core/inputs.js';
 import { decodeAgreedMap, decodeMapOperation } from './core/map-codec.js';
 import { MapState, type PendingOperation } from './core/map-state.js';
 import type { CopyPlan, FailoverTimes, Now, PeerView } from './core/peer-view.js';
@@ -47,7 +48,7 @@ import type {
   SnapshotChunk,
 } from './core/protocol.js';
 import { documentProblem } from './core/received-documents.js';
-import { MAP_ROW, Replica, type ReplicaInput } from './core/replica.js';
+import { MAP_ROW, Replica } from './core/replica.js';
 import { COUNTERS_ROW, ReplicaLog, SETS_ROW, type BeatenRow, type ReplicaLogOptions } from './core/replica-log.js';
 import { decodeSets, encodeSets } from './core/set-codec.js';
 import type { AckLevel, Proposal, RowCondition, WriteOutcome } from './core/write.js';
