@@ -77,6 +77,8 @@ export interface WriteRequest {
   readonly opId?: Uint8Array;
   /** It was sent before and may have been logged: kept and looked up like a keyed one from now on. */
   readonly repeatedFrom?: number;
+  /** Milliseconds the caller waits; absent: longer than any wait here. */
+  readonly waitMs?: number;
   /** The encoded result of that earlier sending, when its entry was found in the log. */
   readonly earlier?: Uint8Array;
 }
@@ -86,6 +88,7 @@ interface Asked {
   readonly ticket: number;
   readonly opId: Uint8Array;
   readonly request: WriteRequest;
+  readonly untilMs: number | undefined;
 }
 
 /** Where durable entries go to be searched. */
@@ -304,7 +307,9 @@ export class ShardReplica {
       const ticket = this.#nextTicket++;
       this.#waiting.set(ticket, resolve);
       const opId = request.key ?? request.opId ?? this.#ports.random.bytes(OP_ID_BYTES);
-      this.#ask({ ticket, opId, request });
+      const { waitMs } = request;
+      const untilMs = waitMs === undefined ? undefined : this.#ports.clock.monotonicMs() + waitMs;
+      this.#ask({ ticket, opId, request, untilMs });
     });
   }
 
@@ -562,7 +567,7 @@ export class ShardReplica {
   }
 
   /** What is asked for, with what is stored under its id and its key now. */
-  #proposal({ ticket, opId, request }: Asked): Proposal {
+  #proposal({ ticket, opId, request, untilMs }: Asked): Proposal {
     const { log } = this.#ports;
     const { op, collectionId, id, payload, condition, level, fingerprint, mapOperation } = request;
     const { generation } = this;
@@ -578,6 +583,7 @@ export class ShardReplica {
       opId,
       keyed,
       fingerprint: fingerprint ?? NO_FINGERPRINT,
+      ...(untilMs === undefined ? undefined : { untilMs }),
       storedRow: id === '' ? undefined : log.row(documentKey(generation, this.shard, collectionId, id)),
       storedOperation: keyed ? (log.row(idempotencyKey(this.shard, opId, generation)) ?? request.earlier) : undefined,
       ...(mapOperation === undefined ? undefined : { mapOperation }),
