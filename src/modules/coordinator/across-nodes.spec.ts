@@ -3,6 +3,8 @@ import { exactVectorIndexes } from '../../../test/contract/exact-vector-index.js
 import { Clusters } from '../../../test/contract/vector-index.suite.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { CallContext, SearchRequest } from './core/requests.js';
+import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';
+import { encodeWire } from './core/wire.js';
 import { MemoryCluster } from './testing/memory-cluster.js';
 
 const DIMENSIONS = 4;
@@ -253,5 +255,23 @@ describe('a coordinator across nodes', () => {
     expect(asked.refused).toHaveLength(1);
     // Whoever was heard of on a newer stream is not heard on an older one.
     expect(() => events.message({ ...rubbish, generation: 3, calls: [] })).toThrow('newer');
+  });
+
+  it('does nothing any more that a node sent before its write came over another one', () => {
+    const [asking, asked, over] = three.nodes;
+    const link = { send: () => true, drained: () => Promise.resolve(), close: () => undefined };
+    const [shutAt, newest] = [2 ** 41, 2 ** 42];
+    const relay = { from: asking.uuid, generation: shutAt };
+    const body = encodeWire(SHARD_CALL_WIRE.write.ask, { mapEpoch: 1, writes: [], relay });
+    const call = { id: 1, kind: 'write' as const, timeoutMs: 100, more: false, body };
+    asked.server.onQuery(over.uuid, link).message({ generation: newest, calls: [call], cancelled: [] });
+    const nothing = { calls: [], cancelled: [] };
+    const direct = asked.server.onQuery(asking.uuid, link);
+    expect(() => direct.message({ ...nothing, generation: shutAt - 1 })).toThrow('newer');
+    direct.message({ ...nothing, generation: shutAt });
+    // On the first leg it is the asking node's own stream that carries it.
+    const first = asked.server.onQuery(asking.uuid, link);
+    first.message({ generation: shutAt + 1, calls: [call], cancelled: [] });
+    first.message({ ...nothing, generation: shutAt + 1 });
   });
 });

@@ -30,7 +30,7 @@ import type {
   WantedEntry,
 } from './core/shard-calls.js';
 import type { DocumentReader } from './document-reader.js';
-import type { ReplicaGate } from './replica-gate.js';
+import type { GatedWrite, ReplicaGate } from './replica-gate.js';
 import type { WriteAdmission } from './write-admission.js';
 import type { ShardAccess, ShardCallOptions } from './shard-access.js';
 import { isWanted, segmentsOf, WinnerReader } from './winner-reader.js';
@@ -41,6 +41,8 @@ const POLL_MS = 2;
 /** Entries and bytes of one page of a log, whatever is asked for. */
 const ENTRIES_MAX = 1_000;
 const ENTRY_BYTES_MAX = 1024 * 1024;
+/** A primary makes no write wait longer for what it needs before it is logged (replication 2.8). */
+const SHORT_WAIT_MS = 2_000;
 /** Entries that are searched for a repeated write, and at once; more were written since than a retry can be late. */
 const REPEATED_ENTRIES_MAX = 50_000;
 const REPEATED_PAGE = 1_000;
@@ -172,7 +174,8 @@ export class LocalShards implements ShardAccess {
           }
         }),
       ),
-    write: ({ mapEpoch, writes }) => Promise.all(writes.map((write) => this.write(write, mapEpoch))),
+    write: ({ mapEpoch, writes }, { timeoutMs }) =>
+      Promise.all(writes.map((write) => this.write(write, mapEpoch, timeoutMs))),
     entries: async ({ mapEpoch, shard, after, limit, bytesMax, waitMs }, options) => {
       const gate: ShardGate = { shard, epoch: 0, primary: false, stale: true };
       const [reply] = await this.#each(mapEpoch, [gate], options, () =>
@@ -285,9 +288,10 @@ export class LocalShards implements ShardAccess {
     };
   }
 
-  /** Makes a write of a shard whose primary is here, or says why not. */
-  write(write: ShardWrite, mapEpoch: number): Promise<ShardWriteOutcome> {
-    const { shard, key } = write;
+  /** Makes a write of a shard whose primary is here, or says why not; `waitMs` is how long its caller waits. */
+  write(asked: ShardWrite, mapEpoch: number, waitMs: number): Promise<ShardWriteOutcome> {
+    const { shard, key } = asked;
+    const write: GatedWrite = waitMs < SHORT_WAIT_MS ? { ...asked, waitMs } : asked;
     const full = write.op === 'UPSERT' ? this.admission.refusal(write.payload.length) : undefined;
     if (full !== undefined) {
       const { code, message: detail, retryAfterMs } = full;
@@ -306,7 +310,7 @@ export class LocalShards implements ShardAccess {
     return this.#writeAgain(write, write.repeatedFrom, mapEpoch);
   }
 
-  async #writeAgain(write: ShardWrite, from: number, mapEpoch: number): Promise<ShardWriteOutcome> {
+  async #writeAgain(write: GatedWrite, from: number, mapEpoch: number): Promise<ShardWriteOutcome> {
     const { shard } = write;
     try {
       const earlier = await this.#earlier(write, from);

@@ -5,6 +5,7 @@ import type { NodeUuid } from '../../kernel/peer.js';
 import type { LogStore } from '../log/log-store.js';
 import { conflictPrefix, type Conflict } from '../replication/core/conflict-row.js';
 import type { ReplicationService } from '../replication/replication.service.js';
+import type { WriteRequest } from '../replication/shard-replica.js';
 import type { MapOperation } from '../ring/core/map-operations.js';
 import type { Position } from './core/positions.js';
 import type { Refusal, ShardGate, ShardWrite, ShardWriteOutcome } from './core/shard-calls.js';
@@ -29,7 +30,7 @@ export interface ReplicaGate {
    * Makes a write as primary of the shard; never rejects. `earlier` is the encoded result of the same write when it was
    * found to be logged already: it is answered once its entry has the asked level, as under an idempotency key (2.10).
    */
-  write(write: ShardWrite & { readonly earlier?: Uint8Array }, mapEpoch: number): Promise<ShardWriteOutcome>;
+  write(write: GatedWrite, mapEpoch: number): Promise<ShardWriteOutcome>;
   /** Offset up to which the log is settled: what a reader may be told of. */
   readable(shard: number): number;
   /** Changes the map, as primary of its shard. Never rejects. */
@@ -39,6 +40,9 @@ export interface ReplicaGate {
   /** Writes that lost when branches were merged, as far as this copy recorded them. */
   conflicts(shard: number): Promise<readonly ConflictView[]>;
 }
+
+/** A write with what only the node that makes it knows: an earlier result, and how long its caller waits, when that is short. */
+export type GatedWrite = ShardWrite & Pick<WriteRequest, 'earlier' | 'waitMs'>;
 
 export type MapChange =
   | { readonly kind: 'changed'; readonly mapEpoch: number }
@@ -84,7 +88,7 @@ export class ReplicationGate implements ReplicaGate {
     return (this.replication.replica(shard)?.position.applied ?? 0) >= position.offset;
   }
 
-  write(write: ShardWrite & { readonly earlier?: Uint8Array }): Promise<ShardWriteOutcome> {
+  write(write: GatedWrite): Promise<ShardWriteOutcome> {
     return this.replication.write(write.shard, write).then((outcome) => {
       if (outcome.kind !== 'redirect') return outcome;
       const { hint } = outcome;

@@ -199,7 +199,7 @@ export class WriteRouter {
       reject(error instanceof Error ? error : new Error(String(error)));
     };
     try {
-      this.local.write(write, this.routes.mapEpoch).then((outcome) => {
+      this.local.write(write, this.routes.mapEpoch, waitMs).then((outcome) => {
         end();
         resolve(outcome);
       }, failed);

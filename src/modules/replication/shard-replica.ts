@@ -28,6 +28,7 @@ import type { MapOperation } from '../ring/core/map-operations.js';
 import { decodeCounters, decodeRow, ZERO_COUNTERS, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
 import { conflictRow } from './core/conflict-row.js';
 import type { ReplicaEffect } from './core/effects.js';
+import type { ReplicaInput } from './core/inputs.js';
 import { decodeAgreedMap, decodeMapOperation } from './core/map-codec.js';
 import { MapState, type PendingOperation } from './core/map-state.js';
 import type { CopyPlan, FailoverTimes, Now, PeerView } from './core/peer-view.js';
@@ -53,7 +54,7 @@ import type {
   SnapshotChunk,
 } from './core/protocol.js';
 import { documentProblem } from './core/received-documents.js';
-import { MAP_ROW, Replica, type ReplicaInput } from './core/replica.js';
+import { MAP_ROW, Replica } from './core/replica.js';
 import { COUNTERS_ROW, ReplicaLog, SETS_ROW, type BeatenRow, type ReplicaLogOptions } from './core/replica-log.js';
 import { decodeSets, encodeSets } from './core/set-codec.js';
 import type { AckLevel, Proposal, RowCondition, WriteOutcome } from './core/write.js';
@@ -82,6 +83,8 @@ export interface WriteRequest {
   readonly opId?: Uint8Array;
   /** It was sent before and may have been logged: kept and looked up like a keyed one from now on. */
   readonly repeatedFrom?: number;
+  /** Milliseconds the caller waits; absent: longer than any wait here. */
+  readonly waitMs?: number;
   /** The encoded result of that earlier sending, when its entry was found in the log. */
   readonly earlier?: Uint8Array;
 }
@@ -91,6 +94,7 @@ interface Asked {
   readonly ticket: number;
   readonly opId: Uint8Array;
   readonly request: WriteRequest;
+  readonly untilMs: number | undefined;
 }
 
 /** Where durable entries go to be searched. */
@@ -323,7 +327,9 @@ export class ShardReplica {
       const ticket = this.#nextTicket++;
       this.#waiting.set(ticket, resolve);
       const opId = request.key ?? request.opId ?? this.#ports.random.bytes(OP_ID_BYTES);
-      this.#ask({ ticket, opId, request });
+      const { waitMs } = request;
+      const untilMs = waitMs === undefined ? undefined : this.#ports.clock.monotonicMs() + waitMs;
+      this.#ask({ ticket, opId, request, untilMs });
     });
   }
 
@@ -625,7 +631,7 @@ export class ShardReplica {
   }
 
   /** What is asked for, with what is stored under its id and its key now. */
-  #proposal({ ticket, opId, request }: Asked): Proposal {
+  #proposal({ ticket, opId, request, untilMs }: Asked): Proposal {
     const { log } = this.#ports;
     const { op, collectionId, id, payload, condition, level, fingerprint, mapOperation } = request;
     const { generation } = this;
@@ -641,6 +647,7 @@ export class ShardReplica {
       opId,
       keyed,
       fingerprint: fingerprint ?? NO_FINGERPRINT,
+      ...(untilMs === undefined ? undefined : { untilMs }),
       storedRow: id === '' ? undefined : log.row(documentKey(generation, this.shard, collectionId, id)),
       storedOperation: keyed ? (log.row(idempotencyKey(this.shard, opId, generation)) ?? request.earlier) : undefined,
       ...(mapOperation === undefined ? undefined : { mapOperation }),

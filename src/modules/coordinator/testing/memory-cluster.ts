@@ -17,7 +17,7 @@ import { ShardService } from '../../shard/shard.service.js';
 import { AttributeKeys } from '../attribute-keys.js';
 import { ClusterKeys } from '../cluster-keys.js';
 import type { CopyRoute, ShardRoute } from '../core/route.js';
-import type { ShardGate, ShardWrite, ShardWriteOutcome } from '../core/shard-calls.js';
+import type { ShardGate, ShardWriteOutcome } from '../core/shard-calls.js';
 import { DocumentReader } from '../document-reader.js';
 import { DocumentsService } from '../documents.service.js';
 import { EventsService } from '../events.service.js';
@@ -25,7 +25,7 @@ import { FanOut } from '../fan-out.js';
 import { LocalShards } from '../local-shards.js';
 import { ForwardedMapChanges } from '../map-changes.js';
 import type { AnswerMessage, QueryLinks, QueryMessage } from '../query-stream.js';
-import { ReplicationGate, type GateAnswer } from '../replica-gate.js';
+import { type GatedWrite, ReplicationGate, type GateAnswer } from '../replica-gate.js';
 import type { Routes } from '../routes.js';
 import { SearchService } from '../search.service.js';
 import { Sessions } from '../session.js';
@@ -259,7 +259,7 @@ class PlacedGate extends ReplicationGate {
     return super.check(gate);
   }
 
-  override write(write: ShardWrite & { readonly earlier?: Uint8Array }): Promise<ShardWriteOutcome> {
+  override write(write: GatedWrite): Promise<ShardWriteOutcome> {
     if (!this.#holds(write.shard)) return Promise.resolve({ kind: 'turned-away', refusal: { code: 'NOT_PRIMARY' } });
     return super.write(write);
   }

@@ -9,7 +9,8 @@ import type { ReplicaEffect } from './effects.js';
 import type { PeerView } from './peer-view.js';
 import type { ShardSet } from './protocol.js';
 import { ReplicaLog } from './replica-log.js';
-import { Replica, type ReplicaInput } from './replica.js';
+import type { ReplicaInput } from './inputs.js';
+import { Replica } from './replica.js';
 
 const SELF = 'a1'.repeat(16);
 const OTHER = 'b2'.repeat(16);

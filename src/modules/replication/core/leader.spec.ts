@@ -346,6 +346,17 @@ describe('Leader', () => {
     expect(late.outcome).toMatchObject({ code: 'NO_QUORUM' });
   });
 
+  it('refuses a write that waits for followers before its caller gives up', () => {
+    const machine = new Reign({ setSize: 3, gathering: true });
+    machine.begin();
+    machine.persisted();
+    const hurried = proposal('a', { level: 'quorum', untilMs: 500 });
+    expect(machine.propose([hurried], 2_000, 100)).toEqual([{ kind: 'postpone', tickets: [hurried.ticket] }]);
+    expect(machine.tick(299)).toEqual([]);
+    expect(machine.tick(300)).toEqual([{ kind: 'resume' }]);
+    expect(repliesOf(machine.propose([hurried], 2_000, 300))[0].outcome).toMatchObject({ code: 'NO_QUORUM' });
+  });
+
   it('lets what waits for followers go when the reign ends', () => {
     const machine = new Reign({ setSize: 3, gathering: true });
     machine.propose([proposal('a', { level: 'quorum' })], 2_000, 100);

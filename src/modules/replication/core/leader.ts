@@ -61,6 +61,8 @@ export const INDEX_LATE_MS = 1_000;
 const RETRY_AFTER_MS = 100;
 /** A durable write waits this long for the index before it is acknowledged as `indexed: false`. */
 export const INDEX_WAIT_MS = 2_000;
+/** A write that is kept for followers to come is answered this long before its caller gives up: two ticks. */
+const ANSWER_MS = 200;
 /** A write that lost its level after it was logged is answered as unknown after this long (replication 2.8). */
 export const OUTCOME_WAIT_MS = 5_000;
 
@@ -85,7 +87,7 @@ export class Leader {
   readonly #purged = new Set<number>();
   /** Waiting for copies or for the index, ascending by offset. */
   #pending: Pending[] = [];
-  /** Writes that wait for followers to come, outside of this machine, and the copies that the least of them needs. */
+  /** Writes that wait for followers to come, outside of this machine: the fewest copies one needs, and the first time to look. */
   #postponed = NONE_POSTPONED;
   #sweeps: { readonly offset: number; readonly collectionId: number }[] = [];
 
@@ -244,7 +246,7 @@ export class Leader {
 
   /** Lets the writes that wait for followers try again, when enough have come or no more are awaited. */
   #resume(nowMs: number, out: Out): void {
-    if (nowMs < this.#options.gatheringUntilMs && this.#reachable(nowMs) < this.#postponed.needed) return;
+    if (nowMs < this.#postponed.untilMs && this.#reachable(nowMs) < this.#postponed.needed) return;
     this.#postponed = NONE_POSTPONED;
     out.push({ kind: 'resume' });
   }
@@ -286,9 +288,15 @@ export class Leader {
     const [needed, reachable] = [this.#needed(proposal.level), this.#reachable(nowMs)];
     const bytes = proposal.payload.length;
     if (needed > reachable) {
-      if (nowMs < this.#options.gatheringUntilMs && this.#overload(bytes, nowMs) === undefined) {
-        const { ops, bytes: before, needed: least } = this.#postponed;
-        this.#postponed = { ops: ops + 1, bytes: before + bytes, needed: Math.min(least, needed) };
+      const untilMs = Math.min(this.#options.gatheringUntilMs, (proposal.untilMs ?? Infinity) - ANSWER_MS);
+      if (nowMs < untilMs && this.#overload(bytes, nowMs) === undefined) {
+        const before = this.#postponed;
+        this.#postponed = {
+          ops: before.ops + 1,
+          bytes: before.bytes + bytes,
+          needed: Math.min(before.needed, needed),
+          untilMs: Math.min(before.untilMs, untilMs),
+        };
         return 'later';
       }
       return refused(
@@ -520,7 +528,7 @@ export class Leader {
 }
 
 const NOTHING = new Uint8Array(0);
-const NONE_POSTPONED = { ops: 0, bytes: 0, needed: Infinity };
+const NONE_POSTPONED = { ops: 0, bytes: 0, needed: Infinity, untilMs: Infinity };
 
 /** Durable copies of a set of `setSize` that a level asks for (2.8). */
 export function copiesNeeded(level: AckLevel, setSize: number): number {

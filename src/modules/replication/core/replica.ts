@@ -16,11 +16,13 @@ import { Candidacy, GRANT_WAIT_MS } from './candidacy.js';
 import type { Out, ReplicaEffect } from './effects.js';
 import { Followers } from './followers.js';
 import { FollowSession } from './follow.js';
-import { compareEnds, forkOf } from './fork.js';
+import { forkOf } from './fork.js';
 import { Leader } from './leader.js';
 import { decodeMapOperation, encodeAgreedMap } from './map-codec.js';
+import type { ReplicaInput } from './inputs.js';
 import type { MapState } from './map-state.js';
 import { rankOf, RANK_STEP_MS } from './nomination.js';
+import { isBaseAbove, meetOthers, type OwnReign } from './other-reigns.js';
 import type { CopyPlan, FailoverTimes, Now, PeerView } from './peer-view.js';
 import type {
   Ack,
@@ -32,14 +34,13 @@ import type {
   HelloAnswer,
   LogEnd,
   Offer,
-  PullAnswer,
   RejectReason,
   ReplicaRole,
   ShardLeader,
   ShardPosition,
   ShardSet,
 } from './protocol.js';
-import type { ReplicaLog, ReplicaLogOptions } from './replica-log.js';
+import type { ReplicaLog } from './replica-log.js';
 import { Retention } from './retention.js';
 import type { Proposal } from './write.js';
 
@@ -72,108 +73,6 @@ export interface ReplicaOptions {
   readonly map: MapState | undefined;
   readonly openedMs: number;
 }
-
-export type ReplicaInput =
-  | {
-      readonly kind: 'tick';
-      readonly now: Now;
-      readonly peers: PeerView;
-      readonly plan: CopyPlan;
-      readonly opId: Uint8Array;
-    }
-  | { readonly kind: 'propose'; readonly now: Now; readonly proposals: readonly Proposal[] }
-  /** Everything up to the offset is durable here. */
-  | { readonly kind: 'persisted'; readonly offset: number; readonly now: Now }
-  /** The promise is durable here. */
-  | { readonly kind: 'promised'; readonly epoch: Epoch; readonly now: Now; readonly opId: Uint8Array }
-  /** Everything up to the offset is in the index. */
-  | { readonly kind: 'applied'; readonly offset: number; readonly now: Now }
-  /** The log is kept no more for a replica that is behind (2.11). */
-  | { readonly kind: 'demote'; readonly node: NodeUuid }
-  /** Superseded entries up to `start` were deleted from the log. */
-  | { readonly kind: 'compacted'; readonly bytes: number; readonly start: number }
-  /** The log failed or the copy is damaged: everything waiting is answered, nothing is admitted any more. */
-  | { readonly kind: 'fail'; readonly detail: string }
-  /** The process stood still, or its clock jumped (1.5): a primary asks its followers before it acknowledges again. */
-  | { readonly kind: 'paused'; readonly now: Now }
-  /** Hand the reign over to a follower (5.7). */
-  | { readonly kind: 'transfer'; readonly to: NodeUuid; readonly now: Now }
-  /** Somebody says who is primary. */
-  | { readonly kind: 'announced'; readonly leader: ShardLeader; readonly now: Now }
-  // As a follower
-  | { readonly kind: 'welcomed'; readonly answer: HelloAnswer; readonly now: Now }
-  | {
-      readonly kind: 'batch';
-      readonly batch: EntriesBatch;
-      /** What is wrong with the entries, found by the driver (4.3). */
-      readonly problem: string | undefined;
-      /** The stored rows of the entries' documents, in their order. */
-      readonly stored: readonly (Uint8Array | undefined)[];
-      readonly now: Now;
-    }
-  | { readonly kind: 'streamEnded'; readonly now: Now }
-  /** The primary asks to be relieved (5.7). */
-  | { readonly kind: 'takeOver'; readonly epoch: Epoch; readonly now: Now }
-  /** The log was cut, or a snapshot took its place; this is how it ends now, and how far the index is. */
-  | {
-      readonly kind: 'replaced';
-      readonly log: Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>;
-      readonly applied: number;
-      readonly now: Now;
-    }
-  // As a primary
-  | {
-      readonly kind: 'hello';
-      readonly link: number;
-      readonly hello: Hello;
-      /** Chain of this log at the follower's last offset; undefined when it is not in this log. */
-      readonly chainThere: Uint8Array | undefined;
-      readonly now: Now;
-    }
-  | { readonly kind: 'acked'; readonly link: number; readonly ack: Ack; readonly now: Now }
-  | {
-      readonly kind: 'offered';
-      readonly link: number;
-      readonly offer: Offer;
-      readonly stored: readonly (Uint8Array | undefined)[];
-      readonly now: Now;
-      readonly opId: Uint8Array;
-    }
-  | { readonly kind: 'linkEnded'; readonly link: number }
-  /** The loose rows of this replica itself, which now reigns. */
-  | {
-      readonly kind: 'loose';
-      readonly entries: readonly Uint8Array[];
-      readonly stored: readonly (Uint8Array | undefined)[];
-    }
-  // Elections
-  | { readonly kind: 'probed'; readonly round: number; readonly alive: boolean; readonly now: Now }
-  | {
-      readonly kind: 'fenced';
-      readonly epoch: Epoch;
-      readonly from: NodeUuid;
-      /** `refused`: nobody listens there; `silent`: no answer in time. */
-      readonly answer: FenceAnswer | 'refused' | 'silent';
-      readonly now: Now;
-      readonly opId: Uint8Array;
-    }
-  | {
-      readonly kind: 'fence';
-      readonly ticket: number;
-      readonly from: NodeUuid;
-      readonly request: FenceRequest;
-      readonly now: Now;
-    }
-  | {
-      readonly kind: 'pulled';
-      readonly epoch: Epoch;
-      /** Undefined: the granter did not answer, or no longer stands by its grant. */
-      readonly answer: PullAnswer | undefined;
-      readonly problem: string | undefined;
-      readonly stored: readonly (Uint8Array | undefined)[];
-      readonly now: Now;
-      readonly opId: Uint8Array;
-    };
 
 export const PROMISE_ROW = 'promise';
 export const MAP_ROW = 'map';
@@ -519,58 +418,32 @@ export class Replica {
     this.#meetOthers(reign, now, out);
   }
 
-  /**
-   * Two primaries, or a higher epoch anywhere, end in one reign (5.4, 6.2), that of the base. The lower one acts: it fences
-   * when it is the base, else it gives way, and the followers of the other one notice nothing (docs/adr, a zombie gives way).
-   */
+  /** Two primaries, or a higher epoch anywhere, end in one reign (5.4, 6.2). */
   #meetOthers(reign: Leader, now: Now, out: Out): void {
-    let highest: ShardLeader | undefined;
-    const { shard, self } = this.#options;
-    for (const node of this.#peers.nodes()) {
-      const facts = this.#peers.get(node);
-      const position = facts?.position;
-      if (position === undefined || facts === undefined) continue;
-      if (position.role === 'primary' && facts.live && !sameEpoch(position.epoch, reign.epoch)) {
-        // What it said before this reign began may be over since it granted it; and one below meets this reign itself.
-        if (facts.heardMs <= this.#reignedMs || compareEpochs(position.epoch, reign.epoch) < 0) continue;
-        if (this.#isBaseOver(position)) this.#stand('heal', now, out);
-        else this.#giveWay({ shard, epoch: position.epoch, node }, now, out);
+    const met = meetOthers(this.#ownReign(reign), this.#peers);
+    switch (met.kind) {
+      case 'base below':
+        this.#stand('heal', now, out);
         return;
-      }
-      if (compareEpochs(position.epoch, highest?.epoch ?? reign.epoch) > 0 && position.leader !== self)
-        highest = { shard, epoch: position.epoch, node: position.leader };
+      case 'base above':
+        this.#giveWay(met.leader, now, out);
+        return;
+      case 'unseen':
+        this.#stepOver(met.leader.epoch, now, out);
+        return;
+      case 'none':
+        this.#higherSince = undefined;
+        return;
+      case 'in sight':
+        return;
     }
-    this.#stepOver(reign, highest, now, out);
   }
 
-  /** A higher epoch whose primary does not show itself, to this node or to one that follows it, is stepped over (5.4). */
-  #stepOver(reign: Leader, highest: ShardLeader | undefined, now: Now, out: Out): void {
-    if (highest === undefined || compareEpochs(highest.epoch, reign.epoch) <= 0) {
-      this.#higherSince = undefined;
-      return;
-    }
-    const leading = this.#peers.get(highest.node);
-    if (leading?.live === true && leading.position?.role === 'primary') return;
-    if (this.#isFollowed(highest)) {
-      this.#giveWay(highest, now, out);
-    } else if (this.#higherSince === undefined || !sameEpoch(this.#higherSince.epoch, highest.epoch)) {
-      this.#higherSince = { epoch: highest.epoch, ms: now.monotonicMs };
+  /** A higher epoch whose primary does not show itself for a while is stepped over (5.4). */
+  #stepOver(epoch: Epoch, now: Now, out: Out): void {
+    if (this.#higherSince === undefined || !sameEpoch(this.#higherSince.epoch, epoch)) {
+      this.#higherSince = { epoch, ms: now.monotonicMs };
     } else if (now.monotonicMs - this.#higherSince.ms >= STEP_OVER_MS) this.#stand('heal', now, out);
-  }
-
-  /** Whether a live copy of no older set than this one's is in sync with that primary, which this node may not reach itself. */
-  #isFollowed(leader: ShardLeader): boolean {
-    return this.#peers.nodes().some((node) => {
-      const facts = this.#peers.get(node);
-      const position = facts?.position;
-      if (facts?.live !== true || facts.heardMs <= this.#reignedMs || position === undefined) return false;
-      return (
-        position.inSync &&
-        position.leader === leader.node &&
-        sameEpoch(position.epoch, leader.epoch) &&
-        position.setEpoch >= this.set.mapEpoch
-      );
-    });
   }
 
   /** Ends the reign for a higher one, whose branch is the base: the rows beyond the fork become loose there (6.4). */
@@ -579,10 +452,9 @@ export class Replica {
     this.#learn(leader, now, out);
   }
 
-  /** Whether this branch is the base of a merge with another primary's (6.2): newer SET, then the greater end. */
-  #isBaseOver(other: ShardPosition): boolean {
-    const sets = this.set.mapEpoch - other.setEpoch;
-    return (sets || compareEnds(this.#log.end(), other)) > 0;
+  #ownReign({ epoch }: Leader): OwnReign {
+    const { self, shard } = this.#options;
+    return { self, shard, epoch, end: this.#log.end(), setEpoch: this.set.mapEpoch, sinceMs: this.#reignedMs };
   }
 
   #tickFollower(now: Now, out: Out): void {
@@ -1360,25 +1232,16 @@ export class Replica {
       (answer.reason === 'PROMISED' || answer.reason === 'SET_NEWER')
     ) {
       this.#saw(answer.promised.num);
-      if (answer.hint !== undefined && this.#isAbove(answer.hint)) this.#giveWay(answer.hint, now, out);
+      const { hint } = answer;
+      const reign = this.#reign;
+      if (hint !== undefined && reign !== undefined && isBaseAbove(this.#ownReign(reign), hint, this.#peers))
+        this.#giveWay(hint, now, out);
       else if (answer.reason === 'PROMISED') this.#stand('heal', now, out);
       else this.#stepDown('the set has changed meanwhile', out);
       return;
     }
     this.#confirming?.missing.delete(from);
     this.#checkConfirmed(now, out);
-  }
-
-  /** Whether that is a higher reign, not known to be over, and its set not known to be older: the base (6.2). */
-  #isAbove(leader: ShardLeader): boolean {
-    const reign = this.#reign;
-    if (reign === undefined || leader.node === this.#options.self || compareEpochs(leader.epoch, reign.epoch) <= 0)
-      return false;
-    const facts = this.#peers.get(leader.node);
-    if (facts?.gone === true || facts?.refused === true) return false;
-    const position = facts?.position;
-    if (position === undefined || !sameEpoch(position.epoch, leader.epoch)) return true;
-    return position.setEpoch >= this.set.mapEpoch;
   }
 
   #checkConfirmed(now: Now, out: Out): void {

@@ -25,6 +25,8 @@ export interface Proposal {
   readonly keyed: boolean;
   /** 16 bytes: what the client asked for; a keyed retry must ask for the same. */
   readonly fingerprint: Uint8Array;
+  /** Its caller waits no longer than this, in monotonic milliseconds; absent: longer than any wait here. */
+  readonly untilMs?: number;
   /** The stored live row and idempotency row, as they are now. */
   readonly storedRow: Uint8Array | undefined;
   readonly storedOperation: Uint8Array | undefined;
