@@ -40,6 +40,7 @@ import { NO_FELLOWS, ShardView, type Fellows } from './fellows.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
 import { MAP_ROW } from './core/replica.js';
 import { COUNTERS_ROW, SCRUB_ROW, SETS_ROW } from './core/replica-log.js';
+import { RECEIVING_ROW } from './core/snapshot.js';
 import { LogHealing } from './log-healing.js';
 import { LooseStore } from './loose-store.js';
 import { MapService } from './map.service.js';
@@ -705,6 +706,7 @@ export class ReplicationService implements ReplicaServer {
           },
           role: (role, epoch) => this.#roleChanged(shard, role, epoch),
           streamed: (to, entries, bytes) => events.streamed(shard, to, entries, bytes),
+          resumed: (rows) => logger.info({ shard, rows }, 'a snapshot goes on from where it was interrupted'),
           broken: (node) => this.#fellows.doubt(node),
         },
       });
@@ -821,7 +823,10 @@ export class ReplicationService implements ReplicaServer {
 
 /** What is kept beside a log that is emptied. */
 function forgetRows(shard: number): readonly RowChange[] {
-  return [MAP_ROW, COUNTERS_ROW, SETS_ROW, SCRUB_ROW].map((name) => ({ key: shardKey(shard, name), value: undefined }));
+  return [MAP_ROW, COUNTERS_ROW, SETS_ROW, SCRUB_ROW, RECEIVING_ROW].map((name) => ({
+    key: shardKey(shard, name),
+    value: undefined,
+  }));
 }
 
 /** A damaged copy is healed so long after it was found out; when it could not be, again after twice as long each time. */
