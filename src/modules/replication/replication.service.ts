@@ -58,6 +58,8 @@ export interface ReplicationPorts {
   readonly random: Random;
   readonly logger: ReplicationLogger;
   readonly events: ReplicationEvents;
+  /** The disk is down to its reserve: upserts are refused. */
+  readonly isFull?: () => boolean;
 }
 
 export interface ReplicationLogger {
@@ -517,7 +519,7 @@ export class ReplicationService implements ReplicaServer {
   async rest(shard: number): Promise<boolean> {
     const replica = this.#replicas.get(shard);
     if (this.#opening.has(shard) || this.#healing.has(shard) || this.#stopped) return false;
-    if (replica === undefined ? !this.#faults.has(shard) : !replica.mayRest) return false;
+    if (replica?.mayRest === false) return false;
     this.#resting.add(shard);
     const leader = replica?.leader;
     if (leader !== undefined) this.learn(leader);
@@ -718,7 +720,7 @@ export class ReplicationService implements ReplicaServer {
   }
 
   #plan(shard: number): CopyPlan {
-    const leaving = this.#leaving;
+    const leaving = this.#leaving || this.#ports.isFull?.() === true;
     if (!this.map.known) return { configured: { mapEpoch: 0, members: this.#founders }, leaving };
     return { configured: shardSetOf(this.map.current(), shard), leaving };
   }
