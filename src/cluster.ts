@@ -37,6 +37,7 @@ import { PeerAuth } from './platform/grpc/peer-auth.js';
 import { PeerChannels, type PeerTarget } from './platform/grpc/peer-channels.js';
 import { PeerCredentials } from './platform/grpc/peer-credentials.js';
 import { peerSecurityOf, type PeerSecurity } from './platform/grpc/peer-security.js';
+import type { DiskRoom, DiskSpace } from './platform/resources/disk-guard.js';
 import type { PlatformParts } from './platform/platform.module.js';
 
 /** Peers may call before this node knows its own address: they are told to come again. */
@@ -178,7 +179,8 @@ export class Cluster {
       },
     );
     this.#late.service = membership;
-    const fellows = new MembershipFellows(membership, () => clock.monotonicMs());
+    const room = (space: DiskSpace): DiskRoom => this.parts.diskGuard.room(space);
+    const fellows = new MembershipFellows(membership, () => clock.monotonicMs(), room);
     replication.connect(
       new GrpcReplicaPeers({ channels: this.channels, resolve: this.resolve, others: () => this.#others() }),
       fellows,
@@ -196,6 +198,7 @@ export class Cluster {
       replication,
       membership,
       askTransfer: (transfer) => this.#askTransfer(transfer),
+      room,
     });
     this.place.take({ membership, fellows, operator, channels: this.channels, resolve: this.resolve });
     const entered = await membership.start();

@@ -611,16 +611,38 @@ export function logBranchContract(name: string, make: () => BranchHarness): void
         expect((await next.view(1)).state).toEqual(next.state(1));
       });
 
-      it('is gone after a crash before the flip', async () => {
+      it('is kept over a crash before the flip, to go on with it, until it is begun anew', async () => {
         const { store, own, generation } = await receiving();
-        const next = await hands().crash(store);
+        expect(store.staged(1)).toBe(generation);
+        let next = await hands().crash(store);
         await expectOld(next, own);
+        expect(next.staged(1)).toBe(generation);
+        const key = documentKey(generation, 1, 1, 'more');
+        await next.stage(1, { entries: [], rows: [{ key, value: utf8('more') }] });
+        next = await hands().reopen(next);
+        expect(next.staged(1)).toBe(generation);
+        expect(next.row(key)).toEqual(utf8('more'));
+        expect(await leftovers(next, generation)).toBe(live.length + 2);
         const again = await next.beginStage(1);
         expect(again).toBeGreaterThan(generation);
         await next.close();
+        next = await hands().reopen(next);
+        await expectOld(next, own);
+        await expectGone(next, generation);
+        expect(next.staged(1)).toBe(again);
+        await next.discardStage(1);
+        next = await hands().reopen(next);
+        expect(next.staged(1)).toBeUndefined();
+      });
+
+      it('that was kept over a crash becomes the log', async () => {
+        const { store, generation } = await receiving();
+        const next = await hands().crash(store);
+        await next.flip(1, end, [counters]);
+        await expectNew(next, generation);
         const last = await hands().reopen(next);
-        await expectOld(last, own);
-        await expectGone(last, generation);
+        await expectNew(last, generation);
+        expect(last.staged(1)).toBeUndefined();
       });
 
       it('is there after a crash after the flip', async () => {

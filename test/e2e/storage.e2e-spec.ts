@@ -9,6 +9,8 @@ import { ndjson } from './support/lines.js';
 import type { TestNode } from './support/node.js';
 import { startNode, withNode } from './support/node.js';
 import { expectProblem, expectStatus } from './support/problem.js';
+import { Cluster } from './cluster/cluster.js';
+import { expectNoNodeLeft } from './cluster/running.js';
 import { waitFor } from './cluster/wait-for.js';
 
 describe('a second process on the same data directory', () => {
@@ -209,4 +211,51 @@ describe('a disk that fills up', () => {
       await node.dispose();
     }
   }, 60_000);
+});
+
+describe('a primary whose disk fills up', () => {
+  let cluster: Cluster | undefined;
+  const mounted: string[] = [];
+  afterAll(async () => {
+    for (const node of cluster?.living ?? []) await node.kill();
+    for (const path of mounted) execFileSync('umount', ['-l', path]);
+    await cluster?.dispose();
+    await expectNoNodeLeft();
+  });
+
+  it('hands over to a copy with room: upserts go on, and nothing is lost', async () => {
+    cluster = await Cluster.plan({ shards: 1, replicas: 2 });
+    for (const { directory } of cluster.nodes) {
+      await mkdir(directory, { recursive: true });
+      const problem = tmpfsProblem(directory);
+      if (problem !== undefined) {
+        process.stderr.write(`skipped: a primary whose disk fills up: ${problem}\n`);
+        return;
+      }
+      mounted.push(directory);
+    }
+    await Promise.all(cluster.nodes.map((node) => node.start({ ready: false })));
+    const [{ primary }] = (await cluster.settled()).shards;
+    const full = cluster.node(primary ?? '');
+    const [other] = cluster.others(full.nodeId);
+    expectStatus(await full.rest.put('/api/v1/documents/before', { title: 'before' }), 201);
+    const { bavail, bsize } = await statfs(full.directory);
+    const ballast = join(full.directory, 'ballast');
+    // The reserve of a disk of 64 MiB is 36.
+    await writeFile(ballast, Buffer.alloc(bavail * bsize - 34 * 1024 * 1024, 1));
+    const moved = await waitFor(
+      'another copy to lead',
+      async () => {
+        const [shard] = (await other.status()).shards;
+        return shard.primary !== null && shard.primary !== full.nodeId ? shard.primary : undefined;
+      },
+      60_000,
+    );
+    for (const { rest, nodeId } of cluster.nodes)
+      expectStatus(await rest.put(`/api/v1/documents/through-${nodeId}`, { title: 'after' }), 201);
+    for (const { rest } of cluster.nodes) expect(await count(rest)).toBe(4);
+    expect(moved).not.toBe(full.nodeId);
+    await cluster.settled();
+    await cluster.converged(3);
+  }, 120_000);
 });

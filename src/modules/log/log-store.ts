@@ -91,6 +91,8 @@ export interface LogStore {
   stage(shard: number, batch: StagedBatch): Promise<void>;
   /** What was received is the log from now on, its start and tail at the snapshot's end; one synced batch (4.7). The old log is deleted in the background. */
   flip(shard: number, end: SnapshotEnd, rows: readonly RowChange[]): Promise<void>;
+  /** The generation a snapshot is received into, also when a crash or a restart came between; undefined: none. */
+  staged(shard: number): number | undefined;
   /** What was received goes; in the background. */
   discardStage(shard: number): Promise<void>;
 

@@ -21,6 +21,7 @@ import type {
   Hello,
   HelloAnswer,
   Offer,
+  PartialSnapshot,
   PrimaryMessage,
   RejectReason,
   SnapshotChunk,
@@ -37,6 +38,8 @@ export type FollowResponse = wire.FollowResponse;
 /** Entries and idempotency rows of one chunk of a snapshot, with their framing below a message. */
 const CHUNK_BYTES_MAX = LIMITS.peerMessageBytesMax - 64 * 1024;
 const OP_ID_BYTES = 16;
+/** Shard and collection. */
+const ROW_KEY_BYTES_MIN = 8;
 
 export function readFollowerMessage({ kind, entries }: wire.FollowRequest): FollowerMessage {
   if (kind.case !== 'offer' && entries.length > 0) throw malformed('entries without an offer');
@@ -117,7 +120,14 @@ function readHello(hello: wire.Hello): Hello {
     mapEpoch: readInteger(hello.mapEpoch, 'map_epoch'),
     promised: readEpoch(hello.promised, 'promised'),
     loose: readInteger(hello.loose, 'loose'),
+    ...(hello.partial === undefined ? {} : { partial: readPartial(hello.partial) }),
   };
+}
+
+function readPartial({ offset, chain, after }: wire.PartialSnapshot): PartialSnapshot {
+  if (after.length < ROW_KEY_BYTES_MIN || after.length > ROW_KEY_BYTES_MIN + LIMITS.idBytesMax)
+    throw malformed(`a key of ${after.length} bytes`);
+  return { offset: readInteger(offset, 'offset'), chain: readChain(chain, 'chain'), after: new Uint8Array(after) };
 }
 
 function writeHello(hello: Hello): MessageInitShape<typeof wire.HelloSchema> {
@@ -129,6 +139,7 @@ function writeHello(hello: Hello): MessageInitShape<typeof wire.HelloSchema> {
     promised: writeEpoch(hello.promised),
     loose: writeInteger(hello.loose),
     end: writeEnd(hello),
+    ...(hello.partial && { partial: { ...hello.partial, offset: writeInteger(hello.partial.offset) } }),
   };
 }
 
@@ -179,12 +190,13 @@ function readAnswer({ answer }: wire.HelloAnswer): HelloAnswer {
       return { kind: 'diverged', epoch: readEpoch(epoch, 'epoch'), fork: readInteger(fork, 'fork') };
     }
     case 'snapshot': {
-      const { epoch, fork, at } = answer.value;
+      const { epoch, fork, at, resumed } = answer.value;
       return {
         kind: 'snapshot',
         epoch: readEpoch(epoch, 'epoch'),
         fork: readInteger(fork, 'fork'),
         at: readEnd(at, 'at'),
+        ...(resumed ? { resumed } : {}),
       };
     }
     case 'reject': {
@@ -211,7 +223,8 @@ function writeAnswer(answer: HelloAnswer): MessageInitShape<typeof wire.HelloAns
       return { answer: { case: 'diverged', value } };
     }
     case 'snapshot': {
-      const value = { epoch: writeEpoch(answer.epoch), fork: writeInteger(answer.fork), at: writeEnd(answer.at) };
+      const { epoch, fork, at, resumed = false } = answer;
+      const value = { epoch: writeEpoch(epoch), fork: writeInteger(fork), at: writeEnd(at), resumed };
       return { answer: { case: 'snapshot', value } };
     }
     case 'reject': {

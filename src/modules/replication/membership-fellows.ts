@@ -1,4 +1,5 @@
 import type { NodeUuid } from '../../kernel/peer.js';
+import type { DiskRoom, DiskSpace } from '../../platform/resources/disk-guard.js';
 import type { NodeRecord } from '../membership/core/node-record.js';
 import type { MembershipService } from '../membership/membership.service.js';
 import { decodePositions, encodePositions } from './core/position-codec.js';
@@ -8,7 +9,7 @@ import type { FellowFacts, Fellows } from './fellows.js';
 /** What replication takes from membership. */
 export type MembershipSource = Pick<
   MembershipService,
-  'view' | 'self' | 'factsOf' | 'positionsOf' | 'onView' | 'onPeer' | 'setPositions' | 'pushNow' | 'doubt'
+  'view' | 'self' | 'factsOf' | 'loadOf' | 'positionsOf' | 'onView' | 'onPeer' | 'setPositions' | 'pushNow' | 'doubt'
 >;
 
 /** Clocks further apart than this make a node a candidate only when no other can be one (replication 1.3). */
@@ -24,12 +25,19 @@ interface Told {
 export class MembershipFellows implements Fellows {
   readonly #membership: MembershipSource;
   readonly #monotonicMs: () => number;
+  readonly #room: (space: DiskSpace) => DiskRoom;
   readonly #told = new Map<NodeUuid, Told>();
   #all: ReadonlyMap<NodeUuid, FellowFacts> | undefined;
 
-  constructor(membership: MembershipSource, monotonicMs: () => number) {
+  /** @param room what space on a disk means for upserts; by default there is enough everywhere */
+  constructor(
+    membership: MembershipSource,
+    monotonicMs: () => number,
+    room: (space: DiskSpace) => DiskRoom = () => 'ample',
+  ) {
     this.#membership = membership;
     this.#monotonicMs = monotonicMs;
+    this.#room = room;
     membership.onView(() => this.#forget());
     membership.onPeer(() => this.#forget());
   }
@@ -73,9 +81,16 @@ export class MembershipFellows implements Fellows {
       gone,
       refused: facts?.refused === true,
       heardMs: facts === undefined ? -Infinity : this.#monotonicMs() - facts.silenceMs,
-      reluctant: facts?.flapping === true || Math.abs(facts?.skewMs ?? 0) > SKEW_MS,
+      reluctant: facts?.flapping === true || Math.abs(facts?.skewMs ?? 0) > SKEW_MS || this.#isFull(nodeUuid),
       positions: this.#positionsOf(nodeUuid),
     };
+  }
+
+  /** It would refuse upserts (replication 5.8). */
+  #isFull(nodeUuid: NodeUuid): boolean {
+    const load = this.#membership.loadOf(nodeUuid);
+    if (load === undefined) return false;
+    return this.#room({ freeBytes: load.diskFreeBytes, totalBytes: load.diskTotalBytes }) === 'full';
   }
 
   /** Decoded once for each time a node told them; bytes that are none say nothing. */

@@ -6,6 +6,7 @@ import { META_SHARD } from '../../kernel/ids.js';
 import { NODE_CONFIG, type NodeConfig } from '../../platform/config/node-config.js';
 import { LOGGER, type Logger } from '../../platform/logging/logger.js';
 import { Metrics } from '../../platform/metrics/metrics.js';
+import { DiskGuard } from '../../platform/resources/disk-guard.js';
 import { CLOCK, HASHER, RANDOM } from '../../platform/platform.module.js';
 import type { LogStore } from '../log/log-store.js';
 import { LOG_STORE } from '../log/log.module.js';
@@ -26,7 +27,18 @@ export class ReplicationModule {
         { provide: ClusterPlace, useFactory: () => new ClusterPlace() },
         {
           provide: ReplicationService,
-          inject: [NODE_CONFIG, LOG_STORE, ShardService, HASHER, CLOCK, RANDOM, LOGGER, ClusterPlace, Metrics],
+          inject: [
+            NODE_CONFIG,
+            LOG_STORE,
+            ShardService,
+            HASHER,
+            CLOCK,
+            RANDOM,
+            LOGGER,
+            ClusterPlace,
+            Metrics,
+            DiskGuard,
+          ],
           useFactory: (
             config: NodeConfig,
             store: LogStore,
@@ -37,6 +49,7 @@ export class ReplicationModule {
             logger: Logger,
             place: ClusterPlace,
             metrics: Metrics,
+            disk: DiskGuard,
           ) =>
             new ReplicationService(config, {
               log: store,
@@ -45,6 +58,7 @@ export class ReplicationModule {
               clock,
               random,
               timers: systemTimers,
+              isFull: () => disk.room({ freeBytes: disk.freeBytes, totalBytes: disk.totalBytes }) === 'full',
               events: {
                 copy: ({ kind }) => metrics.copy(kind),
                 streamed: (shard, to, entries, bytes) => {

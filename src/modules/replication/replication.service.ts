@@ -40,6 +40,7 @@ import { NO_FELLOWS, ShardView, type Fellows } from './fellows.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
 import { MAP_ROW } from './core/replica.js';
 import { COUNTERS_ROW, SCRUB_ROW, SETS_ROW } from './core/replica-log.js';
+import { RECEIVING_ROW } from './core/snapshot.js';
 import { LogHealing } from './log-healing.js';
 import { LooseStore } from './loose-store.js';
 import { MapService } from './map.service.js';
@@ -57,6 +58,8 @@ export interface ReplicationPorts {
   readonly random: Random;
   readonly logger: ReplicationLogger;
   readonly events: ReplicationEvents;
+  /** The disk is down to its reserve: upserts are refused. */
+  readonly isFull?: () => boolean;
 }
 
 export interface ReplicationLogger {
@@ -516,7 +519,7 @@ export class ReplicationService implements ReplicaServer {
   async rest(shard: number): Promise<boolean> {
     const replica = this.#replicas.get(shard);
     if (this.#opening.has(shard) || this.#healing.has(shard) || this.#stopped) return false;
-    if (replica === undefined ? !this.#faults.has(shard) : !replica.mayRest) return false;
+    if (replica?.mayRest === false) return false;
     this.#resting.add(shard);
     const leader = replica?.leader;
     if (leader !== undefined) this.learn(leader);
@@ -705,6 +708,7 @@ export class ReplicationService implements ReplicaServer {
           },
           role: (role, epoch) => this.#roleChanged(shard, role, epoch),
           streamed: (to, entries, bytes) => events.streamed(shard, to, entries, bytes),
+          resumed: (rows) => logger.info({ shard, rows }, 'a snapshot goes on from where it was interrupted'),
           broken: (node) => this.#fellows.doubt(node),
         },
       });
@@ -716,7 +720,7 @@ export class ReplicationService implements ReplicaServer {
   }
 
   #plan(shard: number): CopyPlan {
-    const leaving = this.#leaving;
+    const leaving = this.#leaving || this.#ports.isFull?.() === true;
     if (!this.map.known) return { configured: { mapEpoch: 0, members: this.#founders }, leaving };
     return { configured: shardSetOf(this.map.current(), shard), leaving };
   }
@@ -821,7 +825,10 @@ export class ReplicationService implements ReplicaServer {
 
 /** What is kept beside a log that is emptied. */
 function forgetRows(shard: number): readonly RowChange[] {
-  return [MAP_ROW, COUNTERS_ROW, SETS_ROW, SCRUB_ROW].map((name) => ({ key: shardKey(shard, name), value: undefined }));
+  return [MAP_ROW, COUNTERS_ROW, SETS_ROW, SCRUB_ROW, RECEIVING_ROW].map((name) => ({
+    key: shardKey(shard, name),
+    value: undefined,
+  }));
 }
 
 /** A damaged copy is healed so long after it was found out; when it could not be, again after twice as long each time. */

@@ -141,6 +141,8 @@ export interface ReplicaReport {
   role(role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void;
   /** Entries were sent to a follower. */
   streamed(to: NodeUuid, entries: number, bytes: number): void;
+  /** A snapshot goes on with so many rows that an earlier transfer brought. */
+  resumed(rows: number): void;
   /** A stream to or from that node broke: its process may be gone (5.1). */
   broken(node: NodeUuid): void;
 }
@@ -183,6 +185,10 @@ export class ShardReplica {
   /** Chunks of a snapshot that wait to be staged; bounded by the credit that was granted. */
   #chunks: SnapshotChunk[] = [];
   #chunkCame: (() => void) | undefined;
+  /** A snapshot whose transfer broke, also before a restart: the next one goes on from there. */
+  #unfinished: SnapshotReceiver | undefined;
+  /** Whether the snapshot that was announced goes on with it. */
+  #resumes = false;
   /** Entry bytes taken and not granted again; the first credit was given. */
   #taken = 0;
   #granted = false;
@@ -190,6 +196,7 @@ export class ShardReplica {
   #closed = false;
   /** The log is being cut, or a snapshot taken in. */
   #altering = 0;
+  #altered: Promise<void> = Promise.resolve();
 
   private constructor(shard: number, replica: Replica, ports: ReplicaPorts) {
     this.shard = shard;
@@ -226,6 +233,7 @@ export class ShardReplica {
       openedMs: ports.clock.monotonicMs(),
     });
     const driver = new ShardReplica(shard, replica, ports);
+    if (shard !== META_SHARD) driver.#unfinished = await SnapshotReceiver.reopen(ports.log, ports.hasher, shard);
     driver.tick();
     return driver;
   }
@@ -537,7 +545,7 @@ export class ShardReplica {
         this.#guard(this.#alone(() => this.#truncate(effect.to)));
         return;
       case 'receive':
-        this.#guard(this.#alone(() => this.#receive(effect.at, effect.fork)));
+        this.#receiveFrom(this.#upstream, effect.at, effect.fork);
         return;
       case 'offer':
         this.#guard(this.#offer(effect.branch));
@@ -592,13 +600,15 @@ export class ShardReplica {
     });
   }
 
-  async #alone(alter: () => Promise<void>): Promise<void> {
+  /** One after the other: what a stream that broke began ends before another one goes on with it. */
+  #alone(alter: () => Promise<void>): Promise<void> {
     this.#altering++;
-    try {
-      await alter();
-    } finally {
+    const altered = this.#altered.then(alter);
+    this.#altered = altered.then(ended, ended);
+    const end = (): void => {
       this.#altering--;
-    }
+    };
+    return altered.finally(end);
   }
 
   // ---- writing
@@ -721,7 +731,8 @@ export class ShardReplica {
       },
     });
     this.#upstream = link;
-    link.send({ kind: 'hello', hello });
+    const partial = this.#unfinished?.partial;
+    link.send({ kind: 'hello', hello: partial === undefined ? hello : { ...hello, partial } });
   }
 
   #unfollow(): void {
@@ -734,6 +745,9 @@ export class ShardReplica {
   #fromPrimary(message: PrimaryMessage): void {
     switch (message.kind) {
       case 'answer':
+        this.#resumes = message.answer.kind === 'snapshot' && message.answer.resumed === true;
+        // It is not needed: the log goes on from where it is.
+        if (message.answer.kind === 'accept') this.#guard(this.#alone(() => this.#discardUnfinished()));
         this.#run({ kind: 'welcomed', answer: message.answer, now: this.#now() });
         return;
       case 'batch': {
@@ -801,14 +815,22 @@ export class ShardReplica {
     this.#run({ kind: 'replaced', log: storedEnd(log, shard), applied, now: this.#now() });
   }
 
-  /** Takes a snapshot in beside the log, then makes it the log (4.7); a stream that breaks leaves everything as it was. */
-  async #receive(at: LogEnd, fork: number): Promise<void> {
-    const { log, hasher, index } = this.#ports;
-    const link = this.#upstream;
+  #receiveFrom(link: Link<FollowerMessage> | undefined, at: LogEnd, fork: number): void {
+    const resumed = this.#resumes;
+    this.#guard(this.#alone(() => this.#receive(link, at, fork, resumed)));
+  }
+
+  /**
+   * Takes a snapshot in beside the log, then makes it the log (4.7); a stream that breaks leaves everything as it was, and
+   * what came of the snapshot to go on with.
+   */
+  async #receive(link: Link<FollowerMessage> | undefined, at: LogEnd, fork: number, resumed: boolean): Promise<void> {
+    const { log, index } = this.#ports;
     if (this.shard === META_SHARD) throw new LogDamagedError({ shard: this.shard, offset: fork + 1, problem: 'chain' });
+    if (this.#upstream !== link || this.#closed) return;
     this.#chunks = [];
-    const receiver = await SnapshotReceiver.begin(log, hasher, this.shard, at);
-    if (!('take' in receiver)) {
+    const receiver = await this.#receiverOf(at, resumed);
+    if (receiver === undefined) {
       this.#refuseStream(link);
       return;
     }
@@ -825,28 +847,62 @@ export class ShardReplica {
         });
     };
     grant(CREDIT_BYTES);
-    while (!receiver.complete) {
+    while (!receiver.complete && this.#upstream === link && !this.#isClosed()) {
       const chunk = this.#chunks.shift();
       if (chunk === undefined) {
-        if (this.#upstream !== link || this.#closed) break;
         await new Promise<void>((resolve) => {
           this.#chunkCame = resolve;
         });
         continue;
       }
-      if ((await receiver.take(chunk)) !== undefined) break;
+      if ((await receiver.take(chunk)) !== undefined) {
+        // What is wrong with it may be wrong with what came before.
+        this.#unfinished = undefined;
+        await receiver.discard();
+        break;
+      }
       grant(bytesOf(chunk));
     }
     if (!receiver.complete) {
-      await receiver.discard();
       this.#refuseStream(link);
       return;
     }
+    this.#unfinished = undefined;
     // The sets of the old log mean nothing in the new one; until a SET is logged the map's counts.
     await receiver.finish(fork, [{ key: shardKey(this.shard, SETS_ROW), value: undefined }]);
     await this.#looseStore.sweep(this.shard, () => Promise.resolve());
     await index?.rebuild();
     this.#run({ kind: 'replaced', log: storedEnd(log, this.shard), applied: at.lastOffset, now: this.#now() });
+  }
+
+  /** Goes on with what is here of an earlier snapshot when the primary does, else begins anew; undefined: it cannot be used. */
+  async #receiverOf(at: LogEnd, resumed: boolean): Promise<SnapshotReceiver | undefined> {
+    const { log, hasher } = this.#ports;
+    const unfinished = this.#unfinished;
+    this.#unfinished = undefined;
+    if (resumed && unfinished !== undefined) {
+      if (unfinished.resume(at) !== undefined) {
+        await unfinished.discard();
+        return undefined;
+      }
+      this.#ports.report.resumed(unfinished.rows);
+      this.#unfinished = unfinished;
+      return unfinished;
+    }
+    const receiver = await SnapshotReceiver.begin(log, hasher, this.shard, at);
+    if ('problem' in receiver) return undefined;
+    this.#unfinished = receiver;
+    return receiver;
+  }
+
+  /** `close` may come while something is awaited. */
+  #isClosed(): boolean {
+    return this.#closed;
+  }
+
+  async #discardUnfinished(): Promise<void> {
+    this.#unfinished = undefined;
+    if (this.#ports.log.staged(this.shard) !== undefined) await this.#ports.log.discardStage(this.shard);
   }
 
   /** What came on the stream cannot be used: it is tried again on another one. */
@@ -986,9 +1042,14 @@ export class ShardReplica {
         follower.link.send({ kind: 'answer', answer: { kind: 'reject', reason: 'BUSY' } });
         return;
       }
-      follower.link.send({ kind: 'answer', answer: { ...answer, at: source.at } });
-      follower.snapshot = new SnapshotSender(follower.link, source, (entries, bytes) =>
-        report.streamed(follower.node, entries, bytes),
+      const partial = follower.hello?.partial;
+      const resumed = partial !== undefined && (await source.resume(partial));
+      follower.link.send({ kind: 'answer', answer: { ...answer, at: source.at, ...(resumed ? { resumed } : {}) } });
+      follower.snapshot = new SnapshotSender(
+        follower.link,
+        source,
+        (entries, bytes) => report.streamed(follower.node, entries, bytes),
+        resumed ? partial.after : undefined,
       );
       await follower.snapshot.run();
     } finally {
@@ -1081,4 +1142,8 @@ async function lastClock(log: LogStore, shard: number, tail: number, start: numb
 export function storedCounters(log: LogStore, shard: number): ShardCounters {
   const bytes = log.row(shardKey(shard, COUNTERS_ROW));
   return bytes === undefined ? ZERO_COUNTERS : decodeCounters(bytes);
+}
+
+function ended(): void {
+  // Whoever asked for it hears how.
 }

@@ -1,5 +1,5 @@
 import { compareVersions } from '../../kernel/version.js';
-import { equalBytes } from '../../kernel/bytes.js';
+import { assert } from '../../kernel/assert.js';
 import type { Hasher } from '../../kernel/hasher.js';
 import { entryCollectionId, entryId } from '../log/core/entry-codec.js';
 import { documentKey, documentKeyParts, documentPrefix, looseKey, loosePrefix, shardKey } from '../log/core/keys.js';
@@ -15,13 +15,18 @@ import {
   type ShardCounters,
 } from '../shard/core/rows.js';
 import { COUNTERS_ROW } from './core/replica-log.js';
-import type { LogEnd, SnapshotChunk } from './core/protocol.js';
+import type { LogEnd, PartialSnapshot, SnapshotChunk } from './core/protocol.js';
 import {
   cursorAfter,
+  decodeReceiving,
+  encodeReceiving,
   endProblem,
+  RECEIVING_ROW,
+  rowKey,
   SNAPSHOT_START,
   stageChunk,
   type ChunkProblem,
+  type Receiving,
   type SnapshotCursor,
 } from './core/snapshot.js';
 
@@ -37,19 +42,23 @@ export interface SnapshotOutcome {
 /**
  * The receiving side of a snapshot (replication 4.7): puts chunks into a generation beside the log, then makes that the
  * log's. Until `finish` the log and its rows are what they were; a crash before leaves them so, and what was received is
- * deleted at the next start. Nothing else may write to the shard meanwhile.
+ * there to go on with (`reopen`). Nothing else may write to the shard meanwhile.
  */
 export class SnapshotReceiver {
   readonly #tally: CounterTally;
   #cursor: SnapshotCursor = SNAPSHOT_START;
+  /** The last row, whatever part comes now. */
+  #lastRow: Uint8Array | undefined;
   #bytes = 0;
+  #rows = 0;
   #complete = false;
 
   private constructor(
     readonly shard: number,
-    /** What the snapshot is of. */
-    readonly at: LogEnd,
-    private readonly generation: number,
+    /** What the snapshot is of; undefined between two transfers. */
+    private at: LogEnd | undefined,
+    /** Of this, or later, is what was staged first. */
+    private readonly receiving: Receiving,
     private readonly log: LogStore,
     private readonly hasher: Hasher,
   ) {
@@ -65,10 +74,41 @@ export class SnapshotReceiver {
   ): Promise<SnapshotReceiver | ChunkProblem> {
     const problem = endProblem(at);
     if (problem !== undefined) return problem;
-    return new SnapshotReceiver(shard, at, await log.beginStage(shard), log, hasher);
+    const generation = await log.beginStage(shard);
+    const receiving = { generation, offset: at.lastOffset, chain: at.chain };
+    const row = { key: shardKey(shard, RECEIVING_ROW), value: encodeReceiving(receiving) };
+    await log.append({ shard, entries: [], rows: [row] });
+    return new SnapshotReceiver(shard, at, receiving, log, hasher);
   }
 
-  /** Where to go on, also after the stream broke: only with a snapshot that `continues` this one. */
+  /** What a crash or a restart left of a transfer, ready to go on; undefined when nothing is left that could. */
+  static async reopen(log: LogStore, hasher: Hasher, shard: number): Promise<SnapshotReceiver | undefined> {
+    const generation = log.staged(shard);
+    const stored = log.row(shardKey(shard, RECEIVING_ROW));
+    const receiving = stored === undefined ? undefined : decodeReceiving(stored);
+    if (generation === undefined || receiving?.generation !== generation) return undefined;
+    const receiver = new SnapshotReceiver(shard, undefined, receiving, log, hasher);
+    return (await receiver.#count()) ? receiver : undefined;
+  }
+
+  /** What to tell the primary, so that it goes on from there; undefined before the first row. */
+  get partial(): PartialSnapshot | undefined {
+    const { offset, chain } = this.receiving;
+    return this.#lastRow === undefined ? undefined : { offset, chain, after: this.#lastRow };
+  }
+
+  /** The primary goes on: first with what changed of the rows that are here, then behind them. A problem when it cannot be of `at`. */
+  resume(at: LogEnd): ChunkProblem | undefined {
+    const problem = endProblem(at);
+    if (problem !== undefined) return problem;
+    if (at.lastOffset < this.receiving.offset) return { problem: 'the snapshot is older than what was received of it' };
+    this.at = at;
+    this.#cursor = { part: 'documents', after: this.#lastRow };
+    this.#complete = false;
+    return undefined;
+  }
+
+  /** Where the transfer stands. */
   get cursor(): SnapshotCursor {
     return this.#cursor;
   }
@@ -78,19 +118,26 @@ export class SnapshotReceiver {
     return this.#complete;
   }
 
-  continues(at: LogEnd): boolean {
-    return at.lastOffset === this.at.lastOffset && equalBytes(at.chain, this.at.chain);
+  /** Rows that are here. */
+  get rows(): number {
+    return this.#rows;
   }
 
   /** Stages a chunk; one that came before changes nothing. A chunk with a problem is not used at all. */
   async take(chunk: SnapshotChunk): Promise<ChunkProblem | undefined> {
-    const { log, shard, generation, hasher, at } = this;
+    const { log, shard, hasher, at } = this;
+    const { generation } = this.receiving;
+    assert(at !== undefined, 'a chunk is of a snapshot');
     const staged = stageChunk(chunk, { shard, generation, end: at.lastOffset }, (key) => log.row(key), hasher);
     if ('problem' in staged) return staged;
     await log.stage(shard, staged);
-    for (const { collectionId, id, row } of staged.added) this.#tally.change(collectionId, id, undefined, row);
+    for (const { collectionId, id, before, row } of staged.added) {
+      this.#tally.change(collectionId, id, before, row);
+      if (before === undefined) this.#rows++;
+    }
     this.#bytes += staged.bytes;
     this.#cursor = cursorAfter(chunk, this.#cursor, shard);
+    if (this.#cursor.part === 'documents') this.#lastRow = this.#cursor.after;
     this.#complete ||= chunk.last;
     return undefined;
   }
@@ -102,16 +149,43 @@ export class SnapshotReceiver {
    */
   async finish(fork: number, rows: readonly RowChange[] = []): Promise<SnapshotOutcome> {
     const { log, shard, at } = this;
+    assert(at !== undefined && this.#complete, 'a snapshot is whole before it is used');
     const unreadable = await this.#keepLoose(fork);
     const counters = this.#tally.value();
     const end = { offset: at.lastOffset, chain: at.chain, history: at.history, bytes: this.#bytes };
-    await log.flip(shard, end, [...rows, { key: shardKey(shard, COUNTERS_ROW), value: encodeCounters(counters) }]);
+    const received = { key: shardKey(shard, RECEIVING_ROW), value: undefined };
+    await log.flip(shard, end, [
+      ...rows,
+      received,
+      { key: shardKey(shard, COUNTERS_ROW), value: encodeCounters(counters) },
+    ]);
     return { counters, unreadable };
   }
 
   /** Forgets what was received. */
   discard(): Promise<void> {
     return this.log.discardStage(this.shard);
+  }
+
+  /** Counts what is staged; false when it cannot be gone on with. */
+  async #count(): Promise<boolean> {
+    const { log, shard } = this;
+    const prefix = documentPrefix(this.receiving.generation, shard);
+    for (let after: Uint8Array | undefined; ;) {
+      const page = await log.rows(prefix, after, PAGE_ROWS);
+      for (const { key, value } of page) {
+        const { collectionId, id } = documentKeyParts(key);
+        const row = decodeRow(value);
+        // The end of it had begun: rows of the old log are among those of the snapshot.
+        if (row.loose) return false;
+        this.#tally.change(collectionId, id, undefined, row);
+        this.#bytes += row.bytes;
+        this.#rows++;
+        this.#lastRow = rowKey(shard, collectionId, id);
+      }
+      if (page.length < PAGE_ROWS) return this.#lastRow !== undefined;
+      after = page[page.length - 1].key;
+    }
   }
 
   async #keepLoose(fork: number): Promise<number> {
@@ -144,7 +218,7 @@ export class SnapshotReceiver {
   /** The changes that keep a row of the old generation in the new one; none when the snapshot has it, or a higher version. */
   #looseRow(collectionId: number, id: string, row: DocumentRow): readonly RowChange[] | 'unreadable' {
     const { log, shard } = this;
-    const key = documentKey(this.generation, shard, collectionId, id);
+    const key = documentKey(this.receiving.generation, shard, collectionId, id);
     const bytes = log.row(key);
     const staged = bytes === undefined ? undefined : decodeRow(bytes);
     if (staged !== undefined && compareVersions(row.version, staged.version) <= 0) return [];

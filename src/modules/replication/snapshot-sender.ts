@@ -1,4 +1,4 @@
-import { cursorAfter, SNAPSHOT_START, type SnapshotCursor } from './core/snapshot.js';
+import { cursorAfter, type SnapshotCursor } from './core/snapshot.js';
 import type { PrimaryMessage, SnapshotChunk } from './core/protocol.js';
 import type { Link } from './replica-peers.js';
 import type { SnapshotSource } from './snapshot-source.js';
@@ -8,15 +8,22 @@ export class SnapshotSender {
   readonly #link: Link<PrimaryMessage>;
   readonly #source: SnapshotSource;
   readonly #sent: (entries: number, bytes: number) => void;
-  #cursor: SnapshotCursor = SNAPSHOT_START;
+  #cursor: SnapshotCursor;
   #credit = 0;
   #wake: (() => void) | undefined;
   #closed = false;
 
-  constructor(link: Link<PrimaryMessage>, source: SnapshotSource, sent: (entries: number, bytes: number) => void) {
+  /** @param after the last row the follower has already */
+  constructor(
+    link: Link<PrimaryMessage>,
+    source: SnapshotSource,
+    sent: (entries: number, bytes: number) => void,
+    after: Uint8Array | undefined,
+  ) {
     this.#link = link;
     this.#source = source;
     this.#sent = sent;
+    this.#cursor = { part: 'documents', after };
   }
 
   /** The follower is ready for more. */

@@ -1,7 +1,8 @@
-import { concatBytes } from '../../kernel/bytes.js';
+import { compareBytes, concatBytes, equalBytes } from '../../kernel/bytes.js';
 import type { Hasher } from '../../kernel/hasher.js';
-import { entryChain } from '../log/core/entry-codec.js';
+import { entryChain, entryCollectionId, entryId, entryOp } from '../log/core/entry-codec.js';
 import {
+  documentKey,
   documentKeyParts,
   documentPrefix,
   idempotencyKey,
@@ -13,18 +14,23 @@ import type { LogStore, LogView } from '../log/log-store.js';
 import { decodeCounters, decodeRow, looseRows, ZERO_COUNTERS, type ShardCounters } from '../shard/core/rows.js';
 import { COUNTERS_ROW } from './core/replica-log.js';
 import { decodeOperation } from './core/operation-row.js';
-import type { LogEnd, SnapshotChunk } from './core/protocol.js';
-import { logEndAt, logEndOf, operationOut, type SnapshotCursor } from './core/snapshot.js';
+import type { LogEnd, PartialSnapshot, SnapshotChunk } from './core/protocol.js';
+import { logEndAt, logEndOf, operationOut, rowKey, type SnapshotCursor } from './core/snapshot.js';
 
 /** Bytes of entries in one chunk, or one entry (replication 4.2, 4.7). */
 const CHUNK_BYTES = 256 * 1024;
 const CHUNK_ROWS = 256;
+/** Entries looked through to go on with an earlier snapshot; beyond it a new one is hardly more work. */
+const CHANGES_MAX = 200_000;
 /** About 90 bytes each. */
 const CHUNK_OPERATIONS = 2_048;
 const DOCUMENT_PREFIX_BYTES = 6;
 
 /** The sending side of a snapshot (replication 4.7), see core/snapshot.ts. Holds a view of the database until it is closed. */
 export class SnapshotSource {
+  /** Offsets of entries that the follower has an older version of, and which go before everything else. */
+  #changed: number[] = [];
+
   private constructor(
     readonly shard: number,
     /** The end of the log the snapshot is of. */
@@ -63,13 +69,51 @@ export class SnapshotSource {
     }
   }
 
+  /**
+   * Goes on where an earlier snapshot stopped, of this node or another one: what changed of its rows since comes first, then
+   * the rows behind them. False when the log does not hold the offset it is of, or rows went since: then it begins anew.
+   */
+  async resume({ offset, chain, after }: PartialSnapshot): Promise<boolean> {
+    const { shard, view, at } = this;
+    const { start } = view.state;
+    if (offset < start.offset || offset > at.lastOffset || at.lastOffset - offset > CHANGES_MAX) return false;
+    if (!equalBytes(chain, offset === at.lastOffset ? at.chain : await chainAt(view, offset))) return false;
+    const changed: number[] = [];
+    for (let next = offset + 1; next <= at.lastOffset; next++) {
+      const entry = await view.read(next);
+      const op = entryOp(entry);
+      if (op === 'BARRIER' || op === 'SET' || op === 'MERGED') continue;
+      if (op !== 'UPSERT' && op !== 'DELETE') return false;
+      const [collectionId, id] = [entryCollectionId(entry), entryId(entry)];
+      if (compareBytes(rowKey(shard, collectionId, id), after) > 0) continue;
+      const row = await view.row(documentKey(view.state.generation, shard, collectionId, id));
+      if (row !== undefined && decodeRow(row).offset === next) changed.push(next);
+    }
+    this.#changed = changed;
+    return true;
+  }
+
   /** The chunk after `cursor`; `core/snapshot.ts` tells the cursor after it. */
   async next({ part, after }: SnapshotCursor): Promise<SnapshotChunk> {
+    if (this.#changed.length > 0) return this.#changes();
     return (part === 'documents' ? await this.#documents(after) : undefined) ?? (await this.#operations(part, after));
   }
 
   close(): Promise<void> {
     return this.view.close();
+  }
+
+  async #changes(): Promise<SnapshotChunk> {
+    const entries: Uint8Array[] = [];
+    let bytes = 0;
+    while (this.#changed.length > 0 && entries.length < CHUNK_ROWS) {
+      const entry = await this.view.read(this.#changed[0]);
+      if (entries.length > 0 && bytes + entry.length > CHUNK_BYTES) break;
+      entries.push(entry);
+      bytes += entry.length;
+      this.#changed.shift();
+    }
+    return { entries, operations: [], last: false };
   }
 
   /** Undefined when there are no more. */

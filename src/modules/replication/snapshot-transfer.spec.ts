@@ -161,6 +161,16 @@ async function receiverOf(log: LogStore, source: SnapshotSource): Promise<Snapsh
   return receiver;
 }
 
+/** As a follower does when it comes back: with what it has, if the primary can go on from there. */
+async function goOn(log: LogStore, source: SnapshotSource): Promise<SnapshotReceiver> {
+  const unfinished = await SnapshotReceiver.reopen(log, nodeHasher, SHARD);
+  const partial = unfinished?.partial;
+  if (unfinished === undefined || partial === undefined || !(await source.resume(partial)))
+    return receiverOf(log, source);
+  expect(unfinished.resume(source.at)).toBeUndefined();
+  return unfinished;
+}
+
 /** Transfers everything; `between` is called after each chunk. */
 async function transfer(
   source: SnapshotSource,
@@ -277,16 +287,92 @@ describe('a snapshot', () => {
       expect(await receiver.take(chunk)).toBeUndefined();
     });
     expect(chunks).toBeGreaterThan(4);
-    expect(receiver.continues(source.at)).toBe(true);
-    await primary.write({ id: 'later', tombstone: false }, 500);
-    const other = await sourceOf(primary.log);
-    expect(receiver.continues(other.at)).toBe(false);
-    expect((await other.next(SNAPSHOT_START)).entries.length).toBeGreaterThan(0);
     await receiver.finish(0);
     await replica.check();
     expect(Object.keys(await replica.map())).toHaveLength(12);
     expect(replica.counters().supersededBytes).toBe(0);
-    await Promise.all([source.close(), other.close()]);
+    await source.close();
+  });
+
+  it('goes on by key after a crash, whatever was written meanwhile: the same state, and little of it twice', async () => {
+    const interruption = fc.record({
+      before: fc.array(fc.record({ id: fc.integer({ min: 0, max: 30 }), tombstone: fc.boolean() }), { minLength: 5 }),
+      rounds: fc.array(
+        fc.record({
+          chunks: fc.integer({ min: 0, max: 3 }),
+          meanwhile: fc.array(fc.record({ id: fc.integer({ min: 0, max: 40 }), tombstone: fc.boolean() })),
+        }),
+        { minLength: 1, maxLength: 3 },
+      ),
+    });
+    await fc.assert(
+      fc.asyncProperty(interruption, async ({ before, rounds }) => {
+        const primary = await Copy.open(2);
+        const replica = await Copy.open(1);
+        await replica.write({ id: 'own', tombstone: false }, 1);
+        let ms = 10;
+        const put = async (all: readonly { readonly id: number; readonly tombstone: boolean }[]): Promise<void> => {
+          for (const { id, tombstone } of all) await primary.write({ id: `doc-${id}`, tombstone }, ms++, 100_000);
+        };
+        await put(before);
+        await primary.compact();
+        let receiver: SnapshotReceiver | undefined;
+        for (const { chunks, meanwhile } of rounds) {
+          const source = await sourceOf(primary.log);
+          receiver = await goOn(replica.log, source);
+          for (let i = 0; i < chunks && !receiver.complete; i++)
+            await receiver.take(await source.next(receiver.cursor));
+          await source.close();
+          await put(meanwhile);
+          replica.log = await replica.log.crash(100);
+          expect(replica.log.state(SHARD).tail).toBe(1);
+        }
+        const source = await sourceOf(primary.log);
+        const last = await goOn(replica.log, source);
+        const { rows } = last;
+        const changed = rounds.reduce((sum, { meanwhile }) => sum + meanwhile.length, 0);
+        let sent = 0;
+        await transfer(source, last, async ({ entries }) => {
+          sent += entries.length;
+          await Promise.resolve();
+        });
+        await last.finish(0);
+        await source.close();
+        const { own, ...map } = await replica.map();
+        expect(own).toBeDefined();
+        expect(map).toEqual(await primary.map());
+        await replica.check();
+        expect(sent).toBeLessThanOrEqual(Object.keys(map).length - rows + changed);
+        replica.log = await replica.log.crash();
+        await replica.check();
+        expect(await SnapshotReceiver.reopen(replica.log, nodeHasher, SHARD)).toBeUndefined();
+      }),
+      { numRuns: 40 },
+    );
+  }, 60_000);
+
+  it('begins anew when the log has gone past it, is of another branch, or rows went', async () => {
+    const primary = await Copy.open(2);
+    for (let i = 0; i < 9; i++) await primary.write({ id: `doc-${i}`, tombstone: false }, 100 + i, 100_000);
+    const other = await Copy.open(3);
+    for (let i = 0; i < 12; i++) await other.write({ id: `doc-${i}`, tombstone: false }, 200 + i, 100_000);
+    const replica = await Copy.open(1);
+    const source = await sourceOf(primary.log);
+    const receiver = await receiverOf(replica.log, source);
+    await receiver.take(await source.next(receiver.cursor));
+    replica.log = await replica.log.crash(100);
+    const partial = (await SnapshotReceiver.reopen(replica.log, nodeHasher, SHARD))?.partial;
+    if (partial === undefined) throw new Error('something was received');
+    const branch = await sourceOf(other.log);
+    expect(await branch.resume(partial)).toBe(false);
+    await primary.write({ id: 'doc-0', tombstone: false }, 300);
+    const later = await sourceOf(primary.log);
+    expect(await later.resume(partial)).toBe(true);
+    await primary.compact();
+    const compacted = await sourceOf(primary.log);
+    expect(await compacted.resume(partial)).toBe(false);
+    expect(await compacted.resume({ ...partial, offset: 11 })).toBe(false);
+    await Promise.all([source, branch, later, compacted].map((each) => each.close()));
   });
 
   it('that is damaged or cannot be is refused, and leaves the log alone', async () => {

@@ -25,6 +25,25 @@ function world(totalBytes: number, freeBytes = totalBytes) {
 }
 
 describe('DiskGuard', () => {
+  it('knows how another node with such a disk stands', () => {
+    const { guard } = world(100 * 1024 * MIB);
+    // The reserve is 130 MiB; of a disk of 64 MiB it is 36.
+    const room = (freeMib: number, totalMib = 100 * 1024) =>
+      guard.room({ freeBytes: freeMib * MIB, totalBytes: totalMib * MIB });
+    expect([0, 130, 132, 133, 162, 163, 50_000].map((free) => room(free))).toEqual([
+      'full',
+      'full',
+      'full',
+      'little',
+      'little',
+      'ample',
+      'ample',
+    ]);
+    expect([38, 39, 44, 45].map((free) => room(free, 64))).toEqual(['full', 'little', 'little', 'ample']);
+    // A node that has not told yet.
+    expect(room(0, 0)).toBe('ample');
+  });
+
   it.each([
     [64, 28],
     [1024, 894],

@@ -30,6 +30,14 @@ export interface DiskGuardOptions {
   readonly fileBytesMax: number;
 }
 
+/** `full`: upserts are refused; `little`: they soon may be; `ample` also when nothing is known. */
+export type DiskRoom = 'full' | 'little' | 'ample';
+
+/** This close to the reserve a larger upsert is refused already. */
+const FULL_BYTES = 2 * 2 ** 20;
+/** So many reserves are room enough to take over what another disk has no room for. */
+const AMPLE = 1.25;
+
 /** A reading is used this long. */
 const READING_MS_MAX = 1_000;
 const MIB = 2 ** 20;
@@ -84,7 +92,18 @@ export class DiskGuard {
 
   /** Bytes that upserts leave free. */
   get reserveBytes(): number {
-    return Math.min(this.#reserveBytesMax, this.#space.totalBytes / 2 + 4 * MIB);
+    return this.#reserveOf(this.#space.totalBytes);
+  }
+
+  /** How another node, whose log is opened as this one's, stands with such a disk: whether it refuses upserts, or will soon. */
+  room({ freeBytes, totalBytes }: DiskSpace): DiskRoom {
+    const reserve = this.#reserveOf(totalBytes);
+    if (totalBytes === 0) return 'ample';
+    return freeBytes <= reserve + FULL_BYTES ? 'full' : freeBytes < AMPLE * reserve ? 'little' : 'ample';
+  }
+
+  #reserveOf(totalBytes: number): number {
+    return Math.min(this.#reserveBytesMax, totalBytes / 2 + 4 * MIB);
   }
 
   #free(): number {

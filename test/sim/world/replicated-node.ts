@@ -191,6 +191,7 @@ export class ReplicatedNode implements ReplicaNode {
           timers.soon(() => this.#tell(true));
         },
         streamed: () => undefined,
+        resumed: () => this.#ports.count('snapshot resumed'),
         broken: (node) => this.#fellows.doubt(node),
       },
     });

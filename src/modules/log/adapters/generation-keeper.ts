@@ -28,6 +28,7 @@ export class GenerationKeeper {
     opened: ReadonlyMap<number, Generations>,
   ) {
     this.generations = new Map(opened);
+    for (const [shard, { staged }] of opened) if (staged !== undefined) this.staging.set(shard, staged);
     for (const shard of this.generations.keys()) this.clear(shard);
   }
 
@@ -39,10 +40,15 @@ export class GenerationKeeper {
   /** Makes a new generation the one that is received, and ends an earlier one. Durable. */
   async begin(shard: number): Promise<number> {
     const { current, oldest, next } = this.of(shard);
-    await this.set(shard, { current, oldest, next: next + 1 });
+    await this.set(shard, { current, oldest, next: next + 1, staged: next });
     this.staging.set(shard, next);
     this.clear(shard);
     return next;
+  }
+
+  /** The one that is received; undefined when none is. */
+  staged(shard: number): number | undefined {
+    return this.staging.get(shard);
   }
 
   received(shard: number): number {
@@ -69,8 +75,12 @@ export class GenerationKeeper {
     return { generation: next, record: this.record(shard, generations) };
   }
 
-  discard(shard: number): void {
-    if (this.staging.delete(shard)) this.clear(shard);
+  /** Forgets what was received. Durable. */
+  async discard(shard: number): Promise<void> {
+    if (!this.staging.delete(shard)) return;
+    const { current, oldest, next } = this.of(shard);
+    await this.set(shard, { current, oldest, next });
+    this.clear(shard);
   }
 
   /** Deletes generations nobody reads, in the background. */

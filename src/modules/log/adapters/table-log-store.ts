@@ -259,10 +259,11 @@ export class TableLogStore implements LogStore, CommitHost {
   }
 
   discardStage(shard: number): Promise<void> {
-    return this.turns.take(shard, () => {
-      this.generations.discard(shard);
-      return Promise.resolve();
-    });
+    return this.turns.take(shard, () => this.generations.discard(shard));
+  }
+
+  staged(shard: number): number | undefined {
+    return this.generations.staged(shard);
   }
 
   drop(shard: number, rows: readonly RowChange[]): Promise<void> {

@@ -15,7 +15,7 @@ import { FIRST_GENERATION } from './keys.js';
  * | `history` | per epoch: num u64, uuid 16 B, start u64 |
  * | `promise` | epoch num u64, epoch uuid 16 B |
  * | `cut` | offset u64: entries above the tail, up to here, wait to be deleted after a truncation |
- * | `generation` | in use u32, oldest with leftovers u32, first never used u32 |
+ * | `generation` | in use u32, oldest with leftovers u32, first never used u32, and while a snapshot comes in: its own u32 |
  */
 export const RECORD_NAMES = {
   tail: 'tail',
@@ -34,6 +34,8 @@ export interface Generations {
   readonly current: number;
   readonly oldest: number;
   readonly next: number;
+  /** The one a snapshot is received into: kept over a restart, to go on with it (4.7). */
+  readonly staged?: number;
 }
 
 export const FIRST_GENERATIONS: Generations = {
@@ -148,22 +150,25 @@ export function decodeCut(bytes: Uint8Array): number | undefined {
   return bytes.length === 8 ? getNumber(viewOf(bytes), 0) : undefined;
 }
 
-export function encodeGenerations({ current, oldest, next }: Generations): Uint8Array {
-  const bytes = new Uint8Array(12);
+export function encodeGenerations({ current, oldest, next, staged }: Generations): Uint8Array {
+  const bytes = new Uint8Array(staged === undefined ? 12 : 16);
   const view = viewOf(bytes);
   view.setUint32(0, current);
   view.setUint32(4, oldest);
   view.setUint32(8, next);
+  if (staged !== undefined) view.setUint32(12, staged);
   return bytes;
 }
 
 /** Undefined when the bytes are not generations. */
 export function decodeGenerations(bytes: Uint8Array): Generations | undefined {
-  if (bytes.length !== 12) return undefined;
+  if (bytes.length !== 12 && bytes.length !== 16) return undefined;
   const view = viewOf(bytes);
-  const generations = { current: view.getUint32(0), oldest: view.getUint32(4), next: view.getUint32(8) };
-  const { current, oldest, next } = generations;
-  return current >= FIRST_GENERATION && current < next && oldest <= next ? generations : undefined;
+  const [current, oldest, next] = [view.getUint32(0), view.getUint32(4), view.getUint32(8)];
+  if (current < FIRST_GENERATION || current >= next || oldest > next) return undefined;
+  if (bytes.length === 12) return { current, oldest, next };
+  const staged = view.getUint32(12);
+  return staged > current && staged < next ? { current, oldest, next, staged } : undefined;
 }
 
 function viewOf(bytes: Uint8Array): DataView {

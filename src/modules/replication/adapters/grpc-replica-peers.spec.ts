@@ -194,7 +194,7 @@ describe('replicas over gRPC', () => {
     const ack = { durableOffset: 1, appliedOffset: 0, chain, creditBytes: 8 * 1024 * 1024 };
     const offer = { entries: [new Uint8Array(300)], last: true, branch: [{ epoch, end: 40 }] };
     const said: FollowerMessage[] = [
-      { kind: 'hello', hello },
+      { kind: 'hello', hello: { ...hello, partial: { offset: 12, chain, after: new Uint8Array(12).fill(7) } } },
       { kind: 'ack', ack },
       { kind: 'offer', offer },
     ];
@@ -217,6 +217,7 @@ describe('replicas over gRPC', () => {
       { kind: 'answer', answer: { kind: 'accept', epoch, from: 2 } },
       { kind: 'answer', answer: { kind: 'diverged', epoch, fork: 1 } },
       { kind: 'answer', answer: { kind: 'snapshot', epoch, fork: 0, at: end } },
+      { kind: 'answer', answer: { kind: 'snapshot', epoch, fork: 0, at: end, resumed: true } },
       { kind: 'answer', answer: { kind: 'reject', reason: 'NOT_PRIMARY', hint: leader } },
       { kind: 'answer', answer: { kind: 'reject', reason: 'BUSY' } },
       { kind: 'batch', batch },
@@ -230,7 +231,7 @@ describe('replicas over gRPC', () => {
     expect(ends).toEqual([undefined]);
     expect(received).toEqual(answers);
     // What the core keeps does not keep the frame.
-    const kept = received[5].kind === 'batch' ? received[5].batch.prevChain : chain;
+    const kept = received[6].kind === 'batch' ? received[6].batch.prevChain : chain;
     expect(kept.buffer.byteLength).toBe(16);
   });
 

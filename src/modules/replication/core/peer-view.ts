@@ -11,7 +11,7 @@ export interface PeerFacts {
   readonly refused: boolean;
   /** Monotonic milliseconds of this node when it last answered; -Infinity for never. */
   readonly heardMs: number;
-  /** Not to be nominated while another can be: its clock is off, or it flaps (1.3, 5.8). */
+  /** Not to be nominated while another can be: its clock is off, it flaps, or its disk is nearly full (1.3, 5.8). */
   readonly reluctant: boolean;
   /** Its copy of this shard, as it last told. */
   readonly position: ShardPosition | undefined;
@@ -29,7 +29,7 @@ export interface PeerView {
 export interface CopyPlan {
   /** The set the map decided; mapEpoch 0 before it decided one. */
   readonly configured: ShardSet;
-  /** This node is on its way out: it gives its reigns away and takes none. */
+  /** This node is on its way out, or its disk nearly full: it gives its reigns away, and takes none while another can. */
   readonly leaving: boolean;
 }
 

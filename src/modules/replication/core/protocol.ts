@@ -36,6 +36,17 @@ export interface Hello extends LogEnd {
   readonly promised: Epoch;
   /** Loose rows this replica still holds (6.4). */
   readonly loose: number;
+  /** What it has of a snapshot that was not finished (4.7). */
+  readonly partial?: PartialSnapshot;
+}
+
+/** A snapshot that was begun: every row up to a key is here as it was at an offset, or later. */
+export interface PartialSnapshot {
+  readonly offset: number;
+  /** Chain at the offset. */
+  readonly chain: Uint8Array;
+  /** The last key: shard, collection and id. */
+  readonly after: Uint8Array;
 }
 
 export type RejectReason =
@@ -57,7 +68,14 @@ export type HelloAnswer =
   /** Truncate to `fork`, rows beyond it become loose, and say hello again. */
   | { readonly kind: 'diverged'; readonly epoch: Epoch; readonly fork: number }
   /** The log cannot be streamed from there: a snapshot follows on this stream (4.7). */
-  | { readonly kind: 'snapshot'; readonly epoch: Epoch; readonly fork: number; readonly at: LogEnd }
+  | {
+      readonly kind: 'snapshot';
+      readonly epoch: Epoch;
+      readonly fork: number;
+      readonly at: LogEnd;
+      /** It goes on behind what the follower has of an earlier one, after what changed of that. */
+      readonly resumed?: boolean;
+    }
   | { readonly kind: 'reject'; readonly reason: RejectReason; readonly hint?: ShardLeader };
 
 /** Raw entries from the primary; empty ones keep alive and carry the high-water mark (4.2, 4.5). */

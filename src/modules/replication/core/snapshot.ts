@@ -1,6 +1,7 @@
-import { toHex } from '../../../kernel/bytes.js';
+import { compareBytes, toHex } from '../../../kernel/bytes.js';
 import { compareEpochs } from '../../../kernel/epoch.js';
 import type { Hasher } from '../../../kernel/hasher.js';
+import { compareVersions } from '../../../kernel/version.js';
 import {
   entryCollectionId,
   entryId,
@@ -13,7 +14,7 @@ import { CHAIN_BYTES } from '../../log/core/entry.js';
 import { documentKey, idempotencyKey } from '../../log/core/keys.js';
 import { openRow, sealRow } from '../../log/core/log-records.js';
 import type { LogState, RowChange, StagedBatch } from '../../log/log-store.js';
-import { encodeRow, type DocumentRow } from '../../shard/core/rows.js';
+import { decodeRow, encodeRow, type DocumentRow } from '../../shard/core/rows.js';
 import type { LogEnd, SnapshotChunk } from './protocol.js';
 
 /**
@@ -26,7 +27,7 @@ import type { LogEnd, SnapshotChunk } from './protocol.js';
  * at X) is what the sender's would be if all below X were compacted.
  */
 
-/** Where a transfer stands; resumed only from a snapshot of the same offset and chain. */
+/** Where a transfer stands. */
 export interface SnapshotCursor {
   readonly part: 'documents' | 'operations';
   /** The last key of that part that was transferred; undefined: none. */
@@ -34,6 +35,38 @@ export interface SnapshotCursor {
 }
 
 export const SNAPSHOT_START: SnapshotCursor = { part: 'documents', after: undefined };
+
+/** What a node notes of a snapshot it begins to receive: what the staged rows are of. */
+export interface Receiving {
+  readonly generation: number;
+  readonly offset: number;
+  readonly chain: Uint8Array;
+}
+
+export const RECEIVING_ROW = 'receiving';
+
+const RECEIVING_BYTES = 4 + 8 + CHAIN_BYTES;
+
+export function encodeReceiving({ generation, offset, chain }: Receiving): Uint8Array {
+  const bytes = new Uint8Array(RECEIVING_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, generation);
+  view.setBigUint64(4, BigInt(offset));
+  bytes.set(chain, 12);
+  return bytes;
+}
+
+/** Undefined when the bytes are none. */
+export function decodeReceiving(bytes: Uint8Array): Receiving | undefined {
+  if (bytes.length !== RECEIVING_BYTES) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return { generation: view.getUint32(0), offset: Number(view.getBigUint64(4)), chain: bytes.slice(12) };
+}
+
+/** A document's key as it orders the transfer: without the generation, which differs from node to node. */
+export function rowKey(shard: number, collectionId: number, id: string): Uint8Array {
+  return documentKey(0, shard, collectionId, id).subarray(6);
+}
 
 /** The end of a log as replicas tell it to each other. */
 export function logEndOf({ tail, epoch, chain, history, start }: LogState): LogEnd {
@@ -69,12 +102,18 @@ export interface StagedChunk extends StagedBatch {
   /** Of the entries. */
   readonly bytes: number;
   /** The rows among `rows` that are documents, to be counted. */
-  readonly added: readonly { readonly collectionId: number; readonly id: string; readonly row: DocumentRow }[];
+  readonly added: readonly {
+    readonly collectionId: number;
+    readonly id: string;
+    /** What was staged before of it: it changed since. */
+    readonly before: DocumentRow | undefined;
+    readonly row: DocumentRow;
+  }[];
 }
 
 /**
  * What a received chunk puts into the generation `generation`; of a row that came before, in a chunk that was repeated,
- * nothing.
+ * nothing. A higher version takes the place of the one that is staged: it changed while the transfer was interrupted.
  * @param stored the generation's row, if it has one already
  */
 export function stageChunk(
@@ -99,11 +138,13 @@ export function stageChunk(
     const id = entryId(entry);
     const key = documentKey(generation, shard, collectionId, id);
     const name = toHex(key);
-    if (seen.has(name) || stored(key) !== undefined) continue;
-    seen.add(name);
     const version = entryVersion(entry);
+    const staged = stored(key);
+    const before = staged === undefined ? undefined : decodeRow(staged);
+    if (seen.has(name) || (before !== undefined && compareVersions(version, before.version) <= 0)) continue;
+    seen.add(name);
     const row: DocumentRow = { version, offset, tombstone: op === 'DELETE', bytes: entry.length, loose: false };
-    added.push({ collectionId, id, row });
+    added.push({ collectionId, id, before, row });
     entries.push({ offset, bytes: entry });
     rows.push({ key, value: encodeRow(row) });
     bytes += entry.length;
@@ -130,12 +171,12 @@ export function endProblem({ lastOffset, chain, history }: LogEnd): ChunkProblem
   return undefined;
 }
 
-/** Where the transfer stands after a chunk. */
+/** Where the transfer stands after a chunk. What changed of an earlier part does not set it back. */
 export function cursorAfter(chunk: SnapshotChunk, before: SnapshotCursor, shard: number): SnapshotCursor {
   const operation = chunk.operations.at(-1);
   if (operation !== undefined) return { part: 'operations', after: operation.opId };
   const entry = chunk.entries.at(-1);
-  if (entry === undefined) return before;
-  // Without the generation, which differs from node to node: shard, collection and id are what order it.
-  return { part: 'documents', after: documentKey(0, shard, entryCollectionId(entry), entryId(entry)).subarray(6) };
+  if (entry === undefined || before.part === 'operations') return before;
+  const after = rowKey(shard, entryCollectionId(entry), entryId(entry));
+  return before.after !== undefined && compareBytes(after, before.after) <= 0 ? before : { part: 'documents', after };
 }

@@ -4,6 +4,7 @@ import type { Hasher } from '../../../kernel/hasher.js';
 import { META_SHARD } from '../../../kernel/ids.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import type { Timers } from '../../../kernel/timers.js';
+import type { DiskRoom, DiskSpace } from '../../../platform/resources/disk-guard.js';
 import type { MembershipService } from '../../membership/membership.service.js';
 import type { ClusterFacts, Transfer } from '../../ring/core/facts.js';
 import type { ClusterMap } from '../../ring/core/map.js';
@@ -22,8 +23,10 @@ export interface ClusterOperatorPorts {
   readonly hasher: Hasher;
   readonly logger: OperationsLogger;
   readonly replication: ReplicationService;
-  readonly membership: Pick<MembershipService, 'view' | 'positionsOf' | 'self' | 'onView' | 'onPeer'>;
+  readonly membership: Pick<MembershipService, 'view' | 'positionsOf' | 'loadOf' | 'self' | 'onView' | 'onPeer'>;
   readonly askTransfer: AskTransfer;
+  /** What space on a disk means for upserts. */
+  readonly room: (space: DiskSpace) => DiskRoom;
 }
 
 /** A hand-over has taken place, or has not, within this. */
@@ -97,7 +100,11 @@ export class ClusterOperator {
       if (decoded !== undefined) positions.set(nodeUuid, [...decoded.values()]);
     }
     positions.set(replication.self, replication.positions());
-    return { nowMs: clock.monotonicMs(), wallMs: clock.wallMs(), map, records, positions, transfers };
+    const room = (node: NodeUuid): DiskRoom => {
+      const load = membership.loadOf(node);
+      return this.#ports.room({ freeBytes: load?.diskFreeBytes ?? 0, totalBytes: load?.diskTotalBytes ?? 0 });
+    };
+    return { nowMs: clock.monotonicMs(), wallMs: clock.wallMs(), map, records, positions, transfers, room };
   }
 
   async #transfer(transfer: Transfer): Promise<void> {

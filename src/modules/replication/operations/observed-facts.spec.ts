@@ -48,7 +48,7 @@ function position(role: ShardPosition['role'], of: Epoch, change: Partial<ShardP
 
 function seen(nowMs: number, statuses: readonly NodeStatus[], positions: Observation['positions']): Observation {
   const records = statuses.map((status, i) => record(`0${i + 1}`, status));
-  return { nowMs, wallMs: 5, map, records, positions, transfers: [] };
+  return { nowMs, wallMs: 5, map, records, positions, transfers: [], room: () => 'ample' };
 }
 
 describe('ObservedFacts', () => {
@@ -58,6 +58,8 @@ describe('ObservedFacts', () => {
     facts.observe(seen(200, ['ACTIVE', 'SUSPECT'], new Map()));
     const { nodes } = facts.observe(seen(300, ['ACTIVE', 'UNAVAILABLE'], new Map()));
     expect(nodes.get('01')).toEqual({ status: 'ACTIVE', sinceMs: 100 });
+    const filled = { ...seen(300, ['ACTIVE', 'UNAVAILABLE'], new Map()), room: () => 'full' as const };
+    expect(facts.observe(filled).nodes.get('01')).toEqual({ status: 'ACTIVE', sinceMs: 100, disk: 'full' });
     expect(nodes.get('02')).toEqual({ status: 'UNAVAILABLE', sinceMs: 300 });
     expect(nodes.get('03')).toEqual({ status: 'UNAVAILABLE', sinceMs: 100 });
     expect(facts.observe(seen(400, ['ACTIVE', 'LEFT'], new Map())).nodes.get('02')?.sinceMs).toBe(300);

@@ -1,5 +1,6 @@
 import { compareEpochs, sameEpoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
+import type { DiskRoom } from '../../../platform/resources/disk-guard.js';
 import type { NodeRecord, NodeStatus } from '../../membership/core/node-record.js';
 import {
   reachable,
@@ -23,6 +24,8 @@ export interface Observation {
   /** The last positions of every node, this node's own included. A learner judges itself in sync like any other (7.1). */
   readonly positions: ReadonlyMap<NodeUuid, readonly ShardPosition[]>;
   readonly transfers: readonly Transfer[];
+  /** How much room the disk of a node has. */
+  readonly room: (node: NodeUuid) => DiskRoom;
 }
 
 /**
@@ -59,7 +62,7 @@ export class ObservedFacts {
   }
 
   /** Registered nodes and those of the view; one that nobody has heard of is away since it was first missed. */
-  #observeNodes({ map, records, nowMs }: Observation): ReadonlyMap<NodeUuid, NodeFacts> {
+  #observeNodes({ map, records, nowMs, room }: Observation): ReadonlyMap<NodeUuid, NodeFacts> {
     const statuses = new Map<NodeUuid, NodeStatus>(map.nodes.map(({ nodeUuid }) => [nodeUuid, 'UNAVAILABLE']));
     for (const { nodeUuid, status } of records) statuses.set(nodeUuid, status);
     const facts = new Map<NodeUuid, NodeFacts>();
@@ -69,7 +72,8 @@ export class ObservedFacts {
       const before = this.#nodes.get(uuid);
       const known = before?.up === up ? before : { up, sinceMs: nowMs };
       remembered.set(uuid, known);
-      facts.set(uuid, { status, sinceMs: known.sinceMs });
+      const disk = room(uuid);
+      facts.set(uuid, { status, sinceMs: known.sinceMs, ...(disk === 'ample' ? {} : { disk }) });
     }
     this.#nodes = remembered;
     return facts;

@@ -22,6 +22,8 @@ export interface NodeFacts {
   readonly status: NodeStatus;
   /** Since when it has been reachable, or unreachable: whichever it is now. */
   readonly sinceMs: number;
+  /** Its disk: `full`: it refuses upserts; `little`: it soon may; absent: ample, or not known. */
+  readonly disk?: 'full' | 'little';
 }
 
 export interface ShardFacts {

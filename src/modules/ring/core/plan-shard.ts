@@ -35,6 +35,8 @@ export function planShard(situation: Situation, shard: number): ShardPlan {
     const waits = situation.shard(shard).primary === undefined ? `shard ${shard} has no primary` : undefined;
     return missing.length + extra.length > 0 && waits !== undefined ? { waits } : NOTHING;
   }
+  const heir = situation.disk(primary) === 'full' ? heirWithRoom(situation, shard, primary) : undefined;
+  if (heir !== undefined) return transfer(situation, { shard, from: primary, to: heir }, false);
   if (members.length > situation.wanted && extra.length > 0) return planRemoval(situation, shard, extra, primary);
   if (missing.length > 0) {
     const node = missing.find((candidate) => situation.roomForCopy(candidate, primary));
@@ -93,12 +95,21 @@ function mayLeave(situation: Situation, shard: number, node: NodeUuid): boolean 
   return situation.inSync(shard, node) ? inSync >= situation.wanted : 2 * inSync > others;
 }
 
+/** A primary whose disk is nearly full refuses upserts: a copy with everything and with room takes over (replication 5.8). */
+function heirWithRoom(situation: Situation, shard: number, primary: NodeUuid): NodeUuid | undefined {
+  return situation.map.placement[shard].members.find(
+    (node) =>
+      node !== primary && situation.serving(node) && situation.inSync(shard, node) && situation.disk(node) === 'ample',
+  );
+}
+
 function planPreferred(situation: Situation, shard: number, wanted: NodeUuid, primary: NodeUuid): ShardPlan {
   const [preferred] = situation.map.placement[shard].members;
   if (wanted !== undefined && wanted !== preferred) return change({ kind: 'preferPrimary', shard, node: wanted });
   const copy = situation.shard(shard).copies.get(preferred);
   if (preferred === primary || copy === undefined || !situation.inSync(shard, preferred)) return NOTHING;
-  if (!situation.serving(preferred) || situation.facts.nowMs - copy.inSyncSinceMs < PREFERRED_AFTER_MS) return NOTHING;
+  if (!situation.serving(preferred) || situation.disk(preferred) !== 'ample') return NOTHING;
+  if (situation.facts.nowMs - copy.inSyncSinceMs < PREFERRED_AFTER_MS) return NOTHING;
   return transfer(situation, { shard, from: primary, to: preferred }, true);
 }
 

@@ -95,6 +95,36 @@ describe('planNext', () => {
     for (const shard of led) expect(world.primary(shard)).toBe('02');
   });
 
+  it('hands over what a node with a nearly full disk leads, to copies with room, and back when there is room again', () => {
+    const world = cluster(6, 3, 1);
+    const shards = [...world.map.placement.keys()];
+    const led = (uuid: string): readonly number[] => shards.filter((shard) => world.primary(shard) === uuid);
+    const before = led('02');
+    expect(before.length).toBeGreaterThan(0);
+    // Little room is room enough to stay, and too little to be given more.
+    world.fill('02', 'little');
+    for (let i = 0; i < 100; i++) world.step();
+    expect(led('02')).toEqual(before);
+    world.fill('02', 'full');
+    for (let i = 0; i < 10; i++) world.step();
+    expect(led('02')).toEqual([]);
+    world.fill('02', 'little');
+    for (let i = 0; i < 200; i++) world.step();
+    expect(led('02')).toEqual([]);
+    world.fill('02', undefined);
+    for (let i = 0; i < 200; i++) world.step();
+    expect(led('02')).toEqual(before);
+  });
+
+  it('leaves a full node its reigns while no other copy has room', () => {
+    const world = cluster(6, 3, 1);
+    for (const uuid of ['01', '03']) world.fill(uuid, 'little');
+    world.fill('02', 'full');
+    const before = [...world.map.placement.keys()].map((shard) => world.primary(shard));
+    for (let i = 0; i < 50; i++) expect(world.step().filter(({ kind }) => kind === 'transfer')).toEqual([]);
+    expect([...world.map.placement.keys()].map((shard) => world.primary(shard))).toEqual(before);
+  });
+
   it('drains a node: its copies and reigns leave it, its vote too, then it is drained', () => {
     const world = cluster(6, 4, 2);
     expect(start(world, 'd', { kind: 'drain', node: '01' })).toBe(true);

@@ -56,6 +56,11 @@ export class Situation {
     return this.facts.nodes.get(uuid)?.status === 'ACTIVE';
   }
 
+  /** Room on its disk. */
+  disk(uuid: NodeUuid): 'full' | 'little' | 'ample' {
+    return this.facts.nodes.get(uuid)?.disk ?? 'ample';
+  }
+
   serving(uuid: NodeUuid): boolean {
     return nodeByUuid(this.map, uuid)?.duty === 'serving';
   }

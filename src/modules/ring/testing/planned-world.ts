@@ -73,6 +73,12 @@ export class PlannedWorld {
     }
   }
 
+  /** How much room its disk has. */
+  fill(uuid: string, disk: 'full' | 'little' | undefined): void {
+    const { status, sinceMs } = this.#nodes.get(uuid) ?? { status: 'ACTIVE', sinceMs: this.nowMs };
+    this.#nodes.set(uuid, { status, sinceMs, ...(disk === undefined ? {} : { disk }) });
+  }
+
   /** The operation if the map accepts it. */
   ask(operation: MapOperation): boolean {
     const result = applyMapOperation(this.map, operation);

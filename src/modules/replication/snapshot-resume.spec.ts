@@ -1,0 +1,174 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import type { NodeUuid } from '../../kernel/peer.js';
+import { systemClock } from '../../platform/clock/system-clock.js';
+import { systemRandom } from '../../platform/clock/system-random.js';
+import { systemTimers } from '../../platform/clock/system-timers.js';
+import { nodeHasher } from '../../platform/crypto/node-hasher.js';
+import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
+import { entryCollectionId, entryId } from '../log/core/entry-codec.js';
+import { documentKey } from '../log/core/keys.js';
+import { encodeDocument } from '../shard/core/document-codec.js';
+import { decodeRow, liveDocuments, shardDigest } from '../shard/core/rows.js';
+import { BulkPlaces } from './bulk-places.js';
+import type { PeerView } from './core/peer-view.js';
+import type { FollowerMessage, PrimaryMessage } from './core/protocol.js';
+import { NO_REPLICA_PEERS } from './replica-peers-none.js';
+import type { Link, LinkEvents, ReplicaPeers } from './replica-peers.js';
+import { ShardReplica } from './shard-replica.js';
+
+const SHARD = 0;
+const PRIMARY = 'a1'.repeat(16);
+const FOLLOWER = 'b2'.repeat(16);
+const DOCUMENTS = 40;
+const ALONE: PeerView = { get: () => undefined, nodes: () => [] };
+const NEVER = new AbortController().signal;
+
+/** Two copies of a shard with a stream between them; the set is the primary alone. */
+class Pair {
+  primary: ShardReplica | undefined;
+  follower: ShardReplica | undefined;
+  followerLog: MemoryLogStore | undefined;
+  /** Snapshot entries sent, and rows that a resumed transfer did not send again. */
+  sent = 0;
+  resumed: number[] = [];
+  /** Is told of each chunk before it arrives. */
+  onChunk: () => void = () => undefined;
+
+  constructor(readonly primaryLog: MemoryLogStore) {}
+
+  async open(self: NodeUuid, log: MemoryLogStore): Promise<ShardReplica> {
+    return ShardReplica.open(SHARD, self, 1, log.state(SHARD).tail, {
+      log,
+      hasher: nodeHasher,
+      clock: systemClock,
+      timers: systemTimers,
+      random: systemRandom,
+      times: { heartbeatMs: 500, failoverAfterMs: 1_800 },
+      index: undefined,
+      peers: self === FOLLOWER ? this.#toPrimary() : NO_REPLICA_PEERS,
+      view: () => ALONE,
+      plan: () => ({ configured: { mapEpoch: 1, members: [PRIMARY] }, leaving: false }),
+      bulk: new BulkPlaces(),
+      report: {
+        map: () => undefined,
+        sweep: () => undefined,
+        fault: (error) => {
+          throw error;
+        },
+        durable: () => undefined,
+        role: () => undefined,
+        streamed: (_to, entries) => {
+          this.sent += entries;
+        },
+        resumed: (rows) => void this.resumed.push(rows),
+        broken: () => undefined,
+      },
+    });
+  }
+
+  async until(done: () => boolean): Promise<void> {
+    for (const endMs = systemClock.monotonicMs() + 20_000; !done();) {
+      if (systemClock.monotonicMs() > endMs) throw new Error('it takes too long');
+      this.primary?.tick();
+      const leader = this.primary?.leader;
+      if (leader !== undefined) this.follower?.announced(leader);
+      this.follower?.tick();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  async put(i: number, text: string): Promise<void> {
+    const payload = encodeDocument({ content: text.repeat(50_000) });
+    const outcome = await this.primary?.write({ op: 'UPSERT', collectionId: 1, id: `doc-${i}`, payload, level: 'one' });
+    expect(outcome?.kind).toBe('written');
+  }
+
+  #toPrimary(): ReplicaPeers {
+    return { ...NO_REPLICA_PEERS, follow: (_to, _shard, events) => this.#stream(events) };
+  }
+
+  #stream(events: LinkEvents<PrimaryMessage>): Link<FollowerMessage> {
+    let open = true;
+    const later = (arrive: () => void): true => {
+      setImmediate(() => {
+        if (open) arrive();
+      });
+      return true;
+    };
+    const close = (): void => {
+      open = false;
+    };
+    const served = this.primary?.onFollow(FOLLOWER, {
+      send: (message) =>
+        later(() => {
+          if (message.kind === 'chunk') this.onChunk();
+          events.message(message);
+        }),
+      drained: () => Promise.resolve(),
+      close,
+    });
+    return {
+      send: (message) => later(() => served?.message(message)),
+      drained: () => Promise.resolve(),
+      close: () => {
+        close();
+        served?.ended(undefined);
+      },
+    };
+  }
+}
+
+describe('a snapshot whose receiver crashes', () => {
+  let pair: Pair;
+  afterEach(async () => {
+    pair.primary?.close();
+    pair.follower?.close();
+    await pair.primaryLog.close();
+    await pair.followerLog?.close();
+  });
+
+  it('goes on where it was, with what changed meanwhile; the log goes on from there', async () => {
+    const log = await MemoryLogStore.open({ hasher: nodeHasher });
+    pair = new Pair(log);
+    pair.primary = await pair.open(PRIMARY, log);
+    await pair.until(() => pair.primary?.role === 'primary');
+    for (const text of ['old', 'new']) for (let i = 0; i < DOCUMENTS; i++) await pair.put(i, text);
+    // What was overwritten is gone: a follower that begins needs a snapshot.
+    const isLive = (offset: number, entry: Uint8Array): boolean => {
+      const row = log.row(documentKey(1, SHARD, entryCollectionId(entry), entryId(entry)));
+      return row !== undefined && decodeRow(row).offset === offset;
+    };
+    const { tail } = log.state(SHARD);
+    pair.primary.compacted((await log.compact(SHARD, tail, isLive, NEVER, 0)).bytes, tail);
+
+    pair.followerLog = await MemoryLogStore.open({ hasher: nodeHasher });
+    pair.follower = await pair.open(FOLLOWER, pair.followerLog);
+    let chunks = 0;
+    pair.onChunk = () => {
+      chunks++;
+      if (chunks === 4) pair.follower?.close();
+    };
+    await pair.until(() => chunks >= 4);
+    const before = pair.sent;
+    pair.followerLog = await pair.followerLog.crash(100);
+    expect(pair.followerLog.state(SHARD).tail).toBe(0);
+    pair.onChunk = () => undefined;
+    for (const i of [0, 3, 17, 90]) await pair.put(i, 'newest');
+
+    pair.follower = await pair.open(FOLLOWER, pair.followerLog);
+    await pair.until(() => pair.follower?.position.durable === pair.primary?.position.tail);
+    expect(pair.resumed).toHaveLength(1);
+    const [kept] = pair.resumed;
+    expect(kept).toBeGreaterThan(0);
+    expect(kept).toBeLessThan(DOCUMENTS);
+    // All but what is here, and of that what changed.
+    expect(pair.sent - before).toBeLessThanOrEqual(DOCUMENTS + 4 - kept + 3);
+    expect(liveDocuments(pair.follower.counters())).toBe(DOCUMENTS + 1);
+    expect(shardDigest(pair.follower.counters())).toEqual(shardDigest(pair.primary.counters()));
+    expect(pair.follower.summary().chain).toEqual(pair.primary.summary().chain);
+    await pair.put(5, 'last');
+    await pair.until(() => pair.follower?.position.durable === pair.primary?.position.tail);
+    expect(shardDigest(pair.follower.counters())).toEqual(shardDigest(pair.primary.counters()));
+    expect((await pair.followerLog.scrub(SHARD, NEVER, 0)).damages).toEqual([]);
+  }, 30_000);
+});
