@@ -142,11 +142,11 @@ export class Cluster {
    * @throws MembershipRefusedError when the cluster does not take this node in
    */
   async enter(grpc: number, http: number, settled: (what: 'map' | 'shards') => void): Promise<void> {
-    const { clock, hasher, logger, version } = this.parts;
+    const { clock, hasher, random, logger, version } = this.parts;
     const { replication } = this;
     const { host, port } = advertisedAddress(this.config.advertise);
     const grpcAddress = join(host, port ?? grpc);
-    const door = new ClusterDoor(replication, this.log, clock, grpcAddress);
+    const door = new ClusterDoor(replication, this.log, clock, random, grpcAddress);
     const storedClusterId = door.clusterId;
     const membership = new MembershipService(
       {

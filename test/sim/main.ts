@@ -49,7 +49,9 @@ export async function main(args: readonly string[]): Promise<number> {
   const scenarios =
     values.scenario === undefined
       ? [undefined]
-      : SCENARIOS.filter(({ name }) => values.scenario === 'all' || name === values.scenario);
+      : SCENARIOS.filter(({ name, byHand }) =>
+          values.scenario === 'all' ? byHand !== true : name === values.scenario,
+        );
   if (subject === undefined || scenarios.length === 0) {
     say(USAGE);
     return 2;
@@ -77,6 +79,7 @@ export async function main(args: readonly string[]): Promise<number> {
       tasks += report.tasks;
       virtualMs += report.virtualMs;
       for (const [name, count] of report.counters) totals.set(name, (totals.get(name) ?? 0) + count);
+      for (const remark of report.remarks) say(remark);
       if (report.violations.length === 0) continue;
       failed.push(seed);
       say(failureText(report, commandFor(seed, scenario?.name, values.subject, bugs)));

@@ -1,6 +1,7 @@
 import { META_SHARD } from '../../../src/kernel/ids.js';
 import type { SimHost } from '../world/host.js';
 import type { Scenario, Stage } from '../world/run.js';
+import { CLUSTERS } from './clusters.js';
 
 /** One shard of three copies that is available, one that is strict. */
 const THREE: Pick<Scenario, 'hosts' | 'replicas' | 'strictShards'> = {
@@ -284,4 +285,5 @@ export const SCENARIOS: readonly Scenario[] = [
       await watch.pass(3_000);
     },
   },
+  ...CLUSTERS,
 ];

@@ -14,6 +14,7 @@ import { MembershipFellows } from '../../../src/modules/replication/membership-f
 import type { ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
 import { ShardReplica } from '../../../src/modules/replication/shard-replica.js';
 import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
+import { inspectReplica, seedOf } from './inspect.js';
 import type { NodePorts, ReplicaInspection, ReplicaNode } from './node.js';
 
 /** Timers as the end-to-end suites have them. */
@@ -80,23 +81,7 @@ export class ReplicatedNode implements ReplicaNode {
 
   inspect(shard: number): ReplicaInspection | undefined {
     const copy = this.#copies.get(shard);
-    if (copy === undefined) return undefined;
-    const standing = copy.standing();
-    return {
-      role: copy.role === 'follower' ? (standing.role === 'learner' ? 'learner' : 'replica') : copy.role,
-      epoch: copy.epoch,
-      leader: copy.leader?.node ?? '',
-      promised: this.#ports.log.promised(shard),
-      set: copy.set,
-      highWaterMark: copy.highWaterMark,
-      applied: copy.position.applied,
-      inSync: copy.syncedNodes,
-      selfInSync: copy.inSync,
-      faulted: copy.fault !== undefined || standing.faulted,
-      loose: copy.loose,
-      ...(copy.role === 'candidate' ? { passing: 'a candidate' } : {}),
-      queues: [{ name: 'in flight', size: copy.inFlight.ops, bound: 8_192 }],
-    };
+    return copy && inspectReplica(copy, false);
   }
 
   view(): readonly NodeRecord[] {
@@ -265,19 +250,15 @@ export class ReplicatedNode implements ReplicaNode {
 function membershipOf(ports: NodePorts): MembershipService {
   const { nodeId, nodeUuid, address, identity, clock, timers, hasher, note, membershipPeers } = ports;
   const say = (_fields: object, message: string) => note(message);
-  const seed = (text: string) => {
-    const at = text.lastIndexOf(':');
-    return { host: text.slice(0, at), port: Number(text.slice(at + 1)) };
-  };
   return new MembershipService(
     {
       nodeId,
       nodeUuid,
-      advertisedHost: seed(address).host,
-      grpcPort: seed(address).port,
+      advertisedHost: seedOf(address).host,
+      grpcPort: seedOf(address).port,
       interfaces: [],
       clusterMode: true,
-      seeds: ports.seeds.map(seed),
+      seeds: ports.seeds.map(seedOf),
       storedClusterId: CLUSTER,
       emptyDirectory: false,
       bootCount: identity.bootCount,

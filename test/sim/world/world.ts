@@ -8,7 +8,7 @@ import { RECORD_NAMES } from '../../../src/modules/log/core/log-records.js';
 import { documentKey } from '../../../src/modules/log/core/keys.js';
 import type { FenceRequest } from '../../../src/modules/replication/core/protocol.js';
 import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
-import { openIdentity } from '../../../src/modules/replication/node-identity.js';
+import { openIdentity, readIdentity } from '../../../src/modules/replication/node-identity.js';
 import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
 import { decodeRow } from '../../../src/modules/shard/core/rows.js';
 import { nodeHasher } from '../../../src/platform/crypto/node-hasher.js';
@@ -31,7 +31,7 @@ import type { PlacedMap } from './map-oracle.js';
 import { MemoryIndex } from './memory-index.js';
 import { addressOf, Network } from './network.js';
 import type { Endpoint } from './network.js';
-import type { NodeFactory } from './node.js';
+import type { ClusterShape, NodeFactory } from './node.js';
 import { SimProcess } from './process.js';
 import { Scheduler } from './scheduler.js';
 import { SeededRandom } from './seeded-random.js';
@@ -45,6 +45,8 @@ export interface WorldOptions {
   readonly strictShards: ReadonlySet<number>;
   readonly factory: NodeFactory;
   readonly bugs: ReadonlySet<string>;
+  /** The nodes make their map themselves (META_SHARD, planner and operations); undefined: the oracle gives them one. */
+  readonly cluster?: ClusterShape | undefined;
   /** Lines of the trace as they are written. */
   readonly print?: ((line: string) => void) | undefined;
 }
@@ -207,6 +209,7 @@ export class World {
     host.disk.wipe();
     host.identity = this.random.bytes(16);
     host.nodeUuid = toHex(host.identity);
+    if (this.options.cluster !== undefined) return;
     this.map.register({ nodeId: host.name, nodeUuid: host.nodeUuid, address: addressOf(host.name) });
     // What the old disk knew of the map is gone with it.
     this.map.teach(host.name);
@@ -333,6 +336,7 @@ export class World {
   }
 
   #firstMap(): PlacedMap {
+    if (this.options.cluster !== undefined) return { mapEpoch: 0, shards: new Map(), nodes: [] };
     const mapEpoch = 1;
     const shards = [...this.options.replicas].map(([shard, replicas], i) => {
       const members = Array.from(
@@ -356,7 +360,10 @@ export class World {
       },
       onWritten: (shards) => this.#written(host, nodeUuid, shards),
     });
-    const identity = await openIdentity(log, { bytes: () => fresh });
+    const identity =
+      this.options.cluster !== undefined
+        ? (readIdentity(log) ?? { nodeUuid: fresh, bootCount: 0 })
+        : await openIdentity(log, { bytes: () => fresh });
     if (!process.alive) return;
     const node = this.options.factory({
       nodeId: host.name,
@@ -379,6 +386,8 @@ export class World {
         return index;
       },
       placement: this.map.placementOf(host.name, nodeUuid),
+      calls: this.network.nodeCalls(process),
+      learned: (map) => this.map.follow(map),
       seeds: this.hosts.map(({ name }) => addressOf(name)),
       bugs: this.options.bugs,
       fail: (error) => {
