@@ -66,9 +66,9 @@ async function assemble(stage: Stage, { hosts, shards }: Course): Promise<void> 
   stage.expect(joined, `${hosts} nodes in the map, not ${world.map.real?.nodes.length ?? 0}`);
   const joinedMs = world.nowMs;
   const moving = await watch.pass(FIRST_MOVE_MS, () => placement(world.map.real).some(({ length }) => length > 1));
-  stage.expect(moving, `a first copy to move within ${FIRST_MOVE_MS} ms of the last join`);
+  stage.expect(moving, `a first copy to move within ${FIRST_MOVE_MS} ms of the last join`, 'L5');
   const placed = await watch.pass(PLACED_MS, () => misplaced(world.map.real) === undefined);
-  stage.expect(placed, `every copy in its place, but ${misplaced(world.map.real) ?? ''}`);
+  stage.expect(placed, `every copy in its place, but ${misplaced(world.map.real) ?? ''}`, 'PLACEMENT');
   stage.remark(
     `${hosts} nodes joined in ${seconds(joinedMs)}, ${shards} shards placed after ${seconds(world.nowMs)}, map epoch ${world.map.real?.epoch ?? 0}`,
   );
@@ -135,20 +135,24 @@ async function expectServing(stage: Stage, gone: readonly SimHost[], knownMs = 0
   const { world, watch } = stage;
   const fromMs = world.nowMs;
   const equal = await watch.pass(BUDGETS.L1 + knownMs, async () => (await views(stage, gone)) === 1);
-  stage.expect(equal, `one view on all nodes within ${BUDGETS.L1 + knownMs} ms, not ${await views(stage, gone)}`);
+  stage.expect(equal, `one view on all nodes within ${BUDGETS.L1 + knownMs} ms, not ${await views(stage, gone)}`, 'L1');
   const equalMs = world.nowMs - fromMs;
   await expectPrimaries(stage, gone, fromMs);
   const took = world.nowMs - fromMs;
   if (gone.length === 0) stage.remark(`one view after ${Math.round(equalMs)} ms`);
   const wrong = misplaced(world.map.real);
-  stage.expect(wrong === undefined, `no copy to move, but ${wrong ?? ''}`);
+  stage.expect(wrong === undefined, `no copy to move, but ${wrong ?? ''}`, 'PLACEMENT');
   return took;
 }
 
 async function expectPrimaries(stage: Stage, gone: readonly SimHost[], fromMs = stage.world.nowMs): Promise<number> {
   const { world, watch } = stage;
   const found = await watch.pass(fromMs + BUDGETS.L2 - world.nowMs, () => leaderless(stage, gone).length === 0);
-  stage.expect(found, `a primary for each shard within ${BUDGETS.L2} ms, not for ${leaderless(stage, gone).join(' ')}`);
+  stage.expect(
+    found,
+    `a primary for each shard within ${BUDGETS.L2} ms, not for ${leaderless(stage, gone).join(' ')}`,
+    'L2',
+  );
   return world.nowMs - fromMs;
 }
 
@@ -207,6 +211,7 @@ const QUICK = { heartbeatIntervalMs: 500, heartbeatTimeoutMs: 3_000 } as const;
 const DEFAULTS = { heartbeatIntervalMs: 2_000, heartbeatTimeoutMs: 10_000 } as const;
 
 export const CLUSTERS: readonly Scenario[] = [
+  cluster({ name: 'three-nodes', hosts: 3, shards: 4, cutOff: 1, ...QUICK, rounds: 1, byHand: false }),
   cluster({ name: 'six-nodes', hosts: 6, shards: 8, cutOff: 2, ...QUICK, rounds: 1, byHand: false }),
   cluster({ name: 'sixteen-nodes', ...SIXTEEN, ...QUICK, rounds: 1, byHand: false }),
   cluster({ name: 'sixteen-nodes-default-timers', ...SIXTEEN, ...DEFAULTS, rounds: 2, byHand: true }),

@@ -13,6 +13,7 @@ import { ReplicationService, type ShardIndexes } from '../../../src/modules/repl
 import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
 import type { ClusterMap } from '../../../src/modules/ring/core/map.js';
 import type { MapOperation } from '../../../src/modules/ring/core/map-operations.js';
+import { withMethods } from '../bugs/override.js';
 import { inspectReplica, seedOf } from './inspect.js';
 import type { ClusterShape, NodePorts, ReplicaInspection, ReplicaNode } from './node.js';
 
@@ -83,7 +84,7 @@ export class ClusterNode implements ReplicaNode {
   }
 
   async start(): Promise<void> {
-    const { peers, timers, clock, hasher, log, random, address, note, fail } = this.#ports;
+    const { peers, timers, clock, hasher, log, random, address, note, fail, bugs } = this.#ports;
     const replication = this.#replication;
     await replication.identify();
     const door = new ClusterDoor(replication, log, clock, random, address);
@@ -102,7 +103,7 @@ export class ClusterNode implements ReplicaNode {
       timers,
       hasher,
       logger: { info: say, warn: say },
-      replication,
+      replication: bugs.has('rf-of-the-living') ? countingTheLiving(replication, membership) : replication,
       membership,
       askTransfer: ({ shard, from, to }) => this.#ports.calls.transfer(from, shard, to),
     });
@@ -214,6 +215,17 @@ function simIndexes({ index, log }: NodePorts): ShardIndexes {
     rewind: (shard, offset) => index(shard).rewind(offset),
     markFaulted: () => undefined,
   };
+}
+
+/** A bug: the planner is shown a map of those nodes only that answer, so that copies are wanted by their number. */
+function countingTheLiving(replication: ReplicationService, membership: MembershipService): ReplicationService {
+  const { map } = replication;
+  const living = (): ClusterMap => {
+    const up = membership.view().filter(({ status }) => status === 'ACTIVE');
+    const whole = map.current();
+    return { ...whole, nodes: whole.nodes.filter((node) => up.some(({ nodeUuid }) => nodeUuid === node.nodeUuid)) };
+  };
+  return withMethods(replication, { map: withMethods(map, { current: living }) });
 }
 
 /** Errors and bytes in a few words. */

@@ -28,6 +28,8 @@ export interface PlacedMap {
 export class MapOracle {
   #truth: PlacedMap;
   #real: ClusterMap | undefined;
+  /** Every set there ever was, as text. */
+  readonly #decided = new Set<string>();
   readonly #known = new Map<string, PlacedMap>();
   readonly #listeners = new Map<string, Set<() => void>>();
 
@@ -38,6 +40,7 @@ export class MapOracle {
   ) {
     this.#truth = first;
     for (const host of hosts) this.#known.set(host, first);
+    for (const [shard, { set }] of first.shards) this.#decided.add(setText(shard, set));
   }
 
   get truth(): PlacedMap {
@@ -79,6 +82,7 @@ export class MapOracle {
     });
     const shards = new Map(map.placement.map((placement, shard) => [shard, placed(placement)]));
     shards.set(META_SHARD, placed(map.meta));
+    for (const [shard, { set }] of shards) this.#decided.add(setText(shard, set));
     const nodes = map.nodes.map(({ nodeUuid, nodeId, address }) => ({ nodeUuid, nodeId, address }));
     this.#truth = { mapEpoch: map.epoch, shards, nodes };
     this.#real = map;
@@ -87,6 +91,11 @@ export class MapOracle {
   /** The real map; undefined while there is none. */
   get real(): ClusterMap | undefined {
     return this.#real;
+  }
+
+  /** Whether the map ever gave a shard this set. */
+  decided(shard: number, set: ShardSet): boolean {
+    return this.#decided.has(setText(shard, set));
   }
 
   placed(shard: number): PlacedShard {
@@ -130,5 +139,10 @@ export class MapOracle {
 
   #put(mapEpoch: number, shard: number, placed: PlacedShard): void {
     this.#truth = { ...this.#truth, mapEpoch, shards: new Map([...this.#truth.shards, [shard, placed]]) };
+    this.#decided.add(setText(shard, placed.set));
   }
+}
+
+function setText(shard: number, { mapEpoch, members }: ShardSet): string {
+  return `${shard} ${mapEpoch} ${[...members].sort().join(' ')}`;
 }

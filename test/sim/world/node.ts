@@ -115,6 +115,8 @@ export interface ReplicaNode {
   transfer?(shard: number, to: NodeUuid): Promise<void>;
   /** Changes the real map, when this node is its primary. @throws NodeError */
   change?(operation: MapOperation): Promise<void>;
+  /** Deletes superseded entries of a shard from this node's log. */
+  compact?(shard: number): Promise<void>;
   /** What it believes now. Synchronous and without effect; undefined when it holds no copy of the shard. */
   inspect(shard: number): ReplicaInspection | undefined;
   /** Its view of the members; undefined without membership. */

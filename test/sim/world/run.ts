@@ -1,10 +1,11 @@
 import { META_SHARD } from '../../../src/kernel/ids.js';
+import { breakRules } from '../bugs/bugs.js';
 import { checkSurvival } from '../checkers/acknowledged.js';
 import { BUDGETS, checkIndexed, checkUnion, missing } from '../checkers/convergence.js';
 import type { Goal } from '../checkers/convergence.js';
 import { checkInvented } from '../checkers/invented.js';
 import { checkStrictOrder } from '../checkers/reigns.js';
-import type { Violation } from '../checkers/violation.js';
+import type { Rule, Violation } from '../checkers/violation.js';
 import { Chaos } from './chaos.js';
 import type { Fault } from './chaos.js';
 import { MapChanges } from './map-changes.js';
@@ -47,7 +48,7 @@ export interface Stage {
   readonly workload: Workload;
   readonly changes: MapChanges;
   /** The scenario expected something else. */
-  readonly expect: (condition: boolean, detail: string) => void;
+  readonly expect: (condition: boolean, detail: string, rule?: Rule) => void;
   /** Something measured, for who reads the report. */
   readonly remark: (text: string) => void;
 }
@@ -68,6 +69,15 @@ const START_MS = 12_000;
 
 /** Plays one seed: a cluster comes up, things go wrong, everything heals and must converge. */
 export async function runSeed(options: RunOptions): Promise<RunReport> {
+  const repair = breakRules(options.bugs ?? new Set());
+  try {
+    return await play(options);
+  } finally {
+    repair();
+  }
+}
+
+async function play(options: RunOptions): Promise<RunReport> {
   const random = new SeededRandom(options.seed, 'shape');
   const { scenario } = options;
   const hosts = scenario?.hosts ?? 3 + random.below(3);
@@ -94,8 +104,8 @@ export async function runSeed(options: RunOptions): Promise<RunReport> {
     watch: new Watch(world),
     workload: new Workload(world),
     changes,
-    expect: (condition, detail) => {
-      if (!condition) world.report([{ rule: 'INVARIANT', detail: `the scenario expects ${detail}` }]);
+    expect: (condition, detail, rule = 'INVARIANT') => {
+      if (!condition) world.report([{ rule, detail: `the scenario expects ${detail}` }]);
     },
     remark: (text) => {
       remarks.push(text);
@@ -147,7 +157,7 @@ async function converge(stage: Stage): Promise<void> {
         if (world.nowMs - healedMs > BUDGETS[rule]) world.report(overdue.slice(0, 1));
       } else first.set(rule, world.nowMs - healedMs);
     }
-    return left.length === 0 && changes.pending === 0;
+    return left.length === 0 && changes.pending === 0 && world.stopping.size === 0;
   });
   if (!done) {
     for (const line of await world.describe()) world.note('?', line);

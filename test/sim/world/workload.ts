@@ -56,6 +56,13 @@ export class Workload {
     return this.#submit(operation, through, level);
   }
 
+  /** The last write once more, through another node, with the key it had. */
+  repeatLast(through: SimHost, level: Operation['level']): Promise<ClientOutcome> {
+    const operation = this.world.operations.at(-1);
+    if (operation === undefined) throw new Error('nothing was written yet');
+    return this.#submit(operation, through, level);
+  }
+
   #next(): void {
     if (!this.#running) return;
     this.world.scheduler.in(this.#random.between(0.2, 2) * this.#meanMs, undefined, () => {
