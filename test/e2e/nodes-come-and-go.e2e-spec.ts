@@ -85,7 +85,7 @@ describe('under load nothing is lost or doubled', () => {
     expect(Math.max(...held)).toBe(COPIES / 4);
   });
 
-  it('when a node is drained and removed', async () => {
+  it('when a node is drained, comes back, and is removed', async () => {
     const [observer] = cluster.nodes;
     await underLoad(
       'drain',
@@ -100,7 +100,14 @@ describe('under load nothing is lost or doubled', () => {
       expect(primary).not.toBe('node-4');
       expect(replicas.filter(({ role }) => role !== 'learner').map(({ node }) => node)).not.toContain('node-4');
     }
-    const removed = cluster.node('node-4').process;
+    // Started again it serves again, whoever reigns over the map.
+    const drained = cluster.node('node-4');
+    await drained.process.stop('SIGTERM');
+    await drained.start();
+    const shared = async () => (await copiesOf('node-4', observer)).length >= COPIES / 4;
+    await waitFor('the drained node to have its share again', shared, 60_000);
+    await cluster.settled();
+    const removed = drained.process;
     const ended = removed.expectExit();
     const id = await begin(observer, 'DELETE', 'nodes/node-4');
     expect(await cluster.operation(observer, id)).toMatchObject({ state: 'done' });

@@ -1,5 +1,6 @@
 import { META_SHARD } from '../../../src/kernel/ids.js';
 import type { NodeUuid } from '../../../src/kernel/peer.js';
+import type { OperationTask } from '../../../src/modules/ring/core/operation-record.js';
 import { votersWanted } from '../../../src/modules/ring/core/meta-voters.js';
 import { wantedCopies, type ClusterMap } from '../../../src/modules/ring/core/map.js';
 import { BUDGETS } from '../checkers/convergence.js';
@@ -73,6 +74,95 @@ async function assemble(stage: Stage, { hosts, shards }: Course): Promise<void> 
     `${hosts} nodes joined in ${seconds(joinedMs)}, ${shards} shards placed after ${seconds(world.nowMs)}, map epoch ${world.map.real?.epoch ?? 0}`,
   );
   await expectServing(stage, []);
+}
+
+/** Nodes come, go, restart in turn, and come back: with a load on them, and everything in its place afterwards. */
+const COMES_AND_GOES: Scenario = {
+  name: 'nodes-come-and-go',
+  hosts: 6,
+  replicas: new Map(),
+  strictShards: new Set([META_SHARD]),
+  cluster: {
+    shardCount: 6,
+    replicaCount: 2,
+    partitionMode: 'available',
+    rebalanceGraceMs: 600_000,
+    heartbeatIntervalMs: 500,
+    heartbeatTimeoutMs: 3_000,
+  },
+  async play(stage) {
+    const { world, watch, workload } = stage;
+    const late = world.hosts[5];
+    for (const host of world.hosts) if (host !== late) world.start(host);
+    await settle(stage, 5);
+    workload.start();
+    // Each in turn, in good order.
+    for (const host of world.hosts.slice(0, 5)) {
+      world.stop(host);
+      await watch.pass(8_000, () => host.running === undefined);
+      stage.expect(host.running === undefined, `${host.name} to stop`);
+      world.start(host);
+      await expectServing(stage, [late]);
+    }
+    world.start(late);
+    await settle(stage, 6);
+    // One is drained, stops, and serves again when it is back.
+    const drained = world.hosts[1];
+    await operate(stage, { kind: 'drain', node: drained.nodeUuid });
+    stage.expect(copiesOn(stage, drained) === 0, `no copy on ${drained.name}`, 'PLACEMENT');
+    world.stop(drained);
+    await watch.pass(8_000, () => drained.running === undefined);
+    world.start(drained);
+    await settle(stage, 6);
+    stage.expect(copiesOn(stage, drained) > 0, `copies on ${drained.name} again`, 'PLACEMENT');
+    // One loses its disk, and comes under its name.
+    const wiped = world.hosts[2];
+    world.wipe(wiped);
+    await watch.pass(2_000);
+    world.start(wiped);
+    await settle(stage, 6);
+    // One goes for good.
+    const removed = world.hosts[3];
+    await operate(stage, { kind: 'remove', node: removed.nodeUuid });
+    await settle(stage, 5);
+    await watch.pass(5_000, () => removed.running === undefined);
+    stage.expect(removed.running === undefined, `${removed.name} to end when it is removed`);
+    world.retire(removed);
+  },
+};
+
+async function settle(stage: Stage, nodes: number): Promise<void> {
+  const { world, watch } = stage;
+  const state = (): string | undefined => {
+    const serving = world.map.real?.nodes.filter(({ duty }) => duty === 'serving').length ?? 0;
+    return serving === nodes ? misplaced(world.map.real) : `${serving} nodes serve`;
+  };
+  await watch.pass(60_000, () => state() === undefined);
+  stage.expect(state() === undefined, `${nodes} nodes with every copy in its place, but ${state() ?? ''}`, 'PLACEMENT');
+}
+
+/** Begins an operation, as an operator does, and waits for its end. */
+async function operate(stage: Stage, task: OperationTask): Promise<void> {
+  const { world, watch } = stage;
+  const id = `operation-${world.map.real?.epoch ?? 0}`;
+  const primary = world.up().find((host) => leads(host, META_SHARD));
+  let failed = '';
+  primary?.running?.node
+    ?.change?.({ kind: 'startOperation', id, task, startedMs: world.nowMs })
+    .catch((error: unknown) => {
+      failed = String(error);
+    });
+  const state = () => world.map.real?.operations.find((operation) => operation.id === id);
+  await watch.pass(60_000, () => state()?.state === 'done' || failed !== '');
+  stage.expect(
+    state()?.state === 'done',
+    `${task.kind} to be done, not ${JSON.stringify(state() ?? failed)}`,
+    'PLACEMENT',
+  );
+}
+
+function copiesOn({ world }: Stage, { nodeUuid }: SimHost): number {
+  return placement(world.map.real).filter((nodes) => nodes.includes(nodeUuid)).length;
 }
 
 /** What membership costs while nothing happens. */
@@ -193,7 +283,7 @@ function misplaced(map: ClusterMap | undefined): string | undefined {
     if (new Set(members).size !== members.length) return `shard ${shard} has two copies on one node`;
     for (const node of members) copies.set(node, (copies.get(node) ?? 0) + 1);
   }
-  const most = Math.ceil((wanted * map.shardCount) / map.nodes.length);
+  const most = Math.ceil((wanted * map.shardCount) / map.nodes.filter(({ duty }) => duty === 'serving').length);
   const full = [...copies].find(([, count]) => count > most);
   if (full !== undefined) return `${full[0].slice(0, 6)} has ${full[1]} copies of at most ${most}`;
   if (map.meta.members.length !== votersWanted(map)) return `the map has ${map.meta.members.length} voters`;
@@ -211,6 +301,7 @@ const QUICK = { heartbeatIntervalMs: 500, heartbeatTimeoutMs: 3_000 } as const;
 const DEFAULTS = { heartbeatIntervalMs: 2_000, heartbeatTimeoutMs: 10_000 } as const;
 
 export const CLUSTERS: readonly Scenario[] = [
+  COMES_AND_GOES,
   cluster({ name: 'three-nodes', hosts: 3, shards: 4, cutOff: 1, ...QUICK, rounds: 1, byHand: false }),
   cluster({ name: 'six-nodes', hosts: 6, shards: 8, cutOff: 2, ...QUICK, rounds: 1, byHand: false }),
   cluster({ name: 'sixteen-nodes', ...SIXTEEN, ...QUICK, rounds: 1, byHand: false }),

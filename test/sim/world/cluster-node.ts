@@ -1,6 +1,6 @@
 import { NodeError } from '../../../src/kernel/errors.js';
 import { META_SHARD } from '../../../src/kernel/ids.js';
-import { PROTOCOL, type NodeUuid } from '../../../src/kernel/peer.js';
+import { PeerError, PROTOCOL, type NodeUuid } from '../../../src/kernel/peer.js';
 import type { NodeRecord } from '../../../src/modules/membership/core/node-record.js';
 import type { MembershipServer } from '../../../src/modules/membership/membership-peers.js';
 import { MembershipService } from '../../../src/modules/membership/membership.service.js';
@@ -97,6 +97,7 @@ export class ClusterNode implements ReplicaNode {
     replication.onRole(() => this.#ports.count('role change'));
     if (replication.map.known) this.#learnMap(replication.map.current());
     replication.map.onChange((map) => this.#learnMap(map));
+    replication.map.forwardTo((operation) => this.#forward(operation));
     const say = (fields: object, message: string): void => note(`${message} ${JSON.stringify(fields, shortened)}`);
     const operator = new ClusterOperator({
       clock,
@@ -128,8 +129,12 @@ export class ClusterNode implements ReplicaNode {
     return Promise.resolve();
   }
 
-  async change(operation: MapOperation): Promise<void> {
-    await this.#replication.map.change(operation);
+  async change(operation: MapOperation): Promise<number> {
+    const { map } = this.#replication;
+    const outcome = await map.changeHere(operation);
+    if (outcome.kind === 'written') return map.current().epoch;
+    if (outcome.kind === 'refused') throw new NodeError(outcome.code, outcome.detail);
+    throw new NodeError('SHARD_UNAVAILABLE', 'the map has another primary');
   }
 
   inspect(shard: number): ReplicaInspection | undefined {
@@ -178,6 +183,18 @@ export class ClusterNode implements ReplicaNode {
       },
       { peers: membershipPeers, registry: door, clock, timers, hasher, logger: { info: say, warn: say, error: say } },
     );
+  }
+
+  async #forward(operation: MapOperation): Promise<number> {
+    const primary = this.#replication.leader(META_SHARD)?.node;
+    if (primary === undefined || primary === this.#replication.self)
+      throw new NodeError('SHARD_UNAVAILABLE', 'the map has no primary now');
+    try {
+      return await this.#ports.calls.change(primary, operation);
+    } catch (error) {
+      if (!(error instanceof PeerError)) throw error;
+      throw new NodeError('SHARD_UNAVAILABLE', error.message, { cause: error });
+    }
   }
 
   #learnMap(map: ClusterMap): void {

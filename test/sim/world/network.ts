@@ -6,6 +6,7 @@ import type { MembershipPeers } from '../../../src/modules/membership/membership
 import type { FollowerMessage, PrimaryMessage } from '../../../src/modules/replication/core/protocol.js';
 import type { Link, LinkEvents, ReplicaPeers } from '../../../src/modules/replication/replica-peers.js';
 import { carry } from './carry.js';
+import type { MapOperation } from '../../../src/modules/ring/core/map-operations.js';
 import type { NodeCalls } from './node.js';
 import { Traffic } from './traffic.js';
 import type { ReplicaNode } from './node.js';
@@ -254,6 +255,14 @@ export class Network implements StreamHost {
         await this.ask(self, host, 'transfer', { shard, to }, 2_000, ({ node }, q: { shard: number; to: NodeUuid }) =>
           node.transfer?.(q.shard, q.to),
         );
+      },
+      change: async (to, operation) => {
+        const host = this.#hosts.get(to);
+        if (host === undefined) throw new PeerError('REFUSED', `nobody knows where ${to} is`);
+        return this.ask(self, host, 'change', operation, 5_000, ({ node }, q: MapOperation) => {
+          if (node.change === undefined) throw new PeerError('REJECTED', 'this node has no map of its own');
+          return node.change(q);
+        });
       },
     };
   }

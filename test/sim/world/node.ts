@@ -65,6 +65,8 @@ export interface NodePorts {
 export interface NodeCalls {
   /** Has the primary `from` of a shard hand over to `to`. @throws NodeError when it does not, PeerError when unanswered */
   transfer(from: NodeUuid, shard: number, to: NodeUuid): Promise<void>;
+  /** Brings a change of the map to its primary `to`. @throws as `transfer` */
+  change(to: NodeUuid, operation: MapOperation): Promise<number>;
 }
 
 /** What a cluster with the real map is made with. */
@@ -113,8 +115,8 @@ export interface ReplicaNode {
   read?(shard: number, collectionId: number, id: string): Promise<NodeReadOutcome>;
   /** Hands the shard over to `to` in good order (replication 5.7). */
   transfer?(shard: number, to: NodeUuid): Promise<void>;
-  /** Changes the real map, when this node is its primary. @throws NodeError */
-  change?(operation: MapOperation): Promise<void>;
+  /** Changes the real map, when this node is its primary; the epoch of the map that has it. @throws NodeError */
+  change?(operation: MapOperation): Promise<number>;
   /** Deletes superseded entries of a shard from this node's log. */
   compact?(shard: number): Promise<void>;
   /** What it believes now. Synchronous and without effect; undefined when it holds no copy of the shard. */

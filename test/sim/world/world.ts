@@ -4,6 +4,7 @@ import { InvariantError } from '../../../src/kernel/assert.js';
 import type { NodeUuid } from '../../../src/kernel/peer.js';
 import { versionText } from '../../../src/kernel/version.js';
 import { decodeEntry, entryOp, entryPayload, entryVersion } from '../../../src/modules/log/core/entry-codec.js';
+import { MembershipRefusedError } from '../../../src/modules/membership/membership-refused-error.js';
 import { RECORD_NAMES } from '../../../src/modules/log/core/log-records.js';
 import { documentKey } from '../../../src/modules/log/core/keys.js';
 import type {
@@ -94,6 +95,7 @@ export class World {
   readonly #answeredPlaces = new Set<string>();
   /** What lay on disks that are gone: an acknowledgement may be on its way from them. */
   readonly #remains = new Map<NodeUuid, SimDisk>();
+  readonly #retired = new Set<SimHost>();
   readonly #setsLogged = new Set<string>();
   #processes = 0;
 
@@ -161,7 +163,7 @@ export class World {
   }
 
   start(host: SimHost): void {
-    if (host.running !== undefined) return;
+    if (host.running !== undefined || this.#retired.has(host)) return;
     host.starts++;
     this.count('start');
     this.note(host.name, `starts (${host.starts})`);
@@ -200,6 +202,13 @@ export class World {
       },
       (error: unknown) => this.#onError(running.process, error),
     );
+  }
+
+  /** It is gone for good, its disk with it: nothing starts it again. */
+  retire(host: SimHost): void {
+    this.crash(host);
+    this.note(host.name, 'is taken away');
+    this.#retired.add(host);
   }
 
   /** SIGSTOP. */
@@ -440,7 +449,8 @@ export class World {
 
   /** The process ends by itself, as it must when its log fails (replication 2.6). */
   #exit(host: SimHost, running: RunningNode, error: unknown): void {
-    if (error instanceof InvariantError || !running.failed) this.#onError(running.process, error);
+    const unwanted = error instanceof MembershipRefusedError;
+    if (error instanceof InvariantError || !(running.failed || unwanted)) this.#onError(running.process, error);
     this.count('exit');
     this.note(host.name, `exits: ${error instanceof Error ? error.message : String(error)}`);
     this.scheduler.in(this.random.between(0, 20), undefined, () => {
