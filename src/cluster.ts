@@ -1,6 +1,7 @@
 import { networkInterfaces } from 'node:os';
 import { NodeError } from './kernel/errors.js';
-import { PROTOCOL, type NodeUuid } from './kernel/peer.js';
+import { META_SHARD } from './kernel/ids.js';
+import { PeerError, PROTOCOL, type NodeUuid } from './kernel/peer.js';
 import { toHex } from './kernel/bytes.js';
 import type { LogStore } from './modules/log/log-store.js';
 import { GrpcMembershipPeers } from './modules/membership/adapters/grpc-membership-peers.js';
@@ -23,6 +24,7 @@ import { SHARD_SERVICE } from './modules/coordinator/query.mapper.js';
 import type { PeerShards } from './modules/coordinator/shard-access.js';
 import type { ShardCallServer } from './modules/coordinator/shard-call-server.js';
 import type { Transfer } from './modules/ring/core/facts.js';
+import type { MapOperation } from './modules/ring/core/map-operations.js';
 import type { ClusterPlace } from './modules/replication/cluster-place.js';
 import { ClusterDoor } from './modules/replication/cluster-door.js';
 import { MembershipFellows } from './modules/replication/membership-fellows.js';
@@ -69,6 +71,8 @@ class LateMembership implements MembershipServer {
 /** How often the free space of the disk is told to the others. */
 const DISK_EVERY_MS = 5_000;
 const TRANSFER_ASK_MS = 2_000;
+/** A change of the map waits for a majority of its voters. */
+const CHANGE_ASK_MS = 5_000;
 
 /**
  * This node among others: who is alive, the way to them, and the way into the cluster (replication 8, 9.2). Puts
@@ -143,11 +147,11 @@ export class Cluster {
    * @throws MembershipRefusedError when the cluster does not take this node in
    */
   async enter(grpc: number, http: number, settled: (what: 'map' | 'shards') => void): Promise<void> {
-    const { clock, hasher, logger, version } = this.parts;
+    const { clock, hasher, random, logger, version } = this.parts;
     const { replication } = this;
     const { host, port } = advertisedAddress(this.config.advertise);
     const grpcAddress = join(host, port ?? grpc);
-    const door = new ClusterDoor(replication, this.log, clock, grpcAddress);
+    const door = new ClusterDoor(replication, this.log, clock, random, grpcAddress);
     const storedClusterId = door.clusterId;
     const membership = new MembershipService(
       {
@@ -185,6 +189,7 @@ export class Cluster {
       new GrpcReplicaPeers({ channels: this.channels, resolve: this.resolve, others: () => this.#others() }),
       fellows,
     );
+    replication.map.forwardTo((operation) => this.#forwardChange(operation));
     membership.onPaused(() => replication.paused());
     membership.onRefused((error) => this.parts.fatal(1, error));
     if (replication.map.known) this.#tellMap(replication.map.current());
@@ -248,6 +253,24 @@ export class Cluster {
         'OPERATION_CONFLICT',
         `the primary of shard ${shard} does not hand over now: ${refusal.code}`,
       );
+  }
+
+  /** A node that comes back tells the map of itself, wherever the map's primary is. */
+  async #forwardChange(operation: MapOperation): Promise<number> {
+    const primary = this.replication.leader(META_SHARD)?.node;
+    if (primary === undefined || primary === this.replication.self)
+      throw new NodeError('SHARD_UNAVAILABLE', 'the map has no primary now; try again in a moment');
+    try {
+      const answer = await this.peerShards.of(primary).call('change', { operation }, { timeoutMs: CHANGE_ASK_MS });
+      if (answer.kind === 'changed') return answer.mapEpoch;
+      if (answer.kind === 'refused') throw new NodeError(answer.code, answer.detail);
+    } catch (error) {
+      if (!(error instanceof PeerError)) throw error;
+      throw new NodeError('SHARD_UNAVAILABLE', `the primary of the map did not answer: ${error.message}`, {
+        cause: error,
+      });
+    }
+    throw new NodeError('SHARD_UNAVAILABLE', 'the map has another primary; try again in a moment');
   }
 
   #tellMap(map: ClusterMap): void {

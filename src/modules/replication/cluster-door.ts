@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto';
-import { fromUtf8, utf8 } from '../../kernel/bytes.js';
+import { fromUtf8, toHex, utf8 } from '../../kernel/bytes.js';
 import type { Clock } from '../../kernel/clock.js';
 import { NodeError } from '../../kernel/errors.js';
 import { META_SHARD } from '../../kernel/ids.js';
 import type { NodeUuid } from '../../kernel/peer.js';
+import type { Random } from '../../kernel/random.js';
 import { nodeKey } from '../log/core/keys.js';
 import type { LogStore } from '../log/log-store.js';
 import type { ClusterRegistry, Registration } from '../membership/cluster-registry.js';
@@ -34,6 +34,7 @@ export class ClusterDoor implements ClusterRegistry {
     private readonly replication: ReplicationService,
     private readonly log: LogStore,
     private readonly clock: Clock,
+    private readonly random: Random,
     /** `host:port` other nodes use for gRPC. */
     private readonly address: string,
   ) {}
@@ -45,7 +46,7 @@ export class ClusterDoor implements ClusterRegistry {
   }
 
   async create(): Promise<string> {
-    const clusterId = randomUUID();
+    const clusterId = uuidText(this.random.bytes(16));
     await this.#remember({ clusterId: '', bootstrappedMs: this.clock.wallMs() });
     await this.replication.openMap(true);
     await this.replication.found(clusterId, this.address);
@@ -118,4 +119,12 @@ export class ClusterDoor implements ClusterRegistry {
     await this.log.append({ shard: META_SHARD, entries: [], rows: [{ key: BELONGING, value }] });
     await this.log.sync();
   }
+}
+
+/** A random UUID (RFC 9562, version 4) of 16 random bytes. */
+function uuidText(bytes: Uint8Array): string {
+  const uuid = new Uint8Array(bytes);
+  uuid[6] = (uuid[6] & 0x0f) | 0x40;
+  uuid[8] = (uuid[8] & 0x3f) | 0x80;
+  return toHex(uuid).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }

@@ -3,6 +3,7 @@ import { NodeError } from '../../kernel/errors.js';
 import type { Hasher } from '../../kernel/hasher.js';
 import { META_SHARD } from '../../kernel/ids.js';
 import { shardKey } from '../log/core/keys.js';
+import type { Timers } from '../../kernel/timers.js';
 import type { LogStore } from '../log/log-store.js';
 import type { ClusterMap } from '../ring/core/map.js';
 import type { MapOperation } from '../ring/core/map-operations.js';
@@ -26,14 +27,16 @@ const KNOWN_WAIT_MS = 2_000;
 /** The map as this node knows it, its ring, and the door to change it. Changes go through the log of META_SHARD. */
 export class MapService {
   readonly #hasher: Hasher;
+  readonly #timers: Timers;
   readonly #listeners = new Set<(map: ClusterMap) => void>();
   #map: ClusterMap | undefined;
   #ring: Ring | undefined;
   #writer: MapWriter | undefined;
   #forward: ForwardChange | undefined;
 
-  constructor(hasher: Hasher) {
+  constructor(hasher: Hasher, timers: Timers) {
     this.#hasher = hasher;
+    this.#timers = timers;
   }
 
   /** The map a data directory holds, or undefined before the cluster was bootstrapped. */
@@ -131,9 +134,9 @@ export class MapService {
   /** The change is agreed, whether it is known here yet or not: waits for it as long as a client may. */
   #knownWithin(epoch: number): Promise<ClusterMap> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(this.current()), KNOWN_WAIT_MS);
+      const cancel = this.#timers.after(KNOWN_WAIT_MS, () => resolve(this.current()));
       void this.wait(epoch).then((map) => {
-        clearTimeout(timer);
+        cancel();
         resolve(map);
       });
     });

@@ -48,10 +48,34 @@ import { openIdentity, retireIdentity, type NodeIdentity } from './node-identity
 import type { Link, LinkEvents, ReplicaPeers, ReplicaServer } from './replica-peers.js';
 import { ShardReplica, storedCounters, type WriteRequest } from './shard-replica.js';
 
+/** What of the configuration replication goes by. */
+export type ReplicationSettings = Pick<
+  NodeConfig,
+  | 'nodeId'
+  | 'shardCount'
+  | 'replicaCount'
+  | 'writeConsistency'
+  | 'partitionMode'
+  | 'rebalanceGraceMs'
+  | 'heartbeatIntervalMs'
+  | 'heartbeatTimeoutMs'
+  | 'similarity'
+  | 'hnswM'
+  | 'hnswEfConstruction'
+  | 'hnswEfSearch'
+  | 'dimensions'
+>;
+
+/** The indexes of this node's shards, as replication feeds them. */
+export type ShardIndexes = Pick<
+  ShardService,
+  'open' | 'closeShard' | 'dropShard' | 'defineCollections' | 'apply' | 'rewind' | 'markFaulted'
+>;
+
 /** What the replication service needs; all of it swapped under test. */
 export interface ReplicationPorts {
   readonly log: LogStore;
-  readonly shards: ShardService;
+  readonly shards: ShardIndexes;
   readonly hasher: Hasher;
   readonly clock: Clock;
   readonly timers: Timers;
@@ -103,7 +127,7 @@ const REIGN_WAIT_MS = 30_000;
  */
 export class ReplicationService implements ReplicaServer {
   readonly map: MapService;
-  readonly #config: NodeConfig;
+  readonly #config: ReplicationSettings;
   readonly #ports: ReplicationPorts;
   readonly #times: FailoverTimes;
   readonly #replicas = new Map<number, ShardReplica>();
@@ -132,10 +156,10 @@ export class ReplicationService implements ReplicaServer {
   #bytesInFlight = 0;
   #cancelTick: CancelTimer | undefined;
 
-  constructor(config: NodeConfig, ports: ReplicationPorts) {
+  constructor(config: ReplicationSettings, ports: ReplicationPorts) {
     this.#config = config;
     this.#ports = ports;
-    this.map = new MapService(ports.hasher);
+    this.map = new MapService(ports.hasher, ports.timers);
     this.#logHealing = new LogHealing({
       log: ports.log,
       hasher: ports.hasher,

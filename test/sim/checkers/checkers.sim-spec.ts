@@ -193,7 +193,7 @@ describe('logs', () => {
     expect(rules(logs.append(entry(3)))).toEqual(['S7']);
     logs.cut(A, 0, 1);
     expect(logs.append(entry(2, { epoch: epoch(2) }))).toEqual([]);
-    logs.settle(A, 0, { before: 9, start: 9 });
+    logs.settle(A, 0, { before: 9, start: 9, generation: 1 });
     expect(logs.append(entry(10, { epoch: epoch(2) }))).toEqual([]);
   });
 
@@ -221,21 +221,24 @@ describe('reigns', () => {
 
   it('S4: finds an epoch of two starts, and one of another node', () => {
     const reigns = new Reigns();
-    expect(reigns.see(primary(), 'a#1')).toEqual([]);
-    expect(reigns.see(primary(), 'a#1')).toEqual([]);
-    expect(rules(reigns.see(primary(), 'a#2'))).toEqual(['S4']);
-    expect(rules(new Reigns().see(primary({ epoch: epoch(1, 0xbb) }), 'a#1'))).toEqual(['S4']);
+    expect(reigns.see(primary(), 'a#1', 0)).toEqual([]);
+    expect(reigns.see(primary(), 'a#1', 0)).toEqual([]);
+    expect(rules(reigns.see(primary(), 'a#2', 0))).toEqual(['S4']);
+    expect(rules(new Reigns().see(primary({ epoch: epoch(1, 0xbb) }), 'a#1', 0))).toEqual(['S4']);
   });
 
   it('S4: finds a promise that fell', () => {
     const reigns = new Reigns();
-    reigns.see(copy(B, { inspection: inspection({ promised: epoch(3) }) }), 'b#1');
-    expect(rules(reigns.see(copy(B), 'b#2'))).toEqual(['S4']);
+    reigns.see(copy(B, { inspection: inspection({ promised: epoch(3) }) }), 'b#1', 0);
+    expect(rules(reigns.see(copy(B), 'b#2', 0))).toEqual(['S4']);
   });
 
   it('S8: finds a faulted primary and one outside of its set', () => {
-    expect(rules(new Reigns().see(primary({ faulted: true }), 'a#1'))).toEqual(['S8']);
-    expect(rules(new Reigns().see(primary({ set: { mapEpoch: 1, members: [B] } }), 'a#1'))).toEqual(['S8']);
+    expect(rules(new Reigns().see(primary({ faulted: true }), 'a#1', 0))).toEqual(['S8']);
+    const reigns = new Reigns();
+    const outside = primary({ set: { mapEpoch: 1, members: [B] } });
+    expect(reigns.see(outside, 'a#1', 0)).toEqual([]);
+    expect(rules(reigns.see(outside, 'a#1', 5_000))).toEqual(['S8']);
   });
 
   it('S5: finds reigns that overlap, writes out of order, double execution, and two that replaced one version', () => {
@@ -265,7 +268,7 @@ describe('S9', () => {
   it('finds a copy that is called in sync and is gone, late, or deceives itself', () => {
     const late = inspection({ applied: 3 });
     const judge = (then: ObservedCopy, published: readonly string[]) => {
-      const inSync = new InSync();
+      const inSync = new InSync(500);
       const found: string[] = [];
       for (let atMs = 0; atMs <= 8_000; atMs += 250) {
         const primary = copy(A, { inspection: inspection({ role: 'primary', inSync: published }) });

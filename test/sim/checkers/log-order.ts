@@ -6,13 +6,15 @@ import type { StoredEntry } from './observation.js';
 import type { Violation } from './violation.js';
 
 /**
- * S3, S4, S7 and S12 over every entry any copy ever stored, seen in the order in which they were stored.
+ * S3, S4, S5, S7 and S12 over every entry any copy ever stored, seen in the order in which they were stored.
  * `append` and `cut` are told what befalls each log; `granted` which promises left a node.
  */
 export class LogOrder {
   readonly #bytes = new Map<string, { readonly bytes: Uint8Array; readonly by: string }>();
   readonly #logs = new Map<string, Log>();
   readonly #promises = new Map<string, Epoch>();
+  /** Places of changes of the map, by operation: one that was discarded must not come back (9.1). */
+  readonly #changes = new Map<string, string>();
 
   append(entry: StoredEntry): readonly Violation[] {
     const violations: Violation[] = [];
@@ -35,6 +37,13 @@ export class LogOrder {
         rule: 'S12',
         detail: `${where}: ${entry.document} at version ${entry.version} after ${before.version} at offset ${before.offset}`,
       });
+    if (entry.op === 'MAP') {
+      const operation = `${shard}|${entry.version.slice(-32)}`;
+      const first = this.#changes.get(operation);
+      if (first === undefined) this.#changes.set(operation, place);
+      else if (first !== place)
+        violations.push({ rule: 'S5', detail: `${where}: this change of the map stands at another place too` });
+    }
     log.add(entry);
     return violations;
   }
@@ -48,10 +57,16 @@ export class LogOrder {
    * What came before the entries of a batch: a log that ended further on was cut; one whose start lies beyond its end was
    * replaced by a snapshot (replication 4.7).
    */
-  settle(nodeUuid: string, shard: number, found: { readonly before: number; readonly start: number }): void {
+  settle(
+    nodeUuid: string,
+    shard: number,
+    found: { readonly before: number; readonly start: number; readonly generation: number },
+  ): void {
     const log = this.#log(nodeUuid, shard);
-    if (found.start > log.tail) {
+    if (log.generation === undefined) log.generation = found.generation;
+    if (found.start > log.tail || found.generation !== log.generation) {
       const replaced = new Log();
+      replaced.generation = found.generation;
       replaced.tail = found.start;
       this.#logs.set(`${nodeUuid}|${shard}`, replaced);
     } else if (found.before < log.tail) log.cut(found.before);
@@ -79,6 +94,7 @@ export class LogOrder {
 
 class Log {
   tail = 0;
+  generation: number | undefined;
   epoch: Epoch = { num: 0, uuid: new Uint8Array(16) };
   entries: StoredEntry[] = [];
   readonly versions = new Map<string, { readonly version: string; readonly offset: number }>();

@@ -4,13 +4,18 @@ import { epochText } from './observation.js';
 import type { Acknowledgement, ObservedCopy } from './observation.js';
 import type { Violation } from './violation.js';
 
+/** A primary that the map takes out of its set gives way when that is agreed. */
+const OUTSIDE_MS = 3_000;
+
 /** S4, S8: who reigns over what, over a whole run: an epoch belongs to one start of one node. */
 export class Reigns {
   readonly #owners = new Map<string, string>();
   readonly #promises = new Map<string, ObservedCopy>();
+  /** Since when a primary has not been of its set. */
+  readonly #outside = new Map<string, number>();
 
   /** @param start names one start of the copy's process */
-  see(copy: ObservedCopy, start: string): readonly Violation[] {
+  see(copy: ObservedCopy, start: string, atMs: number): readonly Violation[] {
     const { inspection, shard, nodeUuid } = copy;
     if (inspection === undefined) return [];
     const violations: Violation[] = [];
@@ -27,7 +32,8 @@ export class Reigns {
       if (toHex(inspection.epoch.uuid) !== nodeUuid)
         violations.push({ rule: 'S4', detail: `${where}: reigns in an epoch of another node` });
       if (inspection.faulted) violations.push({ rule: 'S8', detail: `${where}: reigns over a faulted copy` });
-      if (!inspection.set.members.includes(nodeUuid))
+      if (inspection.set.members.includes(nodeUuid)) this.#outside.delete(`${epoch}|${nodeUuid}`);
+      else if (this.#isOutsideFor(`${epoch}|${nodeUuid}`, atMs) > OUTSIDE_MS)
         violations.push({ rule: 'S8', detail: `${where}: reigns without being in the set` });
     }
     const key = `${nodeUuid}|${shard}`;
@@ -39,6 +45,12 @@ export class Reigns {
       });
     this.#promises.set(key, copy);
     return violations;
+  }
+
+  #isOutsideFor(key: string, atMs: number): number {
+    const since = this.#outside.get(key) ?? atMs;
+    this.#outside.set(key, since);
+    return atMs - since;
   }
 }
 

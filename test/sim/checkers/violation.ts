@@ -15,8 +15,11 @@ export type Rule =
   | 'L2'
   | 'L3'
   | 'L4'
+  | 'L5'
   | 'L7'
   | 'L8'
+  /** Where the planner puts copies (replication 2.8, 9.4). */
+  | 'PLACEMENT'
   /** Production's own assertions. */
   | 'INVARIANT';
 

@@ -1,7 +1,9 @@
 import { NO_EPOCH, sameEpoch, type Epoch } from '../../../src/kernel/epoch.js';
 import { META_SHARD } from '../../../src/kernel/ids.js';
+import { encodeDocument } from '../../../src/modules/shard/core/document-codec.js';
 import type { SimHost } from '../world/host.js';
 import type { Scenario, Stage } from '../world/run.js';
+import { CLUSTERS } from './clusters.js';
 
 /** One shard of three copies that is available, one that is strict. */
 const THREE: Pick<Scenario, 'hosts' | 'replicas' | 'strictShards'> = {
@@ -347,4 +349,91 @@ export const SCENARIOS: readonly Scenario[] = [
       await watch.pass(3_000);
     },
   },
+  {
+    name: 'rewritten-log',
+    ...THREE,
+    async play(stage) {
+      const { world, watch } = stage;
+      const primary = mustLead(stage, 0);
+      const other = world.hosts.find((host) => host !== primary) ?? primary;
+      await writes(stage, [primary], 0, 'all', 5);
+      await watch.pass(1_000);
+      world.crash(other);
+      const payload = encodeDocument({ vector: new Float32Array(2), content: 'of another life' });
+      stage.expect(await other.disk.rewriteLast(0, payload), `${other.name} to have a document at the end of its log`);
+      world.start(other);
+      await watch.pass(3_000);
+      await writes(stage, [primary], 0, 'quorum', 5);
+    },
+  },
+  {
+    name: 'behind-a-compacted-log',
+    ...THREE,
+    async play(stage) {
+      const { world, watch, workload } = stage;
+      workload.start();
+      for (let round = 0; round < 2; round++) {
+        await watch.pass(1_500);
+        const primary = mustLead(stage, 0);
+        const late = world.hosts.find((host) => host !== primary) ?? primary;
+        world.partition([late]);
+        // On its side it takes over; what is written there is loose when it comes back to a log without those offsets.
+        await watch.pass(6_000);
+        await writes(stage, [late], 0, 'one', 5);
+        for (const host of world.hosts) if (host !== late) world.compact(host, 0);
+        await watch.pass(1_000);
+        world.connect();
+        await watch.pass(4_000);
+      }
+    },
+  },
+  {
+    name: 'one-key-on-both-sides',
+    ...FIVE,
+    async play(stage) {
+      const { world, watch, workload } = stage;
+      const primary = mustLead(stage, 0);
+      world.partition([primary]);
+      await expectSuccessor(stage, 0, primary, SILENT_MS);
+      const other = primaryOf(stage, 0, primary) ?? primary;
+      const answers: string[] = [];
+      // The higher version is made on the side that loses: what is known of the key there must not hide it.
+      void workload.write(other, 0, 'one', 'a').then(({ kind }) => answers.push(kind));
+      await watch.pass(1_500);
+      void workload.repeatLast(primary, 'one').then(({ kind }) => answers.push(kind));
+      await watch.pass(1_000);
+      stage.expect(
+        answers.join(' ') === 'acknowledged acknowledged',
+        `both sides to execute it (${answers.join(' ')})`,
+      );
+      world.connect();
+    },
+  },
+  {
+    name: 'adopts-its-own-removal',
+    ...FIVE,
+    async play(stage) {
+      const { world, watch, changes } = stage;
+      const primary = mustLead(stage, META_SHARD);
+      const { members } = world.map.placed(META_SHARD).set;
+      const leaving = world.hosts.find((host) => host !== primary && members.includes(host.nodeUuid)) ?? primary;
+      const coming = world.hosts.find(({ nodeUuid }) => !members.includes(nodeUuid));
+      world.partition([leaving]);
+      changes.want({ shard: META_SHARD, add: coming?.nodeUuid, remove: leaving.nodeUuid });
+      const out = await watch.pass(15_000, () => {
+        const { mapEpoch, members: now } = world.map.placed(META_SHARD).set;
+        const seen = primary.running?.node?.inspect(META_SHARD);
+        return !now.includes(leaving.nodeUuid) && seen?.set.mapEpoch === mapEpoch && seen.highWaterMark > 0;
+      });
+      stage.expect(out, `${leaving.name} to be taken out of the set of the map`);
+      await watch.pass(500);
+      // Of those that know it only the one that cannot reign by itself can be reached.
+      world.crash(primary);
+      world.connect();
+      world.partition([primary, leaving]);
+      world.start(primary);
+      await watch.pass(12_000);
+    },
+  },
+  ...CLUSTERS,
 ];

@@ -5,7 +5,10 @@ import { HEALTHY_PATH } from './paths.js';
 import type { SeededRandom } from './seeded-random.js';
 import type { World } from './world.js';
 
-/** What can go wrong; a run draws its own few of them (swarm). */
+/**
+ * What can go wrong; a run draws its own few of them (swarm). New ones come at the end: a seed that was kept is played with as
+ * many as there were.
+ */
 export const FAULTS = [
   'crash',
   'crash-all',
@@ -27,6 +30,7 @@ export const FAULTS = [
   'wipe',
   'clock-jump',
   'move',
+  'compact',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -149,6 +153,9 @@ export class Chaos {
         return void this.#wipe(host);
       case 'clock-jump':
         host.hardware.wallOffsetMs += random.between(-20_000, 20_000);
+        return;
+      case 'compact':
+        for (const shard of world.map.shards()) world.compact(host, shard);
         return;
       case 'move':
         return void this.changes.wantAny();

@@ -48,14 +48,17 @@ export class Client {
       if (leftMs <= 0) return { kind: 'refused', code: 'DEADLINE' };
       let outcome: WriteOutcome;
       try {
-        outcome = await world.network.ask(
-          running.process,
-          to.name,
-          'write',
-          { index: operation.index, request },
+        outcome = await this.#within(
           leftMs,
-          (endpoint, asked: { index: number; request: WriteRequest }) =>
-            world.write(endpoint, world.operations[asked.index], asked.request),
+          world.network.ask(
+            running.process,
+            to.name,
+            'write',
+            { index: operation.index, request },
+            leftMs,
+            (endpoint, asked: { index: number; request: WriteRequest }) =>
+              world.write(endpoint, world.operations[asked.index], asked.request),
+          ),
         );
       } catch (error) {
         if (!(error instanceof PeerError)) throw error;
@@ -74,6 +77,14 @@ export class Client {
       await world.scheduler.sleep(20 * 2 ** attempt);
     }
     return { kind: 'refused', code: 'NO_PRIMARY' };
+  }
+
+  /** The node that asks may be gone before it is answered: then the client is the one who waits. */
+  #within<T>(ms: number, answer: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.world.scheduler.in(ms + 500, undefined, () => reject(new PeerError('TIMEOUT', 'the asked node is gone')));
+      answer.then(resolve, reject);
+    });
   }
 
   /** Where the node asked believes the primary to be; anywhere, when it believes nothing. */

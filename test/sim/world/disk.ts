@@ -3,6 +3,7 @@ import { compareVersions } from '../../../src/kernel/version.js';
 import type { Version } from '../../../src/kernel/version.js';
 import { MemoryTable } from '../../../src/modules/log/adapters/memory-table.js';
 import { prefixEnd } from '../../../src/modules/log/adapters/table.js';
+import { decodeEntry, encodeEntry, entryChain, entryOp } from '../../../src/modules/log/core/entry-codec.js';
 import {
   documentKeyParts,
   documentPrefix,
@@ -17,15 +18,17 @@ import {
   decodeHistory,
   decodeStart,
   decodeTail,
+  encodeTail,
   openRow,
   RECORD_NAMES,
+  sealRow,
 } from '../../../src/modules/log/core/log-records.js';
 import { EMPTY_LOG } from '../../../src/modules/log/core/log-state.js';
 import type { LogState, RowChange, StorageFailedError } from '../../../src/modules/log/log-store.js';
 import { decodeRow } from '../../../src/modules/shard/core/rows.js';
 import type { SimProcess } from './process.js';
 import type { Scheduler } from './scheduler.js';
-import type { SeededRandom } from './seeded-random.js';
+import { SeededRandom } from './seeded-random.js';
 import { MemorySide } from '../../../src/modules/log/adapters/side-memory.js';
 import { SimLogStore } from './sim-log-store.js';
 import { SimTable } from './sim-table.js';
@@ -125,6 +128,13 @@ export class SimDisk {
     this.#memory = this.#memory.reopen();
   }
 
+  /** What is on it now, for the checkers when it is gone. */
+  remains(): SimDisk {
+    const disk = new SimDisk(this.scheduler, new SeededRandom(0), this.hasher);
+    disk.#memory = this.#memory;
+    return disk;
+  }
+
   /** An empty disk in its place. */
   wipe(): void {
     this.#memory = new MemoryTable();
@@ -137,6 +147,26 @@ export class SimDisk {
   /** Flips one bit of a stored entry; false when there is none. */
   flipEntry(shard: number, offset: number, at: number): boolean {
     return this.#memory.flipByte(entryKey(shard, offset, this.generationOf(shard)), at);
+  }
+
+  /**
+   * The last entry of a log becomes another one of the same place and version, its sums right: what a directory brings that
+   * was restored from elsewhere. False when it holds no document.
+   */
+  async rewriteLast(shard: number, payload: Uint8Array): Promise<boolean> {
+    const state = this.logState(shard);
+    const bytes = state === undefined ? undefined : this.entry(shard, state.tail);
+    const before = state === undefined ? undefined : this.entry(shard, state.tail - 1);
+    if (state === undefined || bytes === undefined || before === undefined || entryOp(bytes) !== 'UPSERT') return false;
+    const entry = encodeEntry({ ...decodeEntry(bytes), payload }, entryChain(before), this.hasher);
+    const key = shardKey(shard, RECORD_NAMES.tail);
+    const tail = sealRow(key, encodeTail({ ...state, chain: entry.chain }), this.hasher);
+    const changes = [
+      { key: entryKey(shard, state.tail, this.generationOf(shard)), value: entry.bytes },
+      { key, value: tail },
+    ];
+    await this.#memory.write(changes, true);
+    return true;
   }
 
   /** Synchronous looks at what is stored, for the checkers. */

@@ -1,5 +1,7 @@
 import type { NodeUuid } from '../../../src/kernel/peer.js';
+import { META_SHARD } from '../../../src/kernel/ids.js';
 import type { MapMember } from '../../../src/modules/membership/core/membership-io.js';
+import type { ClusterMap, ShardPlacement } from '../../../src/modules/ring/core/map.js';
 import type { ShardSet } from '../../../src/modules/replication/core/protocol.js';
 import type { Placement } from './node.js';
 
@@ -19,11 +21,15 @@ export interface PlacedMap {
 }
 
 /**
- * The map while no meta shard is part of a run: the truth, and what each host knows of it. Hosts learn late, and only
- * while they reach a majority of all hosts.
+ * The map as the checkers know it. While no meta shard is part of a run it is the truth, with what each host knows of it:
+ * hosts learn late, and only while they reach a majority of all hosts. With the real map it is the newest one any node
+ * has, which `follow` tells.
  */
 export class MapOracle {
   #truth: PlacedMap;
+  #real: ClusterMap | undefined;
+  /** Every set there ever was, as text. */
+  readonly #decided = new Set<string>();
   readonly #known = new Map<string, PlacedMap>();
   readonly #listeners = new Map<string, Set<() => void>>();
 
@@ -34,6 +40,7 @@ export class MapOracle {
   ) {
     this.#truth = first;
     for (const host of hosts) this.#known.set(host, first);
+    for (const [shard, { set }] of first.shards) this.#decided.add(setText(shard, set));
   }
 
   get truth(): PlacedMap {
@@ -64,6 +71,31 @@ export class MapOracle {
     const others = this.#truth.nodes.filter(({ nodeId }) => nodeId !== member.nodeId);
     const nodes = [...others, member].sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
     this.#truth = { ...this.#truth, mapEpoch: this.#truth.mapEpoch + 1, nodes };
+  }
+
+  /** A node has this map, agreed by the voters. */
+  follow(map: ClusterMap): void {
+    if (map.epoch <= this.#truth.mapEpoch) return;
+    const placed = ({ members, learners, epoch }: ShardPlacement): PlacedShard => ({
+      set: { mapEpoch: epoch, members },
+      learners,
+    });
+    const shards = new Map(map.placement.map((placement, shard) => [shard, placed(placement)]));
+    shards.set(META_SHARD, placed(map.meta));
+    for (const [shard, { set }] of shards) this.#decided.add(setText(shard, set));
+    const nodes = map.nodes.map(({ nodeUuid, nodeId, address }) => ({ nodeUuid, nodeId, address }));
+    this.#truth = { mapEpoch: map.epoch, shards, nodes };
+    this.#real = map;
+  }
+
+  /** The real map; undefined while there is none. */
+  get real(): ClusterMap | undefined {
+    return this.#real;
+  }
+
+  /** Whether the map ever gave a shard this set. */
+  decided(shard: number, set: ShardSet): boolean {
+    return this.#decided.has(setText(shard, set));
   }
 
   placed(shard: number): PlacedShard {
@@ -107,5 +139,10 @@ export class MapOracle {
 
   #put(mapEpoch: number, shard: number, placed: PlacedShard): void {
     this.#truth = { ...this.#truth, mapEpoch, shards: new Map([...this.#truth.shards, [shard, placed]]) };
+    this.#decided.add(setText(shard, placed.set));
   }
+}
+
+function setText(shard: number, { mapEpoch, members }: ShardSet): string {
+  return `${shard} ${mapEpoch} ${[...members].sort().join(' ')}`;
 }

@@ -6,6 +6,9 @@ import type { MembershipPeers } from '../../../src/modules/membership/membership
 import type { FollowerMessage, PrimaryMessage } from '../../../src/modules/replication/core/protocol.js';
 import type { Link, LinkEvents, ReplicaPeers } from '../../../src/modules/replication/replica-peers.js';
 import { carry } from './carry.js';
+import type { MapOperation } from '../../../src/modules/ring/core/map-operations.js';
+import type { NodeCalls } from './node.js';
+import { Traffic } from './traffic.js';
 import type { ReplicaNode } from './node.js';
 import { Path } from './paths.js';
 import type { SimProcess } from './process.js';
@@ -58,6 +61,7 @@ export class Network implements StreamHost {
   readonly retransmitMs: number;
   /** How long a connection lives without a sign of the other end (replication 8.3: keep-alive 2 s). */
   readonly keepAliveMs: number;
+  readonly traffic = new Traffic();
   readonly #random: SeededRandom;
   readonly #options: NetworkOptions;
   readonly #endpoints = new Map<string, Endpoint>();
@@ -180,7 +184,8 @@ export class Network implements StreamHost {
         this.#options.count('ask lost');
         return;
       }
-      const { message, hash } = carry(request);
+      const { message, hash, bytes } = carry(request);
+      this.traffic.add(asker.host, kind, bytes);
       const delays = passage.duplicated ? [passage.delayMs, there.passage().delayMs] : [passage.delayMs];
       if (passage.duplicated) this.#options.count('ask doubled');
       for (const delayMs of delays) {
@@ -241,6 +246,27 @@ export class Network implements StreamHost {
         this.ask(self, host(address), 'heartbeat', beat, ms, (end, q) => member(end).onHeartbeat(q)),
       exchange: (address, exchange, ms) =>
         this.ask(self, host(address), 'exchange', exchange, ms, (end, q) => member(end).onExchange(q)),
+    };
+  }
+
+  /** The coordinator's questions for one process. */
+  nodeCalls(self: SimProcess): NodeCalls {
+    return {
+      transfer: async (from, shard, to) => {
+        const host = this.#hosts.get(from);
+        if (host === undefined) throw new PeerError('REFUSED', `nobody knows where ${from} is`);
+        await this.ask(self, host, 'transfer', { shard, to }, 2_000, ({ node }, q: { shard: number; to: NodeUuid }) =>
+          node.transfer?.(q.shard, q.to),
+        );
+      },
+      change: async (to, operation) => {
+        const host = this.#hosts.get(to);
+        if (host === undefined) throw new PeerError('REFUSED', `nobody knows where ${to} is`);
+        return this.ask(self, host, 'change', operation, 5_000, ({ node }, q: MapOperation) => {
+          if (node.change === undefined) throw new PeerError('REJECTED', 'this node has no map of its own');
+          return node.change(q);
+        });
+      },
     };
   }
 
@@ -316,7 +342,8 @@ export class Network implements StreamHost {
       (answer) => {
         if (!target.process.alive) return;
         this.#options.tap.answered(kind, this.#endpoints.get(asker.host), target, message, answer);
-        const { message: copy, hash } = carry(answer);
+        const { message: copy, hash, bytes } = carry(answer);
+        this.traffic.add(target.process.host, kind, bytes);
         const back = this.path(target.process.host, asker.host);
         const passage = back.passage();
         this.#back(

@@ -11,6 +11,8 @@ import type { MembershipPeers, MembershipServer } from '../../../src/modules/mem
 import type { ShardSet } from '../../../src/modules/replication/core/protocol.js';
 import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
 import type { NodeIdentity } from '../../../src/modules/replication/node-identity.js';
+import type { ClusterMap, ClusterSettings } from '../../../src/modules/ring/core/map.js';
+import type { MapOperation } from '../../../src/modules/ring/core/map-operations.js';
 import type { ReplicaPeers, ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
 import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
 
@@ -25,7 +27,10 @@ export interface NodePorts {
   readonly nodeId: string;
   /** `host:port`; the same address serves replicas and membership. */
   readonly address: string;
-  /** From this disk, its boot counted and synced already (replication 1.1). */
+  /**
+   * From this disk, its boot counted and synced already (replication 1.1). With a real map the node does that itself, and
+   * this is who it becomes when the disk is new.
+   */
   readonly identity: NodeIdentity;
   /** The same as hex. */
   readonly nodeUuid: NodeUuid;
@@ -38,7 +43,12 @@ export interface NodePorts {
   readonly membershipPeers: MembershipPeers;
   /** The index of a shard in memory; empty when the process starts. */
   readonly index: (shard: number) => ReplicaIndex;
+  /** The oracle's map; without a meaning for a node that has the real one. */
   readonly placement: Placement;
+  /** Questions of the coordinator's that a node with the real map needs. */
+  readonly calls: NodeCalls;
+  /** A node with the real map has a newer one. */
+  readonly learned: (map: ClusterMap) => void;
   /** Addresses of all nodes of the run, this one included. */
   readonly seeds: readonly string[];
   /** Names of rules to break on purpose; empty unless the harness tests itself. */
@@ -49,6 +59,21 @@ export interface NodePorts {
   readonly note: (line: string) => void;
   /** Counts a rare path that was taken, by its name. */
   readonly count: (what: string) => void;
+}
+
+/** What nodes ask each other beside replication and membership. */
+export interface NodeCalls {
+  /** Has the primary `from` of a shard hand over to `to`. @throws NodeError when it does not, PeerError when unanswered */
+  transfer(from: NodeUuid, shard: number, to: NodeUuid): Promise<void>;
+  /** Brings a change of the map to its primary `to`. @throws as `transfer` */
+  change(to: NodeUuid, operation: MapOperation): Promise<number>;
+}
+
+/** What a cluster with the real map is made with. */
+export interface ClusterShape extends Pick<ClusterSettings, 'replicaCount' | 'partitionMode' | 'rebalanceGraceMs'> {
+  readonly shardCount: number;
+  readonly heartbeatIntervalMs: number;
+  readonly heartbeatTimeoutMs: number;
 }
 
 /** Where entries of a shard are applied to; production's is ShardService. */
@@ -90,6 +115,10 @@ export interface ReplicaNode {
   read?(shard: number, collectionId: number, id: string): Promise<NodeReadOutcome>;
   /** Hands the shard over to `to` in good order (replication 5.7). */
   transfer?(shard: number, to: NodeUuid): Promise<void>;
+  /** Changes the real map, when this node is its primary; the epoch of the map that has it. @throws NodeError */
+  change?(operation: MapOperation): Promise<number>;
+  /** Deletes superseded entries of a shard from this node's log. */
+  compact?(shard: number): Promise<void>;
   /** What it believes now. Synchronous and without effect; undefined when it holds no copy of the shard. */
   inspect(shard: number): ReplicaInspection | undefined;
   /** Its view of the members; undefined without membership. */

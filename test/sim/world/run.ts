@@ -1,14 +1,16 @@
 import { META_SHARD } from '../../../src/kernel/ids.js';
+import { breakRules } from '../bugs/bugs.js';
 import { checkSurvival } from '../checkers/acknowledged.js';
 import { BUDGETS, checkIndexed, checkUnion, missing } from '../checkers/convergence.js';
 import type { Goal } from '../checkers/convergence.js';
 import { checkInvented } from '../checkers/invented.js';
 import { checkStrictOrder } from '../checkers/reigns.js';
-import type { Violation } from '../checkers/violation.js';
+import type { Rule, Violation } from '../checkers/violation.js';
 import { Chaos } from './chaos.js';
 import type { Fault } from './chaos.js';
 import { MapChanges } from './map-changes.js';
-import type { NodeFactory } from './node.js';
+import { ClusterNode } from './cluster-node.js';
+import type { ClusterShape, NodeFactory } from './node.js';
 import { SeededRandom } from './seeded-random.js';
 import { Watch } from './watch.js';
 import { Workload } from './workload.js';
@@ -31,6 +33,10 @@ export interface Scenario {
   readonly hosts: number;
   readonly replicas: ReadonlyMap<number, number>;
   readonly strictShards: ReadonlySet<number>;
+  /** Of these nodes, which make their map themselves, instead of the subject. */
+  readonly cluster?: ClusterShape;
+  /** Too long for every run of the tests: played when it is asked for by its name. */
+  readonly byHand?: boolean;
   /** Plays between the start of the cluster and its convergence; the stage runs time. */
   readonly play: (stage: Stage) => Promise<void>;
 }
@@ -42,7 +48,9 @@ export interface Stage {
   readonly workload: Workload;
   readonly changes: MapChanges;
   /** The scenario expected something else. */
-  readonly expect: (condition: boolean, detail: string) => void;
+  readonly expect: (condition: boolean, detail: string, rule?: Rule) => void;
+  /** Something measured, for who reads the report. */
+  readonly remark: (text: string) => void;
 }
 
 export interface RunReport {
@@ -51,6 +59,7 @@ export interface RunReport {
   readonly lines: readonly string[];
   readonly violations: readonly Violation[];
   readonly counters: ReadonlyMap<string, number>;
+  readonly remarks: readonly string[];
   readonly tasks: number;
   readonly virtualMs: number;
 }
@@ -60,9 +69,20 @@ const START_MS = 12_000;
 
 /** Plays one seed: a cluster comes up, things go wrong, everything heals and must converge. */
 export async function runSeed(options: RunOptions): Promise<RunReport> {
+  const repair = breakRules(options.bugs ?? new Set());
+  try {
+    return await play(options);
+  } finally {
+    repair();
+  }
+}
+
+async function play(options: RunOptions): Promise<RunReport> {
   const random = new SeededRandom(options.seed, 'shape');
   const { scenario } = options;
   const hosts = scenario?.hosts ?? 3 + random.below(3);
+  const cluster = scenario?.cluster;
+  const remarks: string[] = [];
   const world = new World({
     seed: options.seed,
     hosts,
@@ -73,7 +93,8 @@ export async function runSeed(options: RunOptions): Promise<RunReport> {
         [META_SHARD, Math.min(3, hosts)],
       ]),
     strictShards: scenario?.strictShards ?? new Set([META_SHARD]),
-    factory: options.factory,
+    factory: cluster === undefined ? options.factory : (ports) => new ClusterNode(ports, cluster),
+    cluster,
     bugs: options.bugs ?? new Set(),
     print: options.print,
   });
@@ -83,20 +104,27 @@ export async function runSeed(options: RunOptions): Promise<RunReport> {
     watch: new Watch(world),
     workload: new Workload(world),
     changes,
-    expect: (condition, detail) => {
-      if (!condition) world.report([{ rule: 'INVARIANT', detail: `the scenario expects ${detail}` }]);
+    expect: (condition, detail, rule = 'INVARIANT') => {
+      if (!condition) world.report([{ rule, detail: `the scenario expects ${detail}` }]);
+    },
+    remark: (text) => {
+      remarks.push(text);
+      world.note('#', text);
     },
   };
-  for (const host of world.hosts) world.start(host);
-  changes.start();
   const chaos = new Chaos(world, changes, options.faults);
+  if (cluster === undefined) {
+    for (const host of world.hosts) world.start(host);
+    changes.start();
+  }
   if (scenario === undefined) {
     await stage.watch.pass(random.between(0, 4_000));
     stage.workload.start();
     chaos.start();
     await stage.watch.pass(random.between(3_000, 12_000));
   } else {
-    await stage.watch.pass(START_MS, () => converged(stage, new Map()));
+    // A cluster with a map of its own is put together by the scenario.
+    if (cluster === undefined) await stage.watch.pass(START_MS, () => converged(stage, new Map()));
     await scenario.play(stage);
   }
   chaos.heal();
@@ -107,6 +135,7 @@ export async function runSeed(options: RunOptions): Promise<RunReport> {
     lines: world.trace.lines,
     violations: world.violations,
     counters: world.counters,
+    remarks,
     tasks: world.scheduler.tasks,
     virtualMs: world.nowMs,
   };
@@ -128,7 +157,7 @@ async function converge(stage: Stage): Promise<void> {
         if (world.nowMs - healedMs > BUDGETS[rule]) world.report(overdue.slice(0, 1));
       } else first.set(rule, world.nowMs - healedMs);
     }
-    return left.length === 0 && changes.pending === 0;
+    return left.length === 0 && changes.pending === 0 && world.stopping.size === 0;
   });
   if (!done) {
     for (const line of await world.describe()) world.note('?', line);

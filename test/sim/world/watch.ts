@@ -1,7 +1,9 @@
 import { checkQueues } from '../checkers/queue-bounds.js';
+import { checkSets } from '../checkers/sets.js';
 import { InSync } from '../checkers/in-sync.js';
 import { Reigns } from '../checkers/reigns.js';
 import { checkDeadlines } from '../checkers/deadlines.js';
+import { HEARTBEAT_MS } from './replicated-node.js';
 import type { World } from './world.js';
 
 const SAMPLE_MS = 250;
@@ -11,9 +13,11 @@ export const CALL_MS = 7_500;
 /** Looks at the whole cluster a few times a second, with the checkers that need to see it over time. */
 export class Watch {
   readonly #reigns = new Reigns();
-  readonly #inSync = new InSync();
+  readonly #inSync: InSync;
 
-  constructor(private readonly world: World) {}
+  constructor(private readonly world: World) {
+    this.#inSync = new InSync(world.options.cluster?.heartbeatIntervalMs ?? HEARTBEAT_MS);
+  }
 
   /** Lets time pass while looking; ends early when `done` says so, asked at each look. */
   async pass(ms: number, done: () => boolean | Promise<boolean> = () => false): Promise<boolean> {
@@ -30,8 +34,9 @@ export class Watch {
   async #look(): Promise<void> {
     const { world } = this;
     const observation = await world.observe(false);
-    for (const copy of observation.copies) world.report(this.#reigns.see(copy, world.startOf(copy)));
+    for (const copy of observation.copies) world.report(this.#reigns.see(copy, world.startOf(copy), world.nowMs));
     world.report(this.#inSync.see(observation));
+    world.report(checkSets(observation.copies, (shard, set) => world.map.decided(shard, set)));
     world.report(checkQueues(observation));
     for (const host of world.hosts) {
       if (host.running?.process.paused !== true) continue;

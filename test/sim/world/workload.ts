@@ -16,6 +16,8 @@ import type { World } from './world.js';
 /** Few documents, so that writes meet. */
 const DOCUMENTS = ['a', 'b', 'c', 'd', 'e'];
 const COLLECTION = 1;
+/** Changes of the map show which one they were; above what is worth waiting for. */
+const GRACE_MS = 600_000;
 
 /** Writes of every kind through random nodes, as clients send them; some again, with the key they had. */
 export class Workload {
@@ -25,12 +27,13 @@ export class Workload {
   readonly outcomes: (ClientOutcome | undefined)[] = [];
   readonly #meanMs: number;
   #running = false;
-  #mapMade = false;
+  #mapMade: boolean;
 
   constructor(private readonly world: World) {
     this.#random = world.random.fork('workload');
     this.#client = new Client(world);
     this.#meanMs = this.#random.pick([15, 40, 120, 300]);
+    this.#mapMade = world.options.cluster !== undefined;
   }
 
   start(): void {
@@ -50,6 +53,13 @@ export class Workload {
     document = this.#random.pick(DOCUMENTS),
   ): Promise<ClientOutcome> {
     const operation = shard === META_SHARD ? this.#change(level) : this.#invent(shard, document, 'UPSERT', level);
+    return this.#submit(operation, through, level);
+  }
+
+  /** The last write once more, through another node, with the key it had. */
+  repeatLast(through: SimHost, level: Operation['level']): Promise<ClientOutcome> {
+    const operation = this.world.operations.at(-1);
+    if (operation === undefined) throw new Error('nothing was written yet');
     return this.#submit(operation, through, level);
   }
 
@@ -87,7 +97,7 @@ export class Workload {
     const { world } = this;
     const payload = encodeMapOperation(
       this.#mapMade
-        ? { kind: 'settings', settings: { rebalanceGraceMs: 1_000 + world.operations.length } }
+        ? { kind: 'settings', settings: { rebalanceGraceMs: GRACE_MS + world.operations.length } }
         : firstMap(world),
     );
     return this.#add({ shard: META_SHARD, document: 'map', kind: 'MAP', level }, payload);

@@ -4,12 +4,19 @@ import { InvariantError } from '../../../src/kernel/assert.js';
 import type { NodeUuid } from '../../../src/kernel/peer.js';
 import { versionText } from '../../../src/kernel/version.js';
 import { decodeEntry, entryOp, entryPayload, entryVersion } from '../../../src/modules/log/core/entry-codec.js';
+import { MembershipRefusedError } from '../../../src/modules/membership/membership-refused-error.js';
 import { RECORD_NAMES } from '../../../src/modules/log/core/log-records.js';
 import { documentKey } from '../../../src/modules/log/core/keys.js';
-import type { FenceRequest } from '../../../src/modules/replication/core/protocol.js';
+import type {
+  FenceRequest,
+  FollowerMessage,
+  PrimaryMessage,
+  ProbeAnswer,
+} from '../../../src/modules/replication/core/protocol.js';
 import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
-import { openIdentity } from '../../../src/modules/replication/node-identity.js';
+import { openIdentity, readIdentity } from '../../../src/modules/replication/node-identity.js';
 import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
+import { decodeSet } from '../../../src/modules/replication/core/set-codec.js';
 import { decodeRow } from '../../../src/modules/shard/core/rows.js';
 import { nodeHasher } from '../../../src/platform/crypto/node-hasher.js';
 import { checkAcknowledgement } from '../checkers/acknowledged.js';
@@ -31,7 +38,7 @@ import type { PlacedMap } from './map-oracle.js';
 import { MemoryIndex } from './memory-index.js';
 import { addressOf, Network } from './network.js';
 import type { Endpoint } from './network.js';
-import type { NodeFactory } from './node.js';
+import type { ClusterShape, NodeFactory } from './node.js';
 import { SimProcess } from './process.js';
 import { Scheduler } from './scheduler.js';
 import { SeededRandom } from './seeded-random.js';
@@ -45,6 +52,8 @@ export interface WorldOptions {
   readonly strictShards: ReadonlySet<number>;
   readonly factory: NodeFactory;
   readonly bugs: ReadonlySet<string>;
+  /** The nodes make their map themselves (META_SHARD, planner and operations); undefined: the oracle gives them one. */
+  readonly cluster?: ClusterShape | undefined;
   /** Lines of the trace as they are written. */
   readonly print?: ((line: string) => void) | undefined;
 }
@@ -55,6 +64,8 @@ const WALL_MS = 1_704_067_200_000;
 const VIOLATIONS_MAX = 20;
 /** How long after a pause a process is not expected to be right. */
 const AWAKE_MS = 4_000;
+/** An entry that was appended is on the disk within this, however slow that is. */
+const SET_LOGGED_MS = 2_000;
 
 /** Everything of one run: hosts, network, map, and what was seen of them. */
 export class World {
@@ -70,11 +81,22 @@ export class World {
   readonly operations: Operation[] = [];
   readonly acknowledgements: Acknowledgement[] = [];
   readonly calls: (Call & { readonly process: SimProcess })[] = [];
+  /** Told to stop, and not gone yet. */
+  readonly stopping = new Set<SimHost>();
   /** Disks that are gone. */
   readonly destroyed = new Set<NodeUuid>();
   /** A process that ends is started again, as a supervisor does; not while faults are made. */
   supervised = false;
   readonly #logs = new LogOrder();
+  /** Node, shard and map epoch of every SET entry that was stored. */
+  /** By node and shard, under which the log is kept. */
+  readonly #generations = new Map<string, number>();
+  /** Entries whose result a client was given. */
+  readonly #answeredPlaces = new Set<string>();
+  /** What lay on disks that are gone: an acknowledgement may be on its way from them. */
+  readonly #remains = new Map<NodeUuid, SimDisk>();
+  readonly #retired = new Set<SimHost>();
+  readonly #setsLogged = new Set<string>();
   #processes = 0;
 
   constructor(options: WorldOptions) {
@@ -90,7 +112,7 @@ export class World {
       onError: (process, error) => this.#onError(process, error),
       tap: {
         answered: (kind, _asker, answerer, request, answer) => this.#answered(kind, answerer, request, answer),
-        streamed: () => undefined,
+        streamed: (_from, _to, _shard, message) => this.#streamed(message as FollowerMessage | PrimaryMessage),
       },
     });
     this.hosts = Array.from({ length: options.hosts }, (_, i) => this.#makeHost(`n${i + 1}`));
@@ -141,7 +163,7 @@ export class World {
   }
 
   start(host: SimHost): void {
-    if (host.running !== undefined) return;
+    if (host.running !== undefined || this.#retired.has(host)) return;
     host.starts++;
     this.count('start');
     this.note(host.name, `starts (${host.starts})`);
@@ -169,6 +191,7 @@ export class World {
     if (running?.node === undefined) return;
     this.count('stop');
     this.note(host.name, 'is told to stop');
+    this.stopping.add(host);
     running.node.stop().then(
       () => {
         if (!running.process.alive) return;
@@ -179,6 +202,13 @@ export class World {
       },
       (error: unknown) => this.#onError(running.process, error),
     );
+  }
+
+  /** It is gone for good, its disk with it: nothing starts it again. */
+  retire(host: SimHost): void {
+    this.crash(host);
+    this.note(host.name, 'is taken away');
+    this.#retired.add(host);
   }
 
   /** SIGSTOP. */
@@ -204,12 +234,26 @@ export class World {
     this.count('wipe');
     this.note(host.name, 'loses its disk');
     this.destroyed.add(host.nodeUuid);
+    this.#remains.set(host.nodeUuid, host.disk.remains());
     host.disk.wipe();
     host.identity = this.random.bytes(16);
     host.nodeUuid = toHex(host.identity);
+    if (this.options.cluster !== undefined) return;
     this.map.register({ nodeId: host.name, nodeUuid: host.nodeUuid, address: addressOf(host.name) });
     // What the old disk knew of the map is gone with it.
     this.map.teach(host.name);
+  }
+
+  /** Its superseded entries go. */
+  compact(host: SimHost, shard: number): void {
+    const { running } = host;
+    running?.node?.compact?.(shard).then(
+      () => this.count('compaction'),
+      (error: unknown) => {
+        // What a failed disk does to its process is known already.
+        if (running.process.alive && !running.failed) this.note(host.name, `compacts no further: ${String(error)}`);
+      },
+    );
   }
 
   /** Both directions between every host of one group and every other. */
@@ -259,12 +303,17 @@ export class World {
     this.calls.push({ what, startedMs: askedMs, endedMs: undefined, pausedMs: 0, bereft: false, process });
     const outcome = await node.write(operation.shard, request);
     this.calls[at] = { ...this.calls[at], endedMs: this.nowMs };
+    if (outcome.kind === 'refused') this.count(`write ${outcome.code}`);
     if (outcome.kind === 'written' && process.alive) {
+      const place = `${operation.shard}|${outcome.epoch}|${outcome.offset}`;
+      if (this.#answeredPlaces.has(place)) this.count('idempotent replay');
+      this.#answeredPlaces.add(place);
       const ack = this.#acknowledgement(endpoint, operation, request, outcome, askedMs);
       this.acknowledgements.push(ack);
       this.note(process.host, `acknowledges ${operation.index} ${ack.level} ${ack.epoch}:${ack.offset} ${ack.version}`);
       this.count(`acknowledged ${ack.level}`);
       this.report(checkAcknowledgement(ack));
+      this.#expectSetLogged(endpoint, operation);
     }
     return outcome;
   }
@@ -333,6 +382,7 @@ export class World {
   }
 
   #firstMap(): PlacedMap {
+    if (this.options.cluster !== undefined) return { mapEpoch: 0, shards: new Map(), nodes: [] };
     const mapEpoch = 1;
     const shards = [...this.options.replicas].map(([shard, replicas], i) => {
       const members = Array.from(
@@ -356,7 +406,10 @@ export class World {
       },
       onWritten: (shards) => this.#written(host, nodeUuid, shards),
     });
-    const identity = await openIdentity(log, { bytes: () => fresh });
+    const identity =
+      this.options.cluster !== undefined
+        ? (readIdentity(log) ?? { nodeUuid: fresh, bootCount: 0 })
+        : await openIdentity(log, { bytes: () => fresh });
     if (!process.alive) return;
     const node = this.options.factory({
       nodeId: host.name,
@@ -379,6 +432,8 @@ export class World {
         return index;
       },
       placement: this.map.placementOf(host.name, nodeUuid),
+      calls: this.network.nodeCalls(process),
+      learned: (map) => this.map.follow(map),
       seeds: this.hosts.map(({ name }) => addressOf(name)),
       bugs: this.options.bugs,
       fail: (error) => {
@@ -394,7 +449,8 @@ export class World {
 
   /** The process ends by itself, as it must when its log fails (replication 2.6). */
   #exit(host: SimHost, running: RunningNode, error: unknown): void {
-    if (error instanceof InvariantError || !running.failed) this.#onError(running.process, error);
+    const unwanted = error instanceof MembershipRefusedError;
+    if (error instanceof InvariantError || !(running.failed || unwanted)) this.#onError(running.process, error);
     this.count('exit');
     this.note(host.name, `exits: ${error instanceof Error ? error.message : String(error)}`);
     this.scheduler.in(this.random.between(0, 20), undefined, () => {
@@ -404,6 +460,7 @@ export class World {
 
   #bury(host: SimHost, running: RunningNode): void {
     running.process.kill();
+    this.stopping.delete(host);
     this.network.detach(running.process);
     host.running = undefined;
     if (this.supervised) this.scheduler.in(500, undefined, () => this.start(host));
@@ -432,9 +489,17 @@ export class World {
       const state = host.disk.logState(shard);
       if (state === undefined) continue;
       const first = entries.length === 0 ? state.tail : decodeEntry(entries[0]).offset - 1;
-      this.#logs.settle(nodeUuid, shard, { before: first, start: state.start.offset });
+      const generation = this.#generations.get(`${nodeUuid}|${shard}`) ?? state.generation;
+      if (generation !== state.generation) this.count('snapshot flip');
+      this.#generations.set(`${nodeUuid}|${shard}`, state.generation);
+      this.#logs.settle(nodeUuid, shard, {
+        before: first,
+        start: state.start.offset,
+        generation: state.generation,
+      });
       for (const bytes of entries) {
-        const { epoch, offset, op, collectionId, id, version, origin } = decodeEntry(bytes);
+        const { epoch, offset, op, collectionId, id, version, origin, payload } = decodeEntry(bytes);
+        if (op === 'SET') this.#setsLogged.add(`${nodeUuid}|${shard}|${decodeSet(payload).mapEpoch}`);
         this.count(`entry ${op}`);
         this.report(
           this.#logs.append({
@@ -453,13 +518,49 @@ export class World {
     }
   }
 
+  /** Rare paths of a stream. */
+  #streamed(message: FollowerMessage | PrimaryMessage): void {
+    switch (message.kind) {
+      case 'answer':
+        this.count(
+          `hello ${message.answer.kind}${message.answer.kind === 'reject' ? ` ${message.answer.reason}` : ''}`,
+        );
+        return;
+      case 'offer':
+        if (message.offer.entries.length > 0) this.count('loose rows offered');
+        return;
+      case 'chunk':
+        this.count('snapshot chunk');
+        return;
+      case 'handOver':
+        this.count('hand over');
+        return;
+      default:
+    }
+  }
+
   #answered(kind: string, answerer: Endpoint, request: unknown, answer: unknown): void {
+    if (kind === 'pull') this.count('adoption pull');
+    if (kind === 'probe' && (answer as ProbeAnswer).alive) this.count('probe alive');
     if (kind !== 'fence') return;
     const { kind: outcome, reason } = answer as { kind: string; reason?: string };
     this.count(`fence ${reason ?? outcome}`);
     if (outcome !== 'granted') return;
     const { shard, epoch } = request as FenceRequest;
     this.report(this.#logs.granted(answerer.nodeUuid, shard, epoch));
+  }
+
+  /** S8: a strict shard counts by a SET entry of its primary's log (replication 9.6), which may be on its way to the disk. */
+  #expectSetLogged({ process, node, nodeUuid }: Endpoint, { shard, index }: Operation): void {
+    const set = node.inspect(shard)?.set;
+    if (set === undefined || set.mapEpoch <= 1 || !this.map.isStrict(shard)) return;
+    const entry = `${nodeUuid}|${shard}|${set.mapEpoch}`;
+    if (this.#setsLogged.has(entry)) return;
+    this.scheduler.in(SET_LOGGED_MS, undefined, () => {
+      if (this.#setsLogged.has(entry) || !process.alive) return;
+      const detail = `write ${index} was acknowledged by a set that the log of ${process.host} does not name, of map epoch ${set.mapEpoch}`;
+      this.report([{ rule: 'S8', detail }]);
+    });
   }
 
   #acknowledgement(
@@ -484,26 +585,26 @@ export class World {
       strict: this.map.isStrict(shard),
       level: request.level,
       set: inspection?.set.members ?? [],
-      holders: this.hosts
-        .filter((host) => this.#holds(host, shard, request, version, outcome))
-        .map(({ nodeUuid }) => nodeUuid),
+      holders: [...this.hosts.map(({ nodeUuid, disk }) => [nodeUuid, disk] as const), ...this.#remains]
+        .filter(([, disk]) => this.#holds(disk, shard, request, version, outcome))
+        .map(([nodeUuid]) => nodeUuid),
       afterFailure: this.host(endpoint.process.host).running?.failed === true,
     };
   }
 
   #holds(
-    host: SimHost,
+    disk: SimDisk,
     shard: number,
     { collectionId, id }: WriteRequest,
     version: string,
     { offset, epoch }: { readonly offset: number; readonly epoch: number },
   ): boolean {
-    const entry = host.disk.entry(shard, offset);
+    const entry = disk.entry(shard, offset);
     if (entry !== undefined) {
       const decoded = decodeEntry(entry);
       if (decoded.epoch.num === epoch && versionText(decoded.version) === version) return true;
     }
-    const row = host.disk.value(documentKey(host.disk.generationOf(shard), shard, collectionId, id));
+    const row = disk.value(documentKey(disk.generationOf(shard), shard, collectionId, id));
     return row !== undefined && versionText(decodeRow(row).version) >= version;
   }
 

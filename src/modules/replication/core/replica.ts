@@ -408,8 +408,9 @@ export class Replica {
     this.#checkConfirmed(now, out);
     if (this.#confirming !== undefined && nowMs - this.#confirming.startedMs >= CONFIRM_AGAIN_MS)
       this.#revalidate(now, out);
-    if (!strict && this.#plan.configured.mapEpoch > 0 && !this.set.members.includes(self)) {
-      // 9.6: a primary that is no longer of the set gives way; who is elects another.
+    const agreed = !strict || reign.highWaterMark >= this.#log.setOffset;
+    if (agreed && this.#plan.configured.mapEpoch > 0 && !this.set.members.includes(self)) {
+      // 9.6: a primary that is no longer of the set gives way; who is elects another. Strict: once the others have agreed.
       this.#stepDown('this copy is no longer in the set of its shard', out);
       return;
     }
@@ -1018,6 +1019,8 @@ export class Replica {
     if (fork < this.#log.start || fork < end.start) {
       // Only a snapshot would do: the granter itself is the better candidate, and is nominated before this copy (5.2).
       this.#giveUp(now, out);
+      // That one granted just now, and gives this candidate its time (`#grant`) before it stands itself.
+      this.#standAtMs = now.monotonicMs + 2 * (GRANT_WAIT_MS + RETRY_MS);
       return;
     }
     candidacy.adopting = { from, end };
