@@ -83,6 +83,7 @@ export async function failover({ options, given, progress, print }) {
       await member.start();
       await member.node.ready();
     }
+    const readyMs = performance.now() - backMs;
     victim = undefined;
     const sync = await synced(cluster, backMs);
     await traffic.pauseWrites();
@@ -99,6 +100,7 @@ export async function failover({ options, given, progress, print }) {
       failedSearches: after.failedSearches - before.failedSearches,
       partialSearches: after.partialSearches - before.partialSearches,
       searches: after.searches - before.searches,
+      readyMs,
       syncMs: sync,
       sentEntries: sent.entries - sentBefore.entries,
       sentBytes: sent.bytes - sentBefore.bytes,
@@ -243,6 +245,10 @@ function report(options, cycles, traffic, digests, copies) {
     distribution(
       'slowest shard of a cycle, ms',
       cycles.map(({ writeMs }) => Math.max(0, ...writeMs)),
+    ),
+    distribution(
+      'return to ready, ms',
+      cycles.map(({ readyMs }) => readyMs),
     ),
     distribution(
       'return to in sync, ms',

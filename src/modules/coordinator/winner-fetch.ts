@@ -15,7 +15,7 @@ export interface Winner extends WantedEntry {
   readonly node: NodeUuid;
 }
 
-/** Payloads of winners: those that are here at once, the others with one message a node. */
+/** Payloads of winners: those that are here at once, whichever copy found them, the others with one message a node. */
 export class WinnerFetch {
   constructor(
     private readonly routes: Routes,
@@ -39,7 +39,27 @@ export class WinnerFetch {
     const { self } = this.routes;
     if (winners.every(({ node }) => node === self))
       return winners.map((winner) => this.#here(winner, collectionId, fields, failed));
-    return this.#everywhere(winners, collectionId, fields, deadline(), failed);
+    const found = winners.map((winner) =>
+      winner.node === self ? undefined : this.#fromOwnCopy(winner, collectionId, fields),
+    );
+    if (found.every((payload) => payload !== undefined)) return found;
+    return this.#everywhere(winners, found, collectionId, fields, deadline(), failed);
+  }
+
+  /**
+   * A winner that another node's copy found, when this node has a copy too and that one has the same version: an entry
+   * never changes. Whatever is the matter with the own copy, the other is asked.
+   */
+  #fromOwnCopy(winner: Winner, collectionId: number, fields: FieldSelection): StoredSegments | undefined {
+    const { shard } = winner;
+    if (!this.routes.shards()[shard].copies.some(({ self, faulted }) => self && !faulted)) return undefined;
+    try {
+      return this.local.fetchOne(shard, collectionId, winner, fields);
+    } catch (error) {
+      if (error instanceof LogDamagedError) this.replication.faultShard(shard, error);
+      else if (!(error instanceof NodeError)) throw error;
+      return undefined;
+    }
   }
 
   #here(
@@ -64,19 +84,22 @@ export class WinnerFetch {
     }
   }
 
+  /** @param found those that are here */
   async #everywhere(
     winners: readonly Winner[],
+    found: readonly (StoredSegments | undefined)[],
     collectionId: number,
     fields: FieldSelection,
     deadline: Deadline,
     failed: Map<number, ShardFailed>,
   ): Promise<readonly (StoredSegments | undefined)[]> {
-    const payloads = new Array<StoredSegments | undefined>(winners.length).fill(undefined);
+    const payloads = [...found];
     const byShard = new Map<
       number,
       { readonly wanted: WantedEntry[]; readonly at: number[]; readonly from: NodeUuid }
     >();
     winners.forEach(({ shard, node, id, offset, versionMs, versionCounter }, at) => {
+      if (payloads[at] !== undefined) return;
       const wanted = { id, offset, versionMs, versionCounter };
       const group = byShard.get(shard);
       if (group === undefined) byShard.set(shard, { wanted: [wanted], at: [at], from: node });
