@@ -54,12 +54,13 @@ export function meetOthers(own: OwnReign, peers: PeerView): Meeting {
     : { kind: 'unseen', leader: highest };
 }
 
-/** Whether a reign that a member named is higher than this one, not known to be over, and its set not known to be older. */
+/**
+ * Whether a reign that a member named just now is higher than this one, and its set not known to be older. That member knows
+ * better whether it lives than the view of a node that stood still or was cut off; a dead one is suspected as always (5.1).
+ */
 export function isBaseAbove(own: OwnReign, leader: ShardLeader, peers: PeerView): boolean {
   if (leader.node === own.self || compareEpochs(leader.epoch, own.epoch) <= 0) return false;
-  const facts = peers.get(leader.node);
-  if (facts?.gone === true || facts?.refused === true) return false;
-  const position = facts?.position;
+  const position = peers.get(leader.node)?.position;
   if (position === undefined || !sameEpoch(position.epoch, leader.epoch)) return true;
   return position.setEpoch >= own.setEpoch;
 }

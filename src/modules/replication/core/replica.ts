@@ -133,7 +133,7 @@ export class Replica {
   /** Grants whose promise is on its way to the disk. */
   #granting: WaitingFence[] = [];
   #transfer: { readonly to: NodeUuid; readonly startedMs: number; handed: boolean } | undefined;
-  /** Members that have to confirm this reign after a pause (5.4); `refuted`: one of them was heard to have promised more. */
+  /** Members asked whether they stand by this reign, after a pause or a hello that speaks against it (5.4): then `refuted`. */
   #confirming: { readonly startedMs: number; readonly missing: Set<NodeUuid>; refuted: boolean } | undefined;
   #higherSince: { readonly epoch: Epoch; readonly ms: number } | undefined;
   #announced = false;
@@ -774,9 +774,10 @@ export class Replica {
     if (this.#faulted !== undefined) return void reject('FAULTED');
     if (reign === undefined) return void reject('NOT_PRIMARY');
     if (compareEpochs(hello.promised, reign.epoch) > 0) {
-      // 5.4: a primary that meets a higher promise anywhere stops and fences above it. After a pause the members are asked
-      // already, and name the reign that promise may belong to.
+      // 5.4: a primary that meets a higher promise anywhere stops and fences above it. The hello may have waited in a stopped
+      // process or on a broken link: the members are asked first, and name the reign that promise may belong to.
       reject('STALE_EPOCH');
+      if (this.#confirming === undefined) this.#revalidate(now, out);
       if (this.#confirming === undefined) this.#stand('heal', now, out);
       else this.#confirming.refuted = true;
       return;
@@ -1214,7 +1215,7 @@ export class Replica {
     out.push({ kind: 'answerFence', ticket, answer });
   }
 
-  // ---- after a pause (5.4)
+  // ---- after a pause, or when a higher promise was heard of (5.4)
 
   #revalidate(now: Now, out: Out): void {
     const reign = this.#reign;
