@@ -5,8 +5,8 @@ import type { Violation } from './violation.js';
 
 /** S1, S8: when it is said, the asked number of members of the set have it on disk; learners and others count nowhere. */
 export function checkAcknowledgement(ack: Acknowledgement): readonly Violation[] {
-  const { operation, set, holders, level } = ack;
-  const counted = set.filter((member) => holders.includes(member)).length;
+  const { operation, set, holders, level, lost = [] } = ack;
+  const counted = set.filter((member) => holders.includes(member) || lost.includes(member)).length;
   const needed = level === 'one' ? 1 : level === 'quorum' ? majorityOf(set.length) : set.length;
   const said = `write ${operation.index} of ${operation.document} was acknowledged at ${level}`;
   const violations: Violation[] = [];

@@ -94,6 +94,8 @@ export interface Acknowledgement {
   readonly set: readonly NodeUuid[];
   /** Who really had it on disk then. */
   readonly holders: readonly NodeUuid[];
+  /** Whose disk was lost a moment ago: what it said of it while it had it may have been on its way. */
+  readonly lost?: readonly NodeUuid[];
   /** The primary's log had failed. */
   readonly afterFailure: boolean;
 }

@@ -55,6 +55,8 @@ const WALL_MS = 1_704_067_200_000;
 const VIOLATIONS_MAX = 20;
 /** How long after a pause a process is not expected to be right. */
 const AWAKE_MS = 4_000;
+/** How long what a node said may be on its way: a connection that is silent for longer breaks. */
+const ON_ITS_WAY_MS = 4_000;
 
 /** Everything of one run: hosts, network, map, and what was seen of them. */
 export class World {
@@ -72,6 +74,8 @@ export class World {
   readonly calls: (Call & { readonly process: SimProcess })[] = [];
   /** Disks that are gone. */
   readonly destroyed = new Set<NodeUuid>();
+  /** When each of them was lost. */
+  readonly #lost = new Map<NodeUuid, number>();
   /** A process that ends is started again, as a supervisor does; not while faults are made. */
   supervised = false;
   readonly #logs = new LogOrder();
@@ -204,6 +208,7 @@ export class World {
     this.count('wipe');
     this.note(host.name, 'loses its disk');
     this.destroyed.add(host.nodeUuid);
+    this.#lost.set(host.nodeUuid, this.nowMs);
     host.disk.wipe();
     host.identity = this.random.bytes(16);
     host.nodeUuid = toHex(host.identity);
@@ -487,6 +492,7 @@ export class World {
       holders: this.hosts
         .filter((host) => this.#holds(host, shard, request, version, outcome))
         .map(({ nodeUuid }) => nodeUuid),
+      lost: [...this.#lost].filter(([, atMs]) => this.nowMs - atMs <= ON_ITS_WAY_MS).map(([nodeUuid]) => nodeUuid),
       afterFailure: this.host(endpoint.process.host).running?.failed === true,
     };
   }
