@@ -31,14 +31,21 @@ export const FAULTS = [
   'clock-jump',
   'move',
   'compact',
+  'clock-drift',
+  'bit-flip',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
+
+/** The shard of the random runs that holds documents. */
+const DOCUMENTS = 0;
 
 /** Breaks things at random moments, undoes what is passing, and in the end heals everything. */
 export class Chaos {
   readonly faults: readonly Fault[];
   readonly #random: SeededRandom;
   readonly #meanMs: number;
+  /** Hosts with a damaged disk that is to be replaced. */
+  readonly #damaged = new Set<SimHost>();
   #running = false;
 
   constructor(
@@ -67,6 +74,7 @@ export class Chaos {
     world.supervised = true;
     world.connect();
     for (const path of world.network.paths()) Object.assign(path.faults, HEALTHY_PATH);
+    for (const host of this.#damaged) this.#replaceDisk(host);
     for (const host of world.hosts) {
       host.disk.faults.full = false;
       host.disk.faults.failNext = false;
@@ -150,10 +158,15 @@ export class Chaos {
           this.#restart(host, 0, 2_000);
         });
       case 'wipe':
-        return void this.#wipe(host);
+        if (!this.#damaged.has(host) && this.#isSpared(host)) this.#replaceDisk(host);
+        return;
       case 'clock-jump':
         host.hardware.wallOffsetMs += random.between(-20_000, 20_000);
         return;
+      case 'clock-drift':
+        return void world.drift(host, 1 + random.between(-0.05, 0.05));
+      case 'bit-flip':
+        return void this.#flip(host);
       case 'compact':
         for (const shard of world.map.shards()) world.compact(host, shard);
         return;
@@ -200,20 +213,44 @@ export class Chaos {
     });
   }
 
-  /** Only as many disks as the levels tolerate: others must survive to hold what was acknowledged. */
-  #wipe(host: SimHost): void {
+  /** A stored document is damaged; whoever looks after the nodes replaces the disk a little later. */
+  #flip(host: SimHost): void {
     const { world } = this;
-    for (const shard of world.map.shards()) {
-      const { members } = world.map.placed(shard).set;
-      if (!members.includes(host.nodeUuid)) continue;
-      const gone = members.filter((uuid) => world.destroyed.has(uuid)).length + 1;
-      const tolerated = world.map.isStrict(shard) ? members.length - majorityOf(members.length) : members.length - 1;
-      if (gone > Math.min(1, tolerated)) return;
-    }
+    if (this.#damaged.has(host) || !this.#isSpared(host)) return;
+    const state = host.disk.logState(DOCUMENTS);
+    if (state === undefined || state.tail <= state.start.offset) return;
+    const offset = state.start.offset + 1 + this.#random.below(state.tail - state.start.offset);
+    if (!world.flip(host, DOCUMENTS, offset)) return;
+    this.#damaged.add(host);
+    // The others must not be moved away from what is about to go.
+    this.changes.frozen = true;
+    this.#later(500, 6_000, () => this.#replaceDisk(host));
+  }
+
+  #replaceDisk(host: SimHost): void {
+    if (this.#damaged.delete(host)) this.changes.frozen = this.#damaged.size > 0;
     const old = host.nodeUuid;
-    world.wipe(host);
+    this.world.wipe(host);
     this.changes.replace(old, host);
     this.#restart(host);
+  }
+
+  /** Whether the levels tolerate the loss of this disk: others must survive to hold what was acknowledged. */
+  #isSpared(host: SimHost): boolean {
+    const { world } = this;
+    for (const shard of world.map.shards()) {
+      const lost = [...this.#damaged].map(({ nodeUuid }) => nodeUuid);
+      // Copies may still count by the set before the map's newest one.
+      const counted = world.hosts.map(({ running }) => running?.node?.inspect(shard)?.set);
+      for (const set of [world.map.placed(shard).set, ...counted]) {
+        if (set?.members.includes(host.nodeUuid) !== true) continue;
+        const { members } = set;
+        const gone = members.filter((uuid) => world.destroyed.has(uuid) || lost.includes(uuid)).length + 1;
+        const tolerated = world.map.isStrict(shard) ? members.length - majorityOf(members.length) : members.length - 1;
+        if (gone > Math.min(1, tolerated)) return false;
+      }
+    }
+    return true;
   }
 }
 

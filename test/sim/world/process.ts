@@ -6,9 +6,9 @@ import type { Scheduler, Task } from './scheduler.js';
 export interface Hardware {
   /** Wall clock at the beginning of the world, ms; changed by a jump. */
   wallOffsetMs: number;
-  /** How fast both clocks run: 1 is right. */
-  readonly rate: number;
-  readonly monotonicOffsetMs: number;
+  /** How fast both clocks run: 1 is right; changed by a drift, with the offsets, so that neither jumps. */
+  rate: number;
+  monotonicOffsetMs: number;
 }
 
 /**

@@ -11,6 +11,7 @@ import type { ShardLeader } from '../../../src/modules/replication/core/protocol
 import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
 import { BulkPlaces } from '../../../src/modules/replication/bulk-places.js';
 import { ShardView } from '../../../src/modules/replication/fellows.js';
+import { LogDamagedError } from '../../../src/modules/log/log-store.js';
 import { MembershipFellows } from '../../../src/modules/replication/membership-fellows.js';
 import type { ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
 import { ShardReplica } from '../../../src/modules/replication/shard-replica.js';
@@ -150,7 +151,11 @@ export class ReplicatedNode implements ReplicaNode {
       try {
         await this.#open(shard);
       } catch (error) {
-        if (!this.#stopped) throw error;
+        if (error instanceof LogDamagedError) {
+          // A damaged log fails its shard only (replication 2.6); every start says it again.
+          this.#ports.count('shard faulted');
+          this.#ports.note(`shard ${shard} is faulted: ${error.message}`);
+        } else if (!this.#stopped) throw error;
       } finally {
         this.#opening.delete(shard);
       }
@@ -159,6 +164,8 @@ export class ReplicatedNode implements ReplicaNode {
 
   async #open(shard: number): Promise<void> {
     const { log, hasher, clock, timers, random, peers, placement, nodeUuid, identity, note } = this.#ports;
+    const damage = log.openDamages().find((found) => found.shard === shard);
+    if (damage !== undefined) throw new LogDamagedError(damage);
     const index = shard === META_SHARD ? undefined : this.#ports.index(shard);
     const applied = log.state(shard).tail;
     if (index !== undefined && applied > 0) {
@@ -189,7 +196,10 @@ export class ReplicatedNode implements ReplicaNode {
       report: {
         map: () => undefined,
         sweep: () => undefined,
-        fault: (error) => note(`shard ${shard} is faulted: ${error.message}`),
+        fault: (error) => {
+          this.#ports.count('shard faulted');
+          note(`shard ${shard} is faulted: ${error.message}`);
+        },
         durable: () => undefined,
         role: (role, epoch) => {
           note(`shard ${shard}: ${role} in epoch ${epoch.num}`);

@@ -244,6 +244,25 @@ export class World {
     this.map.teach(host.name);
   }
 
+  /** Both clocks run at another speed from now on. */
+  drift({ name, hardware }: SimHost, rate: number): void {
+    const gained = this.nowMs * (hardware.rate - rate);
+    hardware.wallOffsetMs += gained;
+    hardware.monotonicOffsetMs += gained;
+    hardware.rate = rate;
+    this.note(name, `has clocks that run at ${rate.toFixed(4)}`);
+  }
+
+  /** One bit of the payload of a stored document is another one; false when there is none. */
+  flip(host: SimHost, shard: number, offset: number): boolean {
+    const entry = host.disk.entry(shard, offset);
+    const length = entry === undefined || entryOp(entry) !== 'UPSERT' ? 0 : entryPayload(entry).length;
+    if (entry === undefined || length === 0) return false;
+    this.count('bit flipped');
+    this.note(host.name, `has a damaged entry at offset ${offset} of shard ${shard}`);
+    return host.disk.flipEntry(shard, offset, entry.length - 1 - this.random.below(length));
+  }
+
   /** Its superseded entries go. */
   compact(host: SimHost, shard: number): void {
     const { running } = host;

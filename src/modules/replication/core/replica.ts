@@ -109,6 +109,8 @@ export class Replica {
   readonly #options: ReplicaOptions;
   readonly #log: ReplicaLog;
   #promised: Epoch;
+  /** Of it, what is synced: only that may be said. */
+  #promisedOnDisk: Epoch;
   #leader: ShardLeader | undefined;
   /** The known primary says it is none (5.1). */
   #noPrimary = false;
@@ -146,6 +148,7 @@ export class Replica {
     this.#options = options;
     this.#log = options.log;
     this.#promised = options.promised;
+    this.#promisedOnDisk = options.promised;
     this.#applied = options.applied;
     this.#numSeen = Math.max(options.promised.num, options.log.lastEpoch.num);
     this.#helloAtMs = options.openedMs;
@@ -946,6 +949,7 @@ export class Replica {
   }
 
   #promisedDurably(epoch: Epoch, now: Now, opId: Uint8Array, out: Out): void {
+    if (compareEpochs(epoch, this.#promisedOnDisk) > 0) this.#promisedOnDisk = epoch;
     for (const waiting of this.#granting.filter(({ request }) => sameEpoch(request.epoch, epoch)))
       this.#answerGrant(waiting, out);
     this.#granting = this.#granting.filter(({ request }) => !sameEpoch(request.epoch, epoch));
@@ -1143,8 +1147,12 @@ export class Replica {
       return void this.#refuse(ticket, 'SET_NEWER', out);
     const order = compareEpochs(request.epoch, this.#promised);
     if (order < 0) return void this.#refuse(ticket, 'PROMISED', out);
-    // Its own grant repeated is granted again.
-    if (order === 0) return void this.#answerGrant({ ticket, from, request }, out);
+    if (order === 0) {
+      // Its own grant repeated is granted again, and no sooner than the first time.
+      if (compareEpochs(this.#promisedOnDisk, request.epoch) >= 0) this.#answerGrant({ ticket, from, request }, out);
+      else this.#granting.push({ ticket, from, request });
+      return;
+    }
     // A log that is being cut has no end to tell for a moment; one that a snapshot replaces counts nowhere until then.
     if (this.#session?.phase === 'receiving') return void this.#refuse(ticket, 'FAULTED', out);
     if (this.#session?.phase === 'cutting' || this.#candidacy?.phase === 'cutting')
