@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { constants, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 /** The root of the repository. */
@@ -8,7 +9,7 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
  * Runs a command in the root, of node_modules/.bin first.
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ quiet?: boolean, env?: Record<string, string>, cwd?: string, timeoutMs?: number }} options quiet: keep the output instead of showing it
+ * @param {{ quiet?: boolean, env?: Record<string, string>, cwd?: string, timeoutMs?: number, background?: boolean }} options quiet: keep the output instead of showing it; background: only what others leave of the CPU
  * @returns {Promise<{ code: number, output: string }>} 127 when the command cannot be started
  */
 export function run(command, args, options = {}) {
@@ -20,6 +21,7 @@ export function run(command, args, options = {}) {
       stdio: ['ignore', options.quiet ? 'pipe' : 'inherit', options.quiet ? 'pipe' : 'inherit'],
       timeout: options.timeoutMs,
     });
+    if (options.background && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
     let output = '';
     child.stdout?.on('data', (data) => (output += data));
     child.stderr?.on('data', (data) => (output += data));

@@ -7,7 +7,7 @@ import { runSeed } from './world/run.js';
 /** Nothing waits in real time; only the machine may be slow. */
 const TEST_MS = 600_000;
 /** So large that one run of it is enough; that a seed repeats itself the smaller ones show. */
-const ONCE: ReadonlySet<string> = new Set(['sixteen-nodes']);
+const ONCE: ReadonlySet<string> = new Set(['sixteen-nodes', 'nodes-come-and-go']);
 
 describe('clusters with their own map', () => {
   it.each(CLUSTERS.filter(({ byHand }) => byHand !== true).map((scenario) => [scenario.name, scenario] as const))(

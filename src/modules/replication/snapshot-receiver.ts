@@ -149,7 +149,7 @@ export class SnapshotReceiver {
    */
   async finish(fork: number, rows: readonly RowChange[] = []): Promise<SnapshotOutcome> {
     const { log, shard, at } = this;
-    assert(at !== undefined && this.#complete, 'a snapshot is whole before it is used');
+    assert(at !== undefined && this.complete, 'a snapshot is whole before it is used');
     const unreadable = await this.#keepLoose(fork);
     const counters = this.#tally.value();
     const end = { offset: at.lastOffset, chain: at.chain, history: at.history, bytes: this.#bytes };

@@ -303,7 +303,7 @@ const DEFAULTS = { heartbeatIntervalMs: 2_000, heartbeatTimeoutMs: 10_000 } as c
 export const CLUSTERS: readonly Scenario[] = [
   COMES_AND_GOES,
   cluster({ name: 'three-nodes', hosts: 3, shards: 4, cutOff: 1, ...QUICK, rounds: 1, byHand: false }),
-  cluster({ name: 'six-nodes', hosts: 6, shards: 8, cutOff: 2, ...QUICK, rounds: 1, byHand: false }),
+  cluster({ name: 'six-nodes', hosts: 6, shards: 8, cutOff: 2, ...QUICK, rounds: 1, byHand: true }),
   cluster({ name: 'sixteen-nodes', ...SIXTEEN, ...QUICK, rounds: 1, byHand: false }),
   cluster({ name: 'sixteen-nodes-default-timers', ...SIXTEEN, ...DEFAULTS, rounds: 2, byHand: true }),
   cluster({ name: 'thirty-two-nodes', hosts: 32, shards: 64, cutOff: 10, ...DEFAULTS, rounds: 1, byHand: true }),
