@@ -1,5 +1,6 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** What happens to the bytes one node sends to another. */
 export interface LinkFault {
@@ -26,6 +27,9 @@ interface Carried {
   readonly waiting: { readonly chunk: Buffer; readonly dueMs: number }[];
 }
 
+/** How often it is asked who made a connection, and how long in between. */
+const MAKER_TRIES = 20;
+const MAKER_PAUSE_MS = 10;
 /** Bytes held back before the sender is stopped from sending more. */
 const HELD_BYTES_MAX = 256 * 1024;
 
@@ -105,7 +109,7 @@ export class Network implements AsyncDisposable {
     near.on('error', () => near.destroy());
     near.pause();
     const node = this.nodes().find(({ nodeId }) => nodeId === to);
-    const from = await this.#maker(near.remotePort ?? 0);
+    const from = await this.#maker(near);
     if (node === undefined || near.destroyed) {
       near.resetAndDestroy();
       return;
@@ -168,11 +172,17 @@ export class Network implements AsyncDisposable {
     for (const way of this.#carried) this.#forward(way);
   }
 
-  /** The node whose process made the connection from this local port; '' for anybody else. */
-  async #maker(port: number): Promise<string> {
-    const inode = await inodeOf(port);
-    if (inode === undefined) return '';
-    for (const { nodeId, pid } of this.nodes()) if (pid !== undefined && (await holds(pid, inode))) return nodeId;
+  /**
+   * The node whose process made a connection; '' for anybody else. The system's tables are read in pieces while they
+   * change, and may miss what is there: a connection nobody is known to have made would get no fault.
+   */
+  async #maker(near: Socket): Promise<string> {
+    for (let tries = 0; tries < MAKER_TRIES && !near.destroyed; tries++) {
+      if (tries > 0) await delay(MAKER_PAUSE_MS);
+      const inode = await inodeOf(near.remotePort ?? 0);
+      if (inode === undefined) continue;
+      for (const { nodeId, pid } of this.nodes()) if (pid !== undefined && (await holds(pid, inode))) return nodeId;
+    }
     return '';
   }
 }
