@@ -13,10 +13,16 @@ import { run } from './run.mjs';
 
 const JEST_ENV = { NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --experimental-vm-modules --no-warnings`.trim() };
 
+const IN_BAND = ['--selectProjects', 'e2e', '--runInBand', '--forceExit'];
+/** Suites of several nodes, whose timers are those that are promised: they have the machine for themselves. */
+const CLUSTERS =
+  '(any-node|cluster-forms|harness|nodes-come-and-go|partition|peer-security|primary-killed|primary-stopped|retention|shards-missing)\\.e2e-spec';
+
 /**
- * In the order they run in. Real processes wait for timers more than they compute, and what stands beside them needs no
- * timing: so the end-to-end suites have the machine first, and everything else, at the lowest priority, what they leave.
- * @type {readonly { name: string, about: string, beside: boolean, run: () => Promise<{ passed: number, failed: number }> }[]}
+ * In the order they run in. Real processes wait more than they compute: so beside the end-to-end suites of one node runs,
+ * at the lowest priority, everything that needs no timing. Each suite checks that it leaves no node behind; a client's
+ * half-closed socket must not keep the run open.
+ * @type {readonly { name: string, about: string, beside: boolean, alone?: boolean, run: () => Promise<{ passed: number, failed: number }> }[]}
  */
 const STEPS = [
   { ...check('build', 'node', ['scripts/build.mjs']), beside: false },
@@ -28,8 +34,8 @@ const STEPS = [
   check('proto-lint', 'buf', ['lint']),
   check('proto-breaking', 'buf', ['breaking', '--against', 'proto/baseline.binpb']),
   jest('unit', ['--selectProjects', 'unit', 'contract', 'sim', '--testTimeout', '30000'], { beside: true }),
-  // Each suite checks that it leaves no node behind; a client's half-closed socket must not keep the run open.
-  jest('e2e', ['--selectProjects', 'e2e', '--runInBand', '--forceExit'], { beside: false }),
+  jest('e2e', [...IN_BAND, '--testPathIgnorePatterns', CLUSTERS, '/dist/'], { beside: false }),
+  jest('clusters', [...IN_BAND, '--testPathPatterns', CLUSTERS], { beside: false, alone: true }),
 ];
 
 function check(name, command, args) {
@@ -45,11 +51,12 @@ function check(name, command, args) {
   };
 }
 
-function jest(name, args, { beside }) {
+function jest(name, args, { beside, alone = false }) {
   return {
     name,
     about: ['jest', ...args].join(' '),
     beside,
+    alone,
     async run() {
       const directory = await mkdtemp(join(tmpdir(), 'spector-test-'));
       const report = join(directory, 'report.json');
@@ -105,9 +112,14 @@ async function performAll(steps) {
   for (const step of steps) await perform(step);
 }
 
-const [first, ...rest] = chosen();
-if (first.beside) rest.unshift(first);
-else await perform(first);
-await Promise.all([performAll(rest.filter((step) => !step.beside)), performAll(rest.filter((step) => step.beside))]);
+const [build, beside, e2e, alone] = [
+  (step) => step.name === 'build',
+  (step) => step.beside,
+  (step) => step.name === 'e2e',
+  (step) => step.alone,
+].map((belongs) => chosen().filter(belongs));
+await performAll(build);
+await Promise.all([performAll(e2e), performAll(beside)]);
+await performAll(alone);
 console.log(`\n${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;

@@ -66,7 +66,9 @@ describe('under load nothing is lost or doubled', () => {
       'move',
       () => cluster.nodes,
       async () => {
-        const id = await begin(observer, 'POST', 'shards/0/primary', { node: to });
+        // Under load a copy may be a moment late, and is refused until it is in sync.
+        const start = () => begin(observer, 'POST', 'shards/0/primary', { node: to });
+        const id = await waitFor('the move to begin', start, 10_000);
         expect(await cluster.operation(observer, id)).toMatchObject({ state: 'done' });
         const moved = async () => (await observer.status()).shards[0].primary === to;
         await waitFor(`${to} to be primary`, moved, 20_000);
