@@ -286,3 +286,47 @@ function otherSums(
     documentFrequencies: own.documentFrequencies.map((frequency, i) => frequency * (1 + (i % 3))),
   };
 }
+
+// Where the addon could not be compiled there is nothing to refuse.
+(native === undefined ? describe.skip : describe)('native PostingSums', () => {
+  const posting = (ordinal: number): number => ordinal * 64 + 1;
+  const gathered = (page: Uint32Array, head: number, count: number, documents: number): number[] => {
+    const sums = native?.();
+    sums?.setPage(0, page);
+    const outcome = new Uint32Array(2);
+    const ordinals = new Uint32Array(8);
+    sums?.gather(
+      {
+        chains: Uint32Array.of(head, count),
+        weights: Float64Array.of(1),
+        lists: 1,
+        averageLength: 1,
+        lengths: new Uint32Array(documents).fill(1),
+        labels: Uint32Array.from({ length: documents }, (_, i) => i),
+        documents,
+        allowed: undefined,
+        k: 8,
+        rest: 0,
+      },
+      ordinals,
+      new Float64Array(8),
+      outcome,
+    );
+    return [...ordinals.subarray(0, outcome[0])];
+  };
+
+  it('reads a list', () => {
+    expect(gathered(Uint32Array.of(0, 0, posting(1), posting(4)), 1, 2, 5)).toEqual([1, 4]);
+  });
+
+  it.each([
+    ['leaves its pages', Uint32Array.of(0, 0, posting(1)), 1, 2, 5],
+    ['begins nowhere', Uint32Array.of(0, 0, posting(1)), 0, 1, 5],
+    ['begins on a page that is not there', Uint32Array.of(0, 0, posting(1)), 1 << 16, 1, 5],
+    ['goes on nowhere', Uint32Array.of(0, 0, posting(1), posting(2), posting(3)), 1, 4, 5],
+    ['names a document there is not', Uint32Array.of(0, 0, posting(1), posting(5)), 1, 2, 5],
+    ['is out of order', Uint32Array.of(0, 0, posting(4), posting(1)), 1, 2, 5],
+  ])('refuses a list that %s, and touches no memory but its own', (_what, page, head, count, documents) => {
+    expect(() => gathered(page, head, count, documents)).toThrow(/posting/);
+  });
+});

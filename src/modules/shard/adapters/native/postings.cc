@@ -59,18 +59,12 @@ class Cursor {
   uint32_t left_;
 };
 
-/** A cursor on a chunk whose ordinals all exist. */
-bool nextOf(Cursor& cursor, const Texts& texts) {
-  if (!cursor.next()) return false;
-  if ((cursor.end[-1] >> FREQUENCY_BITS) >= texts.count) throw std::runtime_error("a posting without a document");
-  return true;
-}
-
 /** Adds a list to the window that begins with ordinal `first`. @return documents met so far */
 template <bool FILTERED>
 size_t addWindow(Cursor& cursor, double weight, double average, const double* norms, const Texts& texts,
                  const Allowed& allowed, uint32_t first, double* window, uint32_t* met, size_t count) {
   const uint64_t end = (static_cast<uint64_t>(first) + WINDOW) << FREQUENCY_BITS;
+  const size_t slots = first < texts.count ? std::min<size_t>(WINDOW, texts.count - first) : 0;
   do {
     const uint32_t* at = cursor.at;
     for (; at < cursor.end; at++) {
@@ -79,6 +73,7 @@ size_t addWindow(Cursor& cursor, double weight, double average, const double* no
       if (at + AHEAD < cursor.end) __builtin_prefetch(texts.lengths + (at[AHEAD] >> FREQUENCY_BITS));
       const uint32_t ordinal = posting >> FREQUENCY_BITS;
       const uint32_t slot = ordinal - first;
+      if (slot >= slots) throw std::runtime_error("a posting out of order, or without a document");
       const double sum = window[slot];
       if (FILTERED && sum == 0) {
         const uint32_t label = texts.labels[ordinal];
@@ -93,7 +88,7 @@ size_t addWindow(Cursor& cursor, double weight, double average, const double* no
     }
     cursor.at = at;
     if (at < cursor.end) break;
-  } while (nextOf(cursor, texts));
+  } while (cursor.next());
   return count;
 }
 
@@ -142,7 +137,7 @@ const Gathered& PostingSums::gather(const Chain* chains, const double* weights, 
   cursors.reserve(lists);
   for (size_t i = 0; i < lists; i++) {
     cursors.emplace_back(pages, chains[i]);
-    nextOf(cursors[i], texts);
+    cursors[i].next();
   }
   try {
     for (;;) {
