@@ -8,7 +8,8 @@ import { verifyShard } from './adapters/shard-verifier.js';
 import type { Filter } from './core/filter.js';
 import type { ForgottenDocument, ScrollPage, ShardStatistics } from './core/index-host.js';
 import { IndexThreadError } from './core/index-messages.js';
-import type { CollectionSpec, ShardSearch, ShardSearchAnswer } from './core/search.js';
+import { ShardSearchAnswer } from './core/search-answer.js';
+import type { CollectionSpec, ShardSearch } from './core/search.js';
 import {
   CHECKPOINT_POLICY,
   SHARD_PORTS,
@@ -161,10 +162,12 @@ export class ShardService {
     const answers = await this.#perThread(search.shards, (shards, thread) =>
       this.#workers.thread(thread).call('search', { search: { ...unshared(search), shards } }, signal),
     );
+    // One thread has them all, and answers in order.
+    if (answers.length === 1 && answers[0].answers.length === search.shards.length) return answers[0].answers;
     const byShard = new Map<number, ShardSearchAnswer>();
     for (const group of answers) for (const answer of group.answers) byShard.set(answer.shard, answer);
     return search.shards.map(
-      (shard) => byShard.get(shard) ?? { shard, documents: 0, failed: this.#failureOf(shard) ?? 'NOT_READY' },
+      (shard) => byShard.get(shard) ?? ShardSearchAnswer.failed(shard, this.#failureOf(shard) ?? 'NOT_READY'),
     );
   }
 

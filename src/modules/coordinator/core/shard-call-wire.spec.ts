@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { Filter } from '../../shard/core/filter.js';
 import type { ShardAnswer, ShardAsk, ShardCall } from './shard-calls.js';
+import { written } from '../../shard/testing/written-answer.js';
 import { SHARD_CALL_WIRE, SHARD_CALLS } from './shard-call-wire.js';
 import { decodeWire, encodeWire, text, WireError, type Codec } from './wire.js';
 
@@ -27,13 +28,10 @@ const stored = {
   metadata: '{}',
   vector: Float32Array.of(1, -2),
 };
-const columns = {
-  ids: ['a', 'b'],
-  offsets: Float64Array.of(1, 2 ** 50),
-  versionMs: Float64Array.of(1, 2),
-  versionCounter: Float64Array.of(0, 1),
-  scores: Float64Array.of(0.1, -0.5),
-};
+const candidates = [
+  { id: 'a', score: 0.1, offset: 1 },
+  { id: 'b', score: -0.5, offset: 2 ** 50, versionMs: 2, versionCounter: 1 },
+];
 const statistics = { documents: 9, totalLength: 99, documentFrequencies: [1, 2] };
 const hint = { shard: 3, epoch: { num: 7, uuid: new Uint8Array(16).fill(3) }, node: 'ab'.repeat(16) };
 
@@ -80,20 +78,18 @@ const asks: { readonly [C in ShardCall]: ShardAsk<C> } = {
 
 const answers: { readonly [C in ShardCall]: ShardAnswer<C> } = {
   search: [
-    { shard: 1, value: { shard: 1, documents: 2, vector: columns }, lagMs: 3.5 },
+    { shard: 1, value: written({ shard: 1, documents: 2, vector: candidates }), lagMs: 3.5 },
     {
       shard: 2,
-      value: {
+      value: written({
         shard: 2,
         documents: 2,
         keyword: {
-          ...columns,
-          frequencies: Float64Array.of(1, 2, 3, 4),
-          lengths: Float64Array.of(5, 6),
+          candidates: candidates.map((one) => ({ ...one, frequencies: [1, 2], length: 5 })),
           statistics,
           complete: true,
         },
-      },
+      }),
     },
     { shard: 3, refusal: { code: 'NOT_PRIMARY', hint, retryAfterMs: 5 } },
   ],
@@ -147,7 +143,10 @@ describe('calls about shards as bytes', () => {
   it.each(SHARD_CALLS)('come back as they were: %s', (kind) => {
     const { ask, answer } = SHARD_CALL_WIRE[kind] as { ask: Codec<unknown>; answer: Codec<unknown> };
     expect(decodeWire(ask, encodeWire(ask, asks[kind]))).toEqual(asks[kind]);
-    expect(decodeWire(answer, encodeWire(answer, answers[kind]))).toEqual(answers[kind]);
+    const bytes = encodeWire(answer, answers[kind]);
+    const decoded = decodeWire(answer, bytes);
+    expect(decoded).toEqual(answers[kind]);
+    expect(encodeWire(answer, decoded)).toEqual(bytes);
   });
 
   it('hold texts of any length and characters', () => {

@@ -4,15 +4,8 @@ import type { ShardLeader } from '../../replication/core/protocol.js';
 import type { RowCondition } from '../../replication/core/write.js';
 import type { MapOperation } from '../../ring/core/map-operations.js';
 import type { Filter, FilterClause, FilterScalar } from '../../shard/core/filter.js';
-import type {
-  CandidateColumns,
-  KeywordCandidates,
-  KeywordLeg,
-  KeywordStatistics,
-  ShardSearch,
-  ShardSearchAnswer,
-  VectorLeg,
-} from '../../shard/core/search.js';
+import { ShardSearchAnswer } from '../../shard/core/search-answer.js';
+import type { KeywordLeg, KeywordStatistics, ShardSearch, VectorLeg } from '../../shard/core/search.js';
 import type { Position } from './positions.js';
 import type { FieldSelection } from './requests.js';
 import {
@@ -50,7 +43,6 @@ import {
   vector,
   WireError,
   type Codec,
-  type WireWriter,
 } from './wire.js';
 
 /** The calls of the coordinator as bytes, between nodes of one version. */
@@ -129,16 +121,6 @@ const filter: Codec<Filter> = nested<Filter>(LIMITS.filterDepthMax + 1, (inner) 
   return record<Filter>({ must: clauses, should: clauses, mustNot: clauses });
 });
 
-/** Columns of doubles that every leg has. */
-const COLUMNS = 4;
-
-function writeColumns(to: WireWriter, { offsets, versionMs, versionCounter, scores }: CandidateColumns): void {
-  to.doubles(offsets);
-  to.doubles(versionMs);
-  to.doubles(versionCounter);
-  to.doubles(scores);
-}
-
 const statistics: Codec<KeywordStatistics> = record<KeywordStatistics>({
   documents: uint,
   totalLength: uint,
@@ -151,62 +133,14 @@ const search: Codec<Omit<ShardSearch, 'shards'>> = record<Omit<ShardSearch, 'sha
   filter: optional(filter),
   exact: flag,
 });
-/** The columns of a leg after its ids: one piece of memory for all of them. */
-const columns: Codec<CandidateColumns> = {
-  write: (to, leg) => {
-    ids.write(to, leg.ids);
-    writeColumns(to, leg);
-  },
+const searchAnswer: Codec<ShardSearchAnswer> = {
+  write: (to, answer) => to.bytes(answer.bytes),
   read: (from) => {
-    const found = ids.read(from);
-    const count = found.length;
-    const numbers = from.doubles(COLUMNS * count);
-    return {
-      ids: found,
-      offsets: numbers.subarray(0, count),
-      versionMs: numbers.subarray(count, 2 * count),
-      versionCounter: numbers.subarray(2 * count, 3 * count),
-      scores: numbers.subarray(3 * count),
-    };
+    const answer = ShardSearchAnswer.received(from.bytes());
+    if (answer === undefined) throw new WireError('the answer of a shard is malformed');
+    return answer;
   },
 };
-const keyword: Codec<KeywordCandidates> = {
-  write: (to, leg) => {
-    ids.write(to, leg.ids);
-    statistics.write(to, leg.statistics);
-    flag.write(to, leg.complete);
-    writeColumns(to, leg);
-    to.doubles(leg.frequencies);
-    to.doubles(leg.lengths);
-  },
-  read: (from) => {
-    const found = ids.read(from);
-    const sums = statistics.read(from);
-    const complete = flag.read(from);
-    const count = found.length;
-    const at = COLUMNS * count;
-    const lengthsAt = at + count * sums.documentFrequencies.length;
-    const numbers = from.doubles(lengthsAt + count);
-    return {
-      ids: found,
-      offsets: numbers.subarray(0, count),
-      versionMs: numbers.subarray(count, 2 * count),
-      versionCounter: numbers.subarray(2 * count, 3 * count),
-      scores: numbers.subarray(3 * count, at),
-      frequencies: numbers.subarray(at, lengthsAt),
-      lengths: numbers.subarray(lengthsAt),
-      statistics: sums,
-      complete,
-    };
-  },
-};
-const searchAnswer: Codec<ShardSearchAnswer> = record<ShardSearchAnswer>({
-  shard: uint,
-  documents: uint,
-  vector: optional(columns),
-  keyword: optional(keyword),
-  failed: optional(oneOf(['NOT_READY', 'FAULTED'] as const)),
-});
 const segments: Codec<StoredSegments> = record<StoredSegments>({
   id: text,
   version: text,

@@ -5,7 +5,8 @@ import type { AckLevel, RowCondition, WriteOutcome } from '../../replication/cor
 import type { MapOperation } from '../../ring/core/map-operations.js';
 import type { DocumentSegments } from '../../shard/core/document-codec.js';
 import type { Filter } from '../../shard/core/filter.js';
-import type { KeywordStatistics, ShardSearch, ShardSearchAnswer } from '../../shard/core/search.js';
+import type { ShardSearchAnswer } from '../../shard/core/search-answer.js';
+import type { KeywordStatistics, ShardSearch } from '../../shard/core/search.js';
 import type { Position } from './positions.js';
 import type { FieldSelection } from './requests.js';
 

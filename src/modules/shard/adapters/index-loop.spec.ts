@@ -6,7 +6,8 @@ import { exactVectorIndexes } from '../../../../test/contract/exact-vector-index
 import { ShardLog, specOf } from '../../../../test/contract/shard-log.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { encodeFrames } from '../core/frames.js';
-import type { IndexReply, IndexRequest } from '../core/index-messages.js';
+import type { IndexReply, IndexRequest, ReplyMessage } from '../core/index-messages.js';
+import { answersIn } from '../core/search-answer.js';
 import { IndexLoop } from './index-loop.js';
 import { LocalIndexHost } from './local-index-host.js';
 
@@ -25,7 +26,7 @@ describe('IndexLoop', () => {
     let nowMs = 0;
     const clock = { monotonicMs: () => (nowMs += stepMs) };
     const host = new LocalIndexHost({ hasher: nodeHasher, clock, indexes: exactVectorIndexes });
-    loop = new IndexLoop(host, clock, (replies) => turns.push(replies));
+    loop = new IndexLoop(host, clock, ({ replies }) => turns.push(replies));
     log = new ShardLog();
     ask(
       { id: 1, kind: 'define', collections: [specOf(1, 2)] },
@@ -54,6 +55,40 @@ describe('IndexLoop', () => {
     kind: 'apply',
     shard: 0,
     frames: encodeFrames(Array.from({ length: documents }, (_, i) => log.upsert(`${id}-${i}`, { content: 'red' }))),
+  });
+
+  it("gives the answers of a turn's searches in one piece, without those of a search that failed", () => {
+    const messages: ReplyMessage[] = [];
+    const host = new LocalIndexHost({
+      hasher: nodeHasher,
+      clock: { monotonicMs: () => 0 },
+      indexes: exactVectorIndexes,
+    });
+    host.defineCollections([specOf(1, 2)]);
+    host.openShard(0, undefined);
+    const searching = new IndexLoop(host, { monotonicMs: () => 0 }, (message) => messages.push(message));
+    const search = (id: number, values: Float32Array): IndexRequest => ({
+      id,
+      kind: 'search',
+      search: { collectionId: 1, shards: [7, 0], exact: true, vector: { values, k: 1, ef: 1 } },
+    });
+    host.apply(0, encodeFrames([log.upsert('a', { vector: Float32Array.of(1, 0) })]), Infinity);
+    const broken = undefined as unknown as Float32Array;
+    searching.deliver({
+      requests: [1, 2, 3].map((id) => search(id, id === 2 ? broken : Float32Array.of(1, 0))),
+      cancelled: [],
+    });
+    return new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve))).then(() => {
+      searching.close();
+      expect(messages).toHaveLength(1);
+      const [{ replies, searches, ends, bytes = new Uint8Array(0) }] = messages;
+      expect([replies.map(({ id }) => id), searches]).toEqual([[2], [1, 3]]);
+      const view = new DataView(bytes.buffer);
+      expect(ends.map((end, i) => answersIn(view, i === 0 ? 0 : ends[i - 1], end).map(({ shard }) => shard))).toEqual([
+        [7, 0],
+        [7, 0],
+      ]);
+    });
   });
 
   it('answers many requests of one message with one message', async () => {

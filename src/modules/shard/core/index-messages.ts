@@ -6,8 +6,8 @@ import type {
   ScrollPage,
   ShardStatistics,
 } from './index-host.js';
-import type { PackedAnswers } from './search-columns.js';
-import type { CollectionSpec, KeywordStatistics, ShardSearch, ShardSearchAnswer } from './search.js';
+import type { ShardSearchAnswer } from './search-answer.js';
+import type { CollectionSpec, KeywordStatistics, ShardSearch } from './search.js';
 
 /**
  * What an index thread can be asked, and what it answers. One message per turn of the loop carries many requests, and
@@ -81,11 +81,12 @@ export type IndexReply =
   | { readonly id: number; readonly kind: IndexCall; readonly answer: unknown }
   | { readonly id: number; readonly error: IndexFailure };
 
-/** Replies of one turn. Answers of searches are packed: those of `searches`, in that order. */
+/** Replies of one turn. What `searches` were answered is in `bytes`, one after the other up to each one's end. */
 export interface ReplyMessage {
   readonly replies: readonly IndexReply[];
   readonly searches: readonly number[];
-  readonly packed: PackedAnswers | undefined;
+  readonly ends: readonly number[];
+  readonly bytes: Uint8Array<ArrayBuffer> | undefined;
 }
 
 /** Why a request failed, as it crosses between threads. */
