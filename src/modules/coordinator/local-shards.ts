@@ -113,7 +113,7 @@ export class LocalShards implements ShardAccess {
       const passed = await this.#pass(mapEpoch, gates, options);
       if (passed.opened.length === 0) return passed.refused;
       const shards = passed.opened.map(({ gate }) => gate.shard);
-      const answers = await this.shards.search({ ...search, shards }, options.signal);
+      const answers = await this.shards.search(shards, search, options.signal);
       return merge(
         passed,
         answers.map((answer): Answer<ShardSearchAnswer> =>

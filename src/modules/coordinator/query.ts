@@ -5,7 +5,8 @@ import type { ReplicationService } from '../replication/replication.service.js';
 import { findCollection } from '../ring/core/map-operations.js';
 import type { Collection } from '../ring/core/map.js';
 import type { KeywordCandidates, ShardSearchAnswer } from '../shard/core/search-answer.js';
-import type { KeywordStatistics, ShardSearch } from '../shard/core/search.js';
+import { encodeSearch } from '../shard/core/search-wire.js';
+import type { KeywordStatistics, SearchOfShards } from '../shard/core/search.js';
 import { tokenize } from '../shard/core/tokenizer.js';
 import { explainHit, explainQuery, type QueryTimes } from './core/explain.js';
 import { fuse, single, type Fused } from './core/fusion.js';
@@ -146,9 +147,10 @@ export class Query {
     isFirst: boolean,
     statistics: KeywordStatistics | undefined,
   ): Promise<readonly ShardSearchAnswer[]> {
-    const search = this.#searchOf(isFirst, statistics);
+    const asked = this.#searchOf(isFirst, statistics);
+    const search = encodeSearch(asked);
     // What may be asked again is not waited for until the end.
-    const mayAskAgain = isFirst && search.keyword !== undefined && !search.exact && this.#shardNumbers.length > 1;
+    const mayAskAgain = isFirst && asked.keyword !== undefined && !asked.exact && this.#shardNumbers.length > 1;
     const answers = await this.#fanned(
       'search',
       shards,
@@ -191,7 +193,7 @@ export class Query {
     }
   }
 
-  #searchOf(withVector: boolean, statistics: KeywordStatistics | undefined): Omit<ShardSearch, 'shards'> {
+  #searchOf(withVector: boolean, statistics: KeywordStatistics | undefined): SearchOfShards {
     const { vector, filter, exact } = this.#request;
     const { shardSize: k, ef } = this.#plan;
     const terms = this.#terms;

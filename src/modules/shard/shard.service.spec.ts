@@ -10,19 +10,17 @@ import { toHex } from '../../kernel/bytes.js';
 import { nodeHasher } from '../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
 import { LogDamagedError } from '../log/log-store.js';
-import type { ShardSearch } from './core/search.js';
+import { encodeSearch } from './core/search-wire.js';
 import { idsOf } from './testing/written-answer.js';
 import { ShardUnavailableError, type ShardPorts } from './shard-ports.js';
 import { ShardService } from './shard.service.js';
 
 const spec = specOf(1, 4);
 const clusters = new Clusters(41, 4, 6);
-const keyword = (term: string, shards = [0]): ShardSearch => ({
-  collectionId: 1,
+const keyword = (term: string, shards = [0]): [number[], Uint8Array] => [
   shards,
-  exact: false,
-  keyword: { terms: [term], k: 100 },
-});
+  encodeSearch({ collectionId: 1, exact: false, keyword: { terms: [term], k: 100 } }),
+];
 
 describe('ShardService', () => {
   let directory: string;
@@ -101,7 +99,7 @@ describe('ShardService', () => {
       true,
       false,
     ]);
-    const answers = await service.search(keyword('red', [5, 0]));
+    const answers = await service.search(...keyword('red', [5, 0]));
     expect([answers[0].shard, answers[0].documents, answers[0].failed]).toEqual([5, 0, 'NOT_READY']);
     expect([...(idsOf(answers[1].keyword()) ?? [])].sort()).toEqual(['id-0', 'id-2']);
     expect(await service.count([0, 5], 1, undefined)).toEqual([
@@ -191,7 +189,7 @@ describe('ShardService', () => {
     const service = serviceOf();
     expect(await service.open(0, [spec])).toEqual({ replayed: 15, fromCheckpoint: false, offset: 15 });
     expect(await checkpoints()).toEqual([]);
-    expect(idsOf((await service.search(keyword('red')))[0].keyword())).toEqual([]);
+    expect(idsOf((await service.search(...keyword('red')))[0].keyword())).toEqual([]);
   });
 
   it('clears away what an interrupted checkpoint left', async () => {
@@ -307,13 +305,19 @@ describe('ShardService', () => {
     const service = serviceOf();
     await expect(service.open(0, [spec])).rejects.toThrow(LogDamagedError);
     await service.open(1, [spec]);
-    expect((await service.search(keyword('red', [0, 1]))).map(({ failed }) => failed)).toEqual(['FAULTED', undefined]);
+    expect((await service.search(...keyword('red', [0, 1]))).map(({ failed }) => failed)).toEqual([
+      'FAULTED',
+      undefined,
+    ]);
     expect(service.failure(0)).toEqual({ reason: 'FAULTED', detail: expect.stringContaining('offset 3') });
     await expect(service.apply(0, logs[0].bytes)).rejects.toThrow('faulted');
     log.flipByte(0, 3, 60);
     expect(await service.open(0, [spec])).toMatchObject({ replayed: 5 });
     service.markFaulted(1, 'found by the scrub');
-    expect((await service.search(keyword('red', [0, 1]))).map(({ failed }) => failed)).toEqual([undefined, 'FAULTED']);
+    expect((await service.search(...keyword('red', [0, 1]))).map(({ failed }) => failed)).toEqual([
+      undefined,
+      'FAULTED',
+    ]);
     expect(service.failure(1)?.detail).toBe('found by the scrub');
   });
 
@@ -332,18 +336,18 @@ describe('ShardService', () => {
     await service.open(0, [spec]);
     await service.apply(0, fill(new ShardLog(), 0, 3));
     const reason = new Error('too late');
-    await expect(service.search(keyword('red'), AbortSignal.abort(reason))).rejects.toBe(reason);
+    await expect(service.search(...keyword('red'), AbortSignal.abort(reason))).rejects.toBe(reason);
     const controller = new AbortController();
-    const search = service.search(keyword('red'), controller.signal);
+    const search = service.search(...keyword('red'), controller.signal);
     controller.abort(reason);
     await expect(search).rejects.toBe(reason);
-    expect((await service.search(keyword('red'), new AbortController().signal))[0].documents).toBe(3);
+    expect((await service.search(...keyword('red'), new AbortController().signal))[0].documents).toBe(3);
   });
 
   it('turns searches away when too many wait', async () => {
     const service = serviceOf();
     await service.open(0, [spec]);
-    const searches = Array.from({ length: 10_005 }, () => service.search(keyword('red')));
+    const searches = Array.from({ length: 10_005 }, () => service.search(...keyword('red')));
     const settled = await Promise.allSettled(searches);
     const refused = settled.filter(({ status }) => status === 'rejected');
     expect(refused.length).toBeGreaterThanOrEqual(5);
@@ -386,7 +390,7 @@ describe('ShardService', () => {
     await service.open(0, [spec]);
     await service.closeShard(0);
     expect(service.isReady(0)).toBe(false);
-    expect((await service.search(keyword('red')))[0].failed).toBe('NOT_READY');
+    expect((await service.search(...keyword('red')))[0].failed).toBe('NOT_READY');
     expect(await service.open(0, [spec])).toMatchObject({ offset: 0 });
   });
 });

@@ -2,9 +2,11 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { Filter } from '../../shard/core/filter.js';
 import type { ShardAnswer, ShardAsk, ShardCall } from './shard-calls.js';
+import { decodeSearch, encodeSearch } from '../../shard/core/search-wire.js';
+import type { SearchOfShards } from '../../shard/core/search.js';
 import { written } from '../../shard/testing/written-answer.js';
 import { SHARD_CALL_WIRE, SHARD_CALLS } from './shard-call-wire.js';
-import { decodeWire, encodeWire, text, WireError, type Codec } from './wire.js';
+import { decodeWire, encodeWire, text, WireError, type Codec } from '../../../kernel/wire.js';
 
 const filter: Filter = {
   must: [
@@ -33,19 +35,20 @@ const candidates = [
   { id: 'b', score: -0.5, offset: 2 ** 50, versionMs: 2, versionCounter: 1 },
 ];
 const statistics = { documents: 9, totalLength: 99, documentFrequencies: [1, 2] };
+const search: SearchOfShards = {
+  collectionId: 1,
+  vector: { values: Float32Array.of(0.5, 1), k: 10, ef: 100 },
+  keyword: { terms: ['a', 'b'], k: 5, statistics },
+  filter,
+  exact: true,
+};
 const hint = { shard: 3, epoch: { num: 7, uuid: new Uint8Array(16).fill(3) }, node: 'ab'.repeat(16) };
 
 const asks: { readonly [C in ShardCall]: ShardAsk<C> } = {
   search: {
     mapEpoch: 5,
     gates,
-    search: {
-      collectionId: 1,
-      vector: { values: Float32Array.of(0.5, 1), k: 10, ef: 100 },
-      keyword: { terms: ['a', 'b'], k: 5, statistics },
-      filter,
-      exact: true,
-    },
+    search: encodeSearch(search),
   },
   statistics: { mapEpoch: 5, gates, collectionId: 1, terms: [] },
   count: { mapEpoch: 5, gates, collectionId: 1, filter: undefined },
@@ -177,16 +180,14 @@ describe('calls about shards as bytes', () => {
   });
 
   it('hold no vector that is not finite, and no endless filter', () => {
-    const search = SHARD_CALL_WIRE.search.ask;
-    const nan = {
-      ...asks.search,
-      search: { ...asks.search.search, vector: { values: Float32Array.of(NaN), k: 1, ef: 1 } },
-    };
-    expect(() => decodeWire(search, encodeWire(search, nan))).toThrow('finite');
+    const { ask } = SHARD_CALL_WIRE.search;
+    const nan = encodeSearch({ ...search, vector: { values: Float32Array.of(NaN), k: 1, ef: 1 } });
+    expect(() => decodeWire(ask, encodeWire(ask, { ...asks.search, search: nan }))).toThrow('finite');
     let deep: Filter = { must: [], should: [], mustNot: [] };
     for (let i = 0; i < 20; i++) deep = { must: [{ kind: 'nested', filter: deep }], should: [], mustNot: [] };
     expect(() => encodeWire(SHARD_CALL_WIRE.count.ask, { ...asks.count, filter: deep })).toThrow('deeply');
     // Nothing of it is left in what is written next.
-    expect(decodeWire(search, encodeWire(search, asks.search))).toEqual(asks.search);
+    expect(decodeWire(ask, encodeWire(ask, asks.search))).toEqual(asks.search);
+    expect(decodeSearch(asks.search.search)).toEqual(search);
   });
 });

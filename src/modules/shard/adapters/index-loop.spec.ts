@@ -7,7 +7,9 @@ import { ShardLog, specOf } from '../../../../test/contract/shard-log.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { encodeFrames } from '../core/frames.js';
 import type { IndexReply, IndexRequest, ReplyMessage } from '../core/index-messages.js';
+import { SearchPacker } from '../core/packed-searches.js';
 import { answersIn } from '../core/search-answer.js';
+import { encodeSearch } from '../core/search-wire.js';
 import { IndexLoop } from './index-loop.js';
 import { LocalIndexHost } from './local-index-host.js';
 
@@ -41,7 +43,7 @@ describe('IndexLoop', () => {
     await rm(directory, { recursive: true });
   });
 
-  const ask = (...requests: IndexRequest[]): void => loop.deliver({ requests, cancelled: [] });
+  const ask = (...requests: IndexRequest[]): void => loop.deliver({ requests, cancelled: [], searches: undefined });
 
   const replies = async (count: number): Promise<readonly IndexReply[]> => {
     while (turns.flat().length < count) await new Promise(setImmediate);
@@ -67,17 +69,15 @@ describe('IndexLoop', () => {
     host.defineCollections([specOf(1, 2)]);
     host.openShard(0, undefined);
     const searching = new IndexLoop(host, { monotonicMs: () => 0 }, (message) => messages.push(message));
-    const search = (id: number, values: Float32Array): IndexRequest => ({
-      id,
-      kind: 'search',
-      search: { collectionId: 1, shards: [7, 0], exact: true, vector: { values, k: 1, ef: 1 } },
+    const search = encodeSearch({
+      collectionId: 1,
+      exact: true,
+      vector: { values: Float32Array.of(1, 0), k: 1, ef: 1 },
     });
     host.apply(0, encodeFrames([log.upsert('a', { vector: Float32Array.of(1, 0) })]), Infinity);
-    const broken = undefined as unknown as Float32Array;
-    searching.deliver({
-      requests: [1, 2, 3].map((id) => search(id, id === 2 ? broken : Float32Array.of(1, 0))),
-      cancelled: [],
-    });
+    const packer = new SearchPacker();
+    for (const id of [1, 2, 3]) packer.add(id, [7, 0], id === 2 ? search.subarray(1) : search);
+    searching.deliver({ requests: [], cancelled: [], searches: packer.take() });
     return new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve))).then(() => {
       searching.close();
       expect(messages).toHaveLength(1);
@@ -131,7 +131,7 @@ describe('IndexLoop', () => {
   });
 
   it('drops a read that was cancelled before its turn', async () => {
-    loop.deliver({ requests: [count(10), count(11)], cancelled: [10] });
+    loop.deliver({ requests: [count(10), count(11)], cancelled: [10], searches: undefined });
     expect((await replies(1)).map(({ id }) => id)).toEqual([11]);
     await new Promise(setImmediate);
     expect(turns.flat()).toHaveLength(1);

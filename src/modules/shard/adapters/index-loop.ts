@@ -3,7 +3,8 @@ import type { Clock } from '../../../kernel/clock.js';
 import { CheckpointDamagedError, ShardNotOpenError, type IndexHost } from '../core/index-host.js';
 import type { IndexFailure, IndexReply, IndexRequest, ReplyMessage, RequestMessage } from '../core/index-messages.js';
 import { SearchAnswerWriter } from '../core/search-answer-writer.js';
-import type { ShardSearch } from '../core/search.js';
+import { unpackSearches } from '../core/packed-searches.js';
+import { decodeSearch } from '../core/search-wire.js';
 import { EntryRefusedError } from '../core/shard-index.js';
 
 /** Milliseconds a turn gives to reading, to applying or to rebuilding, before it looks for new messages. */
@@ -46,8 +47,9 @@ export class IndexLoop {
     this.#reply = reply;
   }
 
-  deliver({ requests, cancelled }: RequestMessage): void {
+  deliver({ requests, cancelled, searches }: RequestMessage): void {
     for (const request of requests) this.#accept(request);
+    if (searches !== undefined) for (const request of unpackSearches(searches)) this.#accept(request);
     for (const id of cancelled) this.#reads.delete(id);
     this.#schedule();
   }
@@ -125,7 +127,7 @@ export class IndexLoop {
     const end = this.#clock.monotonicMs() + SLICE_MS;
     for (const [id, request] of this.#reads) {
       this.#reads.delete(id);
-      if (request.kind === 'search') this.#search(id, request.search);
+      if (request.kind === 'search') this.#search(request);
       else this.#answer(request, () => this.#read(request));
       if (this.#clock.monotonicMs() >= end) break;
     }
@@ -145,10 +147,10 @@ export class IndexLoop {
     if (!this.#closed) this.#scheduled ??= setImmediate(() => this.#turn());
   }
 
-  #search(id: number, search: ShardSearch): void {
+  #search({ id, shards, search }: Extract<ReadRequest, { kind: 'search' }>): void {
     const before = this.#answers.length;
     try {
-      this.#host.search(search, this.#answers);
+      this.#host.search({ ...decodeSearch(search), shards }, this.#answers);
       this.#searches.push(id);
       this.#ends.push(this.#answers.length);
     } catch (error) {

@@ -7,6 +7,7 @@ import type { Filter } from '../core/filter.js';
 import type { ScrollPage, ShardStatistics } from '../core/index-host.js';
 import { SearchAnswerWriter } from '../core/search-answer-writer.js';
 import type { Candidates, ShardSearchAnswer } from '../core/search-answer.js';
+import { encodeSearch } from '../core/search-wire.js';
 import type { CollectionSpec, ShardSearch } from '../core/search.js';
 import { keywordText, tokenize } from '../core/tokenizer.js';
 import type { VerifyReport } from '../shard-ports.js';
@@ -30,7 +31,7 @@ export interface VerifiedIndex {
     after: string | undefined,
     limit: number,
   ): Promise<ScrollPage>;
-  search(search: ShardSearch): Promise<readonly ShardSearchAnswer[]>;
+  search(shards: readonly number[], search: Uint8Array): Promise<readonly ShardSearchAnswer[]>;
   statistics(): Promise<readonly ShardStatistics[]>;
 }
 
@@ -156,7 +157,7 @@ async function compareSearches(
           },
         }),
   };
-  const [found] = await live.search(search);
+  const [found] = await live.search([shard], encodeSearch(search));
   const answer = new SearchAnswerWriter();
   rebuilt.search(search, answer);
   const [expected] = answer.answers();

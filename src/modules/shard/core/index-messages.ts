@@ -7,7 +7,7 @@ import type {
   ShardStatistics,
 } from './index-host.js';
 import type { ShardSearchAnswer } from './search-answer.js';
-import type { CollectionSpec, KeywordStatistics, ShardSearch } from './search.js';
+import type { CollectionSpec, KeywordStatistics } from './search.js';
 
 /**
  * What an index thread can be asked, and what it answers. One message per turn of the loop carries many requests, and
@@ -29,7 +29,11 @@ export interface IndexCalls {
     ask: { readonly shard: number; readonly documents: readonly ForgottenDocument[] };
     answer: undefined;
   };
-  readonly search: { ask: { readonly search: ShardSearch }; answer: readonly ShardSearchAnswer[] };
+  readonly search: {
+    /** `search` as `encodeSearch` writes it; it crosses between threads in `RequestMessage.searches`. */
+    ask: { readonly shards: readonly number[]; readonly search: Uint8Array };
+    answer: readonly ShardSearchAnswer[];
+  };
   readonly statistics: {
     ask: { readonly shard: number; readonly collectionId: number; readonly terms: readonly string[] };
     answer: KeywordStatistics;
@@ -75,6 +79,8 @@ export type IndexRequest = { [C in IndexCall]: { readonly id: number; readonly k
 export interface RequestMessage {
   readonly requests: readonly IndexRequest[];
   readonly cancelled: readonly number[];
+  /** The searches, one after the other (`SearchPacker`). */
+  readonly searches: Uint8Array<ArrayBuffer> | undefined;
 }
 
 export type IndexReply =

@@ -12,9 +12,13 @@ export interface CollectionSpec {
 }
 
 /** One collection searched in some shards of one node: one request inside a batch (architecture, index of a shard). */
-export interface ShardSearch {
-  readonly collectionId: number;
+export interface ShardSearch extends SearchOfShards {
   readonly shards: readonly number[];
+}
+
+/** The same for every shard of a query. */
+export interface SearchOfShards {
+  readonly collectionId: number;
   readonly vector?: VectorLeg;
   readonly keyword?: KeywordLeg;
   readonly filter?: Filter;
