@@ -3,6 +3,8 @@
  *
  *   node scripts/build.mjs [--force] [--skip-addon]
  *
+ * Every module is there as a file; those a node starts with are bundles besides (scripts/bundle.mjs).
+ *
  * Nothing is done when no source changed. dist/ is replaced as a whole and only by a build without errors, so that a
  * running node or a test never sees half of one.
  */
@@ -11,6 +13,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { buildAddon } from './addon.mjs';
+import { bundle } from './bundle.mjs';
 import { root, run } from './run.mjs';
 
 const dist = join(root, 'dist');
@@ -43,6 +46,7 @@ async function compile(force) {
       console.error(types.output);
       return undefined;
     }
+    await bundle(fresh);
     await chmod(join(fresh, 'cli/main.js'), 0o755).catch(ignoreMissing);
     await cp(join(dist, 'native'), join(fresh, 'native'), { recursive: true }).catch(ignoreMissing);
     await writeFile(join(fresh, '.sources'), sources);
@@ -70,6 +74,7 @@ async function digestOfSources() {
     join(root, 'tsconfig.json'),
     join(root, 'tsconfig.client.json'),
     join(root, 'package-lock.json'),
+    join(root, 'scripts/bundle.mjs'),
   ]) {
     const { size, mtimeMs } = await stat(path);
     hash.update(`${path}\0${size}\0${mtimeMs}\n`);

@@ -249,6 +249,7 @@ class Running implements RunningNode {
           logBytes: this.#log.state(shard).bytes,
           tail: position?.tail ?? 0,
           applied: position?.applied ?? 0,
+          unsaved: this.#shards.unsaved(shard),
         };
       }),
     );

@@ -2,8 +2,9 @@
  * Summarises .cpuprofile files: where the time of a thread went, in text. Also a command:
  * `node bench/lib/profile.mjs <file…> [--top 30]`.
  */
-import { readFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { SourceMap } from 'node:module';
+import { basename, dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
@@ -13,7 +14,7 @@ const IDLE = new Set(['(idle)', '(root)']);
 /**
  * @typedef {object} Line
  * @property {string} name
- * @property {string} place file:line, or empty
+ * @property {string} place file:line of the source, or empty
  * @property {number} self share of the busy time in the function itself
  * @property {number} total share with everything it called
  */
@@ -38,7 +39,7 @@ export function summarise(profile) {
   /** @type {Map<string, Line>} */
   const lines = new Map();
   const line = (/** @type {any} */ frame) => {
-    const place = frame.url === '' ? '' : `${shorten(frame.url)}:${frame.lineNumber + 1}`;
+    const place = placeOf(frame);
     const key = `${frame.functionName} ${place}`;
     let found = lines.get(key);
     if (found === undefined)
@@ -78,18 +79,36 @@ export function profileText(file, top) {
   for (const { name, place, self, total } of lines.slice(0, top))
     text.push(`${percent(self)} ${percent(total)}  ${name}  ${place}`);
   text.push('  by total, our code:');
-  const own = lines.filter(({ place }) => place.startsWith('dist/')).sort((a, b) => b.total - a.total);
+  const own = lines.filter(({ place }) => /^(src|dist)\//.test(place)).sort((a, b) => b.total - a.total);
   for (const { name, place, self, total } of own.slice(0, top))
     text.push(`${percent(self)} ${percent(total)}  ${name}  ${place}`);
   return text.join('\n');
 }
 
-/** @param {string} url */
-function shorten(url) {
+/** By the file of the program. @type {Map<string, SourceMap | undefined>} */
+const maps = new Map();
+
+/** Where a function stands: in its source, when the file says by a map what it was made of. @param {any} frame @returns {string} */
+function placeOf({ url, lineNumber, columnNumber }) {
+  if (url === '') return '';
   const path = url.replace(/^file:\/\//, '').replace(/\?.*$/, '');
-  const packages = path.lastIndexOf('/node_modules/');
-  const at = packages >= 0 ? packages : path.lastIndexOf('/dist/');
-  return at < 0 ? path : path.slice(at + 1);
+  if (!maps.has(path)) maps.set(path, existsSync(`${path}.map`) ? mapOf(path) : undefined);
+  const { originalSource, originalLine } = /** @type {any} */ (
+    maps.get(path)?.findEntry(lineNumber, columnNumber) ?? {}
+  );
+  if (originalSource === undefined) return `${shorten(path)}:${lineNumber + 1}`;
+  return `${shorten(resolve(dirname(path), originalSource))}:${originalLine + 1}`;
+}
+
+/** @param {string} path */
+function mapOf(path) {
+  return new SourceMap(JSON.parse(readFileSync(`${path}.map`, 'utf8')));
+}
+
+/** @param {string} path */
+function shorten(path) {
+  const at = ['/node_modules/', '/dist/', '/src/'].map((folder) => path.lastIndexOf(folder)).find((i) => i >= 0);
+  return at === undefined ? path : path.slice(at + 1);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,7 +1,8 @@
 import { cp, mkdir, rm, truncate } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
-import { answersOf, withoutVersions } from './support/answers.js';
+import { waitFor } from './cluster/wait-for.js';
+import { answersOf, withoutVersions, type SteadyAnswer } from './support/answers.js';
 import { spector } from './support/command.js';
 import {
   currentLogFile,
@@ -11,7 +12,7 @@ import {
   removeDirectory,
   sizeOf,
 } from './support/data-files.js';
-import { everything, store } from './support/documents.js';
+import { corpus, everything, store } from './support/documents.js';
 import { History } from './support/history.js';
 import { Load, stateOf } from './support/load.js';
 import type { TestNode } from './support/node.js';
@@ -80,8 +81,7 @@ describe('kill -9 under load', () => {
           fresh.rest,
           (await everything(node.rest)).map(({ version: _version, ...document }) => document),
         );
-        const exact = (all: typeof answers) =>
-          withoutVersions(all.filter(({ query }) => JSON.stringify(query).includes('exact') || !('vector' in query)));
+        const exact = (all: typeof answers) => withoutVersions(exactOnes(all));
         expect(exact(await answersOf(fresh.rest))).toEqual(exact(answers));
       });
     } finally {
@@ -112,6 +112,48 @@ describe('kill -9 under load', () => {
     }
   }, 60_000);
 });
+
+describe('kill -9 after checkpoints that were taken while it ran', () => {
+  it('has the next process replay only what none of them holds, and answer as a node that never died', async () => {
+    const documents = corpus(SEED, 3_000, 4);
+    const node = await startNode({ args: ['--shard-count', '2'] });
+    try {
+      await store(node.rest, documents);
+      await waitFor('a checkpoint that leaves little', async () => (await unsaved(node)) < 2_000, 30_000);
+      for (const document of documents.slice(0, 20))
+        expectStatus(await node.rest.put(`/api/v1/documents/${document.id}`, { title: 'river copper' }), 200);
+      expectStatus(await node.rest.delete(`/api/v1/documents/${documents[20].id}`), 200);
+      const answers = exactOnes(await answersOf(node.rest));
+      const left = await unsaved(node);
+      expect(left).toBeGreaterThan(20);
+      await node.kill();
+      await node.restart();
+      const opened = node
+        .output()
+        .split('\n')
+        .filter((line) => line.includes('"shard opened"'))
+        .map((line) => JSON.parse(line) as { replayed: number; fromCheckpoint: boolean });
+      expect(opened.map(({ fromCheckpoint }) => fromCheckpoint)).toContain(true);
+      expect(opened.reduce((sum, { replayed }) => sum + replayed, 0)).toBe(left);
+      expect(exactOnes(await answersOf(node.rest))).toEqual(answers);
+    } finally {
+      await node.dispose();
+    }
+  });
+});
+
+/** Those that do not depend on how a graph was built. */
+function exactOnes(answers: readonly SteadyAnswer[]): readonly SteadyAnswer[] {
+  return answers.filter(({ query }) => JSON.stringify(query).includes('exact') || !('vector' in query));
+}
+
+/** Entries that a restart would replay. */
+async function unsaved(node: TestNode): Promise<number> {
+  const { text } = await node.rest.get('/metrics');
+  const shards = [...text.matchAll(/^spector_index_unsaved_entries\{[^}]*\} (\d+)$/gm)];
+  expect(shards).toHaveLength(2);
+  return shards.reduce((sum, [, entries]) => sum + Number(entries), 0);
+}
 
 /** Kills the node a moment after its start, wherever it then is. */
 async function killWhileStarting(node: TestNode, random: Random): Promise<void> {

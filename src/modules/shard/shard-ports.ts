@@ -2,6 +2,7 @@ import type { Clock } from '../../kernel/clock.js';
 import type { Hasher } from '../../kernel/hasher.js';
 import type { LogStore } from '../log/log-store.js';
 import type { IdleMemory } from '../../platform/resources/idle-memory.js';
+import type { CheckpointPolicy } from './core/checkpoint-plan.js';
 import type { KeywordStatistics } from './core/search.js';
 import type { VectorIndexes } from './core/vector-index.js';
 
@@ -25,16 +26,6 @@ export interface ShardPorts {
   /** Of the main thread; index threads have their own. Ended by `close`. */
   readonly idleMemory?: IdleMemory;
 }
-
-export interface CheckpointPolicy {
-  /** Bytes of log since the last checkpoint that make another one due. */
-  readonly logBytes: number;
-  /** Age of the oldest change that no checkpoint holds that makes one due. */
-  readonly ageMs: number;
-}
-
-/** Architecture, index of a shard. */
-export const CHECKPOINT_POLICY: CheckpointPolicy = { logBytes: 64 * 1024 * 1024, ageMs: 5 * 60_000 };
 
 /** Something an operator should know. */
 export type ShardReport = (level: 'info' | 'warn' | 'error', message: string, details: object) => void;

@@ -10,6 +10,7 @@ import { toHex } from '../../kernel/bytes.js';
 import { nodeHasher } from '../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
 import { LogDamagedError } from '../log/log-store.js';
+import { CHECKPOINT_POLICY } from './core/checkpoint-plan.js';
 import { encodeSearch } from './core/search-wire.js';
 import { idsOf } from './testing/written-answer.js';
 import { ShardUnavailableError, type ShardPorts } from './shard-ports.js';
@@ -204,7 +205,7 @@ describe('ShardService', () => {
 
   it('takes checkpoints after enough log, after enough time, and when it closes', async () => {
     const shardLog = new ShardLog();
-    const policy = { checkpoints: { logBytes: 2_000, ageMs: 60_000 } };
+    const policy = { checkpoints: { ...CHECKPOINT_POLICY, logBytes: 2_000, ageMs: 60_000 } };
     const service = serviceOf(policy);
     await service.open(0, [spec]);
     fill(shardLog, 0, 3);
@@ -228,6 +229,44 @@ describe('ShardService', () => {
     await service.close();
     expect(await checkpoints()).toEqual(['30', '31']);
     expect(await serviceOf().open(0, [spec])).toEqual({ replayed: 0, fromCheckpoint: true, offset: 31 });
+  });
+
+  it('bounds what all shards together would have to replay, by those with the most', async () => {
+    const logs = [new ShardLog(0), new ShardLog(1)];
+    const service = serviceOf({ checkpoints: { ...CHECKPOINT_POLICY, entries: 10 } });
+    const write = async (shard: number, from: number, to: number): Promise<void> => {
+      const entries = fill(logs[shard], from, to);
+      await logs[shard].store(log);
+      await service.apply(shard, entries);
+    };
+    const round = async (): Promise<number[]> => {
+      service.checkpointRound();
+      service.checkpointRound(); // what is still to be taken is not asked for again
+      await service.idle();
+      return [0, 1].map((shard) => service.unsaved(shard));
+    };
+    for (const shard of [0, 1]) await service.open(shard, [spec]);
+    await write(0, 0, 6);
+    await write(1, 0, 4);
+    expect(await round()).toEqual([6, 4]);
+    await write(0, 6, 7);
+    expect(await round()).toEqual([0, 4]);
+    await write(0, 7, 9);
+    await write(1, 4, 12);
+    expect(await round()).toEqual([2, 0]);
+    expect(reports.map(({ message }) => message)).toEqual(['index checkpoint taken', 'index checkpoint taken']);
+
+    // The process is killed: the next one replays what is left, and answers as if nothing had happened.
+    const answersOf = async (of: ShardService) => {
+      const all = await Promise.all(['red', 'blue'].map((term) => of.search(...keyword(term, [0, 1]))));
+      return all.flat().map(({ bytes }) => toHex(bytes));
+    };
+    const before = await answersOf(service);
+    await service.close(false);
+    const next = serviceOf();
+    expect(await next.open(0, [spec])).toEqual({ replayed: 2, fromCheckpoint: true, offset: 9 });
+    expect(await next.open(1, [spec])).toEqual({ replayed: 0, fromCheckpoint: true, offset: 12 });
+    expect(await answersOf(next)).toEqual(before);
   });
 
   it('takes none without room, and leaves nothing of one that failed', async () => {

@@ -5,13 +5,13 @@ import { vectorIndexes } from './adapters/vector-indexes.js';
 import type { IndexThread } from './adapters/index-thread.js';
 import { IndexWorkers } from './adapters/index-workers.js';
 import { verifyShard } from './adapters/shard-verifier.js';
+import { CHECKPOINT_POLICY, checkpointsDue, type UnsavedIndex } from './core/checkpoint-plan.js';
 import type { Filter } from './core/filter.js';
 import type { ForgottenDocument, ScrollPage, ShardStatistics } from './core/index-host.js';
 import { IndexThreadError } from './core/index-messages.js';
 import { ShardSearchAnswer } from './core/search-answer.js';
 import type { CollectionSpec } from './core/search.js';
 import {
-  CHECKPOINT_POLICY,
   SHARD_PORTS,
   ShardUnavailableError,
   type CheckpointReport,
@@ -43,6 +43,8 @@ export class ShardService {
   readonly #collections = new Map<number, CollectionSpec>();
   /** The last of the checkpoints that wait for each other; never rejects. */
   #checkpoints: Promise<unknown> = Promise.resolve();
+  /** Shards a round of checkpoints has yet to take one of. */
+  readonly #due = new Set<number>();
   #round: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
 
@@ -292,6 +294,12 @@ export class ShardService {
     await this.#checkpoints;
   }
 
+  /** Entries that no checkpoint of a shard holds, as far as is known in this thread: what a restart replays. */
+  unsaved(shard: number): number {
+    const hosted = this.#shards.get(shard);
+    return hosted === undefined ? 0 : Math.max(0, hosted.applied - (hosted.checkpoints.newest ?? 0));
+  }
+
   /** Compaction and purges must not pass this offset (replication 2.5); 0 while there is no checkpoint. */
   oldestLoadableCheckpoint(shard: number): number {
     return this.#shards.get(shard)?.checkpoints.oldest ?? 0;
@@ -330,9 +338,9 @@ export class ShardService {
   }
 
   #host(shard: number): HostedShard {
-    const { log, clock, spaceFor, report, checkpoints: policy = CHECKPOINT_POLICY } = this.#ports;
+    const { log, clock, spaceFor, report } = this.#ports;
     const unsound = (unsoundShard: number): void => this.#unsound(unsoundShard);
-    const ports = { log, clock, spaceFor, report, policy, store: this.#store, unsound };
+    const ports = { log, clock, spaceFor, report, store: this.#store, unsound };
     const hosted = new HostedShard(shard, this.#workers.of(shard), ports);
     this.#shards.set(shard, hosted);
     return hosted;
@@ -381,18 +389,27 @@ export class ShardService {
     }
   }
 
-  /** Takes the checkpoints that are due, in the background; also done every few seconds. */
+  /** Takes the checkpoints that are due, in the background, unless some still are from before; also done every few seconds. */
   checkpointRound(): void {
-    for (const { shard, checkpoints, failure } of this.#shards.values()) {
-      if (failure !== undefined || !checkpoints.isDue) continue;
-      this.checkpoint(shard).then(
-        (taken) => {
-          if (taken !== undefined) this.#ports.report('info', 'index checkpoint taken', taken);
-        },
-        (error: unknown) => {
-          this.#ports.report('warn', 'an index checkpoint could not be written', { shard, problem: messageOf(error) });
-        },
-      );
+    if (this.#due.size > 0) return;
+    const unsaved: UnsavedIndex[] = [];
+    for (const { checkpoints, applied, failure } of this.#shards.values()) {
+      const index = failure === undefined ? checkpoints.unsaved(applied) : undefined;
+      if (index !== undefined) unsaved.push(index);
+    }
+    for (const shard of checkpointsDue(unsaved, this.#ports.checkpoints ?? CHECKPOINT_POLICY)) {
+      this.#due.add(shard);
+      this.checkpoint(shard)
+        .then(
+          (taken) => {
+            if (taken !== undefined) this.#ports.report('info', 'index checkpoint taken', taken);
+          },
+          (error: unknown) => {
+            const problem = messageOf(error);
+            this.#ports.report('warn', 'an index checkpoint could not be written', { shard, problem });
+          },
+        )
+        .finally(() => this.#due.delete(shard));
     }
   }
 

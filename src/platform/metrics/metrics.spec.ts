@@ -62,13 +62,14 @@ describe('Metrics', () => {
 
   it('reads shards, queues and resources at each scrape', async () => {
     const node = metrics();
-    let shards = [{ shard: 0, documents: 5, logBytes: 900, tail: 12, applied: 10 }];
+    let shards = [{ shard: 0, documents: 5, logBytes: 900, tail: 12, applied: 10, unsaved: 4 }];
     node.sampleShards(() => shards);
     node.sampleQueues(() => ({ commit: 3 }));
     node.sampleResources(() => ({ diskFreeBytes: 10, diskReserveBytes: 5, memoryMaxBytes: 7, ready: true }));
     const first = await node.text();
     for (const line of [
       'spector_index_lag_entries{shard="0"} 2',
+      'spector_index_unsaved_entries{shard="0"} 4',
       'spector_log_bytes{shard="0"} 900',
       'spector_log_tail_offset{shard="0"} 12',
       'spector_shard_documents{shard="0"} 5',
@@ -79,7 +80,7 @@ describe('Metrics', () => {
       'spector_ready 1',
     ])
       expect(first).toContain(`${line}\n`);
-    shards = [{ shard: 1, documents: 1, logBytes: 1, tail: 1, applied: 1 }];
+    shards = [{ shard: 1, documents: 1, logBytes: 1, tail: 1, applied: 1, unsaved: 0 }];
     const second = await node.text();
     expect(second).toContain('spector_index_lag_entries{shard="1"} 0\n');
     expect(second).not.toContain('shard="0"');

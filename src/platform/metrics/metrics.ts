@@ -11,6 +11,8 @@ export interface ShardReading {
   readonly tail: number;
   /** Offset applied to the index. */
   readonly applied: number;
+  /** Entries that no index checkpoint holds. */
+  readonly unsaved: number;
 }
 
 /** What is measured of the node's resources when metrics are scraped. */
@@ -232,19 +234,25 @@ export class Metrics {
       'Entries of the log that the index has not applied',
       ['shard'],
       () => {
-        for (const gauge of [lag, documents, logBytes, tail]) gauge.reset();
+        for (const gauge of [lag, documents, logBytes, tail, unsaved]) gauge.reset();
         for (const reading of read()) {
           const labels = { shard: reading.shard };
           lag.set(labels, reading.tail - reading.applied);
           documents.set(labels, reading.documents);
           logBytes.set(labels, reading.logBytes);
           tail.set(labels, reading.tail);
+          unsaved.set(labels, reading.unsaved);
         }
       },
     );
     const documents = this.#gauge('spector_shard_documents', 'Live documents', ['shard']);
     const logBytes = this.#gauge('spector_log_bytes', 'Bytes of the log', ['shard']);
     const tail = this.#gauge('spector_log_tail_offset', 'Offset of the last entry', ['shard']);
+    const unsaved = this.#gauge(
+      'spector_index_unsaved_entries',
+      'Entries that no checkpoint of the index holds: what a restart after a crash would replay',
+      ['shard'],
+    );
   }
 
   /** Reads depths of queues by name at each scrape. */

@@ -1,7 +1,8 @@
 import { toHex } from '../../../kernel/bytes.js';
 import type { Clock } from '../../../kernel/clock.js';
-import type { CheckpointRef } from '../core/index-host.js';
-import type { CheckpointPolicy, CheckpointReport, ShardReport } from '../shard-ports.js';
+import type { UnsavedIndex } from '../core/checkpoint-plan.js';
+import type { CheckpointManifest, CheckpointRef } from '../core/index-host.js';
+import type { CheckpointReport, ShardReport } from '../shard-ports.js';
 import { CHECKPOINTS_KEPT, type CheckpointStore } from './checkpoint-store.js';
 import type { IndexThread } from './index-thread.js';
 import { chainAt, type LogReader } from './shard-opening.js';
@@ -10,8 +11,8 @@ import { chainAt, type LogReader } from './shard-opening.js';
 const RETRY_AFTER_MS = 60_000;
 
 /**
- * The checkpoints of one shard: which there are, when another one is due, and how it is taken. `queue` lets one
- * checkpoint of the node be written at a time.
+ * The checkpoints of one shard: which there are, what they lack, and how another one is taken. Whoever owns the keepers
+ * lets one checkpoint of the node be written at a time.
  */
 export class CheckpointKeeper {
   readonly #shard: number;
@@ -72,11 +73,18 @@ export class CheckpointKeeper {
     this.#changedAtMs ??= this.#ports.clock.monotonicMs();
   }
 
-  get isDue(): boolean {
+  /** What no checkpoint holds of an index at `applied`; undefined when there is nothing, or none may be taken now. */
+  unsaved(applied: number): UnsavedIndex | undefined {
     const nowMs = this.#ports.clock.monotonicMs();
-    if (this.#changedAtMs === undefined || nowMs < this.#notBeforeMs) return false;
-    const { logBytes, ageMs } = this.#ports.policy;
-    return this.#bytes >= logBytes || nowMs - this.#changedAtMs >= ageMs;
+    if (this.#changedAtMs === undefined || nowMs < this.#notBeforeMs) return undefined;
+    const [newest] = this.#kept;
+    return {
+      shard: this.#shard,
+      entries: Math.max(0, applied - (this.newest ?? 0)),
+      logBytes: this.#bytes,
+      ageMs: nowMs - this.#changedAtMs,
+      savedBytes: newest === undefined ? 0 : bytesOf(newest.manifest),
+    };
   }
 
   /**
@@ -102,11 +110,8 @@ export class CheckpointKeeper {
       const ref = await this.#write(directory);
       await this.#prune(ref);
       this.#notBeforeMs = -Infinity;
-      const bytes = ref.manifest.collections.reduce(
-        (sum, { files }) => sum + files.reduce((part, file) => part + file.bytes, 0),
-        0,
-      );
-      return { shard: this.#shard, offset: ref.manifest.offset, bytes, tookMs: clock.monotonicMs() - startedMs };
+      const { offset } = ref.manifest;
+      return { shard: this.#shard, offset, bytes: bytesOf(ref.manifest), tookMs: clock.monotonicMs() - startedMs };
     } catch (error) {
       this.#bytes += bytesBefore;
       this.#changedAtMs = changedBefore ?? this.#changedAtMs;
@@ -141,5 +146,8 @@ export interface CheckpointKeeperPorts {
   readonly clock: Clock;
   readonly spaceFor: (bytes: number) => boolean;
   readonly report: ShardReport;
-  readonly policy: CheckpointPolicy;
+}
+
+function bytesOf({ collections }: CheckpointManifest): number {
+  return collections.reduce((sum, { files }) => sum + files.reduce((part, { bytes }) => part + bytes, 0), 0);
 }

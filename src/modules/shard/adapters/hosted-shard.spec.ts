@@ -6,7 +6,6 @@ import { exactVectorIndexes } from '../../../../test/contract/exact-vector-index
 import { ShardLog, specOf } from '../../../../test/contract/shard-log.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../../log/adapters/memory-log-store.js';
-import { CHECKPOINT_POLICY } from '../shard-ports.js';
 import { CheckpointStore } from './checkpoint-store.js';
 import { HostedShard } from './hosted-shard.js';
 import { IndexThread } from './index-thread.js';
@@ -67,7 +66,6 @@ describe('HostedShard, when its thread dies', () => {
       store: new CheckpointStore(directory),
       spaceFor: () => true,
       report: () => undefined,
-      policy: CHECKPOINT_POLICY,
       unsound: () => undefined,
     });
     await thread.call('define', { collections: [spec] });

@@ -2,12 +2,14 @@ import { VALUELESS } from './attribute-key.js';
 import type { AttributeKey, AttributeValue } from './attribute-key.js';
 import { LABELS_MAX } from './bitmap.js';
 import { IndexDamagedError } from './index-damaged-error.js';
-import { bytesOf, jsonSections, readSections, writeSections } from './index-sections.js';
+import { BREATH, bytesOf, jsonSections, readSections, writeSections } from './index-sections.js';
 import type { LabelSets } from './label-sets.js';
 
 /** "SAT1". */
 const MAGIC = 0x5341_5431;
 const VERSION = 1;
+/** Labels read between two breaths. */
+const LABELS_AT_ONCE = 65_536;
 
 /** A value of a key and the labels that have it, ascending. */
 export interface StoredValue {
@@ -20,12 +22,13 @@ export interface StoredValue {
  * Sections: the names of the keys; per key its number of values; all values, key by key, VALUELESS as null; per value 1 when
  * it is VALUELESS; per value its number of labels; all labels. Rows and sets of keys follow from these.
  */
-export function encodeAttributeIndex(keys: Iterable<AttributeKey>, sets: LabelSets): Uint8Array[] {
+export function* encodeAttributeIndex(keys: Iterable<AttributeKey>, sets: LabelSets): Generator<Uint8Array> {
   const names: string[] = [];
   const valueCounts: number[] = [];
   const values: (string | number | boolean | null)[] = [];
   const valueless: number[] = [];
   const labels: Uint32Array[] = [];
+  let read = 0;
   for (const key of keys) {
     names.push(key.name);
     const before = values.length;
@@ -34,23 +37,23 @@ export function encodeAttributeIndex(keys: Iterable<AttributeKey>, sets: LabelSe
       values.push(value === VALUELESS ? null : value);
       valueless.push(value === VALUELESS ? 1 : 0);
       labels.push(sets.labels(set));
+      read += sets.count(set);
+      if (read < LABELS_AT_ONCE) continue;
+      read = 0;
+      yield BREATH;
     }
     valueCounts.push(values.length - before);
   }
   const counts = Uint32Array.from(labels, (part) => part.length);
-  const all = new Uint32Array(counts.reduce((sum, count) => sum + count, 0));
-  let at = 0;
-  for (const part of labels) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return writeSections(MAGIC, VERSION, [
-    ...jsonSections(names),
+  const nameSections = yield* jsonSections(names);
+  const valueSections = yield* jsonSections(values);
+  yield* writeSections(MAGIC, VERSION, [
+    ...nameSections,
     bytesOf(Uint32Array.from(valueCounts)),
-    ...jsonSections(values),
+    ...valueSections,
     bytesOf(Uint32Array.from(valueless)),
     bytesOf(counts),
-    bytesOf(all),
+    { length: 4 * counts.reduce((sum, count) => sum + count, 0), parts: labels.map(bytesOf) },
   ]);
 }
 

@@ -83,7 +83,7 @@ class Documents {
   }
 
   reload(): void {
-    this.index = AttributeIndex.deserialize(concatBytes(this.index.serialize()));
+    this.index = AttributeIndex.deserialize(concatBytes([...this.index.serialize()]));
   }
 }
 
@@ -230,7 +230,7 @@ describe('AttributeIndex', () => {
   it('refuses bytes it did not write, every cut among them', () => {
     const index = new AttributeIndex();
     for (let label = 0; label < 40; label++) index.add(label, { a: label % 3, b: { c: [`v${label}`, null] }, d: {} });
-    const bytes = concatBytes(index.serialize());
+    const bytes = concatBytes([...index.serialize()]);
     for (let length = 0; length < bytes.length; length += 7) {
       expect(() => AttributeIndex.deserialize(bytes.slice(0, length))).toThrow(IndexDamagedError);
     }

@@ -114,7 +114,7 @@ export class AttributeIndex {
   }
 
   /** The whole index as bytes to be written one after the other. */
-  serialize(): Uint8Array[] {
+  serialize(): Generator<Uint8Array> {
     return encodeAttributeIndex(this.#keys.values(), this.#sets);
   }
 

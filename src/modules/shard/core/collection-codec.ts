@@ -24,15 +24,17 @@ export interface LabelsFileVectors {
   readonly inGraph: Bitmap;
 }
 
-/** The parts of a labels file, to be written one after the other; some are views, valid until the next change. */
-export function encodeLabels(file: LabelsFile): Uint8Array[] {
+/** The parts of a labels file, to be written one after the other; nothing may change before the last is. */
+export function* encodeLabels(file: LabelsFile): Generator<Uint8Array> {
   const { vectors } = file;
-  return writeSections(MAGIC, FORMAT, [
+  const labels = yield* columnSections(file.labels.columns());
+  const tombstones = yield* columnSections(file.tombstones.columns());
+  yield* writeSections(MAGIC, FORMAT, [
     bytesOf(Float64Array.of(file.changedAt, vectors?.dimensions ?? 0)),
     bytesOf(vectors?.present.toArray() ?? new Uint32Array(0)),
     bytesOf(vectors?.inGraph.toArray() ?? new Uint32Array(0)),
-    ...columnSections(file.labels.columns()),
-    ...columnSections(file.tombstones.columns()),
+    ...labels,
+    ...tombstones,
   ]);
 }
 
@@ -52,14 +54,15 @@ export function decodeLabels(bytes: Uint8Array): LabelsFile {
   return { changedAt, labels, tombstones, vectors: dimensions === 0 ? undefined : { dimensions, present, inGraph } };
 }
 
-function columnSections(columns: LabelColumns): Uint8Array[] {
+function* columnSections(columns: LabelColumns): Generator<Uint8Array, readonly Uint8Array[]> {
   const { counters } = columns;
+  const ids = yield* jsonSections(columns.ids);
   return [
     bytesOf(columns.offsets),
     bytesOf(columns.ms),
     new Uint8Array(counters.buffer, counters.byteOffset, counters.byteLength),
     columns.opIds,
-    ...jsonSections(columns.ids),
+    ...ids,
   ];
 }
 

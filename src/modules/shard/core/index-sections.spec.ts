@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { concatBytes, utf8 } from '../../../kernel/bytes.js';
 import { IndexDamagedError } from './index-damaged-error.js';
-import { bytesOf, jsonSections, readSections, writeSections } from './index-sections.js';
+import { BREATH, bytesOf, jsonSections, readSections, writeSections } from './index-sections.js';
 
 const MAGIC = 0x1234;
 
@@ -18,14 +18,20 @@ describe('index sections', () => {
     'y'.repeat(600_000),
     'end',
   ];
-  const whole = concatBytes(
-    writeSections(MAGIC, 3, [
+  const encoded = function* (): Generator<Uint8Array> {
+    const list = yield* jsonSections(values);
+    yield* writeSections(MAGIC, 3, [
       utf8('hello'),
-      bytesOf(Uint32Array.from([1, 2, 3])),
+      { length: 12, parts: [bytesOf(Uint32Array.of(1, 2)), BREATH, bytesOf(Uint32Array.of(3))] },
       new Uint8Array(0),
-      ...jsonSections(values),
-    ]),
-  );
+      ...list,
+    ]);
+  };
+  const whole = concatBytes([...encoded()]);
+
+  it('take a breath after each piece of a long list', () => {
+    expect([...encoded()].findIndex((part) => part.length > 0)).toBeGreaterThan(1);
+  });
 
   it('come back, at any alignment, lone surrogates included', () => {
     for (let shift = 0; shift < 8; shift++) {
@@ -49,7 +55,7 @@ describe('index sections', () => {
   });
 
   it('refuse to be read as what they are not', () => {
-    const reader = readSections(concatBytes(writeSections(MAGIC, 3, [utf8('hello')])), MAGIC, 3);
+    const reader = readSections(concatBytes([...writeSections(MAGIC, 3, [utf8('hello')])]), MAGIC, 3);
     expect(() => reader.end()).toThrow(IndexDamagedError);
     expect(() => reader.uint32s()).toThrow(IndexDamagedError);
     expect(() => reader.bytes()).toThrow('missing');

@@ -3,23 +3,40 @@ import { IndexDamagedError } from './index-damaged-error.js';
 
 const HEADER_WORDS = 4;
 const ALIGNMENT = 8;
-/** Characters of one JSON section at most, one value aside: far below the longest string a runtime makes. */
-const JSON_UNITS_MAX = 1 << 20;
+/** Characters of one JSON section at most, one value aside: a millisecond or two of work. */
+const JSON_UNITS_MAX = 1 << 18;
+
+/**
+ * A part of nothing. An index is encoded bit by bit, as fast as its parts are taken, and whoever takes them lets others
+ * have the thread at this one: searches wait for a few milliseconds, however large the index is.
+ */
+export const BREATH: Uint8Array = new Uint8Array(0);
+
+/** A section that is made while it is written. */
+export interface MadeSection {
+  /** Bytes of all parts. */
+  readonly length: number;
+  readonly parts: Iterable<Uint8Array>;
+}
 
 /**
  * The bytes of an index as a list of sections: u32 magic, version, section count, 0; a float64 length per section; then
  * the sections, each padded to 8 bytes. Numbers are in the machine's own byte order: on another one the magic does not
  * match, and the index is rebuilt from the log.
  */
-export function writeSections(magic: number, version: number, sections: readonly Uint8Array[]): Uint8Array[] {
-  const head = new Uint32Array([magic, version, sections.length, 0]);
-  const parts = [bytesOf(head), bytesOf(Float64Array.from(sections, (section) => section.length))];
+export function* writeSections(
+  magic: number,
+  version: number,
+  sections: readonly (Uint8Array | MadeSection)[],
+): Generator<Uint8Array> {
+  yield bytesOf(new Uint32Array([magic, version, sections.length, 0]));
+  yield bytesOf(Float64Array.from(sections, (section) => section.length));
   for (const section of sections) {
-    parts.push(section);
+    if (section instanceof Uint8Array) yield section;
+    else yield* section.parts;
     const padding = (ALIGNMENT - (section.length % ALIGNMENT)) % ALIGNMENT;
-    if (padding > 0) parts.push(new Uint8Array(padding));
+    if (padding > 0) yield new Uint8Array(padding);
   }
-  return parts;
 }
 
 /** The sections `writeSections` wrote, as views where alignment allows; throws IndexDamagedError. */
@@ -85,22 +102,26 @@ export class SectionReader {
   }
 }
 
-/** Values as JSON arrays, in as many sections as their size asks for, preceded by a section with their number. */
-export function jsonSections(values: Iterable<string | number | boolean | null>): Uint8Array[] {
+/**
+ * Values as JSON arrays, in as many sections as their size asks for, preceded by a section with their number: returned, with
+ * breaths until then.
+ */
+export function* jsonSections(
+  values: Iterable<string | number | boolean | null>,
+): Generator<Uint8Array, readonly Uint8Array[]> {
   const sections: Uint8Array[] = [];
   let part: (string | number | boolean | null)[] = [];
   let units = 0;
-  const flush = (): void => {
-    sections.push(utf8(JSON.stringify(part)));
-    part = [];
-    units = 0;
-  };
   for (const value of values) {
     part.push(value);
     units += typeof value === 'string' ? value.length + 3 : 8;
-    if (units >= JSON_UNITS_MAX) flush();
+    if (units < JSON_UNITS_MAX) continue;
+    sections.push(utf8(JSON.stringify(part)));
+    part = [];
+    units = 0;
+    yield BREATH;
   }
-  if (part.length > 0) flush();
+  if (part.length > 0) sections.push(utf8(JSON.stringify(part)));
   return [bytesOf(new Uint32Array([sections.length])), ...sections];
 }
 

@@ -1,7 +1,7 @@
 import { fromUtf8, utf8 } from '../../../kernel/bytes.js';
 import { LABELS_MAX } from './bitmap.js';
 import { IndexDamagedError } from './index-damaged-error.js';
-import { bytesOf, readSections, writeSections } from './index-sections.js';
+import { BREATH, bytesOf, readSections, writeSections } from './index-sections.js';
 import type { KeywordDocuments } from './keyword-documents.js';
 import { PostingCursor } from './posting-chunks.js';
 import { FREQUENCY_BITS, FREQUENCY_MASK } from './posting-lists.js';
@@ -13,6 +13,8 @@ const MAGIC = 0x534b_5731;
 const VERSION = 1;
 /** Terms of one section: at 64 characters each, far below the longest string a runtime makes. */
 const TERMS_PER_SECTION = 65_536;
+/** Postings of one part: a fraction of a millisecond of copying. */
+const POSTINGS_AT_ONCE = 65_536;
 
 /** Takes what `decodeKeywordIndex` reads, in this order: all texts; then each list, with its postings, followed by its large frequencies. */
 export interface KeywordIndexSink {
@@ -34,11 +36,11 @@ export interface KeywordIndexSink {
  * memory; the frequencies of 63 and more, in order of occurrence; the terms, joined by line feeds, in parts. The lists
  * must be settled and documents without gaps.
  */
-export function encodeKeywordIndex(
+export function* encodeKeywordIndex(
   terms: TermDictionary,
   lists: PostingLists,
   documents: KeywordDocuments,
-): Uint8Array[] {
+): Generator<Uint8Array> {
   const ids: number[] = [];
   let total = 0;
   for (let id = 0; id < terms.end; id++) {
@@ -46,25 +48,22 @@ export function encodeKeywordIndex(
     ids.push(id);
     total += lists.count(id);
   }
-  const postings = new Uint32Array(total);
-  const large: number[] = [];
+  yield BREATH;
   const cursor = new PostingCursor(lists);
-  let at = 0;
+  const large: number[] = [];
   for (const id of ids) {
-    cursor.open(id);
-    while (cursor.next()) {
-      const run = cursor.page.subarray(cursor.from, cursor.to);
-      postings.set(run, at);
-      at += run.length;
-    }
     if (lists.frequencyMax(id) !== Infinity) continue;
-    for (const posting of postings.subarray(at - lists.count(id), at)) {
-      if ((posting & FREQUENCY_MASK) === FREQUENCY_MASK)
-        large.push(lists.largeFrequency(id, posting >>> FREQUENCY_BITS));
+    for (const run of runsOf(cursor, id)) {
+      for (const posting of run) {
+        if ((posting & FREQUENCY_MASK) === FREQUENCY_MASK)
+          large.push(lists.largeFrequency(id, posting >>> FREQUENCY_BITS));
+      }
     }
+    yield BREATH;
   }
   const names: Uint8Array[] = [];
   for (let from = 0; from < ids.length; from += TERMS_PER_SECTION) {
+    yield BREATH;
     names.push(
       utf8(
         ids
@@ -74,14 +73,44 @@ export function encodeKeywordIndex(
       ),
     );
   }
-  return writeSections(MAGIC, VERSION, [
+  yield* writeSections(MAGIC, VERSION, [
     bytesOf(documents.labels.subarray(0, documents.used)),
     bytesOf(documents.lengths.subarray(0, documents.used)),
     bytesOf(Uint32Array.from(ids, (id) => lists.count(id))),
-    bytesOf(postings),
+    { length: 4 * total, parts: postingsOf(lists, ids, total) },
     bytesOf(Uint32Array.from(large)),
     ...names,
   ]);
+}
+
+/** The postings of all lists, one after the other. */
+function* postingsOf(lists: PostingLists, ids: readonly number[], total: number): Generator<Uint8Array> {
+  const cursor = new PostingCursor(lists);
+  let left = total;
+  let part = new Uint32Array(Math.min(left, POSTINGS_AT_ONCE));
+  let filled = 0;
+  for (const id of ids) {
+    for (let run of runsOf(cursor, id)) {
+      while (run.length > 0) {
+        const taken = run.subarray(0, part.length - filled);
+        part.set(taken, filled);
+        filled += taken.length;
+        run = run.subarray(taken.length);
+        if (filled < part.length) continue;
+        yield bytesOf(part);
+        yield BREATH;
+        left -= filled;
+        part = new Uint32Array(Math.min(left, POSTINGS_AT_ONCE));
+        filled = 0;
+      }
+    }
+  }
+}
+
+/** Where the postings of a list lie, in order; views. */
+function* runsOf(cursor: PostingCursor, list: number): Generator<Uint32Array> {
+  cursor.open(list);
+  while (cursor.next()) yield cursor.page.subarray(cursor.from, cursor.to);
 }
 
 /**

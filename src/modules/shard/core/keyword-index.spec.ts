@@ -21,9 +21,27 @@ describe('KeywordIndex', () => {
     expect(after.postings).toBeLessThan(3 * 2 * before.postings);
     expect(after.terms).toBeLessThan(3 * before.terms);
     expect(after.bytes).toBeLessThan(4 * before.bytes);
-    index.serialize();
+    concatBytes([...index.serialize()]);
     expect(index.statistics()).toMatchObject({ documents: 2_000, postings: 6_000, terms: 2_051 });
     expect(index.documentFrequencies(['all', 'shared7', 'unique58000', 'unique3'])).toEqual([2_000, 40, 1, 0]);
+  });
+
+  it('is written in pieces with a breath after each, the taking out of the dead included', () => {
+    const index = new KeywordIndex();
+    for (let label = 0; label < 20_000; label++)
+      index.add(
+        label,
+        Array.from({ length: 20 }, (_, i) => `t${(label * 7 + i) % 900}`),
+      );
+    for (let label = 0; label < 5_000; label++) index.remove(label);
+    const parts = [...index.serialize()];
+    const breaths = parts.filter((part) => part.length === 0).length;
+    expect(breaths).toBeGreaterThan((20_000 * 20) / 50_000 + (15_000 * 20) / 65_536 - 1);
+    expect(Math.max(...parts.map((part) => part.length))).toBeLessThanOrEqual(4 * 65_536);
+    const again = KeywordIndex.deserialize(concatBytes(parts));
+    expect(again.statistics()).toMatchObject({ documents: 15_000, postings: 300_000, terms: 900 });
+    const terms = ['t0', 't451', 't899'];
+    expect(again.documentFrequencies(terms)).toEqual(index.documentFrequencies(terms));
   });
 
   it('spreads the cost of taking out the dead over many changes', () => {
@@ -57,7 +75,7 @@ describe('KeywordIndex', () => {
     index.add(5, tokenize('Ärger über ÉCOLE, Привет 日本語 '.repeat(3)));
     index.add(900, new Array<string>(70_000).fill('again'));
     index.add(2, ['again', 'école']);
-    const again = KeywordIndex.deserialize(concatBytes(index.serialize()));
+    const again = KeywordIndex.deserialize(concatBytes([...index.serialize()]));
     expect(again.statistics()).toMatchObject({ documents: 3, terms: 6, postings: 8 });
     expect(again.totalLength).toBe(index.totalLength);
     expect(again.search(['again', 'école'], 9, { compareLabels: byNumber })).toEqual(
@@ -71,7 +89,7 @@ describe('KeywordIndex', () => {
   it('refuses bytes it did not write: every cut and every changed byte that changes a meaning', () => {
     const index = new KeywordIndex();
     for (let label = 0; label < 30; label++) index.add(label, [`a${label % 7}`, `b${label % 3}`, 'c']);
-    const bytes = concatBytes(index.serialize());
+    const bytes = concatBytes([...index.serialize()]);
     for (let length = 0; length < bytes.length; length += 3) {
       expect(() => KeywordIndex.deserialize(bytes.slice(0, length))).toThrow(IndexDamagedError);
     }

@@ -1,6 +1,7 @@
 import type { Bitmap } from './bitmap.js';
 import { averageLength, idf } from './bm25.js';
 import { grown } from './grown.js';
+import { BREATH } from './index-sections.js';
 import { KeywordDocuments } from './keyword-documents.js';
 import { decodeKeywordIndex, encodeKeywordIndex } from './keyword-index-codec.js';
 import { KeywordScorer } from './keyword-scorer.js';
@@ -148,10 +149,10 @@ export class KeywordIndex {
     return { labels, scores, frequencies, lengths, complete, statistics };
   }
 
-  /** The whole index as bytes to be written one after the other. Compacts first. */
-  serialize(): Uint8Array[] {
-    this.#upkeep.compact();
-    return encodeKeywordIndex(this.#terms, this.#lists, this.#texts);
+  /** The whole index as bytes to be written one after the other; nothing may change before the last is. Compacts first. */
+  *serialize(): Generator<Uint8Array> {
+    for (const _ of this.#upkeep.compact()) yield BREATH;
+    yield* encodeKeywordIndex(this.#terms, this.#lists, this.#texts);
   }
 
   /** What it holds and about how much memory that takes. */

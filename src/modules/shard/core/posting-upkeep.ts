@@ -9,6 +9,8 @@ const DEAD_MIN = 1_024;
 const DEAD_SHARE = 0.2;
 /** A sweep takes this share of the changes after which the next may begin: it ends well before. */
 const SWEEP_SHARE = 0.05;
+/** Postings and lists settled in one step of `compact`: a millisecond or two. */
+const COMPACT_STEP = 50_000;
 
 /**
  * Takes dead documents out of posting lists, a little at a time.
@@ -76,10 +78,19 @@ export class PostingUpkeep {
     if (dead >= DEAD_MIN && dead >= used * DEAD_SHARE) this.#renumber();
   }
 
-  /** Drops everything dead now: lists hold the living alone, numbered without gaps. */
-  compact(): void {
-    if (this.#documents.dead > 0) this.#renumber();
-    this.#sweep(Infinity);
+  /** Drops everything dead, in steps: then lists hold the living alone, numbered without gaps. Nothing may be added or removed meanwhile. */
+  *compact(): Generator<void> {
+    yield* this.#sweepToTheEnd();
+    if (this.#documents.dead === 0) return;
+    this.#renumber();
+    yield* this.#sweepToTheEnd();
+  }
+
+  *#sweepToTheEnd(): Generator<void> {
+    while (this.#renumbered !== undefined) {
+      this.#sweep(COMPACT_STEP);
+      yield;
+    }
   }
 
   #renumber(): void {
