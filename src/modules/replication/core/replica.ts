@@ -74,7 +74,6 @@ export interface ReplicaOptions {
   readonly openedMs: number;
 }
 
-export const PROMISE_ROW = 'promise';
 export const MAP_ROW = 'map';
 /** A copy waits this long for news of a primary before it suspects that there is none, when it has fellows. */
 const SETTLE_MS = 750;
@@ -409,6 +408,8 @@ export class Replica {
     const nowMs = now.monotonicMs;
     reign.acknowledge(nowMs, out);
     this.#checkConfirmed(now, out);
+    // It may have ended with that.
+    if (this.#reign !== reign) return;
     if (this.#confirming !== undefined && nowMs - this.#confirming.startedMs >= CONFIRM_AGAIN_MS)
       this.#revalidate(now, out);
     const agreed = !strict || reign.highWaterMark >= this.#log.setOffset;
