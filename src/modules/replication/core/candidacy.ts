@@ -1,5 +1,6 @@
 import type { Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
+import type { Adoption } from './adoption.js';
 import { compareEnds } from './fork.js';
 import { majority } from './followers.js';
 import type { FenceCause, LogEnd, ShardSet } from './protocol.js';
@@ -26,16 +27,16 @@ export type Decision =
 
 /**
  * One attempt to become primary (5.4, 5.5): the fence in an epoch of its own, who granted it, and what that allows.
- * Decides only; the Replica sends, cuts and pulls.
+ * Decides only; the Replica sends, the Adoption cuts and pulls.
  */
 export class Candidacy {
   readonly epoch: Epoch;
   readonly cause: FenceCause;
   readonly startedMs: number;
   /** `promising`: its own promise is on the way to the disk. */
-  phase: 'promising' | 'fencing' | 'cutting' | 'pulling' = 'promising';
-  /** Whose log is being adopted, and where that ends. */
-  adopting: { readonly from: NodeUuid; readonly end: LogEnd } | undefined;
+  phase: 'promising' | 'fencing' = 'promising';
+  /** The log that is being adopted: nothing is decided meanwhile. */
+  adoption: Adoption | undefined;
   readonly #grants = new Map<NodeUuid, Grant>();
   readonly #refusing = new Set<NodeUuid>();
 
