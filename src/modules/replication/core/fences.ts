@@ -1,7 +1,10 @@
 import { compareEpochs, sameEpoch, type Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
+import type { Out } from './effects.js';
+import type { EpochPromise } from './epoch-promise.js';
 import type { PeerView } from './peer-view.js';
 import type { FenceAnswer, FenceRequest, ShardLeader, ShardSet } from './protocol.js';
+import type { ReplicaLog } from './replica-log.js';
 
 /** A fence that another copy asked for, and by what its answer is known. */
 export interface WaitingFence {
@@ -10,63 +13,53 @@ export interface WaitingFence {
   readonly request: FenceRequest;
 }
 
-export type FenceRefusal = Extract<FenceAnswer, { readonly kind: 'refused' }>['reason'];
+type Refusal = Extract<FenceAnswer, { readonly kind: 'refused' }>['reason'];
 
-/** How a copy stands when it is asked for a promise. */
-export interface FencedCopy {
+export interface FencesOptions {
+  readonly shard: number;
   readonly self: NodeUuid;
   readonly strict: boolean;
-  readonly set: ShardSet;
-  readonly promised: Epoch;
-  /** The log is being cut, or a snapshot takes its place. */
-  readonly altering: 'cutting' | 'receiving' | undefined;
-  /** It reigns, and could acknowledge a write now. */
-  readonly acknowledges: boolean;
-  /** Whom it takes for the primary; undefined when it reigns itself. */
-  readonly leader: ShardLeader | undefined;
-  /** Whose stream brought something just now. */
-  readonly streaming: NodeUuid | undefined;
-  /** A fence waits for a probe already: another one is not probed for. */
-  readonly probing: boolean;
-  readonly peers: PeerView;
+  readonly log: ReplicaLog;
+  readonly promise: EpochPromise;
+  /** The set counted by. */
+  readonly set: () => ShardSet;
+  /** Who is primary as far as this copy knows, itself included. */
+  readonly leader: () => ShardLeader | undefined;
+  /** Numbers its probes among those of this copy. */
+  readonly nextRound: () => number;
 }
 
-export type FenceVerdict =
-  | { readonly kind: 'refuse'; readonly reason: FenceRefusal }
-  /** The promise is made, then the fence is granted. */
+/** What a copy is doing when it is asked for a promise. */
+export interface Occupation {
+  readonly faulted: boolean;
+  /** The log is being cut, or a snapshot takes its place. */
+  readonly altering: 'cutting' | 'receiving' | undefined;
+  /** It is the primary; `acknowledging`: and could acknowledge a write now. */
+  readonly reigning: 'acknowledging' | 'held' | undefined;
+  /** Whose stream brought something just now. */
+  readonly streaming: NodeUuid | undefined;
+}
+
+type Verdict =
+  | { readonly kind: 'refuse'; readonly reason: Refusal }
+  /** The promise is to be made, then the fence is granted. */
   | { readonly kind: 'promise' }
   /** It was promised before: a grant that is repeated. */
   | { readonly kind: 'repeat' }
   /** Its own probe of the primary decides. */
   | { readonly kind: 'probe'; readonly leader: ShardLeader };
 
-/** What a copy that is not faulted answers a fence in an epoch that is believed (5.4). */
-export function judgeFence({ from, request }: WaitingFence, copy: FencedCopy): FenceVerdict {
-  if (!copy.strict && request.set.mapEpoch < copy.set.mapEpoch) return { kind: 'refuse', reason: 'SET_NEWER' };
-  const order = compareEpochs(request.epoch, copy.promised);
-  if (order < 0) return { kind: 'refuse', reason: 'PROMISED' };
-  if (order === 0) return { kind: 'repeat' };
-  // A log that is being cut has no end to tell for a moment; one that a snapshot replaces counts nowhere until then.
-  if (copy.altering === 'receiving') return { kind: 'refuse', reason: 'FAULTED' };
-  if (copy.altering === 'cutting') return { kind: 'refuse', reason: 'PROMISED' };
-  if (request.cause !== 'suspect') return { kind: 'promise' };
-  if (copy.acknowledges) return { kind: 'refuse', reason: 'PRIMARY_LIVES' };
-  const { leader, peers } = copy;
-  if (leader === undefined || leader.node === from || leader.node === copy.self) return { kind: 'promise' };
-  if (copy.streaming === leader.node) return { kind: 'refuse', reason: 'PRIMARY_LIVES' };
-  const facts = peers.get(leader.node);
-  const mayLive = facts !== undefined && !facts.gone && !facts.refused;
-  return mayLive && !copy.probing ? { kind: 'probe', leader } : { kind: 'promise' };
-}
-
-/** Fences of others that wait for something here (5.4): the own probe of their primary, or their promise to be synced. */
+/**
+ * The fences that others ask this copy for (5.4): what it answers, and those that wait for something here, the own probe of
+ * their primary or their promise to be synced.
+ */
 export class Fences {
+  readonly #options: FencesOptions;
   #probing: { readonly fence: WaitingFence; readonly round: number } | undefined;
   #granting: WaitingFence[] = [];
 
-  /** One waits for a probe. */
-  get isProbing(): boolean {
-    return this.#probing !== undefined;
+  constructor(options: FencesOptions) {
+    this.#options = options;
   }
 
   /** A promise to another copy is on its way to the disk. */
@@ -74,8 +67,52 @@ export class Fences {
     return this.#granting.length > 0;
   }
 
-  probe(fence: WaitingFence, round: number): void {
-    this.#probing = { fence, round };
+  /** Answers a fence, or keeps it waiting. True: this copy is to promise its epoch, and then to `grant` it. */
+  asked(fence: WaitingFence, occupation: Occupation, peers: PeerView, out: Out): boolean {
+    const verdict = this.#judge(fence, occupation, peers);
+    switch (verdict.kind) {
+      case 'promise':
+        return true;
+      case 'refuse':
+        this.refuse(fence, verdict.reason, out);
+        return false;
+      case 'repeat':
+        // It is granted no sooner than the first time.
+        if (this.#options.promise.isSynced(fence.request.epoch)) this.#answer(fence, out);
+        else this.grant(fence);
+        return false;
+      case 'probe': {
+        const { shard, nextRound } = this.#options;
+        const { epoch, node } = verdict.leader;
+        const round = nextRound();
+        this.#probing = { fence, round };
+        out.push({ kind: 'probe', to: [node], request: { shard, epoch }, round });
+        return false;
+      }
+    }
+  }
+
+  #judge({ from, request }: WaitingFence, occupation: Occupation, peers: PeerView): Verdict {
+    const { self, strict, promise, set } = this.#options;
+    const { faulted, altering, reigning, streaming } = occupation;
+    const believed = promise.saw(request.epoch.num);
+    if (faulted) return { kind: 'refuse', reason: 'FAULTED' };
+    if (!believed) return { kind: 'refuse', reason: 'PROMISED' };
+    if (!strict && request.set.mapEpoch < set().mapEpoch) return { kind: 'refuse', reason: 'SET_NEWER' };
+    const order = compareEpochs(request.epoch, promise.epoch);
+    if (order < 0) return { kind: 'refuse', reason: 'PROMISED' };
+    if (order === 0) return { kind: 'repeat' };
+    // A log that is being cut has no end to tell for a moment; one that a snapshot replaces counts nowhere until then.
+    if (altering === 'receiving') return { kind: 'refuse', reason: 'FAULTED' };
+    if (altering === 'cutting') return { kind: 'refuse', reason: 'PROMISED' };
+    if (request.cause !== 'suspect' || reigning === 'held') return { kind: 'promise' };
+    if (reigning === 'acknowledging') return { kind: 'refuse', reason: 'PRIMARY_LIVES' };
+    const leader = this.#options.leader();
+    if (leader === undefined || leader.node === from || leader.node === self) return { kind: 'promise' };
+    if (streaming === leader.node) return { kind: 'refuse', reason: 'PRIMARY_LIVES' };
+    const facts = peers.get(leader.node);
+    const mayLive = facts !== undefined && !facts.gone && !facts.refused;
+    return mayLive && this.#probing === undefined ? { kind: 'probe', leader } : { kind: 'promise' };
   }
 
   /** The fence that waited for this probe. */
@@ -86,23 +123,40 @@ export class Fences {
     return fence;
   }
 
+  /** Answered when its promise, which is on its way, is on the disk. */
   grant(fence: WaitingFence): void {
     this.#granting.push(fence);
   }
 
-  /** Those that waited for a promise which is synced now. */
-  promised(epoch: Epoch): readonly WaitingFence[] {
-    return this.#take(({ request }) => sameEpoch(request.epoch, epoch));
+  /** A promise is synced: who waited for it is answered. */
+  promised(epoch: Epoch, out: Out): void {
+    for (const fence of this.#granting) if (sameEpoch(fence.request.epoch, epoch)) this.#answer(fence, out);
+    this.#granting = this.#granting.filter(({ request }) => !sameEpoch(request.epoch, epoch));
   }
 
-  /** All whose promise is not synced: the copy can keep none of them. */
-  forsake(): readonly WaitingFence[] {
-    return this.#take(() => true);
+  /** The copy is damaged: it can keep none of those promises. */
+  forsake(out: Out): void {
+    for (const fence of this.#granting) this.refuse(fence, 'FAULTED', out);
+    this.#granting = [];
   }
 
-  #take(which: (fence: WaitingFence) => boolean): readonly WaitingFence[] {
-    const taken = this.#granting.filter(which);
-    this.#granting = this.#granting.filter((fence) => !which(fence));
-    return taken;
+  /** The log is durable as a whole: the promise went to the disk behind everything that was appended. */
+  #answer({ ticket }: WaitingFence, out: Out): void {
+    const { log, set } = this.#options;
+    const answer = { kind: 'granted', setEpoch: set().mapEpoch, end: log.end() } as const;
+    out.push({ kind: 'answerFence', ticket, answer });
+  }
+
+  refuse({ ticket }: WaitingFence, reason: Refusal, out: Out): void {
+    const { promise, set, leader } = this.#options;
+    const hint = leader();
+    const answer: FenceAnswer = {
+      kind: 'refused',
+      reason,
+      promised: promise.epoch,
+      ...(reason === 'SET_NEWER' ? { set: set() } : {}),
+      ...(hint === undefined ? {} : { hint }),
+    };
+    out.push({ kind: 'answerFence', ticket, answer });
   }
 }

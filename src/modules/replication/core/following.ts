@@ -1,11 +1,16 @@
 import { equalBytes } from '../../../kernel/bytes.js';
-import { compareEpochs, sameEpoch, type Epoch, type EpochStart } from '../../../kernel/epoch.js';
+import { compareEpochs, sameEpoch, type EpochStart } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import type { Out } from './effects.js';
+import type { EpochPromise } from './epoch-promise.js';
 import { FollowSession } from './follow.js';
-import type { CopyPlan } from './peer-view.js';
+import { appendFollowed } from './followed-entries.js';
+import type { ReplicaInput } from './inputs.js';
+import type { MapState } from './map-state.js';
+import type { CopyPlan, FailoverTimes } from './peer-view.js';
 import type { EntriesBatch, HelloAnswer, Offer, ShardLeader } from './protocol.js';
 import type { ReplicaLog } from './replica-log.js';
+import type { Retention } from './retention.js';
 
 export interface FollowingOptions {
   readonly shard: number;
@@ -13,9 +18,22 @@ export interface FollowingOptions {
   readonly bootCount: number;
   readonly log: ReplicaLog;
   readonly strict: boolean;
-  readonly failoverAfterMs: number;
+  readonly promise: EpochPromise;
+  readonly retention: Retention;
+  readonly map: MapState | undefined;
+  readonly times: FailoverTimes;
   readonly openedMs: number;
 }
+
+type BatchInput = Extract<ReplicaInput, { readonly kind: 'batch' }>;
+type Rejection = Extract<HelloAnswer, { readonly kind: 'reject' }>;
+type Admission = Exclude<HelloAnswer, Rejection>;
+
+/** What an answer to the hello says of the primary. */
+export type Welcome =
+  | (Rejection & { readonly by: NodeUuid })
+  /** @property problem this log cannot do what was answered: the copy is damaged */
+  | { readonly kind: 'follows'; readonly leader: ShardLeader; readonly problem: string | undefined };
 
 /** Between two hellos. */
 const HELLO_AGAIN_MS = 200;
@@ -48,17 +66,17 @@ export class Following {
   }
 
   /** Says hello when there is no stream, and ends one that is silent. */
-  tick(leader: ShardLeader | undefined, plan: CopyPlan, promised: Epoch, nowMs: number, out: Out): void {
-    if (this.#session === undefined) this.#sayHello(leader, plan, promised, nowMs, out);
+  tick(leader: ShardLeader | undefined, plan: CopyPlan, nowMs: number, out: Out): void {
+    if (this.#session === undefined) this.#sayHello(leader, plan, nowMs, out);
     else if (!this.isAltering) {
       // A stream on which nothing comes, not even keep-alives or an answer to the hello, is no stream.
-      const patienceMs = this.#session.phase === 'hello' ? HELLO_WAIT_MS : this.#options.failoverAfterMs;
+      const patienceMs = this.#session.phase === 'hello' ? HELLO_WAIT_MS : this.#options.times.failoverAfterMs;
       if (nowMs - this.#session.heardMs > patienceMs) this.refuse(nowMs, out);
     }
   }
 
-  #sayHello(leader: ShardLeader | undefined, plan: CopyPlan, promised: Epoch, nowMs: number, out: Out): void {
-    const { shard, self, bootCount } = this.#options;
+  #sayHello(leader: ShardLeader | undefined, plan: CopyPlan, nowMs: number, out: Out): void {
+    const { shard, self, bootCount, promise } = this.#options;
     if (leader === undefined || leader.node === self || nowMs < this.#helloAtMs) return;
     // Only a log that is durable as a whole can be compared.
     if (this.#log.durable !== this.#log.tail) return;
@@ -66,7 +84,7 @@ export class Following {
     this.#session = new FollowSession(leader.node, nowMs);
     const { mapEpoch } = plan.configured;
     const { loose } = this.#log;
-    const hello = { ...this.#log.end(), shard, nodeUuid: self, bootCount, mapEpoch, promised, loose };
+    const hello = { ...this.#log.end(), shard, nodeUuid: self, bootCount, mapEpoch, promised: promise.epoch, loose };
     out.push({ kind: 'follow', to: leader.node, hello });
   }
 
@@ -75,17 +93,36 @@ export class Following {
     this.#helloAtMs = Math.min(this.#helloAtMs, nowMs);
   }
 
-  /** Begins what the primary answered. @returns why this log cannot do it: the copy is damaged */
-  enter(
-    session: FollowSession,
-    answer: Exclude<HelloAnswer, { readonly kind: 'reject' }>,
-    out: Out,
-  ): string | undefined {
+  /** What the hello was answered. */
+  welcomed(answer: HelloAnswer, nowMs: number, out: Out): Welcome | undefined {
+    const session = this.#session;
+    if (session?.phase !== 'hello') return undefined;
+    const { to } = session;
+    session.heard(nowMs);
+    if (answer.kind === 'reject') {
+      this.refuse(nowMs, out);
+      return { ...answer, by: to };
+    }
+    const { shard, promise } = this.#options;
+    promise.saw(answer.epoch.num);
+    const order = compareEpochs(answer.epoch, promise.epoch);
+    if (order < 0) {
+      this.refuse(nowMs, out);
+      return undefined;
+    }
+    session.epoch = answer.epoch;
+    // Following a higher epoch raises the promise (4.3): synced before the first acknowledgement, which comes behind it.
+    if (order > 0) promise.make(answer.epoch, out);
+    const problem = this.#enter(session, answer, out);
+    return { kind: 'follows', leader: { shard, epoch: answer.epoch, node: to }, problem };
+  }
+
+  #enter(session: FollowSession, answer: Admission, out: Out): string | undefined {
     switch (answer.kind) {
       case 'accept':
         session.phase = 'streaming';
         out.push({ kind: 'role', role: 'follower', epoch: answer.epoch }, { kind: 'ack' });
-        this.offerLoose(session, out);
+        this.#offerLoose(session, out);
         return undefined;
       case 'diverged':
         if (answer.fork < this.#log.start || answer.fork >= this.#log.tail)
@@ -100,17 +137,30 @@ export class Following {
     }
   }
 
-  /** Why a batch cannot be taken, or undefined (4.3). */
-  problemOf(session: FollowSession, batch: EntriesBatch, promised: Epoch): string | undefined {
-    if (!sameEpoch(batch.epoch, session.epoch)) return 'the batch is of another epoch';
-    if (compareEpochs(batch.epoch, promised) < 0) return 'a higher epoch was promised meanwhile';
-    if (batch.prevOffset !== this.#log.tail || !equalBytes(batch.prevChain, this.#log.chain))
-      return 'the batch does not continue this log';
-    return undefined;
+  /** Appends what the primary sent, unless it does not belong here (4.3). */
+  batch({ batch, problem, stored, now }: BatchInput, applied: number, out: Out): void {
+    const session = this.#session;
+    if (session?.phase !== 'streaming') return;
+    if (problem !== undefined || !this.#belongs(session, batch)) {
+      this.refuse(now.monotonicMs, out);
+      return;
+    }
+    session.took(batch, applied, now.monotonicMs);
+    this.#options.retention.tell(batch.floor);
+    if (batch.entries.length > 0) appendFollowed(this.#log, this.#options.map, batch.entries, stored, out);
+    else out.push({ kind: 'ack' });
+    this.#offerLoose(session, out);
+  }
+
+  /** Whether a batch is of the epoch that is followed, nothing higher was promised meanwhile, and it continues this log. */
+  #belongs(session: FollowSession, batch: EntriesBatch): boolean {
+    if (!sameEpoch(batch.epoch, session.epoch) || compareEpochs(batch.epoch, this.#options.promise.epoch) < 0)
+      return false;
+    return batch.prevOffset === this.#log.tail && equalBytes(batch.prevChain, this.#log.chain);
   }
 
   /** Offers the loose rows, once a stream (6.4). */
-  offerLoose(session: FollowSession, out: Out): void {
+  #offerLoose(session: FollowSession, out: Out): void {
     if (session.offered || this.#log.loose === 0 || this.#options.strict) return;
     session.offered = true;
     out.push({ kind: 'offer', branch: branchOf(this.#log.history, this.#log.tail) });
