@@ -34,7 +34,7 @@ import type {
   ShardLeader,
   ShardPosition,
 } from './core/protocol.js';
-import type { AckLevel, WriteOutcome } from './core/write.js';
+import type { AckLevel, WriteOutcome, WriteRequest } from './core/write.js';
 import { BulkPlaces } from './bulk-places.js';
 import { NO_FELLOWS, ShardView, type Fellows } from './fellows.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
@@ -46,7 +46,8 @@ import { LooseStore } from './loose-store.js';
 import { MapService } from './map.service.js';
 import { openIdentity, retireIdentity, type NodeIdentity } from './node-identity.js';
 import type { Link, LinkEvents, ReplicaPeers, ReplicaServer } from './replica-peers.js';
-import { ShardReplica, storedCounters, type WriteRequest } from './shard-replica.js';
+import { ShardReplica } from './shard-replica.js';
+import { storedCounters } from './stored-copy.js';
 
 /** What of the configuration replication goes by. */
 export type ReplicationSettings = Pick<

@@ -92,6 +92,11 @@ export class Replica {
     return this.#role.promised;
   }
 
+  /** The epoch it reigns in or follows; the one its log ends in when it knows of no primary. */
+  get epoch(): Epoch {
+    return this.reign?.epoch ?? this.leader?.epoch ?? this.#log.lastEpoch;
+  }
+
   /** Who is primary as far as this copy knows, itself included. */
   get leader(): ShardLeader | undefined {
     return this.#role.leader;
