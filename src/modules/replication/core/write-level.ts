@@ -13,3 +13,15 @@ export function levelOf(asked: 'auto' | AckLevel, { settings, nodes }: ClusterMa
 function setSize(replicaCount: number, nodes: number): number {
   return Math.max(1, Math.min(1 + replicaCount, nodes));
 }
+
+/** Durable copies of a set of `setSize` that a level asks for (2.8). */
+export function copiesNeeded(level: AckLevel, setSize: number): number {
+  switch (level) {
+    case 'one':
+      return 1;
+    case 'quorum':
+      return Math.floor(setSize / 2) + 1;
+    case 'all':
+      return setSize;
+  }
+}

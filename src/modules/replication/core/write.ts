@@ -78,3 +78,8 @@ export interface Reply {
   readonly ticket: number;
   readonly outcome: WriteOutcome;
 }
+
+/** A write that is not made. */
+export function refused(code: Extract<WriteOutcome, { kind: 'refused' }>['code'], detail: string): WriteOutcome {
+  return { kind: 'refused', code, detail };
+}
