@@ -118,7 +118,7 @@ export class Cluster {
       });
       const malformed = (): void => refused('malformed');
       server.addPeerService(MEMBERSHIP_SERVICE, membershipHandlers(this.#late, malformed), auth);
-      server.addPeerService(REPLICA_SERVICE, replicaHandlers(replication, malformed), auth);
+      server.addPeerService(REPLICA_SERVICE, replicaHandlers(replication.server, malformed), auth);
       server.addPeerService(SHARD_SERVICE, shardHandlers(calls, malformed), auth);
     }
   }

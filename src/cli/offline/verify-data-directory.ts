@@ -17,8 +17,8 @@ import {
 import { looseEntry } from '../../modules/replication/loose-store.js';
 import { MapService } from '../../modules/replication/map.service.js';
 import { readIdentity } from '../../modules/replication/node-identity.js';
-import { toSpec } from '../../modules/replication/replication.service.js';
-import { storedCounters } from '../../modules/replication/shard-replica.js';
+import { toSpec } from '../../modules/replication/collection-spec.js';
+import { storedCounters } from '../../modules/replication/stored-copy.js';
 import type { ClusterMap } from '../../modules/ring/core/map.js';
 import { LiveDigest, liveTerm } from '../../modules/shard/core/digest.js';
 import { decodeRow, liveDocuments, shardDigest } from '../../modules/shard/core/rows.js';

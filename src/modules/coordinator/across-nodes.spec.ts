@@ -4,7 +4,7 @@ import { Clusters } from '../../../test/contract/vector-index.suite.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { CallContext, SearchRequest } from './core/requests.js';
 import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';
-import { encodeWire } from './core/wire.js';
+import { encodeWire } from '../../kernel/wire.js';
 import { MemoryCluster } from './testing/memory-cluster.js';
 
 const DIMENSIONS = 4;

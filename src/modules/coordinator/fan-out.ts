@@ -101,13 +101,15 @@ interface FanOutPorts {
   readonly random: () => number;
 }
 
-/** A shard that has no answer yet. */
 /** Copies with an older map are asked again so often, each having waited a moment for it. */
 const OLD_MAPS_MAX = 3;
 
+const NONE: readonly NodeUuid[] = [];
+
+/** A shard that has no answer yet. */
 interface Pending {
-  readonly tried: Set<NodeUuid>;
-  readonly behind: Set<NodeUuid>;
+  tried: readonly NodeUuid[];
+  behind: readonly NodeUuid[];
   primary: boolean;
   /** A copy had not what the session saw. */
   notCaughtUp: boolean;
@@ -150,8 +152,8 @@ class FanOutRun<C extends GatedCall> {
   ) {
     for (const shard of shards) {
       this.#pending.set(shard, {
-        tried: new Set(),
-        behind: new Set(),
+        tried: NONE,
+        behind: NONE,
         primary: options.primary,
         notCaughtUp: false,
         oldMaps: 0,
@@ -205,7 +207,7 @@ class FanOutRun<C extends GatedCall> {
     const gates = choices.map(({ shard, epoch, stale, copy }): ShardGate => {
       const pending = this.#pending.get(shard);
       assert(pending !== undefined, 'only shards without an answer are asked');
-      pending.tried.add(node);
+      pending.tried = including(pending.tried, node);
       pending.inFlight++;
       pending.last = { node: copy.nodeId, reason: 'TIMEOUT' };
       const position = session.get(shard);
@@ -300,13 +302,13 @@ class FanOutRun<C extends GatedCall> {
       case 'STALE_MAP':
         routes.onStaleLeader(shard, refusal.hint);
         // The map is on its way to it: it is asked again where no other copy has an answer (replication 3).
-        pending.behind.add(copy.node);
-        if (pending.oldMaps++ < OLD_MAPS_MAX) pending.tried.delete(copy.node);
+        pending.behind = including(pending.behind, copy.node);
+        if (pending.oldMaps++ < OLD_MAPS_MAX) pending.tried = without(pending.tried, copy.node);
         return;
       case 'NOT_IN_SYNC':
-        pending.behind.add(copy.node);
+        pending.behind = including(pending.behind, copy.node);
         // It has an answer, as the last resort.
-        if (!stale && !pending.primary) pending.tried.delete(copy.node);
+        if (!stale && !pending.primary) pending.tried = without(pending.tried, copy.node);
         return;
       case 'NOT_CAUGHT_UP':
         pending.notCaughtUp = true;
@@ -382,6 +384,14 @@ class FanOutRun<C extends GatedCall> {
       attempt.controller?.abort();
     }
   }
+}
+
+function including(nodes: readonly NodeUuid[], node: NodeUuid): readonly NodeUuid[] {
+  return nodes.includes(node) ? nodes : [...nodes, node];
+}
+
+function without(nodes: readonly NodeUuid[], node: NodeUuid): readonly NodeUuid[] {
+  return nodes.filter((other) => other !== node);
 }
 
 /** What a client is told of a shard whose copy refused. */

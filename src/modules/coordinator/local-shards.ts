@@ -9,7 +9,7 @@ import { looseEntry } from '../replication/loose-store.js';
 import { encodeOperation } from '../replication/core/operation-row.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import { shardDigest } from '../shard/core/rows.js';
-import type { ShardSearchAnswer } from '../shard/core/search.js';
+import type { ShardSearchAnswer } from '../shard/core/search-answer.js';
 import { ShardUnavailableError } from '../shard/shard-ports.js';
 import type { ShardService } from '../shard/shard.service.js';
 import type { Position } from './core/positions.js';
@@ -113,7 +113,7 @@ export class LocalShards implements ShardAccess {
       const passed = await this.#pass(mapEpoch, gates, options);
       if (passed.opened.length === 0) return passed.refused;
       const shards = passed.opened.map(({ gate }) => gate.shard);
-      const answers = await this.shards.search({ ...search, shards }, options.signal);
+      const answers = await this.shards.search(shards, search, options.signal);
       return merge(
         passed,
         answers.map((answer): Answer<ShardSearchAnswer> =>

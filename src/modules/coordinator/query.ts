@@ -4,21 +4,18 @@ import type { NodeUuid } from '../../kernel/peer.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import { findCollection } from '../ring/core/map-operations.js';
 import type { Collection } from '../ring/core/map.js';
-import type { KeywordCandidates, KeywordStatistics, ShardSearch, ShardSearchAnswer } from '../shard/core/search.js';
+import type { KeywordCandidates, ShardSearchAnswer } from '../shard/core/search-answer.js';
+import { encodeSearch } from '../shard/core/search-wire.js';
+import type { KeywordStatistics, SearchOfShards } from '../shard/core/search.js';
 import { tokenize } from '../shard/core/tokenizer.js';
 import { explainHit, explainQuery, type QueryTimes } from './core/explain.js';
 import { fuse, single, type Fused } from './core/fusion.js';
-import {
-  couldStillWin,
-  keywordScorer,
-  mergeLeg,
-  sumStatistics,
-  type MergedLeg,
-  type ShardColumns,
-} from './core/merge.js';
+import { keywordScorer, sumStatistics } from './core/keyword-sums.js';
+import { mergeLeg, NO_LEG, type MergedLeg, type ShardLeg } from './core/merge.js';
 import { planQuery, type Plan } from './core/plan.js';
 import type { Positions } from './core/positions.js';
 import type { CallContext, SearchAnswer, SearchHit, SearchRequest } from './core/requests.js';
+import { couldStillWin } from './core/second-round.js';
 import type { GatedCall, GatedValue, ShardAsk, ShardGate, StoredSegments } from './core/shard-calls.js';
 import type { TermMemory } from './core/term-memory.js';
 import { Deadline } from './deadline.js';
@@ -44,9 +41,7 @@ const SECOND_ROUND_SHARE = 0.25;
 /** Winners are fetched until so long after the deadline: a shard that was waited for in vain must not cost the others. */
 const FETCH_GRACE_MS = 150;
 
-type KeywordSource = ShardColumns<KeywordCandidates>;
-
-const NO_LEG: MergedLeg<never> = { sources: [], ids: [], scores: [], from: [], rows: [] };
+type KeywordSource = ShardLeg<KeywordCandidates>;
 
 /**
  * The course of one query across all shards: plan, merge each leg globally, fuse once, fetch only the winners
@@ -152,9 +147,10 @@ export class Query {
     isFirst: boolean,
     statistics: KeywordStatistics | undefined,
   ): Promise<readonly ShardSearchAnswer[]> {
-    const search = this.#searchOf(isFirst, statistics);
+    const asked = this.#searchOf(isFirst, statistics);
+    const search = encodeSearch(asked);
     // What may be asked again is not waited for until the end.
-    const mayAskAgain = isFirst && search.keyword !== undefined && !search.exact && this.#shardNumbers.length > 1;
+    const mayAskAgain = isFirst && asked.keyword !== undefined && !asked.exact && this.#shardNumbers.length > 1;
     const answers = await this.#fanned(
       'search',
       shards,
@@ -197,7 +193,7 @@ export class Query {
     }
   }
 
-  #searchOf(withVector: boolean, statistics: KeywordStatistics | undefined): Omit<ShardSearch, 'shards'> {
+  #searchOf(withVector: boolean, statistics: KeywordStatistics | undefined): SearchOfShards {
     const { vector, filter, exact } = this.#request;
     const { shardSize: k, ef } = this.#plan;
     const terms = this.#terms;
@@ -214,8 +210,11 @@ export class Query {
   }
 
   #mergeVector(answers: readonly ShardSearchAnswer[]): MergedLeg {
-    const sources: ShardColumns<NonNullable<ShardSearchAnswer['vector']>>[] = [];
-    for (const { shard, vector } of answers) if (vector !== undefined) sources.push({ shard, columns: vector });
+    const sources: ShardLeg[] = [];
+    for (const answer of answers) {
+      const leg = answer.vector();
+      if (leg !== undefined) sources.push({ shard: answer.shard, leg });
+    }
     return sources.length === 0 ? NO_LEG : mergeLeg(sources, this.#plan.legSize);
   }
 
@@ -228,10 +227,13 @@ export class Query {
     ranked: KeywordStatistics | undefined,
   ): Promise<MergedLeg<KeywordCandidates>> {
     const sources: KeywordSource[] = [];
-    for (const { shard, keyword } of answers) if (keyword !== undefined) sources.push({ shard, columns: keyword });
+    for (const answer of answers) {
+      const leg = answer.keyword();
+      if (leg !== undefined) sources.push({ shard: answer.shard, leg });
+    }
     if (sources.length === 0) return NO_LEG;
     const sums = sumStatistics(
-      sources.map(({ columns }) => columns.statistics),
+      sources.map(({ leg }) => leg.statistics),
       this.#terms.length,
     );
     this.#statistics = sums;
@@ -239,9 +241,9 @@ export class Query {
     const scorer = keywordScorer(sums);
     const merged = mergeLeg(sources, this.#plan.legSize, scorer);
     if (this.#request.exact || (sources.length === 1 && ranked === undefined)) return merged;
-    const end = merged.ids.length - 1;
-    const last = end + 1 < this.#plan.legSize ? undefined : { score: merged.scores[end], id: merged.ids[end] };
-    const again = sources.filter(({ columns }) => couldStillWin(columns, ranked ?? columns.statistics, sums, last));
+    const end = merged.length - 1;
+    const last = end + 1 < this.#plan.legSize ? undefined : { score: merged.scores[end], id: merged.id(end) };
+    const again = sources.filter(({ leg }) => couldStillWin(leg, ranked ?? leg.statistics, sums, last));
     if (again.length === 0) return merged;
     const second = await this.#ask(
       again.map(({ shard }) => shard),
@@ -250,8 +252,8 @@ export class Query {
     );
     if (second.length === 0) return merged;
     const answered = sources.map((source): KeywordSource => {
-      const columns = second.find(({ shard }) => shard === source.shard)?.keyword;
-      return columns === undefined ? source : { shard: source.shard, columns };
+      const leg = second.find(({ shard }) => shard === source.shard)?.keyword();
+      return leg === undefined ? source : { shard: source.shard, leg };
     });
     return mergeLeg(answered, this.#plan.legSize, scorer);
   }
@@ -272,7 +274,8 @@ export class Query {
     const winners: Winner[] = [];
     const results: Fused[] = [];
     for (const result of fused) {
-      const winner = newerOf(this.#winnerAt(vector, result.vectorRank), this.#winnerAt(keyword, result.keywordRank));
+      const { id, vectorRank, keywordRank } = result;
+      const winner = newerOf(this.#winnerAt(id, vector, vectorRank), this.#winnerAt(id, keyword, keywordRank));
       if (winner === undefined || this.#failed.has(winner.shard)) continue;
       winners.push(winner);
       results.push(result);
@@ -302,19 +305,21 @@ export class Query {
   }
 
   /** Where the document of a rank (from 1) is stored. */
-  #winnerAt({ sources, ids, from, rows }: MergedLeg, rank: number | undefined): Winner | undefined {
+  #winnerAt(id: string, merged: MergedLeg, rank: number | undefined): Winner | undefined {
     if (rank === undefined) return undefined;
-    const { shard, columns } = sources[from[rank - 1]];
+    const place = rank - 1;
+    const shard = merged.shard(place);
     const node = this.#answeredBy.get(shard);
     if (node === undefined) return undefined;
-    const row = rows[rank - 1];
+    const leg = merged.leg(place);
+    const row = merged.row(place);
     return {
       shard,
       node,
-      id: ids[rank - 1],
-      offset: columns.offsets[row],
-      versionMs: columns.versionMs[row],
-      versionCounter: columns.versionCounter[row],
+      id,
+      offset: leg.offset(row),
+      versionMs: leg.versionMs(row),
+      versionCounter: leg.versionCounter(row),
     };
   }
 

@@ -5,7 +5,7 @@ import type { NodeUuid } from '../../kernel/peer.js';
 import type { LogStore } from '../log/log-store.js';
 import { conflictPrefix, type Conflict } from '../replication/core/conflict-row.js';
 import type { ReplicationService } from '../replication/replication.service.js';
-import type { WriteRequest } from '../replication/shard-replica.js';
+import type { WriteRequest } from '../replication/core/write.js';
 import type { MapOperation } from '../ring/core/map-operations.js';
 import type { Position } from './core/positions.js';
 import type { Refusal, ShardGate, ShardWrite, ShardWriteOutcome } from './core/shard-calls.js';

@@ -3,7 +3,7 @@ import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import type { Link } from '../replication/replica-peers.js';
 import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';
 import type { ShardAnswer, ShardAsk, ShardCall } from './core/shard-calls.js';
-import { decodeWire, encodeWire, WireError } from './core/wire.js';
+import { decodeWire, encodeWire, WireError } from '../../kernel/wire.js';
 import { Outbox } from './outbox.js';
 import {
   Parts,

@@ -5,7 +5,7 @@ import { documentSegments, DocumentFormatError } from '../shard/core/document-co
 import { CallSignal } from './call-signal.js';
 import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';
 import type { ShardAsk, ShardCall, ShardWrite, WriteRelay } from './core/shard-calls.js';
-import { decodeWire, encodeWire, WireError, type Codec } from './core/wire.js';
+import { decodeWire, encodeWire, WireError, type Codec } from '../../kernel/wire.js';
 import { Outbox } from './outbox.js';
 import {
   Parts,

@@ -10,8 +10,7 @@ import type { MapOperation } from '../ring/core/map-operations.js';
 import { Ring } from '../ring/core/ring.js';
 import { decodeAgreedMap, encodeMapOperation } from './core/map-codec.js';
 import { MAP_ROW } from './core/replica.js';
-import type { WriteOutcome } from './core/write.js';
-import type { WriteRequest } from './shard-replica.js';
+import type { WriteOutcome, WriteRequest } from './core/write.js';
 
 /** Who takes a change to the map's shard: the primary here, or says that it is elsewhere. */
 export interface MapWriter {

@@ -55,7 +55,7 @@ export interface LinkEvents<Received> {
   ended(error: Error | undefined): void;
 }
 
-/** What a node answers other replicas: implemented by ReplicationService, called by the gRPC handlers and the simulator. */
+/** What a node answers other replicas: implemented by ReplicaDesk, called by the gRPC handlers and the simulator. */
 export interface ReplicaServer {
   /** A follower opened a stream; its first message is the hello. */
   onFollow(from: NodeUuid, shard: number, link: Link<PrimaryMessage>): LinkEvents<FollowerMessage>;

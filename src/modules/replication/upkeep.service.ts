@@ -10,7 +10,8 @@ import type { ShardService } from '../shard/shard.service.js';
 import { decodeOperation } from './core/operation-row.js';
 import { SCRUB_ROW } from './core/replica-log.js';
 import { CopyKeeper } from './operations/copies.js';
-import type { ReplicationLogger, ReplicationService } from './replication.service.js';
+import type { ReplicationLogger } from './replication-ports.js';
+import type { ReplicationService } from './replication.service.js';
 
 /** How often the upkeep looks for work. */
 const ROUND_MS = 5_000;

@@ -11,18 +11,17 @@ import { nodeHasher } from '../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
 import { LogDamagedError } from '../log/log-store.js';
 import { CHECKPOINT_POLICY } from './core/checkpoint-plan.js';
-import type { ShardSearch } from './core/search.js';
+import { encodeSearch } from './core/search-wire.js';
+import { idsOf } from './testing/written-answer.js';
 import { ShardUnavailableError, type ShardPorts } from './shard-ports.js';
 import { ShardService } from './shard.service.js';
 
 const spec = specOf(1, 4);
 const clusters = new Clusters(41, 4, 6);
-const keyword = (term: string, shards = [0]): ShardSearch => ({
-  collectionId: 1,
+const keyword = (term: string, shards = [0]): [number[], Uint8Array] => [
   shards,
-  exact: false,
-  keyword: { terms: [term], k: 100 },
-});
+  encodeSearch({ collectionId: 1, exact: false, keyword: { terms: [term], k: 100 } }),
+];
 
 describe('ShardService', () => {
   let directory: string;
@@ -101,9 +100,9 @@ describe('ShardService', () => {
       true,
       false,
     ]);
-    const answers = await service.search(keyword('red', [5, 0]));
-    expect(answers[0]).toEqual({ shard: 5, documents: 0, failed: 'NOT_READY' });
-    expect([...(answers[1].keyword?.ids ?? [])].sort()).toEqual(['id-0', 'id-2']);
+    const answers = await service.search(...keyword('red', [5, 0]));
+    expect([answers[0].shard, answers[0].documents, answers[0].failed]).toEqual([5, 0, 'NOT_READY']);
+    expect([...(idsOf(answers[1].keyword()) ?? [])].sort()).toEqual(['id-0', 'id-2']);
     expect(await service.count([0, 5], 1, undefined)).toEqual([
       { shard: 0, count: 4 },
       { shard: 5, count: 0, failed: 'NOT_READY' },
@@ -191,7 +190,7 @@ describe('ShardService', () => {
     const service = serviceOf();
     expect(await service.open(0, [spec])).toEqual({ replayed: 15, fromCheckpoint: false, offset: 15 });
     expect(await checkpoints()).toEqual([]);
-    expect((await service.search(keyword('red')))[0].keyword?.ids).toEqual([]);
+    expect(idsOf((await service.search(...keyword('red')))[0].keyword())).toEqual([]);
   });
 
   it('clears away what an interrupted checkpoint left', async () => {
@@ -258,12 +257,16 @@ describe('ShardService', () => {
     expect(reports.map(({ message }) => message)).toEqual(['index checkpoint taken', 'index checkpoint taken']);
 
     // The process is killed: the next one replays what is left, and answers as if nothing had happened.
-    const before = await Promise.all(['red', 'blue'].map((term) => service.search(keyword(term, [0, 1]))));
+    const answersOf = async (of: ShardService) => {
+      const all = await Promise.all(['red', 'blue'].map((term) => of.search(...keyword(term, [0, 1]))));
+      return all.flat().map(({ bytes }) => toHex(bytes));
+    };
+    const before = await answersOf(service);
     await service.close(false);
     const next = serviceOf();
     expect(await next.open(0, [spec])).toEqual({ replayed: 2, fromCheckpoint: true, offset: 9 });
     expect(await next.open(1, [spec])).toEqual({ replayed: 0, fromCheckpoint: true, offset: 12 });
-    expect(await Promise.all(['red', 'blue'].map((term) => next.search(keyword(term, [0, 1]))))).toEqual(before);
+    expect(await answersOf(next)).toEqual(before);
   });
 
   it('takes none without room, and leaves nothing of one that failed', async () => {
@@ -341,13 +344,19 @@ describe('ShardService', () => {
     const service = serviceOf();
     await expect(service.open(0, [spec])).rejects.toThrow(LogDamagedError);
     await service.open(1, [spec]);
-    expect((await service.search(keyword('red', [0, 1]))).map(({ failed }) => failed)).toEqual(['FAULTED', undefined]);
+    expect((await service.search(...keyword('red', [0, 1]))).map(({ failed }) => failed)).toEqual([
+      'FAULTED',
+      undefined,
+    ]);
     expect(service.failure(0)).toEqual({ reason: 'FAULTED', detail: expect.stringContaining('offset 3') });
     await expect(service.apply(0, logs[0].bytes)).rejects.toThrow('faulted');
     log.flipByte(0, 3, 60);
     expect(await service.open(0, [spec])).toMatchObject({ replayed: 5 });
     service.markFaulted(1, 'found by the scrub');
-    expect((await service.search(keyword('red', [0, 1]))).map(({ failed }) => failed)).toEqual([undefined, 'FAULTED']);
+    expect((await service.search(...keyword('red', [0, 1]))).map(({ failed }) => failed)).toEqual([
+      undefined,
+      'FAULTED',
+    ]);
     expect(service.failure(1)?.detail).toBe('found by the scrub');
   });
 
@@ -366,18 +375,18 @@ describe('ShardService', () => {
     await service.open(0, [spec]);
     await service.apply(0, fill(new ShardLog(), 0, 3));
     const reason = new Error('too late');
-    await expect(service.search(keyword('red'), AbortSignal.abort(reason))).rejects.toBe(reason);
+    await expect(service.search(...keyword('red'), AbortSignal.abort(reason))).rejects.toBe(reason);
     const controller = new AbortController();
-    const search = service.search(keyword('red'), controller.signal);
+    const search = service.search(...keyword('red'), controller.signal);
     controller.abort(reason);
     await expect(search).rejects.toBe(reason);
-    expect((await service.search(keyword('red'), new AbortController().signal))[0].documents).toBe(3);
+    expect((await service.search(...keyword('red'), new AbortController().signal))[0].documents).toBe(3);
   });
 
   it('turns searches away when too many wait', async () => {
     const service = serviceOf();
     await service.open(0, [spec]);
-    const searches = Array.from({ length: 10_005 }, () => service.search(keyword('red')));
+    const searches = Array.from({ length: 10_005 }, () => service.search(...keyword('red')));
     const settled = await Promise.allSettled(searches);
     const refused = settled.filter(({ status }) => status === 'rejected');
     expect(refused.length).toBeGreaterThanOrEqual(5);
@@ -420,7 +429,7 @@ describe('ShardService', () => {
     await service.open(0, [spec]);
     await service.closeShard(0);
     expect(service.isReady(0)).toBe(false);
-    expect((await service.search(keyword('red')))[0].failed).toBe('NOT_READY');
+    expect((await service.search(...keyword('red')))[0].failed).toBe('NOT_READY');
     expect(await service.open(0, [spec])).toMatchObject({ offset: 0 });
   });
 });

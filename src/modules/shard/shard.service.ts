@@ -9,7 +9,8 @@ import { CHECKPOINT_POLICY, checkpointsDue, type UnsavedIndex } from './core/che
 import type { Filter } from './core/filter.js';
 import type { ForgottenDocument, ScrollPage, ShardStatistics } from './core/index-host.js';
 import { IndexThreadError } from './core/index-messages.js';
-import type { CollectionSpec, ShardSearch, ShardSearchAnswer } from './core/search.js';
+import { ShardSearchAnswer } from './core/search-answer.js';
+import type { CollectionSpec } from './core/search.js';
 import {
   SHARD_PORTS,
   ShardUnavailableError,
@@ -155,18 +156,25 @@ export class ShardService {
 
   /**
    * Answers of the asked shards, in their order; one that cannot answer says why.
+   * @param search as `encodeSearch` writes it
    * @param signal ends the wait with its reason; a search that was not begun is not run
    * @throws NodeError OVERLOADED when too much waits already
    */
-  async search(search: ShardSearch, signal?: AbortSignal): Promise<readonly ShardSearchAnswer[]> {
+  async search(
+    shards: readonly number[],
+    search: Uint8Array,
+    signal?: AbortSignal,
+  ): Promise<readonly ShardSearchAnswer[]> {
     signal?.throwIfAborted();
-    const answers = await this.#perThread(search.shards, (shards, thread) =>
-      this.#workers.thread(thread).call('search', { search: { ...unshared(search), shards } }, signal),
+    const answers = await this.#perThread(shards, (group, thread) =>
+      this.#workers.thread(thread).call('search', { shards: group, search }, signal),
     );
+    // One thread has them all, and answers in order.
+    if (answers.length === 1 && answers[0].answers.length === shards.length) return answers[0].answers;
     const byShard = new Map<number, ShardSearchAnswer>();
     for (const group of answers) for (const answer of group.answers) byShard.set(answer.shard, answer);
-    return search.shards.map(
-      (shard) => byShard.get(shard) ?? { shard, documents: 0, failed: this.#failureOf(shard) ?? 'NOT_READY' },
+    return shards.map(
+      (shard) => byShard.get(shard) ?? ShardSearchAnswer.failed(shard, this.#failureOf(shard) ?? 'NOT_READY'),
     );
   }
 
@@ -470,13 +478,6 @@ export class ShardService {
 /** The thread, or the shard in it, went away while it was asked. */
 function isLost(error: unknown): boolean {
   return error instanceof IndexThreadError && (error.reason === 'DIED' || error.reason === 'NOT_OPEN');
-}
-
-/** The query vector in memory of its own: a message between threads would carry the whole buffer under a view. */
-function unshared(search: ShardSearch): ShardSearch {
-  const { vector } = search;
-  if (vector === undefined || vector.values.byteLength === vector.values.buffer.byteLength) return search;
-  return { ...search, vector: { ...vector, values: vector.values.slice() } };
 }
 
 function messageOf(error: unknown): string {

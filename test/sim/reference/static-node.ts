@@ -10,9 +10,8 @@ import { documentKey, idempotencyKey } from '../../../src/modules/log/core/keys.
 import type { AppendEntry, LogState, RowChange } from '../../../src/modules/log/log-store.js';
 import { decodeOperation, encodeOperation } from '../../../src/modules/replication/core/operation-row.js';
 import type { FollowerMessage, PrimaryMessage } from '../../../src/modules/replication/core/protocol.js';
-import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
+import type { WriteOutcome, WriteRequest } from '../../../src/modules/replication/core/write.js';
 import type { Link, LinkEvents, ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
-import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
 import { decodeRow, encodeRow, nextRow } from '../../../src/modules/shard/core/rows.js';
 import type { NodePorts, ReplicaInspection, ReplicaNode } from '../world/node.js';
 

@@ -4,13 +4,13 @@ import { PeerError, PROTOCOL, type NodeUuid } from '../../../src/kernel/peer.js'
 import type { NodeRecord } from '../../../src/modules/membership/core/node-record.js';
 import type { MembershipServer } from '../../../src/modules/membership/membership-peers.js';
 import { MembershipService } from '../../../src/modules/membership/membership.service.js';
-import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
+import type { WriteOutcome, WriteRequest } from '../../../src/modules/replication/core/write.js';
 import { ClusterDoor } from '../../../src/modules/replication/cluster-door.js';
 import { MembershipFellows } from '../../../src/modules/replication/membership-fellows.js';
 import { ClusterOperator } from '../../../src/modules/replication/operations/cluster-operator.js';
 import type { ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
-import { ReplicationService, type ShardIndexes } from '../../../src/modules/replication/replication.service.js';
-import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
+import type { ShardIndexes } from '../../../src/modules/replication/replication-ports.js';
+import { ReplicationService } from '../../../src/modules/replication/replication.service.js';
 import type { ClusterMap } from '../../../src/modules/ring/core/map.js';
 import type { MapOperation } from '../../../src/modules/ring/core/map-operations.js';
 import { withMethods } from '../bugs/override.js';
@@ -76,7 +76,7 @@ export class ClusterNode implements ReplicaNode {
         events: { streamed: () => undefined, copy: ({ kind }) => ports.count(`copy ${kind}`) },
       },
     );
-    this.replicas = this.#replication;
+    this.replicas = this.#replication.server;
   }
 
   get membership(): MembershipServer | undefined {

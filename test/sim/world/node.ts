@@ -9,12 +9,11 @@ import type { MapMember } from '../../../src/modules/membership/core/membership-
 import type { NodeRecord } from '../../../src/modules/membership/core/node-record.js';
 import type { MembershipPeers, MembershipServer } from '../../../src/modules/membership/membership-peers.js';
 import type { ShardSet } from '../../../src/modules/replication/core/protocol.js';
-import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
+import type { WriteOutcome, WriteRequest } from '../../../src/modules/replication/core/write.js';
 import type { NodeIdentity } from '../../../src/modules/replication/node-identity.js';
 import type { ClusterMap, ClusterSettings } from '../../../src/modules/ring/core/map.js';
 import type { MapOperation } from '../../../src/modules/ring/core/map-operations.js';
 import type { ReplicaPeers, ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
-import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
 
 /**
  * The border between the simulated world and what runs in it. A ReplicaNode is made of production classes on the ports of

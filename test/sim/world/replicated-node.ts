@@ -8,14 +8,13 @@ import type { NodeRecord } from '../../../src/modules/membership/core/node-recor
 import type { MembershipServer } from '../../../src/modules/membership/membership-peers.js';
 import { MembershipService } from '../../../src/modules/membership/membership.service.js';
 import type { ShardLeader } from '../../../src/modules/replication/core/protocol.js';
-import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
+import type { WriteOutcome, WriteRequest } from '../../../src/modules/replication/core/write.js';
 import { BulkPlaces } from '../../../src/modules/replication/bulk-places.js';
 import { ShardView } from '../../../src/modules/replication/fellows.js';
 import { LogDamagedError } from '../../../src/modules/log/log-store.js';
 import { MembershipFellows } from '../../../src/modules/replication/membership-fellows.js';
 import type { ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
 import { ShardReplica } from '../../../src/modules/replication/shard-replica.js';
-import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
 import { inspectReplica, seedOf } from './inspect.js';
 import type { NodePorts, ReplicaInspection, ReplicaNode } from './node.js';
 

@@ -13,9 +13,8 @@ import type {
   PrimaryMessage,
   ProbeAnswer,
 } from '../../../src/modules/replication/core/protocol.js';
-import type { WriteOutcome } from '../../../src/modules/replication/core/write.js';
+import type { WriteOutcome, WriteRequest } from '../../../src/modules/replication/core/write.js';
 import { openIdentity, readIdentity } from '../../../src/modules/replication/node-identity.js';
-import type { WriteRequest } from '../../../src/modules/replication/shard-replica.js';
 import { decodeSet } from '../../../src/modules/replication/core/set-codec.js';
 import { decodeRow } from '../../../src/modules/shard/core/rows.js';
 import { nodeHasher } from '../../../src/platform/crypto/node-hasher.js';

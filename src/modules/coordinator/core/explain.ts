@@ -1,5 +1,6 @@
 import { averageLength, bm25, idf } from '../../shard/core/bm25.js';
-import type { KeywordCandidates, KeywordStatistics } from '../../shard/core/search.js';
+import type { KeywordCandidates } from '../../shard/core/search-answer.js';
+import type { KeywordStatistics } from '../../shard/core/search.js';
 import type { Fused } from './fusion.js';
 import type { MergedLeg } from './merge.js';
 import type { Plan } from './plan.js';
@@ -69,18 +70,18 @@ export function explainHit(
 }
 
 function explainTerms(
-  { sources, from, rows }: MergedLeg<KeywordCandidates>,
+  keyword: MergedLeg<KeywordCandidates>,
   place: number,
   terms: readonly string[],
   statistics: KeywordStatistics | undefined,
 ): Pick<NonNullable<HitExplanation['keyword']>, 'length' | 'averageLength' | 'terms'> {
   if (statistics === undefined) return { length: 0, averageLength: 0, terms: [] };
-  const { lengths, frequencies } = sources[from[place]].columns;
-  const row = rows[place];
-  const length = lengths[row];
+  const leg = keyword.leg(place);
+  const row = keyword.row(place);
+  const length = leg.length(row);
   const average = averageLength(statistics);
   const explained = terms.map((term, t) => {
-    const frequency = frequencies[row * terms.length + t];
+    const frequency = leg.frequency(row, t);
     const weight = idf(statistics.documents, statistics.documentFrequencies[t]);
     return { term, frequency, idf: weight, score: frequency === 0 ? 0 : bm25(weight, frequency, length, average) };
   });

@@ -1,17 +1,21 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { fuse as fusePage, single, type Fused, type Leg } from './fusion.js';
+import { written } from '../../shard/testing/written-answer.js';
+import { fuse as fusePage, single, type Fused } from './fusion.js';
+import { mergeLeg, type MergedLeg } from './merge.js';
 import type { Fusion } from './requests.js';
 
 const rrf = { method: 'rrf', k: 60, weights: { vector: 1, keyword: 1 } } as const;
-const leg = (...pairs: readonly (readonly [string, number])[]): Leg => ({
-  ids: pairs.map(([id]) => id),
-  scores: pairs.map(([, score]) => score),
-});
+const leg = (...pairs: readonly (readonly [string, number])[]): MergedLeg => {
+  const candidates = written({ vector: pairs.map(([id, score]) => ({ id, score })) }).vector();
+  if (candidates === undefined) throw new Error('it was written');
+  return mergeLeg([{ shard: 0, leg: candidates }], pairs.length);
+};
+const descending = (ids: readonly string[]): MergedLeg => leg(...ids.map((id, i) => [id, -i] as const));
 
 /** Everything, on one page. */
-const fuse = (vector: Leg, keyword: Leg, fusion: Fusion): readonly Fused[] =>
-  fusePage(vector, keyword, fusion, { offset: 0, size: vector.ids.length + keyword.ids.length });
+const fuse = (vector: MergedLeg, keyword: MergedLeg, fusion: Fusion): readonly Fused[] =>
+  fusePage(vector, keyword, fusion, { offset: 0, size: vector.length + keyword.length });
 
 describe('fuse', () => {
   it('sums 1 / (k + rank) over the legs, ranks from 1, ties by id', () => {
@@ -50,10 +54,10 @@ describe('fuse', () => {
   });
 
   it('returns each document once, sorted, with every id of both legs', () => {
-    const ids = fc.uniqueArray(fc.string({ maxLength: 3 }), { maxLength: 20 });
+    const ids = fc.uniqueArray(fc.string({ minLength: 1, maxLength: 3 }), { maxLength: 20 });
     fc.assert(
       fc.property(ids, ids, (a, b) => {
-        const fused = fuse({ ids: a, scores: a.map((_, i) => -i) }, { ids: b, scores: b.map((_, i) => -i) }, rrf);
+        const fused = fuse(descending(a), descending(b), rrf);
         expect(new Set(fused.map(({ id }) => id))).toEqual(new Set([...a, ...b]));
         expect(fused.length).toBe(new Set([...a, ...b]).size);
         for (let i = 1; i < fused.length; i++) {
@@ -65,11 +69,11 @@ describe('fuse', () => {
   });
 
   it('gives the page that the whole ranking has there', () => {
-    const ids = fc.uniqueArray(fc.string({ maxLength: 3 }), { maxLength: 150 });
+    const ids = fc.uniqueArray(fc.string({ minLength: 1, maxLength: 3 }), { maxLength: 150 });
     fc.assert(
       fc.property(ids, ids, fc.nat(40), fc.nat(120), (a, b, offset, size) => {
-        const vector = { ids: a, scores: a.map((_, i) => -i) };
-        const keyword = { ids: b, scores: b.map((_, i) => -i) };
+        const vector = descending(a);
+        const keyword = descending(b);
         expect(fusePage(vector, keyword, rrf, { offset, size })).toEqual(
           fuse(vector, keyword, rrf).slice(offset, offset + size),
         );

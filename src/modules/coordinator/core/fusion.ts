@@ -1,11 +1,5 @@
-import { compareIds } from '../../../kernel/ids.js';
+import type { MergedLeg } from './merge.js';
 import type { Fusion } from './requests.js';
-
-/** One leg of a query, merged over all shards: best first, ids distinct. */
-export interface Leg {
-  readonly ids: readonly string[];
-  readonly scores: readonly number[];
-}
 
 /** A fused result: ranks count from 1; a leg that does not hold the document has none. */
 export interface Fused {
@@ -32,70 +26,104 @@ const INSERTED_MAX = 64;
  * `rrf`: each leg gives weight / (k + rank) (Cormack, Clarke and Büttcher 2009). `relative`: each leg's scores are
  * brought to 0…1 by its minimum and maximum, a missing document counts 0, and alpha weighs the vector leg.
  */
-export function fuse(vector: Leg, keyword: Leg, fusion: Fusion, page: Page): readonly Fused[] {
-  const vectorParts = parts(vector, fusion, 'vector');
-  const keywordParts = parts(keyword, fusion, 'keyword');
-  const both = vector.ids.length;
+export function fuse(vector: MergedLeg, keyword: MergedLeg, fusion: Fusion, page: Page): readonly Fused[] {
+  const vectorPart = partOf(vector, fusion, 'vector');
+  const keywordPart = partOf(keyword, fusion, 'keyword');
+  const both = vector.length;
+  const inVector = placesOf(vector, keyword);
   /** Places: the vector leg's, then the documents that only the keyword leg holds. */
-  const ids = vector.ids.slice();
-  const scores = vectorParts.slice();
-  const keywordRanks: number[] = new Array<number>(both).fill(0);
-  const places = new Map<string, number>();
-  for (let i = 0; i < both; i++) places.set(ids[i], i);
-  for (let i = 0; i < keyword.ids.length; i++) {
-    const place = places.get(keyword.ids[i]);
-    if (place === undefined) {
-      ids.push(keyword.ids[i]);
-      scores.push(keywordParts[i]);
+  const scores: number[] = [];
+  const keywordRanks: number[] = [];
+  for (let place = 0; place < both; place++) {
+    scores.push(vectorPart(place));
+    keywordRanks.push(0);
+  }
+  for (let i = 0; i < keyword.length; i++) {
+    const place = inVector[i];
+    if (place < 0) {
+      scores.push(keywordPart(i));
       keywordRanks.push(i + 1);
     } else {
-      scores[place] += keywordParts[i];
+      scores[place] += keywordPart(i);
       keywordRanks[place] = i + 1;
     }
   }
-  return bestPlaces(ids, scores, page.offset + page.size)
+  const compare = (a: number, b: number): number => {
+    const byScore = scores[b] - scores[a];
+    if (byScore !== 0) return byScore;
+    const [legOfB, placeOfB] = b < both ? [vector, b] : [keyword, keywordRanks[b] - 1];
+    return a < both ? vector.compareId(a, legOfB, placeOfB) : keyword.compareId(keywordRanks[a] - 1, legOfB, placeOfB);
+  };
+  return bestPlaces(scores.length, page.offset + page.size, compare)
     .slice(page.offset)
     .map((place) => {
-      const inVector = place < both;
+      const isInVector = place < both;
       const keywordRank = keywordRanks[place];
       return {
-        id: ids[place],
+        id: isInVector ? vector.id(place) : keyword.id(keywordRank - 1),
         score: scores[place],
-        vectorRank: inVector ? place + 1 : undefined,
+        vectorRank: isInVector ? place + 1 : undefined,
         keywordRank: keywordRank === 0 ? undefined : keywordRank,
-        vectorPart: inVector ? vectorParts[place] : 0,
-        keywordPart: keywordRank === 0 ? 0 : keywordParts[keywordRank - 1],
+        vectorPart: isInVector ? vectorPart(place) : 0,
+        keywordPart: keywordRank === 0 ? 0 : keywordPart(keywordRank - 1),
       };
     });
 }
 
 /** The results of a query with one leg. */
-export function single(leg: Leg, mode: 'VECTOR' | 'KEYWORD', { offset, size }: Page): readonly Fused[] {
+export function single(leg: MergedLeg, mode: 'VECTOR' | 'KEYWORD', { offset, size }: Page): readonly Fused[] {
   const isVector = mode === 'VECTOR';
-  return leg.ids.slice(offset, offset + size).map((id, i) => {
-    const rank = offset + i + 1;
-    const score = leg.scores[offset + i];
-    return {
-      id,
+  const results: Fused[] = [];
+  for (let place = offset; place < Math.min(leg.length, offset + size); place++) {
+    const score = leg.scores[place];
+    results.push({
+      id: leg.id(place),
       score,
-      vectorRank: isVector ? rank : undefined,
-      keywordRank: isVector ? undefined : rank,
+      vectorRank: isVector ? place + 1 : undefined,
+      keywordRank: isVector ? undefined : place + 1,
       vectorPart: isVector ? score : 0,
       keywordPart: isVector ? 0 : score,
-    };
-  });
+    });
+  }
+  return results;
 }
 
-/** The places of the `wanted` best, by score descending, then by id. */
-function bestPlaces(ids: readonly string[], scores: readonly number[], wanted: number): number[] {
-  const compare = (a: number, b: number): number => scores[b] - scores[a] || compareIds(ids[a], ids[b]);
+/** By place in `leg`: where `among` holds the same document; −1 where it does not. */
+function placesOf(among: MergedLeg, leg: MergedLeg): readonly number[] {
+  let size = 64;
+  while (size < 2 * among.length) size *= 2;
+  if (size > slots.length) slots = new Uint32Array(size);
+  slots.fill(0, 0, size);
+  const slotOf = (hash: number): number => (hash ^ (hash >>> 15)) & (size - 1);
+  for (let place = 0; place < among.length; place++) {
+    let slot = slotOf(among.idHash(place));
+    while (slots[slot] !== 0) slot = (slot + 1) & (size - 1);
+    slots[slot] = place + 1;
+  }
+  const places: number[] = [];
+  for (let place = 0; place < leg.length; place++) {
+    const hash = leg.idHash(place);
+    let found = -1;
+    for (let slot = slotOf(hash); found < 0 && slots[slot] !== 0; slot = (slot + 1) & (size - 1)) {
+      const other = slots[slot] - 1;
+      if (among.idHash(other) === hash && leg.compareId(place, among, other) === 0) found = other;
+    }
+    places.push(found);
+  }
+  return places;
+}
+
+/** Place + 1, by hash; used again by every fusion: each is one turn. */
+let slots = new Uint32Array(256);
+
+/** The `wanted` best of `count` places. */
+function bestPlaces(count: number, wanted: number, compare: (a: number, b: number) => number): number[] {
   if (wanted > INSERTED_MAX)
-    return ids
-      .map((_, place) => place)
+    return Array.from({ length: count }, (_, place) => place)
       .sort(compare)
       .slice(0, wanted);
   const best: number[] = [];
-  for (let place = 0; place < ids.length; place++) {
+  for (let place = 0; place < count; place++) {
     if (best.length === wanted && (wanted === 0 || compare(place, best[wanted - 1]) > 0)) continue;
     let at = best.length < wanted ? best.length : wanted - 1;
     for (; at > 0 && compare(place, best[at - 1]) < 0; at--) best[at] = best[at - 1];
@@ -104,14 +132,16 @@ function bestPlaces(ids: readonly string[], scores: readonly number[], wanted: n
   return best;
 }
 
-function parts(leg: Leg, fusion: Fusion, name: 'vector' | 'keyword'): number[] {
+/** What a leg's place gives to a document's score. */
+function partOf({ scores }: MergedLeg, fusion: Fusion, name: 'vector' | 'keyword'): (place: number) => number {
   if (fusion.method === 'rrf') {
     const weight = fusion.weights[name];
-    return leg.ids.map((_, i) => weight / (fusion.k + i + 1));
+    const { k } = fusion;
+    return (place) => weight / (k + place + 1);
   }
   const weight = name === 'vector' ? fusion.alpha : 1 - fusion.alpha;
-  const max = leg.scores.length === 0 ? 0 : leg.scores[0];
-  const min = leg.scores.length === 0 ? 0 : leg.scores[leg.scores.length - 1];
+  const max = scores.length === 0 ? 0 : scores[0];
+  const min = scores.length === 0 ? 0 : scores[scores.length - 1];
   // One distinct score: everything found is as good as it gets.
-  return leg.scores.map((score) => weight * (max === min ? 1 : (score - min) / (max - min)));
+  return (place) => weight * (max === min ? 1 : (scores[place] - min) / (max - min));
 }

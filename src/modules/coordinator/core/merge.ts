@@ -1,263 +1,238 @@
-import { compareIds } from '../../../kernel/ids.js';
-import type { CandidateColumns, KeywordCandidates, KeywordStatistics } from '../../shard/core/search.js';
-import { averageLength, BM25_K1, idf, lengthNorm, termScore } from '../../shard/core/bm25.js';
+import type { Candidates } from '../../shard/core/search-answer.js';
 
-/** A shard's columns for one leg. */
-export interface ShardColumns<Columns extends CandidateColumns> {
+/** A shard's candidates for one leg. */
+export interface ShardLeg<L extends Candidates = Candidates> {
   readonly shard: number;
-  readonly columns: Columns;
+  readonly leg: L;
 }
+
+/** Gives each row of a shard's candidates its score. */
+export type Scorer<L extends Candidates> = (leg: L, row: number) => number;
+
+/** Rows of one shard: more than any answer may have. */
+const ROWS = 2 ** 20;
 
 /**
- * One leg merged over all shards: columns of equal length, best first, ids distinct. Candidates stay where they came
- * from, in `sources[from[i]]` at `rows[i]`: only the few that win are ever looked at again.
+ * One leg merged over all shards: places from 0, best first, documents distinct. Candidates stay in the answers they came
+ * in: only the few that win are ever looked at again.
  */
-export interface MergedLeg<Columns extends CandidateColumns = CandidateColumns> {
-  readonly sources: readonly ShardColumns<Columns>[];
-  readonly ids: readonly string[];
-  readonly scores: readonly number[];
-  readonly from: readonly number[];
-  readonly rows: readonly number[];
+export class MergedLeg<L extends Candidates = Candidates> {
+  readonly #sources: readonly ShardLeg<L>[];
+  /** By place: source × ROWS + row. */
+  readonly #from: readonly number[];
+  /** By place. */
+  readonly scores: Float64Array;
+
+  constructor(sources: readonly ShardLeg<L>[], from: readonly number[], scores: Float64Array) {
+    this.#sources = sources;
+    this.#from = from;
+    this.scores = scores;
+  }
+
+  get length(): number {
+    return this.#from.length;
+  }
+
+  shard(place: number): number {
+    return this.#sources[Math.floor(this.#from[place] / ROWS)].shard;
+  }
+
+  /** Where the candidate is, with `row`. */
+  leg(place: number): L {
+    return this.#sources[Math.floor(this.#from[place] / ROWS)].leg;
+  }
+
+  row(place: number): number {
+    return this.#from[place] % ROWS;
+  }
+
+  id(place: number): string {
+    return this.leg(place).id(this.row(place));
+  }
+
+  /** Equal for equal ids. */
+  idHash(place: number): number {
+    return this.leg(place).hash(this.row(place));
+  }
+
+  compareId(place: number, other: MergedLeg, otherPlace: number): number {
+    return this.leg(place).compareId(this.row(place), other.leg(otherPlace), other.row(otherPlace));
+  }
 }
 
-/** Gives each row of a shard's columns its score. */
-export type Scorer<Columns extends CandidateColumns> = (columns: Columns, row: number) => number;
-
-/** All candidates of a leg in one set of columns; a place is an index into them. */
-interface Pool {
-  readonly ids: readonly string[];
-  readonly scores: readonly number[];
-  readonly from: readonly number[];
-  readonly rows: readonly number[];
-}
+export const NO_LEG: MergedLeg<never> = new MergedLeg([], [], new Float64Array(0));
 
 /**
  * Merges one leg over all shards (replication 7.4): the best `size` by score, ties by id. Of a document that two shards
  * returned (it is moving) the highest version stays.
  */
-export function mergeLeg<Columns extends CandidateColumns>(
-  sources: readonly ShardColumns<Columns>[],
+export function mergeLeg<L extends Candidates>(
+  sources: readonly ShardLeg<L>[],
   size: number,
-  scoreOf?: Scorer<Columns>,
-): MergedLeg<Columns> {
-  const ids: string[] = [];
-  const scores: number[] = [];
-  const from: number[] = [];
-  const rows: number[] = [];
-  const pool: Pool = { ids, scores, from, rows };
-  const lists: number[][] = [];
-  for (let source = 0; source < sources.length; source++) {
-    const { columns } = sources[source];
-    const list: number[] = [];
-    let sorted = true;
-    for (let row = 0; row < columns.ids.length; row++) {
-      const place = ids.length;
-      ids.push(columns.ids[row]);
-      scores.push(scoreOf === undefined ? columns.scores[row] : scoreOf(columns, row));
-      from.push(source);
-      rows.push(row);
-      if (row > 0 && compare(pool, place - 1, place) > 0) sorted = false;
-      list.push(place);
+  scoreOf?: Scorer<L>,
+): MergedLeg<L> {
+  pool.fill(sources, scoreOf as Scorer<Candidates> | undefined);
+  const from = pool.best(size);
+  const scores = new Float64Array(from.length);
+  for (let place = 0; place < from.length; place++) {
+    const at = from[place];
+    scores[place] = pool.scores[at];
+    const source = pool.sourceOf[at];
+    from[place] = source * ROWS + (at - pool.starts[source]);
+  }
+  pool.clear();
+  return new MergedLeg(sources, from, scores);
+}
+
+/** All candidates of a leg, shard after shard. Its memory is used again by every merge: each is one turn. */
+class Pool {
+  #sources: readonly ShardLeg[] = [];
+  #count = 0;
+  /** By candidate. */
+  scores = new Float64Array(1_024);
+  sourceOf = new Uint16Array(1_024);
+  /** Candidates, each shard's from its start on, best first. */
+  #order = new Uint32Array(1_024);
+  /** By shard: its first candidate; of the last shard the end. */
+  starts = new Uint32Array(64);
+  /** By shard: where in `#order` its best one left is. */
+  #heads = new Uint32Array(64);
+  /** Shards with candidates left, as a heap: the one with the best head first. */
+  #heap = new Uint32Array(64);
+  /** Candidate + 1, by hash of its id. */
+  #slots = new Uint32Array(2_048);
+
+  fill(sources: readonly ShardLeg[], scoreOf: Scorer<Candidates> | undefined): void {
+    this.#sources = sources;
+    this.#reserve(sources);
+    let at = 0;
+    for (let source = 0; source < sources.length; source++) {
+      const { leg } = sources[source];
+      const start = at;
+      this.starts[source] = start;
+      for (let row = 0; row < leg.count; row++, at++) {
+        this.scores[at] = scoreOf === undefined ? leg.score(row) : scoreOf(leg, row);
+        this.sourceOf[at] = source;
+        // Answers come best first; new sums may have changed that a little.
+        let place = at;
+        for (; place > start && this.#compare(at, this.#order[place - 1]) < 0; place--)
+          this.#order[place] = this.#order[place - 1];
+        this.#order[place] = at;
+      }
     }
-    // Answers come best first; new sums may have changed that.
-    if (!sorted) list.sort((a, b) => compare(pool, a, b));
-    lists.push(list);
+    this.starts[sources.length] = at;
+    this.#count = at;
   }
-  const superseded = sources.length > 1 ? supersededPlaces(sources, pool) : undefined;
-  const places = merged(pool, superseded === undefined ? lists : withoutPlaces(lists, superseded), size);
-  return {
-    sources,
-    ids: places.map((place) => ids[place]),
-    scores: places.map((place) => scores[place]),
-    from: places.map((place) => from[place]),
-    rows: places.map((place) => rows[place]),
-  };
-}
 
-/** By score descending, then by id. */
-function compare({ ids, scores }: Pool, a: number, b: number): number {
-  return scores[b] - scores[a] || compareIds(ids[a], ids[b]);
-}
-
-/** Merges sorted lists two at a time: n log(lists) comparisons, nothing beyond `size` is carried on. */
-function merged(pool: Pool, lists: readonly (readonly number[])[], size: number): readonly number[] {
-  if (lists.length === 0) return [];
-  let round = lists;
-  while (round.length > 1) {
-    const next: (readonly number[])[] = [];
-    for (let i = 0; i + 1 < round.length; i += 2) next.push(mergedTwo(pool, round[i], round[i + 1], size));
-    if (round.length % 2 === 1) next.push(round[round.length - 1]);
-    round = next;
-  }
-  return round[0].length > size ? round[0].slice(0, size) : round[0];
-}
-
-function mergedTwo(pool: Pool, left: readonly number[], right: readonly number[], size: number): number[] {
-  const out: number[] = [];
-  let l = 0;
-  let r = 0;
-  while (out.length < size) {
-    if (l < left.length && (r === right.length || compare(pool, left[l], right[r]) <= 0)) out.push(left[l++]);
-    else if (r < right.length) out.push(right[r++]);
-    else break;
-  }
-  return out;
-}
-
-/** Places whose document another shard returned in a newer version; undefined when every id is there once. */
-function supersededPlaces(sources: readonly ShardColumns<CandidateColumns>[], pool: Pool): Set<number> | undefined {
-  const { ids } = pool;
-  if (areDistinct(ids)) return undefined;
-  const superseded = new Set<number>();
-  const best = new Map<string, number>();
-  // Best first, so that of equal versions the better score stays.
-  const byRank = ids.map((_, place) => place).sort((a, b) => compare(pool, a, b));
-  for (const place of byRank) {
-    const other = best.get(ids[place]);
-    if (other !== undefined && !isNewer(sources, pool, place, other)) {
-      superseded.add(place);
-      continue;
+  /** The `size` best candidates, of each document the one of the highest version. */
+  best(size: number): number[] {
+    const superseded = this.#sources.length > 1 ? this.#superseded() : undefined;
+    let shards = 0;
+    for (let source = 0; source < this.#sources.length; source++) {
+      this.#heads[source] = this.starts[source];
+      if (this.starts[source] < this.starts[source + 1]) this.#heap[shards++] = source;
     }
-    if (other !== undefined) superseded.add(other);
-    best.set(ids[place], place);
-  }
-  return superseded;
-}
-
-/**
- * Whether no text occurs twice. Nearly always so; a table of places by the last characters costs a third of a Set, which
- * has to hash every text whole.
- */
-function areDistinct(texts: readonly string[]): boolean {
-  let size = 64;
-  while (size < 2 * texts.length) size *= 2;
-  const table = new Uint32Array(size);
-  for (let place = 0; place < texts.length; place++) {
-    const text = texts[place];
-    let hash = text.length;
-    for (let i = Math.max(0, text.length - HASHED_CHARACTERS); i < text.length; i++)
-      hash = Math.imul(hash, 31) + text.charCodeAt(i);
-    let slot = (hash ^ (hash >>> 15)) & (size - 1);
-    for (let probes = 0; table[slot] !== 0; slot = (slot + 1) & (size - 1)) {
-      if (texts[table[slot] - 1] === text) return false;
-      // Texts with one ending: a Set knows better.
-      if (++probes > PROBES_MAX) return new Set(texts).size === texts.length;
+    for (let at = (shards >>> 1) - 1; at >= 0; at--) this.#sink(at, shards);
+    const best: number[] = [];
+    while (shards > 0 && best.length < size) {
+      const source = this.#heap[0];
+      const candidate = this.#order[this.#heads[source]++];
+      if (superseded?.has(candidate) !== true) best.push(candidate);
+      if (this.#heads[source] === this.starts[source + 1]) this.#heap[0] = this.#heap[--shards];
+      this.#sink(0, shards);
     }
-    table[slot] = place + 1;
+    return best;
   }
-  return true;
-}
 
-const HASHED_CHARACTERS = 6;
-const PROBES_MAX = 32;
-
-function isNewer(
-  sources: readonly ShardColumns<CandidateColumns>[],
-  { from, rows }: Pool,
-  a: number,
-  b: number,
-): boolean {
-  const ofA = sources[from[a]].columns;
-  const ofB = sources[from[b]].columns;
-  const [rowA, rowB] = [rows[a], rows[b]];
-  return (ofA.versionMs[rowA] - ofB.versionMs[rowB] || ofA.versionCounter[rowA] - ofB.versionCounter[rowB]) > 0;
-}
-
-function withoutPlaces(lists: readonly (readonly number[])[], places: ReadonlySet<number>): (readonly number[])[] {
-  return lists.map((list) => list.filter((place) => !places.has(place)));
-}
-
-/** Sums the shards' statistics: integers, so the sum is the same for any number of shards. */
-export function sumStatistics(all: readonly KeywordStatistics[], terms: number): KeywordStatistics {
-  let documents = 0;
-  let totalLength = 0;
-  const documentFrequencies = new Array<number>(terms).fill(0);
-  for (const statistics of all) {
-    documents += statistics.documents;
-    totalLength += statistics.totalLength;
-    for (let t = 0; t < terms; t++) documentFrequencies[t] += statistics.documentFrequencies[t];
+  /** Lets the answers go. */
+  clear(): void {
+    this.#sources = [];
   }
-  return { documents, totalLength, documentFrequencies };
-}
 
-/** Scores a candidate's row with the given statistics; terms in their sorted order, so that the sum is the same everywhere. */
-export function keywordScorer(statistics: KeywordStatistics): Scorer<KeywordCandidates> {
-  const weights = statistics.documentFrequencies.map((df) => idf(statistics.documents, df));
-  const average = averageLength(statistics);
-  const terms = weights.length;
-  return ({ frequencies, lengths }, row) => {
-    const norm = lengthNorm(lengths[row], average);
-    let score = 0;
-    for (let t = 0, at = row * terms; t < terms; t++, at++) {
-      const frequency = frequencies[at];
-      if (frequency > 0) score += termScore(weights[t], frequency, norm);
+  /** By score descending, then by id. */
+  #compare(a: number, b: number): number {
+    return this.scores[b] - this.scores[a] || this.#compareIds(a, b);
+  }
+
+  #compareIds(a: number, b: number): number {
+    const sourceOfA = this.sourceOf[a];
+    const sourceOfB = this.sourceOf[b];
+    const legOfB = this.#sources[sourceOfB].leg;
+    return this.#sources[sourceOfA].leg.compareId(a - this.starts[sourceOfA], legOfB, b - this.starts[sourceOfB]);
+  }
+
+  #sink(from: number, shards: number): void {
+    const heap = this.#heap;
+    if (from >= shards) return;
+    const source = heap[from];
+    const head = this.#order[this.#heads[source]];
+    let at = from;
+    for (let child = 2 * at + 1; child < shards; child = 2 * at + 1) {
+      if (child + 1 < shards && this.#compare(this.#head(heap[child + 1]), this.#head(heap[child])) < 0) child++;
+      if (this.#compare(head, this.#head(heap[child])) <= 0) break;
+      heap[at] = heap[child];
+      at = child;
     }
-    return score;
-  };
-}
-
-/**
- * Whether a document the shard did not return could still be among the best, given the last of the best so far
- * (architecture, "Keyword answers"). The shard ranked by `ranked`: its own statistics, or remembered sums. What it left
- * out comes after its last candidate, so its score by the sums is at most that candidate's, blown up by how much the sums
- * raise the weights of the terms it can have and dampen less for length.
- * @param last of the best so far; undefined while there are fewer than wanted
- */
-export function couldStillWin(
-  answer: KeywordCandidates,
-  ranked: KeywordStatistics,
-  sums: KeywordStatistics,
-  last: { readonly score: number; readonly id: string } | undefined,
-): boolean {
-  if (answer.complete) return false;
-  const row = answer.ids.length - 1;
-  if (last === undefined || row < 0) return true;
-  if (sameStatistics(ranked, sums)) {
-    const score = keywordScorer(sums)(answer, row);
-    return score > last.score || (score === last.score && answer.ids[row] < last.id);
+    heap[at] = source;
   }
-  const lengthRatio = Math.max(1, averageLength(sums) / averageLength(ranked));
-  return raisedAtMost(answer, ranked, sums) * lengthRatio * (1 + ROUNDING) >= last.score;
-}
 
-/** Relative error that sums of a few products can have, with room. */
-const ROUNDING = 1e-9;
-
-/** The most that the weights of `sums` make of a score that by the weights of `ranked` is at most the answer's last. */
-function raisedAtMost(answer: KeywordCandidates, ranked: KeywordStatistics, sums: KeywordStatistics): number {
-  const parts: { readonly ratio: number; readonly most: number }[] = [];
-  for (let t = 0; t < sums.documentFrequencies.length; t++) {
-    if (hasAllOf(answer, t)) continue;
-    const weight = idf(ranked.documents, ranked.documentFrequencies[t]);
-    const ratio = idf(sums.documents, sums.documentFrequencies[t]) / weight;
-    parts.push({ ratio, most: weight * (BM25_K1 + 1) });
+  #head(source: number): number {
+    return this.#order[this.#heads[source]];
   }
-  // The worst case spends the score on the terms that gain most, each up to what a term can give.
-  parts.sort((a, b) => b.ratio - a.ratio);
-  let left = answer.scores[answer.scores.length - 1];
-  let raised = 0;
-  for (const { ratio, most } of parts) {
-    const part = Math.min(left, most);
-    raised += part * ratio;
-    left -= part;
+
+  /** Candidates whose document another shard returned in a newer version, or as new and better; undefined for none. */
+  #superseded(): Set<number> | undefined {
+    let size = 64;
+    while (size < 2 * this.#count) size *= 2;
+    if (size > this.#slots.length) this.#slots = new Uint32Array(size);
+    const slots = this.#slots.fill(0, 0, size);
+    let superseded: Set<number> | undefined;
+    for (let candidate = 0; candidate < this.#count; candidate++) {
+      const hash = this.#hash(candidate);
+      for (let slot = (hash ^ (hash >>> 15)) & (size - 1); ; slot = (slot + 1) & (size - 1)) {
+        const other = slots[slot] - 1;
+        if (other < 0) {
+          slots[slot] = candidate + 1;
+          break;
+        }
+        if (this.#hash(other) !== hash || this.#compareIds(candidate, other) !== 0) continue;
+        superseded ??= new Set();
+        const isNewer = this.#compareVersions(candidate, other) || this.scores[candidate] - this.scores[other];
+        superseded.add(isNewer > 0 ? other : candidate);
+        if (isNewer > 0) slots[slot] = candidate + 1;
+        break;
+      }
+    }
+    return superseded;
   }
-  return raised;
+
+  #hash(candidate: number): number {
+    const source = this.sourceOf[candidate];
+    return this.#sources[source].leg.hash(candidate - this.starts[source]);
+  }
+
+  #compareVersions(a: number, b: number): number {
+    const sourceOfA = this.sourceOf[a];
+    const sourceOfB = this.sourceOf[b];
+    const [legOfA, rowOfA] = [this.#sources[sourceOfA].leg, a - this.starts[sourceOfA]];
+    const [legOfB, rowOfB] = [this.#sources[sourceOfB].leg, b - this.starts[sourceOfB]];
+    const ms = legOfA.versionMs(rowOfA) - legOfB.versionMs(rowOfB);
+    return ms === 0 ? legOfA.versionCounter(rowOfA) - legOfB.versionCounter(rowOfB) : ms;
+  }
+
+  #reserve(sources: readonly ShardLeg[]): void {
+    let candidates = 0;
+    for (const { leg } of sources) candidates += leg.count;
+    if (candidates > this.scores.length) {
+      this.scores = new Float64Array(2 * candidates);
+      this.sourceOf = new Uint16Array(2 * candidates);
+      this.#order = new Uint32Array(2 * candidates);
+    }
+    if (sources.length < this.starts.length) return;
+    this.starts = new Uint32Array(2 * sources.length);
+    this.#heads = new Uint32Array(2 * sources.length);
+    this.#heap = new Uint32Array(2 * sources.length);
+  }
 }
 
-/** Whether every document of the shard with the term is among the candidates, so that none left out has it. */
-function hasAllOf({ ids, frequencies, statistics }: KeywordCandidates, term: number): boolean {
-  const { documentFrequencies } = statistics;
-  const wanted = documentFrequencies[term];
-  if (wanted > ids.length) return false;
-  let found = 0;
-  for (let at = term; at < frequencies.length; at += documentFrequencies.length) if (frequencies[at] > 0) found++;
-  return found >= wanted;
-}
-
-function sameStatistics(a: KeywordStatistics, b: KeywordStatistics): boolean {
-  return (
-    a.documents === b.documents &&
-    a.totalLength === b.totalLength &&
-    a.documentFrequencies.every((frequency, t) => frequency === b.documentFrequencies[t])
-  );
-}
+const pool = new Pool();

@@ -27,7 +27,7 @@ describe('planQuery', () => {
   it('divides the search width among the shards, down to one a graph can be walked with', () => {
     const single = { ...input, hybrid: false };
     expect(planQuery({ ...single, shards: 2 }).ef).toBe(60);
-    expect(planQuery({ ...single, shards: 64 }).ef).toBe(32);
+    expect(planQuery({ ...single, shards: 64 }).ef).toBe(20);
     expect(planQuery({ ...single, shards: 64, ef: 12 }).ef).toBe(12);
   });
 

@@ -28,8 +28,8 @@ const routeOf = (shard: number, copies: readonly CopyRoute[], primary: string | 
 const wish = (route: ShardRoute, changes: Partial<ShardWish> = {}): ShardWish => ({
   route,
   primary: false,
-  tried: new Set(),
-  behind: new Set(),
+  tried: [],
+  behind: [],
   inSyncOnly: false,
   ...changes,
 });
@@ -64,9 +64,9 @@ describe('planRoutes', () => {
     const all = [suspect, behind, fresher, gone, learner, faulted];
     expect(chosen([wish(routeOf(0, [...all, copy('g')]))])).toEqual({ 0: 'g' });
     expect(chosen([wish(routeOf(0, all))])).toEqual({ 0: 'a' });
-    expect(chosen([wish(routeOf(0, all), { tried: new Set(['a']) })])).toEqual({ 0: 'c stale' });
-    expect(chosen([wish(routeOf(0, all), { behind: new Set(['a']) })])).toEqual({ 0: 'c stale' });
-    expect(chosen([wish(routeOf(0, all), { tried: new Set(['a']), inSyncOnly: true })])).toEqual({});
+    expect(chosen([wish(routeOf(0, all), { tried: ['a'] })])).toEqual({ 0: 'c stale' });
+    expect(chosen([wish(routeOf(0, all), { behind: ['a'] })])).toEqual({ 0: 'c stale' });
+    expect(chosen([wish(routeOf(0, all), { tried: ['a'], inSyncOnly: true })])).toEqual({});
     const none = planRoutes(
       [wish(routeOf(0, [gone, learner])), wish(routeOf(1, [faulted], null)), wish(routeOf(2, [], null))],
       () => 0,
@@ -82,7 +82,7 @@ describe('planRoutes', () => {
   it('asks nobody but the primary when only that will do', () => {
     const copies = [copy('a'), copy('b', { self: true })];
     expect(chosen([wish(routeOf(0, copies), { primary: true })])).toEqual({ 0: 'a' });
-    expect(chosen([wish(routeOf(0, copies), { primary: true, tried: new Set(['a']) })])).toEqual({});
+    expect(chosen([wish(routeOf(0, copies), { primary: true, tried: ['a'] })])).toEqual({});
     expect(chosen([wish(routeOf(0, copies, null), { primary: true })])).toEqual({});
   });
 

@@ -8,9 +8,9 @@ export interface ShardWish {
   /** Only its primary will do. */
   readonly primary: boolean;
   /** Copies that were asked already, or are being asked. */
-  readonly tried: ReadonlySet<NodeUuid>;
+  readonly tried: readonly NodeUuid[];
   /** Copies that said of themselves that they are not in sync. */
-  readonly behind: ReadonlySet<NodeUuid>;
+  readonly behind: readonly NodeUuid[];
   /** Only copies in sync: a second chance beside an answer that is still to come. */
   readonly inSyncOnly: boolean;
 }
@@ -83,7 +83,8 @@ interface Found {
 
 function primaryOf({ route, tried }: ShardWish): Found | undefined {
   const copy = route.copies.find(({ node }) => node === route.primary);
-  if (copy === undefined || copy.status === 'UNAVAILABLE' || copy.faulted || tried.has(copy.node)) return undefined;
+  if (copy === undefined || copy.status === 'UNAVAILABLE' || copy.faulted || tried.includes(copy.node))
+    return undefined;
   return { copy, stale: false };
 }
 
@@ -97,8 +98,8 @@ function anyOf(
   let freshest: CopyRoute | undefined;
   for (const copy of wish.route.copies) {
     if (copy.status === 'UNAVAILABLE' || copy.faulted || copy.role === 'learner') continue;
-    const fresh = copy.inSync && !wish.behind.has(copy.node);
-    if (wish.tried.has(copy.node)) continue;
+    const fresh = copy.inSync && !wish.behind.includes(copy.node);
+    if (wish.tried.includes(copy.node)) continue;
     if (fresh && copy.status === 'ACTIVE') inSync.push(copy);
     else if (fresh) suspect.push(copy);
     else if (freshest === undefined || fresher(copy, freshest)) freshest = copy;

@@ -2,8 +2,11 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { Filter } from '../../shard/core/filter.js';
 import type { ShardAnswer, ShardAsk, ShardCall } from './shard-calls.js';
+import { decodeSearch, encodeSearch } from '../../shard/core/search-wire.js';
+import type { SearchOfShards } from '../../shard/core/search.js';
+import { written } from '../../shard/testing/written-answer.js';
 import { SHARD_CALL_WIRE, SHARD_CALLS } from './shard-call-wire.js';
-import { decodeWire, encodeWire, text, WireError, type Codec } from './wire.js';
+import { decodeWire, encodeWire, text, WireError, type Codec } from '../../../kernel/wire.js';
 
 const filter: Filter = {
   must: [
@@ -27,27 +30,25 @@ const stored = {
   metadata: '{}',
   vector: Float32Array.of(1, -2),
 };
-const columns = {
-  ids: ['a', 'b'],
-  offsets: Float64Array.of(1, 2 ** 50),
-  versionMs: Float64Array.of(1, 2),
-  versionCounter: Float64Array.of(0, 1),
-  scores: Float64Array.of(0.1, -0.5),
-};
+const candidates = [
+  { id: 'a', score: 0.1, offset: 1 },
+  { id: 'b', score: -0.5, offset: 2 ** 50, versionMs: 2, versionCounter: 1 },
+];
 const statistics = { documents: 9, totalLength: 99, documentFrequencies: [1, 2] };
+const search: SearchOfShards = {
+  collectionId: 1,
+  vector: { values: Float32Array.of(0.5, 1), k: 10, ef: 100 },
+  keyword: { terms: ['a', 'b'], k: 5, statistics },
+  filter,
+  exact: true,
+};
 const hint = { shard: 3, epoch: { num: 7, uuid: new Uint8Array(16).fill(3) }, node: 'ab'.repeat(16) };
 
 const asks: { readonly [C in ShardCall]: ShardAsk<C> } = {
   search: {
     mapEpoch: 5,
     gates,
-    search: {
-      collectionId: 1,
-      vector: { values: Float32Array.of(0.5, 1), k: 10, ef: 100 },
-      keyword: { terms: ['a', 'b'], k: 5, statistics },
-      filter,
-      exact: true,
-    },
+    search: encodeSearch(search),
   },
   statistics: { mapEpoch: 5, gates, collectionId: 1, terms: [] },
   count: { mapEpoch: 5, gates, collectionId: 1, filter: undefined },
@@ -80,20 +81,18 @@ const asks: { readonly [C in ShardCall]: ShardAsk<C> } = {
 
 const answers: { readonly [C in ShardCall]: ShardAnswer<C> } = {
   search: [
-    { shard: 1, value: { shard: 1, documents: 2, vector: columns }, lagMs: 3.5 },
+    { shard: 1, value: written({ shard: 1, documents: 2, vector: candidates }), lagMs: 3.5 },
     {
       shard: 2,
-      value: {
+      value: written({
         shard: 2,
         documents: 2,
         keyword: {
-          ...columns,
-          frequencies: Float64Array.of(1, 2, 3, 4),
-          lengths: Float64Array.of(5, 6),
+          candidates: candidates.map((one) => ({ ...one, frequencies: [1, 2], length: 5 })),
           statistics,
           complete: true,
         },
-      },
+      }),
     },
     { shard: 3, refusal: { code: 'NOT_PRIMARY', hint, retryAfterMs: 5 } },
   ],
@@ -147,7 +146,10 @@ describe('calls about shards as bytes', () => {
   it.each(SHARD_CALLS)('come back as they were: %s', (kind) => {
     const { ask, answer } = SHARD_CALL_WIRE[kind] as { ask: Codec<unknown>; answer: Codec<unknown> };
     expect(decodeWire(ask, encodeWire(ask, asks[kind]))).toEqual(asks[kind]);
-    expect(decodeWire(answer, encodeWire(answer, answers[kind]))).toEqual(answers[kind]);
+    const bytes = encodeWire(answer, answers[kind]);
+    const decoded = decodeWire(answer, bytes);
+    expect(decoded).toEqual(answers[kind]);
+    expect(encodeWire(answer, decoded)).toEqual(bytes);
   });
 
   it('hold texts of any length and characters', () => {
@@ -178,16 +180,14 @@ describe('calls about shards as bytes', () => {
   });
 
   it('hold no vector that is not finite, and no endless filter', () => {
-    const search = SHARD_CALL_WIRE.search.ask;
-    const nan = {
-      ...asks.search,
-      search: { ...asks.search.search, vector: { values: Float32Array.of(NaN), k: 1, ef: 1 } },
-    };
-    expect(() => decodeWire(search, encodeWire(search, nan))).toThrow('finite');
+    const { ask } = SHARD_CALL_WIRE.search;
+    const nan = encodeSearch({ ...search, vector: { values: Float32Array.of(NaN), k: 1, ef: 1 } });
+    expect(() => decodeWire(ask, encodeWire(ask, { ...asks.search, search: nan }))).toThrow('finite');
     let deep: Filter = { must: [], should: [], mustNot: [] };
     for (let i = 0; i < 20; i++) deep = { must: [{ kind: 'nested', filter: deep }], should: [], mustNot: [] };
     expect(() => encodeWire(SHARD_CALL_WIRE.count.ask, { ...asks.count, filter: deep })).toThrow('deeply');
     // Nothing of it is left in what is written next.
-    expect(decodeWire(search, encodeWire(search, asks.search))).toEqual(asks.search);
+    expect(decodeWire(ask, encodeWire(ask, asks.search))).toEqual(asks.search);
+    expect(decodeSearch(asks.search.search)).toEqual(search);
   });
 });

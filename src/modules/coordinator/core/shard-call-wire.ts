@@ -1,18 +1,14 @@
 import { ERRORS, type ErrorCode } from '../../../kernel/errors.js';
-import { LIMITS } from '../../../kernel/limits.js';
 import type { ShardLeader } from '../../replication/core/protocol.js';
 import type { RowCondition } from '../../replication/core/write.js';
 import type { MapOperation } from '../../ring/core/map-operations.js';
-import type { Filter, FilterClause, FilterScalar } from '../../shard/core/filter.js';
-import type {
-  CandidateColumns,
-  KeywordCandidates,
-  KeywordLeg,
-  KeywordStatistics,
-  ShardSearch,
-  ShardSearchAnswer,
-  VectorLeg,
-} from '../../shard/core/search.js';
+import { ShardSearchAnswer } from '../../shard/core/search-answer.js';
+import {
+  FILTER_WIRE as filter,
+  IDS_WIRE as ids,
+  SEARCH_WIRE,
+  STATISTICS_WIRE as statistics,
+} from '../../shard/core/search-wire.js';
 import type { Position } from './positions.js';
 import type { FieldSelection } from './requests.js';
 import {
@@ -35,13 +31,13 @@ import {
 } from './shard-calls.js';
 import {
   bytes,
+  decodeWire,
   flag,
   float,
   json,
   kinds,
   list,
   maybe,
-  nested,
   oneOf,
   optional,
   record,
@@ -50,8 +46,7 @@ import {
   vector,
   WireError,
   type Codec,
-  type WireWriter,
-} from './wire.js';
+} from '../../../kernel/wire.js';
 
 /** The calls of the coordinator as bytes, between nodes of one version. */
 
@@ -78,135 +73,23 @@ const fields: Codec<FieldSelection> = record<FieldSelection>({
   vector: flag,
 });
 
-/** Ids hold no control characters: one text with a line for each is read faster than many. */
-const ids: Codec<readonly string[]> = {
-  write: (to, values) => {
-    uint.write(to, values.length);
-    text.write(to, values.join('\n'));
-  },
+/** Passed on as it is, but for a look whether it can be read. */
+const search: Codec<Uint8Array> = {
+  write: (to, value) => to.bytes(value),
   read: (from) => {
-    const length = uint.read(from);
-    const joined = text.read(from);
-    const values = length === 0 ? [] : joined.split('\n');
-    if (values.length !== length) throw new WireError('ids are missing');
-    return values;
+    const value = from.bytes();
+    decodeWire(SEARCH_WIRE, value);
+    return value;
   },
 };
-
-const scalar: Codec<FilterScalar> = {
-  write: (to, value) => json.write(to, value),
+const searchAnswer: Codec<ShardSearchAnswer> = {
+  write: (to, answer) => to.bytes(answer.bytes),
   read: (from) => {
-    const value = json.read(from);
-    if (value === null || typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean')
-      return value;
-    throw new WireError('a filter compares with a scalar');
+    const answer = ShardSearchAnswer.received(from.bytes());
+    if (answer === undefined) throw new WireError('the answer of a shard is malformed');
+    return answer;
   },
 };
-const bound: Codec<string | number> = {
-  write: (to, value) => scalar.write(to, value),
-  read: (from) => {
-    const value = scalar.read(from);
-    if (typeof value === 'string' || typeof value === 'number') return value;
-    throw new WireError('a range has numbers or texts');
-  },
-};
-const filter: Codec<Filter> = nested<Filter>(LIMITS.filterDepthMax + 1, (inner) => {
-  const clauses = list(
-    kinds<FilterClause>({
-      match: record<{ readonly key: string; readonly any: readonly FilterScalar[] }>({ key: text, any: list(scalar) }),
-      range: record<Omit<Extract<FilterClause, { kind: 'range' }>, 'kind'>>({
-        key: text,
-        gt: optional(bound),
-        gte: optional(bound),
-        lt: optional(bound),
-        lte: optional(bound),
-      }),
-      exists: record<{ readonly key: string; readonly exists: boolean }>({ key: text, exists: flag }),
-      ids: record<{ readonly ids: readonly string[] }>({ ids }),
-      nested: record<{ readonly filter: Filter }>({ filter: inner }),
-    }),
-  );
-  return record<Filter>({ must: clauses, should: clauses, mustNot: clauses });
-});
-
-/** Columns of doubles that every leg has. */
-const COLUMNS = 4;
-
-function writeColumns(to: WireWriter, { offsets, versionMs, versionCounter, scores }: CandidateColumns): void {
-  to.doubles(offsets);
-  to.doubles(versionMs);
-  to.doubles(versionCounter);
-  to.doubles(scores);
-}
-
-const statistics: Codec<KeywordStatistics> = record<KeywordStatistics>({
-  documents: uint,
-  totalLength: uint,
-  documentFrequencies: list(uint),
-});
-const search: Codec<Omit<ShardSearch, 'shards'>> = record<Omit<ShardSearch, 'shards'>>({
-  collectionId: uint,
-  vector: optional(record<VectorLeg>({ values: vector, k: uint, ef: uint })),
-  keyword: optional(record<KeywordLeg>({ terms: list(text), k: uint, statistics: optional(statistics) })),
-  filter: optional(filter),
-  exact: flag,
-});
-/** The columns of a leg after its ids: one piece of memory for all of them. */
-const columns: Codec<CandidateColumns> = {
-  write: (to, leg) => {
-    ids.write(to, leg.ids);
-    writeColumns(to, leg);
-  },
-  read: (from) => {
-    const found = ids.read(from);
-    const count = found.length;
-    const numbers = from.doubles(COLUMNS * count);
-    return {
-      ids: found,
-      offsets: numbers.subarray(0, count),
-      versionMs: numbers.subarray(count, 2 * count),
-      versionCounter: numbers.subarray(2 * count, 3 * count),
-      scores: numbers.subarray(3 * count),
-    };
-  },
-};
-const keyword: Codec<KeywordCandidates> = {
-  write: (to, leg) => {
-    ids.write(to, leg.ids);
-    statistics.write(to, leg.statistics);
-    flag.write(to, leg.complete);
-    writeColumns(to, leg);
-    to.doubles(leg.frequencies);
-    to.doubles(leg.lengths);
-  },
-  read: (from) => {
-    const found = ids.read(from);
-    const sums = statistics.read(from);
-    const complete = flag.read(from);
-    const count = found.length;
-    const at = COLUMNS * count;
-    const lengthsAt = at + count * sums.documentFrequencies.length;
-    const numbers = from.doubles(lengthsAt + count);
-    return {
-      ids: found,
-      offsets: numbers.subarray(0, count),
-      versionMs: numbers.subarray(count, 2 * count),
-      versionCounter: numbers.subarray(2 * count, 3 * count),
-      scores: numbers.subarray(3 * count, at),
-      frequencies: numbers.subarray(at, lengthsAt),
-      lengths: numbers.subarray(lengthsAt),
-      statistics: sums,
-      complete,
-    };
-  },
-};
-const searchAnswer: Codec<ShardSearchAnswer> = record<ShardSearchAnswer>({
-  shard: uint,
-  documents: uint,
-  vector: optional(columns),
-  keyword: optional(keyword),
-  failed: optional(oneOf(['NOT_READY', 'FAULTED'] as const)),
-});
 const segments: Codec<StoredSegments> = record<StoredSegments>({
   id: text,
   version: text,

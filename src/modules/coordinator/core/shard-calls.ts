@@ -5,7 +5,8 @@ import type { AckLevel, RowCondition, WriteOutcome } from '../../replication/cor
 import type { MapOperation } from '../../ring/core/map-operations.js';
 import type { DocumentSegments } from '../../shard/core/document-codec.js';
 import type { Filter } from '../../shard/core/filter.js';
-import type { KeywordStatistics, ShardSearch, ShardSearchAnswer } from '../../shard/core/search.js';
+import type { ShardSearchAnswer } from '../../shard/core/search-answer.js';
+import type { KeywordStatistics } from '../../shard/core/search.js';
 import type { Position } from './positions.js';
 import type { FieldSelection } from './requests.js';
 
@@ -152,7 +153,8 @@ export interface ShardCalls {
     ask: {
       readonly mapEpoch: number;
       readonly gates: readonly ShardGate[];
-      readonly search: Omit<ShardSearch, 'shards'>;
+      /** As `encodeSearch` writes it. */
+      readonly search: Uint8Array;
     };
     answer: readonly ShardReply<ShardSearchAnswer>[];
   };

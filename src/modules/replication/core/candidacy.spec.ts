@@ -28,7 +28,7 @@ function decide(candidacy: Candidacy, facts: Readonly<Record<string, PeerFacts>>
 
 describe('Candidacy in available mode', () => {
   it('does not wait for a member whose port refuses connections, though it was never heard', () => {
-    const candidacy = new Candidacy(epoch(2), 'suspect', 0);
+    const candidacy = new Candidacy(0);
     candidacy.granted(OTHER, { setEpoch: 1, end: END });
     expect(decide(candidacy, { [THIRD]: UNHEARD }, 10)).toBe('wait');
     expect(decide(candidacy, { [THIRD]: { ...UNHEARD, refused: true } }, 10)).toBe('reign');
@@ -38,7 +38,7 @@ describe('Candidacy in available mode', () => {
   });
 
   it('waits for members that are silent, longer when one of them was heard lately and no majority granted', () => {
-    const alone = new Candidacy(epoch(2), 'suspect', 0);
+    const alone = new Candidacy(0);
     expect(decide(alone, { [OTHER]: UNHEARD, [THIRD]: UNHEARD }, GRANT_WAIT_MS - 1)).toBe('wait');
     expect(decide(alone, { [OTHER]: UNHEARD, [THIRD]: UNHEARD }, GRANT_WAIT_MS)).toBe('reign');
     const heard = { ...UNHEARD, heardMs: 0 };
@@ -47,7 +47,7 @@ describe('Candidacy in available mode', () => {
   });
 
   it('adopts the log of the granter that goes furthest', () => {
-    const candidacy = new Candidacy(epoch(3), 'suspect', 0);
+    const candidacy = new Candidacy(0);
     candidacy.granted(OTHER, { setEpoch: 1, end: { ...END, lastOffset: 9 } });
     candidacy.granted(THIRD, { setEpoch: 1, end: { ...END, lastOffset: 5, lastEpoch: epoch(2) } });
     expect(candidacy.decide(SELF, END, SET, false, viewOf({}), 0)).toMatchObject({ kind: 'adopt', from: THIRD });

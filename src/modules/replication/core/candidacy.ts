@@ -1,8 +1,7 @@
-import type { Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import { compareEnds } from './fork.js';
 import { majority } from './followers.js';
-import type { FenceCause, LogEnd, ShardSet } from './protocol.js';
+import type { LogEnd, ShardSet } from './protocol.js';
 import type { PeerView } from './peer-view.js';
 
 /** Wait for the grants of members that may still answer (5.4). */
@@ -25,24 +24,15 @@ export type Decision =
   | { readonly kind: 'reign' };
 
 /**
- * One attempt to become primary (5.4, 5.5): the fence in an epoch of its own, who granted it, and what that allows.
- * Decides only; the Replica sends, cuts and pulls.
+ * Who granted one attempt to become primary, and what that allows (5.4, 5.5). Decides only; the Election asks.
  */
 export class Candidacy {
-  readonly epoch: Epoch;
-  readonly cause: FenceCause;
-  readonly startedMs: number;
-  /** `promising`: its own promise is on the way to the disk. */
-  phase: 'promising' | 'fencing' | 'cutting' | 'pulling' = 'promising';
-  /** Whose log is being adopted, and where that ends. */
-  adopting: { readonly from: NodeUuid; readonly end: LogEnd } | undefined;
+  readonly #startedMs: number;
   readonly #grants = new Map<NodeUuid, Grant>();
   readonly #refusing = new Set<NodeUuid>();
 
-  constructor(epoch: Epoch, cause: FenceCause, startedMs: number) {
-    this.epoch = epoch;
-    this.cause = cause;
-    this.startedMs = startedMs;
+  constructor(startedMs: number) {
+    this.#startedMs = startedMs;
   }
 
   granted(node: NodeUuid, grant: Grant): void {
@@ -68,7 +58,7 @@ export class Candidacy {
   decide(self: NodeUuid, own: LogEnd, set: ShardSet, strict: boolean, peers: PeerView, nowMs: number): Decision {
     if (!set.members.includes(self)) return { kind: 'give up' };
     const granted = set.members.filter((node) => node === self || this.#grants.has(node)).length;
-    const waitedMs = nowMs - this.startedMs;
+    const waitedMs = nowMs - this.#startedMs;
     if (strict) {
       if (granted < majority(set)) {
         return waitedMs < GRANT_WAIT_HEARD_MS ? { kind: 'wait' } : { kind: 'give up' };

@@ -39,6 +39,11 @@ export class FollowSession {
     return this.#tail;
   }
 
+  /** Something came on it so lately that its primary lives. */
+  isFresh(nowMs: number): boolean {
+    return this.phase === 'streaming' && nowMs - this.#heardMs < HEARD_MS;
+  }
+
   heard(nowMs: number): void {
     this.#heardMs = nowMs;
   }

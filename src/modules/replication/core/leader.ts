@@ -1,19 +1,11 @@
 import { assert } from '../../../kernel/assert.js';
 import { equalBytes, toHex } from '../../../kernel/bytes.js';
-import { compareEpochs, sameEpoch, type Epoch } from '../../../kernel/epoch.js';
+import { sameEpoch, type Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
-import { compareHlc, compareVersions, nextHlc, versionText, type Hlc, type Version } from '../../../kernel/version.js';
-import {
-  entryCollectionId,
-  entryEpoch,
-  entryId,
-  entryOffset,
-  entryOp,
-  entryPayload,
-  entryVersion,
-} from '../../log/core/entry-codec.js';
+import { compareHlc, nextHlc, type Hlc, type Version } from '../../../kernel/version.js';
 import type { AppendEntry, RowChange } from '../../log/log-store.js';
-import type { DocumentRow } from '../../shard/core/rows.js';
+import { Acknowledgements } from './acknowledgements.js';
+import { BranchMerge } from './branch-merge.js';
 import type { Out } from './effects.js';
 import type { Followers } from './followers.js';
 import { majority } from './followers.js';
@@ -23,11 +15,13 @@ import type { MapState } from './map-state.js';
 import type { OperationRow } from './operation-row.js';
 import type { ShardSet } from './protocol.js';
 import { rowNameOf, type ReplicaLog } from './replica-log.js';
-import type { AckLevel, Proposal, WriteOutcome } from './write.js';
+import { checkCondition } from './write-condition.js';
+import { copiesNeeded } from './write-level.js';
+import { refused, type AckLevel, type Proposal, type WriteOutcome } from './write.js';
 
 /**
- * The reign of one primary over one shard: the order of writes, conditions, idempotency, and when a write may be
- * acknowledged. Reads nothing: the driver passes the stored rows a proposal needs; rows of entries not yet persisted win.
+ * The writes of one primary's reign over one shard: their order, conditions, idempotency, and when one may be acknowledged.
+ * Reads nothing: the driver passes the stored rows a proposal needs; rows of entries not yet persisted win.
  *
  * Flow: propose → append → persisted here and by followers → (applied) → reply. Persist before promise: a reply leaves
  * only after the entry it speaks of is durable at the asked level and, unless the index is late, applied (replication 3).
@@ -59,22 +53,8 @@ export const LEADER_BYTES_MAX = 32 * 1024 * 1024;
 /** Writes are throttled while the index is this late (replication 3). */
 export const INDEX_LATE_MS = 1_000;
 const RETRY_AFTER_MS = 100;
-/** A durable write waits this long for the index before it is acknowledged as `indexed: false`. */
-export const INDEX_WAIT_MS = 2_000;
 /** A write that is kept for followers to come is answered this long before its caller gives up: two ticks. */
 const ANSWER_MS = 200;
-/** A write that lost its level after it was logged is answered as unknown after this long (replication 2.8). */
-export const OUTCOME_WAIT_MS = 5_000;
-
-interface Pending {
-  readonly ticket: number;
-  readonly offset: number;
-  readonly level: AckLevel;
-  readonly result: OperationRow;
-  readonly proposedMs: number;
-  durableAtMs: number | undefined;
-}
-
 export class Leader {
   readonly #options: LeaderOptions;
   readonly #log: ReplicaLog;
@@ -85,8 +65,8 @@ export class Leader {
   /** Nothing is acknowledged until the followers confirmed the epoch (5.4). */
   #held = false;
   readonly #purged = new Set<number>();
-  /** Waiting for copies or for the index, ascending by offset. */
-  #pending: Pending[] = [];
+  /** Waiting for copies or for the index. */
+  readonly #acknowledgements = new Acknowledgements();
   /** Writes that wait for followers to come, outside of this machine: the fewest copies one needs, and the first time to look. */
   #postponed = NONE_POSTPONED;
   #sweeps: { readonly offset: number; readonly collectionId: number }[] = [];
@@ -113,7 +93,7 @@ export class Leader {
 
   /** Writes admitted and not yet answered. */
   get inFlight(): { readonly ops: number; readonly bytes: number } {
-    return { ops: this.#pending.length, bytes: this.#log.bytesInFlight };
+    return { ops: this.#acknowledgements.count, bytes: this.#log.bytesInFlight };
   }
 
   /** Logs the BARRIER that opens the reign (2.3). */
@@ -147,15 +127,13 @@ export class Leader {
   }
 
   /**
-   * Takes rows of another branch (6.4): one that is higher than what there is here is logged under its own version and
-   * with its origin, and what it beats goes to the conflict log; one that is lower goes there itself.
-   * @param own they are this replica's own loose rows: an equal version means that row, which is re-pointed
+   * Takes rows of another branch (6.4).
+   * @param own they are this replica's own loose rows
    */
   merge(loose: readonly Uint8Array[], stored: readonly (Uint8Array | undefined)[], own: boolean, out: Out): void {
-    const entries: AppendEntry[] = [];
-    const rows: RowChange[] = [];
-    for (const [i, bytes] of loose.entries()) this.#mergeOne(bytes, stored[i], own, entries, rows, out);
-    if (entries.length > 0) this.#append(entries, rows, out);
+    const merge = new BranchMerge(this.#log, this.epoch, this.#purged, own);
+    for (const [i, bytes] of loose.entries()) merge.merge(bytes, stored[i], out);
+    if (merge.entries.length > 0) this.#append(merge.entries, merge.rows, out);
   }
 
   /** Logs that a branch is merged as a whole: its positions are part of this log from now on (7.2). */
@@ -216,32 +194,14 @@ export class Leader {
   stop(detail: string, out: Out): void {
     if (this.#postponed.ops > 0) out.push({ kind: 'resume' });
     this.#postponed = NONE_POSTPONED;
-    const waiting = this.#pending;
-    this.#pending = [];
-    for (const { ticket } of waiting) out.push({ kind: 'reply', reply: { ticket, outcome: unknown(detail) } });
+    this.#acknowledgements.stop(detail, out);
   }
 
   /** Answers what has its copies and is applied, or is late for the index; and what waited too long for its copies. */
   acknowledge(nowMs: number, out: Out): void {
     if (this.#postponed.ops > 0) this.#resume(nowMs, out);
-    if (this.#pending.length === 0) return;
-    const kept: Pending[] = [];
-    const durable = this.#log.durable;
-    for (const pending of this.#pending) {
-      const copies = pending.offset <= durable ? this.#copies(pending.offset) : 0;
-      const enough = copies > 0 && !this.#held && copies >= this.#needed(pending.level) && this.#agreed(pending.offset);
-      if (enough) pending.durableAtMs ??= nowMs;
-      const indexed = pending.offset <= this.#applied;
-      if (enough && (indexed || nowMs - (pending.durableAtMs ?? nowMs) >= INDEX_WAIT_MS)) {
-        out.push({
-          kind: 'reply',
-          reply: { ticket: pending.ticket, outcome: written(pending.result, copies, indexed) },
-        });
-      } else if (nowMs - pending.proposedMs >= OUTCOME_WAIT_MS) {
-        out.push({ kind: 'reply', reply: { ticket: pending.ticket, outcome: unknown('too few copies confirmed it') } });
-      } else kept.push(pending);
-    }
-    this.#pending = kept;
+    const copies = (offset: number, level: AckLevel): number => this.#confirmed(offset, level);
+    this.#acknowledgements.answer({ applied: this.#applied, copies }, nowMs, out);
   }
 
   /** Lets the writes that wait for followers try again, when enough have come or no more are awaited. */
@@ -251,9 +211,12 @@ export class Leader {
     out.push({ kind: 'resume' });
   }
 
-  /** Strict: only what is below the high-water mark exists. */
-  #agreed(offset: number): boolean {
-    return !this.#options.strict || offset <= this.#highWaterMark;
+  /** Durable copies of an offset, when they are enough for the level; strict: only what is below the high-water mark exists. */
+  #confirmed(offset: number, level: AckLevel): number {
+    if (this.#held || offset > this.#log.durable) return 0;
+    if (this.#options.strict && offset > this.#highWaterMark) return 0;
+    const copies = this.#copies(offset);
+    return copies >= this.#needed(level) ? copies : 0;
   }
 
   /** Durable copies of an offset among the set, the local one included. */
@@ -281,7 +244,7 @@ export class Leader {
       const earlier = this.#earlier(proposal);
       if (earlier?.kind === 'conflict') return earlier.outcome;
       if (earlier?.kind === 'again') {
-        this.#wait(proposal, earlier.row, nowMs);
+        this.#acknowledgements.wait(proposal.ticket, proposal.level, earlier.row, nowMs);
         return undefined;
       }
     }
@@ -332,10 +295,13 @@ export class Leader {
   /** Why there is no room for another write: too many or too large ones in flight, or an index that falls behind. */
   #overload(bytes: number, nowMs: number): string | undefined {
     const { ops, bytes: waiting } = this.#postponed;
-    if (this.#pending.length + ops >= LEADER_OPS_MAX || this.#log.bytesInFlight + waiting + bytes > LEADER_BYTES_MAX) {
+    if (
+      this.#acknowledgements.count + ops >= LEADER_OPS_MAX ||
+      this.#log.bytesInFlight + waiting + bytes > LEADER_BYTES_MAX
+    ) {
       return 'too many writes of this shard are in flight; send them again a little later';
     }
-    const oldestMs = this.#pending.at(0)?.durableAtMs;
+    const oldestMs = this.#acknowledgements.durableSinceMs;
     if (oldestMs !== undefined && nowMs - oldestMs > INDEX_LATE_MS) {
       return 'the index of this shard is behind; send the write again a little later';
     }
@@ -423,52 +389,6 @@ export class Leader {
     return undefined;
   }
 
-  #mergeOne(
-    bytes: Uint8Array,
-    stored: Uint8Array | undefined,
-    own: boolean,
-    entries: AppendEntry[],
-    rows: RowChange[],
-    out: Out,
-  ): void {
-    const op = entryOp(bytes);
-    if (op !== 'UPSERT' && op !== 'DELETE') return;
-    const [collectionId, id, version] = [entryCollectionId(bytes), entryId(bytes), entryVersion(bytes)];
-    if (this.#purged.has(collectionId)) {
-      out.push({ kind: 'conflict', loser: bytes, winner: { versionText: '' } });
-      return;
-    }
-    const rowKey = this.#log.rowKey(collectionId, id);
-    const rowName = rowNameOf(collectionId, id);
-    const before = this.#log.row(rowName, stored);
-    const order = before === undefined ? 1 : compareVersions(version, before.version);
-    if (order < 0 && before !== undefined) {
-      out.push({ kind: 'conflict', loser: bytes, winner: { versionText: versionText(before.version) } });
-      return;
-    }
-    // Equal: the log has it already, unless the row here is loose itself: then it is re-pointed.
-    if (order === 0 && !(own && before?.loose === true)) return;
-    const origin = { epoch: entryEpoch(bytes), offset: entryOffset(bytes) };
-    if (order > 0 && before !== undefined && !before.loose && !before.tombstone && !this.#saw(origin, before.offset)) {
-      out.push({ kind: 'conflict', loser: before.offset, winner: { versionText: versionText(version) } });
-    }
-    const payload = entryPayload(bytes);
-    const entry = this.#log.append(this.epoch, { op, collectionId, id, payload, version, origin });
-    rows.push(...this.#log.write(entry, { op, collectionId, id, version, rowKey, rowName }, before));
-    entries.push(entry);
-  }
-
-  /**
-   * Whether the log in which an entry was written has this log's entry at `offset` too, before it: then it superseded what
-   * it could see, and nothing is lost. Known for certain when both logs have its epoch, in which one primary wrote: they are
-   * equal as far as both go (6.3). A branch that had begun an epoch of its own is not taken to have seen anything.
-   */
-  #saw(origin: { readonly epoch: Epoch; readonly offset: number }, offset: number): boolean {
-    const { history } = this.#log;
-    if (!history.some(({ epoch }) => sameEpoch(epoch, origin.epoch)) || offset >= origin.offset) return false;
-    return compareEpochs(epochAt(history, offset), origin.epoch) <= 0;
-  }
-
   #record(
     proposal: Proposal,
     entry: AppendEntry,
@@ -489,7 +409,7 @@ export class Leader {
       writtenMs: hlc.ms,
     };
     if (proposal.keyed) rows.push(this.#log.remember(proposal.opId, result));
-    this.#wait(proposal, result, nowMs);
+    this.#acknowledgements.wait(proposal.ticket, proposal.level, result, nowMs);
   }
 
   /** Same key, same payload: the stored result, as soon as its entry has the asked level. Other payload: a conflict (2.10). */
@@ -505,23 +425,6 @@ export class Leader {
     };
   }
 
-  #wait(proposal: Proposal, result: OperationRow, nowMs: number): void {
-    const { ticket, level } = proposal;
-    const pending: Pending = {
-      ticket,
-      offset: result.offset,
-      level,
-      result,
-      proposedMs: nowMs,
-      durableAtMs: undefined,
-    };
-    // Ascending by offset: a retry of an earlier entry goes before younger ones.
-    let at = this.#pending.length;
-    while (at > 0 && this.#pending[at - 1].offset > pending.offset) at--;
-    if (at === this.#pending.length) this.#pending.push(pending);
-    else this.#pending.splice(at, 0, pending);
-  }
-
   #append(entries: readonly AppendEntry[], rows: readonly RowChange[], out: Out): void {
     out.push({ kind: 'append', batch: this.#log.batch(entries, rows), tail: this.#log.tail });
   }
@@ -529,45 +432,3 @@ export class Leader {
 
 const NOTHING = new Uint8Array(0);
 const NONE_POSTPONED = { ops: 0, bytes: 0, needed: Infinity, untilMs: Infinity };
-
-/** Durable copies of a set of `setSize` that a level asks for (2.8). */
-export function copiesNeeded(level: AckLevel, setSize: number): number {
-  switch (level) {
-    case 'one':
-      return 1;
-    case 'quorum':
-      return Math.floor(setSize / 2) + 1;
-    case 'all':
-      return setSize;
-  }
-}
-
-function written(result: OperationRow, copies: number, indexed: boolean): WriteOutcome {
-  const { version, epoch, offset, created } = result;
-  return { kind: 'written', version, epoch, offset, created, durable: copies, indexed };
-}
-
-function unknown(detail: string): WriteOutcome {
-  return refused('WRITE_OUTCOME_UNKNOWN', `${detail}; retry with the same idempotency key`);
-}
-
-function checkCondition(proposal: Proposal, live: DocumentRow | undefined): WriteOutcome | undefined {
-  const condition = proposal.condition;
-  if (condition === undefined) return undefined;
-  switch (condition.kind) {
-    case 'absent':
-      return live === undefined
-        ? undefined
-        : refused('VERSION_CONFLICT', `the document exists, with version "${versionText(live.version)}"`);
-    case 'present':
-      return live === undefined ? refused('DOCUMENT_NOT_FOUND', `there is no document "${proposal.id}"`) : undefined;
-    case 'version':
-      if (live === undefined) return refused('VERSION_CONFLICT', 'the document does not exist');
-      if (versionText(live.version) === condition.version) return undefined;
-      return refused('VERSION_CONFLICT', `the document has version "${versionText(live.version)}"; read it again`);
-  }
-}
-
-function refused(code: Extract<WriteOutcome, { kind: 'refused' }>['code'], detail: string): WriteOutcome {
-  return { kind: 'refused', code, detail };
-}

@@ -34,6 +34,29 @@ export interface Proposal {
   readonly mapOperation?: MapOperation;
 }
 
+/** A write as the coordinator or the map asks for it. */
+export interface WriteRequest {
+  readonly op: Proposal['op'];
+  readonly collectionId: number;
+  readonly id: string;
+  readonly payload: Uint8Array;
+  readonly condition?: RowCondition;
+  readonly level: AckLevel;
+  /** 16 bytes from the client's idempotency key; absent: a random one. */
+  readonly key?: Uint8Array;
+  /** 16 bytes: what the client asked for. Only looked at with `key`. */
+  readonly fingerprint?: Uint8Array;
+  readonly mapOperation?: MapOperation;
+  /** 16 bytes the coordinator chose, so that a repetition is known; absent: random. `key` goes before it. */
+  readonly opId?: Uint8Array;
+  /** It was sent before and may have been logged: kept and looked up like a keyed one from now on. */
+  readonly repeatedFrom?: number;
+  /** Milliseconds the caller waits; absent: longer than any wait here. */
+  readonly waitMs?: number;
+  /** The encoded result of that earlier sending, when its entry was found in the log. */
+  readonly earlier?: Uint8Array;
+}
+
 export type WriteOutcome =
   | {
       readonly kind: 'written';
@@ -54,4 +77,9 @@ export type WriteOutcome =
 export interface Reply {
   readonly ticket: number;
   readonly outcome: WriteOutcome;
+}
+
+/** A write that is not made. */
+export function refused(code: Extract<WriteOutcome, { kind: 'refused' }>['code'], detail: string): WriteOutcome {
+  return { kind: 'refused', code, detail };
 }

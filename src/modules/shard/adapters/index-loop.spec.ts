@@ -6,7 +6,10 @@ import { exactVectorIndexes } from '../../../../test/contract/exact-vector-index
 import { ShardLog, specOf } from '../../../../test/contract/shard-log.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { encodeFrames } from '../core/frames.js';
-import type { IndexReply, IndexRequest } from '../core/index-messages.js';
+import type { IndexReply, IndexRequest, ReplyMessage } from '../core/index-messages.js';
+import { SearchPacker } from '../core/packed-searches.js';
+import { answersIn } from '../core/search-answer.js';
+import { encodeSearch } from '../core/search-wire.js';
 import { IndexLoop } from './index-loop.js';
 import { LocalIndexHost } from './local-index-host.js';
 
@@ -25,7 +28,7 @@ describe('IndexLoop', () => {
     let nowMs = 0;
     const clock = { monotonicMs: () => (nowMs += stepMs) };
     const host = new LocalIndexHost({ hasher: nodeHasher, clock, indexes: exactVectorIndexes });
-    loop = new IndexLoop(host, clock, (replies) => turns.push(replies));
+    loop = new IndexLoop(host, clock, ({ replies }) => turns.push(replies));
     log = new ShardLog();
     ask(
       { id: 1, kind: 'define', collections: [specOf(1, 2)] },
@@ -40,7 +43,7 @@ describe('IndexLoop', () => {
     await rm(directory, { recursive: true });
   });
 
-  const ask = (...requests: IndexRequest[]): void => loop.deliver({ requests, cancelled: [] });
+  const ask = (...requests: IndexRequest[]): void => loop.deliver({ requests, cancelled: [], searches: undefined });
 
   const replies = async (count: number): Promise<readonly IndexReply[]> => {
     while (turns.flat().length < count) await new Promise(setImmediate);
@@ -54,6 +57,38 @@ describe('IndexLoop', () => {
     kind: 'apply',
     shard: 0,
     frames: encodeFrames(Array.from({ length: documents }, (_, i) => log.upsert(`${id}-${i}`, { content: 'red' }))),
+  });
+
+  it("gives the answers of a turn's searches in one piece, without those of a search that failed", () => {
+    const messages: ReplyMessage[] = [];
+    const host = new LocalIndexHost({
+      hasher: nodeHasher,
+      clock: { monotonicMs: () => 0 },
+      indexes: exactVectorIndexes,
+    });
+    host.defineCollections([specOf(1, 2)]);
+    host.openShard(0, undefined);
+    const searching = new IndexLoop(host, { monotonicMs: () => 0 }, (message) => messages.push(message));
+    const search = encodeSearch({
+      collectionId: 1,
+      exact: true,
+      vector: { values: Float32Array.of(1, 0), k: 1, ef: 1 },
+    });
+    host.apply(0, encodeFrames([log.upsert('a', { vector: Float32Array.of(1, 0) })]), Infinity);
+    const packer = new SearchPacker();
+    for (const id of [1, 2, 3]) packer.add(id, [7, 0], id === 2 ? search.subarray(1) : search);
+    searching.deliver({ requests: [], cancelled: [], searches: packer.take() });
+    return new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve))).then(() => {
+      searching.close();
+      expect(messages).toHaveLength(1);
+      const [{ replies, searches, ends, bytes = new Uint8Array(0) }] = messages;
+      expect([replies.map(({ id }) => id), searches]).toEqual([[2], [1, 3]]);
+      const view = new DataView(bytes.buffer);
+      expect(ends.map((end, i) => answersIn(view, i === 0 ? 0 : ends[i - 1], end).map(({ shard }) => shard))).toEqual([
+        [7, 0],
+        [7, 0],
+      ]);
+    });
   });
 
   it('answers many requests of one message with one message', async () => {
@@ -96,7 +131,7 @@ describe('IndexLoop', () => {
   });
 
   it('drops a read that was cancelled before its turn', async () => {
-    loop.deliver({ requests: [count(10), count(11)], cancelled: [10] });
+    loop.deliver({ requests: [count(10), count(11)], cancelled: [10], searches: undefined });
     expect((await replies(1)).map(({ id }) => id)).toEqual([11]);
     await new Promise(setImmediate);
     expect(turns.flat()).toHaveLength(1);

@@ -1,7 +1,10 @@
 import { unreachable } from '../../../kernel/assert.js';
 import type { Clock } from '../../../kernel/clock.js';
 import { CheckpointDamagedError, ShardNotOpenError, type IndexHost } from '../core/index-host.js';
-import type { IndexFailure, IndexReply, IndexRequest, RequestMessage } from '../core/index-messages.js';
+import type { IndexFailure, IndexReply, IndexRequest, ReplyMessage, RequestMessage } from '../core/index-messages.js';
+import { SearchAnswerWriter } from '../core/search-answer-writer.js';
+import { unpackSearches } from '../core/packed-searches.js';
+import { decodeSearch } from '../core/search-wire.js';
 import { EntryRefusedError } from '../core/shard-index.js';
 
 /** Milliseconds a turn gives to reading, to applying or to rebuilding, before it looks for new messages. */
@@ -23,25 +26,30 @@ type CheckRequest = Extract<IndexRequest, { kind: 'check' }>;
 export class IndexLoop {
   readonly #host: IndexHost;
   readonly #clock: Pick<Clock, 'monotonicMs'>;
-  readonly #reply: (replies: readonly IndexReply[]) => void;
+  readonly #reply: (message: ReplyMessage) => void;
   readonly #reads = new Map<number, ReadRequest>();
   readonly #applies = new Map<number, ApplyQueue>();
   /** By shard. */
   readonly #checks = new Map<number, CheckRequest>();
   readonly #saving = new Set<number>();
   #replies: IndexReply[] = [];
+  /** Answered since the last message left, and where the answer of each ends among those written. */
+  #searches: number[] = [];
+  #ends: number[] = [];
+  readonly #answers = new SearchAnswerWriter();
   #scheduled: NodeJS.Immediate | undefined;
   #slices = 0;
   #closed = false;
 
-  constructor(host: IndexHost, clock: Pick<Clock, 'monotonicMs'>, reply: (replies: readonly IndexReply[]) => void) {
+  constructor(host: IndexHost, clock: Pick<Clock, 'monotonicMs'>, reply: (message: ReplyMessage) => void) {
     this.#host = host;
     this.#clock = clock;
     this.#reply = reply;
   }
 
-  deliver({ requests, cancelled }: RequestMessage): void {
+  deliver({ requests, cancelled, searches }: RequestMessage): void {
     for (const request of requests) this.#accept(request);
+    if (searches !== undefined) for (const request of unpackSearches(searches)) this.#accept(request);
     for (const id of cancelled) this.#reads.delete(id);
     this.#schedule();
   }
@@ -119,7 +127,8 @@ export class IndexLoop {
     const end = this.#clock.monotonicMs() + SLICE_MS;
     for (const [id, request] of this.#reads) {
       this.#reads.delete(id);
-      this.#answer(request, () => this.#read(request));
+      if (request.kind === 'search') this.#search(request);
+      else this.#answer(request, () => this.#read(request));
       if (this.#clock.monotonicMs() >= end) break;
     }
     // Answers leave before the slice, so that nobody waits for it.
@@ -138,11 +147,21 @@ export class IndexLoop {
     if (!this.#closed) this.#scheduled ??= setImmediate(() => this.#turn());
   }
 
-  #read(request: ReadRequest): unknown {
+  #search({ id, shards, search }: Extract<ReadRequest, { kind: 'search' }>): void {
+    const before = this.#answers.length;
+    try {
+      this.#host.search({ ...decodeSearch(search), shards }, this.#answers);
+      this.#searches.push(id);
+      this.#ends.push(this.#answers.length);
+    } catch (error) {
+      this.#answers.backTo(before);
+      this.#replies.push({ id, error: failureOf(error) });
+    }
+  }
+
+  #read(request: Exclude<ReadRequest, { kind: 'search' }>): unknown {
     const host = this.#host;
     switch (request.kind) {
-      case 'search':
-        return host.search(request.search);
       case 'statistics':
         return host.keywordStatistics(request.shard, request.collectionId, request.terms);
       case 'count':
@@ -242,10 +261,17 @@ export class IndexLoop {
   }
 
   #flush(): void {
-    if (this.#replies.length === 0) return;
-    const replies = this.#replies;
+    if (this.#replies.length === 0 && this.#searches.length === 0) return;
+    const message: ReplyMessage = {
+      replies: this.#replies,
+      searches: this.#searches,
+      ends: this.#ends,
+      bytes: this.#searches.length === 0 ? undefined : this.#answers.take(),
+    };
     this.#replies = [];
-    this.#reply(replies);
+    this.#searches = [];
+    this.#ends = [];
+    this.#reply(message);
   }
 }
 

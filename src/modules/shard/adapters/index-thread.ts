@@ -8,6 +8,7 @@ import {
   type IndexReply,
   type IndexRequest,
 } from '../core/index-messages.js';
+import { SearchPacker } from '../core/packed-searches.js';
 import type { IndexTransport, OpenIndexTransport } from './index-transport.js';
 
 /** Reads a thread may have waiting: at 100 µs each, a second of work. Above, callers are turned away at once. */
@@ -24,6 +25,7 @@ export class IndexThread {
   #requests: IndexRequest[] = [];
   #cancelled: number[] = [];
   #transfer: ArrayBuffer[] = [];
+  readonly #searches = new SearchPacker();
   #scheduled: NodeJS.Immediate | undefined;
   #nextId = 1;
   #alive = true;
@@ -62,7 +64,8 @@ export class IndexThread {
       return Promise.reject(new NodeError('OVERLOADED', problem, { retryAfterMs: RETRY_AFTER_MS }));
     }
     const id = this.#nextId++;
-    this.#requests.push({ ...ask, id, kind } as IndexRequest);
+    if ('search' in ask) this.#searches.add(id, ask.shards, ask.search);
+    else this.#requests.push({ ...ask, id, kind } as IndexRequest);
     if ('frames' in ask) this.#transfer.push(ask.frames.buffer);
     this.#schedule();
     return new Promise((resolve, reject) => {
@@ -90,8 +93,9 @@ export class IndexThread {
   flush(): void {
     if (this.#scheduled !== undefined) clearImmediate(this.#scheduled);
     this.#scheduled = undefined;
-    if (this.#requests.length === 0 && this.#cancelled.length === 0) return;
-    const message = { requests: this.#requests, cancelled: this.#cancelled };
+    if (this.#requests.length === 0 && this.#cancelled.length === 0 && this.#searches.isEmpty) return;
+    const searches = this.#searches.isEmpty ? undefined : this.#searches.take();
+    const message = { requests: this.#requests, cancelled: this.#cancelled, searches };
     const transfer = this.#transfer;
     this.#requests = [];
     this.#cancelled = [];
@@ -133,6 +137,7 @@ export class IndexThread {
         this.#requests = [];
         this.#cancelled = [];
         this.#transfer = [];
+        this.#searches.take();
         this.#rejectAll({ reason: 'DIED', message: `an index thread ended: ${error.message}` });
         this.#died(error);
       },

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { IndexReply, ReplyMessage, RequestMessage } from '../core/index-messages.js';
-import { SearchUnpacker } from '../core/search-columns.js';
+import { answersIn } from '../core/search-answer.js';
 import { IndexLoop } from './index-loop.js';
 import { LocalIndexHost, type LocalIndexHostPorts } from './local-index-host.js';
 
@@ -29,7 +29,7 @@ export type OpenIndexTransport = (events: IndexTransportEvents) => IndexTranspor
 /** INDEX_THREADS=0: the loop runs in this thread. */
 export function inlineTransport(ports: LocalIndexHostPorts): OpenIndexTransport {
   return (events) => {
-    const loop = new IndexLoop(new LocalIndexHost(ports), ports.clock, (replies) => events.replies(replies));
+    const loop = new IndexLoop(new LocalIndexHost(ports), ports.clock, (message) => events.replies(unpack(message)));
     return {
       post: (message) => loop.deliver(message),
       close: () => {
@@ -70,8 +70,11 @@ export function workerTransport(name: string): OpenIndexTransport {
   };
 }
 
-function unpack({ replies, searches, packed }: ReplyMessage): readonly IndexReply[] {
-  if (packed === undefined) return replies;
-  const unpacker = new SearchUnpacker(packed);
-  return [...replies, ...searches.map((id): IndexReply => ({ id, kind: 'search', answer: unpacker.next() }))];
+function unpack({ replies, searches, ends, bytes }: ReplyMessage): readonly IndexReply[] {
+  if (bytes === undefined) return replies;
+  const view = new DataView(bytes.buffer);
+  const all = [...replies];
+  for (let i = 0; i < searches.length; i++)
+    all.push({ id: searches[i], kind: 'search', answer: answersIn(view, i === 0 ? 0 : ends[i - 1], ends[i]) });
+  return all;
 }

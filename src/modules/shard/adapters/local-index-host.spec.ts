@@ -16,6 +16,7 @@ import { CheckpointDamagedError, ShardNotOpenError, type CheckpointRef } from '.
 import { EntryRefusedError } from '../core/shard-index.js';
 import type { VectorIndexes } from '../core/vector-index.js';
 import { hnswVectorIndexes } from './hnsw-vector-index.js';
+import { idsOf, searched } from '../testing/written-answer.js';
 import { LocalIndexHost } from './local-index-host.js';
 import { vectorIndexes } from './vector-indexes.js';
 
@@ -45,7 +46,7 @@ function vectorOf(...values: number[]): Float32Array {
 /** All a host says about a shard, without regard to labels. */
 function state(host: LocalIndexHost, terms: readonly string[], shard = 0): unknown {
   const { ids, offsets } = host.scroll(shard, 1, undefined, undefined, 10_000);
-  const [answer] = host.search({
+  const [answer] = searched(host, {
     collectionId: 1,
     shards: [shard],
     exact: true,
@@ -55,7 +56,7 @@ function state(host: LocalIndexHost, terms: readonly string[], shard = 0): unkno
   return {
     ids,
     offsets,
-    answer,
+    answer: toHex(answer.bytes),
     applied: host.applied(shard),
     digest: toHex(host.digest(shard, false)),
     even: host.count(shard, 1, { must: [{ kind: 'match', key: 'even', any: [true] }], should: [], mustNot: [] }),
@@ -92,7 +93,7 @@ describe('LocalIndexHost', () => {
     const host = opened();
     apply(host, [log.upsert('a', { title: 'red red', vector: vectorOf(1), metadata: { even: true } })]);
     apply(host, [log.upsert('a', { content: 'blue', vector: vectorOf(0, 1), metadata: { odd: 1 } })]);
-    const [answer] = host.search({
+    const [answer] = searched(host, {
       collectionId: 1,
       shards: [0],
       exact: false,
@@ -100,20 +101,20 @@ describe('LocalIndexHost', () => {
       keyword: { terms: ['blue', 'red'], k: 10 },
     });
     expect(answer.documents).toBe(1);
-    expect(answer.vector?.ids).toEqual(['a']);
-    expect([...(answer.vector?.scores ?? [])]).toEqual([0]);
-    expect([...(answer.vector?.offsets ?? [])]).toEqual([2]);
-    expect(answer.keyword?.statistics).toEqual({ documents: 1, totalLength: 1, documentFrequencies: [1, 0] });
+    expect(idsOf(answer.vector())).toEqual(['a']);
+    expect(answer.vector()?.score(0)).toBe(0);
+    expect(answer.vector()?.offset(0)).toBe(2);
+    expect(answer.keyword()?.statistics).toEqual({ documents: 1, totalLength: 1, documentFrequencies: [1, 0] });
     expect(host.attributeKeys(0, 1)).toEqual(['odd']);
     apply(host, [log.delete('a')]);
-    const [gone] = host.search({
+    const [gone] = searched(host, {
       collectionId: 1,
       shards: [0],
       exact: false,
       vector: { values: vectorOf(1), k: 10, ef: 10 },
       keyword: { terms: ['blue'], k: 10 },
     });
-    expect([gone.documents, gone.vector?.ids, gone.keyword?.ids]).toEqual([0, [], []]);
+    expect([gone.documents, idsOf(gone.vector()), idsOf(gone.keyword())]).toEqual([0, [], []]);
     expect(host.attributeKeys(0, 1)).toEqual([]);
     expect(toHex(host.digest(0, false))).toBe('0'.repeat(32));
   });
@@ -224,7 +225,7 @@ describe('LocalIndexHost', () => {
     apply(host, [log.upsert('a', { vector: Float32Array.of(1, 2, 3) })]);
     const wrong = log.upsert('b', { vector: Float32Array.of(1, 2) });
     expect(() => host.apply(0, encodeFrames([wrong]), Infinity)).toThrow(EntryRefusedError);
-    const answers = host.search({
+    const answers = searched(host, {
       collectionId: 1,
       shards: [0, 1, 2],
       exact: false,
@@ -425,7 +426,7 @@ describe('LocalIndexHost', () => {
     host.work(1);
     host.dropCollection(1);
     expect(
-      host.search({ collectionId: 1, shards: [0], exact: false, keyword: { terms: ['red'], k: 1 } })[0].documents,
+      searched(host, { collectionId: 1, shards: [0], exact: false, keyword: { terms: ['red'], k: 1 } })[0].documents,
     ).toBe(30);
     const { manifest } = await writing;
     expect([manifest.offset, manifest.collections.length]).toEqual([30, 1]);
@@ -468,12 +469,12 @@ describe('LocalIndexHost', () => {
     expect(slices).toBeGreaterThan(1);
     expect(host.statistics().shards[0].collections[0]).toMatchObject({ vectors: 1_500, deadLabels: 0 });
     expect(state(host, TERMS)).toEqual(before);
-    const [answer] = host.search({
+    const [answer] = searched(host, {
       collectionId: 1,
       shards: [0],
       exact: false,
       vector: { values: clusters.next(), k: 10, ef: 50 },
     });
-    expect(answer.vector?.ids).toHaveLength(10);
+    expect(idsOf(answer.vector())).toHaveLength(10);
   });
 });

@@ -16,7 +16,8 @@ import {
   type IndexStatistics,
   type ScrollPage,
 } from '../core/index-host.js';
-import type { CollectionSpec, KeywordStatistics, ShardSearch, ShardSearchAnswer } from '../core/search.js';
+import type { SearchAnswerWriter } from '../core/search-answer-writer.js';
+import type { CollectionSpec, KeywordStatistics, ShardSearch } from '../core/search.js';
 import { ShardIndex } from '../core/shard-index.js';
 import type { VectorIndexes } from '../core/vector-index.js';
 import { linkCollection, loadCollection, writeCollection } from './collection-checkpoint.js';
@@ -130,10 +131,12 @@ export class LocalIndexHost implements IndexHost {
     for (const { collectionId, id, version } of documents) index.forget(collectionId, id, version);
   }
 
-  search(search: ShardSearch): readonly ShardSearchAnswer[] {
-    return search.shards.map(
-      (shard) => this.#shards.get(shard)?.index.search(search) ?? { shard, documents: 0, failed: 'NOT_READY' },
-    );
+  search(search: ShardSearch, into: SearchAnswerWriter): void {
+    for (const shard of search.shards) {
+      const open = this.#shards.get(shard);
+      if (open === undefined) into.fail(shard, 'NOT_READY');
+      else open.index.search(search, into);
+    }
   }
 
   count(shard: number, collectionId: number, filter: Filter | undefined): number {

@@ -5,7 +5,10 @@ import { decodeDocument } from '../core/document-codec.js';
 import { encodeFrames } from '../core/frames.js';
 import type { Filter } from '../core/filter.js';
 import type { ScrollPage, ShardStatistics } from '../core/index-host.js';
-import type { CollectionSpec, ShardSearch, ShardSearchAnswer } from '../core/search.js';
+import { SearchAnswerWriter } from '../core/search-answer-writer.js';
+import type { Candidates, ShardSearchAnswer } from '../core/search-answer.js';
+import { encodeSearch } from '../core/search-wire.js';
+import type { CollectionSpec, ShardSearch } from '../core/search.js';
 import { keywordText, tokenize } from '../core/tokenizer.js';
 import type { VerifyReport } from '../shard-ports.js';
 import { LocalIndexHost, type LocalIndexHostPorts } from './local-index-host.js';
@@ -28,7 +31,7 @@ export interface VerifiedIndex {
     after: string | undefined,
     limit: number,
   ): Promise<ScrollPage>;
-  search(search: ShardSearch): Promise<readonly ShardSearchAnswer[]>;
+  search(shards: readonly number[], search: Uint8Array): Promise<readonly ShardSearchAnswer[]>;
   statistics(): Promise<readonly ShardStatistics[]>;
 }
 
@@ -154,21 +157,19 @@ async function compareSearches(
           },
         }),
   };
-  const [found] = await live.search(search);
-  const [expected] = rebuilt.search(search);
+  const [found] = await live.search([shard], encodeSearch(search));
+  const answer = new SearchAnswerWriter();
+  rebuilt.search(search, answer);
+  const [expected] = answer.answers();
   if (summaryOf(found) !== summaryOf(expected)) {
     differ(`a search in collection ${collectionId} answers ${summaryOf(found)} instead of ${summaryOf(expected)}`);
   }
   return 1;
 }
 
-function summaryOf({ documents, vector, keyword, failed }: ShardSearchAnswer): string {
-  return JSON.stringify([
-    documents,
-    failed ?? null,
-    vector?.ids ?? null,
-    vector === undefined ? null : [...vector.scores],
-    keyword?.ids ?? null,
-    keyword === undefined ? null : [...keyword.scores],
-  ]);
+function summaryOf(answer: ShardSearchAnswer): string {
+  const listed = (leg: Candidates | undefined) =>
+    leg === undefined ? null : Array.from({ length: leg.count }, (_, row) => [leg.id(row), leg.score(row)]);
+  const { documents, failed } = answer;
+  return JSON.stringify([documents, failed ?? null, listed(answer.vector()), listed(answer.keyword())]);
 }

@@ -3,22 +3,15 @@ import type { Hasher } from '../../../kernel/hasher.js';
 import type { Version } from '../../../kernel/version.js';
 import { AttributeIndex } from './attribute-index.js';
 import { Bitmap } from './bitmap.js';
-import { Columns } from './columns.js';
 import { LiveDigest, liveTerm } from './digest.js';
 import type { DocumentFields } from './document.js';
 import type { Filter } from './filter.js';
 import { KeywordIndex } from './keyword-index.js';
 import { LabelTable, NO_LABEL } from './label-table.js';
-import type {
-  CandidateColumns,
-  CollectionSpec,
-  KeywordCandidates,
-  KeywordLeg,
-  KeywordStatistics,
-  VectorCandidates,
-  VectorLeg,
-} from './search.js';
+import type { SearchAnswerWriter } from './search-answer-writer.js';
+import type { CollectionSpec, KeywordLeg, KeywordStatistics, VectorLeg } from './search.js';
 import { keywordText, tokenize } from './tokenizer.js';
+import type { Ranked } from './top-k.js';
 import type { VectorIndexes } from './vector-index.js';
 import { VectorRefusedError, VectorTable } from './vector-table.js';
 
@@ -26,6 +19,8 @@ import { VectorRefusedError, VectorTable } from './vector-table.js';
 const REMEMBERED_BYTES = 4 << 20;
 const REMEMBERED_FILTERS_MIN = 16;
 const REMEMBERED_FILTERS_MAX = 256;
+
+const NOTHING: Ranked = { items: new Uint32Array(0), scores: new Float64Array(0) };
 
 /**
  * One collection in one shard: the table of labels and the three indexes that speak of labels (vectors, keywords,
@@ -51,7 +46,6 @@ export class CollectionIndex {
   #vectors: VectorTable | undefined;
   #changedAt: number;
   readonly #filtered = new Map<string, Bitmap>();
-  readonly #columns = new Columns();
 
   constructor(spec: CollectionSpec, indexes: VectorIndexes, hasher: Hasher, loaded?: LoadedCollection) {
     this.#spec = spec;
@@ -180,21 +174,15 @@ export class CollectionIndex {
     return this.keywords.statisticsOf(terms);
   }
 
-  searchVectors(leg: VectorLeg, filter: Filter | undefined, exact: boolean): VectorCandidates {
-    if (this.#vectors === undefined) return this.#candidates(new Uint32Array(0), new Float64Array(0));
-    const { items, scores } = this.#vectors.search(leg.values, leg.k, leg.ef, this.matching(filter), exact);
-    return this.#candidates(items, scores);
+  searchVectors(leg: VectorLeg, filter: Filter | undefined, exact: boolean, into: SearchAnswerWriter): void {
+    const found = this.#vectors?.search(leg.values, leg.k, leg.ef, this.matching(filter), exact) ?? NOTHING;
+    into.vector(this.labels, found);
   }
 
-  searchKeywords(leg: KeywordLeg, filter: Filter | undefined): KeywordCandidates {
-    const found = this.keywords.search(leg.terms, leg.k, {
-      compareLabels: this.labels.compare,
-      statistics: leg.statistics,
-      allowed: this.matching(filter),
-    });
-    const { ids, offsets, versionMs, versionCounter, scores } = this.#candidates(found.labels, found.scores);
-    const { frequencies, lengths, statistics, complete } = found;
-    return { ids, offsets, versionMs, versionCounter, scores, frequencies, lengths, statistics, complete };
+  searchKeywords(leg: KeywordLeg, filter: Filter | undefined, into: SearchAnswerWriter): void {
+    const { compare: compareLabels } = this.labels;
+    const options = { compareLabels, statistics: leg.statistics, allowed: this.matching(filter) };
+    into.keyword(this.labels, this.keywords.search(leg.terms, leg.k, options));
   }
 
   /** The live digest from the labels alone. */
@@ -296,21 +284,6 @@ export class CollectionIndex {
       if (label !== NO_LABEL) labels.push(label);
     }
     return labels;
-  }
-
-  #candidates(labels: Uint32Array, scores: Float64Array): CandidateColumns {
-    const ids: string[] = [];
-    const offsets = this.#columns.float64(labels.length);
-    const versionMs = this.#columns.float64(labels.length);
-    const versionCounter = this.#columns.float64(labels.length);
-    for (let i = 0; i < labels.length; i++) {
-      const label = labels[i];
-      ids.push(this.labels.idOf(label));
-      offsets[i] = this.labels.offsetOf(label);
-      versionMs[i] = this.labels.msOf(label);
-      versionCounter[i] = this.labels.counterOf(label);
-    }
-    return { ids, offsets, versionMs, versionCounter, scores };
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Version } from '../../../kernel/version.js';
 import type { Filter } from './filter.js';
-import type { CollectionSpec, KeywordStatistics, ShardSearch, ShardSearchAnswer } from './search.js';
+import type { SearchAnswerWriter } from './search-answer-writer.js';
+import type { CollectionSpec, KeywordStatistics, ShardSearch } from './search.js';
 
 /**
  * The indexes of some shards, in one thread: for each (shard, collection) one vector index, one keyword index, one
@@ -46,8 +47,8 @@ export interface IndexHost {
   /** Forgets documents whose rows are gone without an entry that says so. Not while a checkpoint is written. */
   forget(shard: number, documents: readonly ForgottenDocument[]): void;
 
-  /** Answers per asked shard. Never throws for one bad shard: that one says `failed`. */
-  search(search: ShardSearch): readonly ShardSearchAnswer[];
+  /** Writes the answer of each asked shard, in their order. Never throws for one bad shard: that one says `failed`. */
+  search(search: ShardSearch, into: SearchAnswerWriter): void;
 
   /** Live documents that match. */
   count(shard: number, collectionId: number, filter: Filter | undefined): number;

@@ -6,8 +6,8 @@ import type {
   ScrollPage,
   ShardStatistics,
 } from './index-host.js';
-import type { PackedAnswers } from './search-columns.js';
-import type { CollectionSpec, KeywordStatistics, ShardSearch, ShardSearchAnswer } from './search.js';
+import type { ShardSearchAnswer } from './search-answer.js';
+import type { CollectionSpec, KeywordStatistics } from './search.js';
 
 /**
  * What an index thread can be asked, and what it answers. One message per turn of the loop carries many requests, and
@@ -29,7 +29,11 @@ export interface IndexCalls {
     ask: { readonly shard: number; readonly documents: readonly ForgottenDocument[] };
     answer: undefined;
   };
-  readonly search: { ask: { readonly search: ShardSearch }; answer: readonly ShardSearchAnswer[] };
+  readonly search: {
+    /** `search` as `encodeSearch` writes it; it crosses between threads in `RequestMessage.searches`. */
+    ask: { readonly shards: readonly number[]; readonly search: Uint8Array };
+    answer: readonly ShardSearchAnswer[];
+  };
   readonly statistics: {
     ask: { readonly shard: number; readonly collectionId: number; readonly terms: readonly string[] };
     answer: KeywordStatistics;
@@ -75,17 +79,20 @@ export type IndexRequest = { [C in IndexCall]: { readonly id: number; readonly k
 export interface RequestMessage {
   readonly requests: readonly IndexRequest[];
   readonly cancelled: readonly number[];
+  /** The searches, one after the other (`SearchPacker`). */
+  readonly searches: Uint8Array<ArrayBuffer> | undefined;
 }
 
 export type IndexReply =
   | { readonly id: number; readonly kind: IndexCall; readonly answer: unknown }
   | { readonly id: number; readonly error: IndexFailure };
 
-/** Replies of one turn. Answers of searches are packed: those of `searches`, in that order. */
+/** Replies of one turn. What `searches` were answered is in `bytes`, one after the other up to each one's end. */
 export interface ReplyMessage {
   readonly replies: readonly IndexReply[];
   readonly searches: readonly number[];
-  readonly packed: PackedAnswers | undefined;
+  readonly ends: readonly number[];
+  readonly bytes: Uint8Array<ArrayBuffer> | undefined;
 }
 
 /** Why a request failed, as it crosses between threads. */

@@ -130,6 +130,7 @@ export class KeywordIndex {
    * The best `k` documents that have any of `terms`: exactly those a sort by (score descending, `compareLabels`) puts first.
    * @param terms distinct, sorted; scores are summed in this order
    * @param k ≥ 0
+   * @returns columns valid until the next search
    */
   search(terms: readonly string[], k: number, options: KeywordSearchOptions): KeywordMatches {
     const lists = this.#listsOf(terms);

@@ -1,6 +1,5 @@
 import type { Bitmap } from './bitmap.js';
 import { bm25, lengthNorm, termScore } from './bm25.js';
-import { Columns } from './columns.js';
 import type { KeywordDocuments } from './keyword-documents.js';
 import { PostingCursor } from './posting-chunks.js';
 import { FREQUENCY_BITS, FREQUENCY_MASK } from './posting-lists.js';
@@ -24,7 +23,7 @@ export interface KeywordQuery {
   readonly compareLabels: TieOrder;
 }
 
-/** Columns of equal length, best first. */
+/** Columns of equal length, best first; views, valid until the scorer ranks again. */
 export interface KeywordRanking {
   readonly labels: Uint32Array;
   readonly scores: Float64Array;
@@ -90,7 +89,10 @@ export class KeywordScorer {
   /** Room to rearrange sums. */
   #scratch = new Float64Array(0);
   readonly #best = new TopK(0, () => 0);
-  readonly #columns = new Columns();
+  /** Of an answer: labels and lengths of its documents, and their frequencies. */
+  #labels = new Uint32Array(0);
+  #lengths = new Uint32Array(0);
+  #matrix = new Uint32Array(0);
   /** Frequencies, term by term. */
   #frequencyColumns = new Uint32Array(0);
   readonly #elsewhere: SumsOfLists | undefined;
@@ -104,6 +106,7 @@ export class KeywordScorer {
 
   get bytes(): number {
     const columns = [this.#window, ...this.#singles, this.#met, this.#sums, this.#scratch, this.#frequencyColumns];
+    columns.push(this.#labels, this.#lengths, this.#matrix);
     return columns.reduce((bytes, column) => bytes + column.byteLength, 0);
   }
 
@@ -380,8 +383,10 @@ export class KeywordScorer {
     const { items: ordinals, scores } = this.#best.drain();
     const n = ordinals.length;
     this.#makeRoom(n);
-    const labels = this.#columns.uint32(n);
-    const lengths = this.#columns.uint32(n);
+    this.#labels = grown(this.#labels, n);
+    this.#lengths = grown(this.#lengths, n);
+    const labels = this.#labels.subarray(0, n);
+    const lengths = this.#lengths.subarray(0, n);
     for (let i = 0; i < n; i++) {
       labels[i] = labelOf[ordinals[i]];
       lengths[i] = lengthOf[ordinals[i]];
@@ -392,7 +397,8 @@ export class KeywordScorer {
   /** The matrix ordinals × the query's terms. */
   #frequencies(ordinals: Uint32Array, terms: readonly ScoredTerm[], columns: number): Uint32Array {
     const n = ordinals.length;
-    const matrix = this.#columns.uint32(n * columns);
+    this.#matrix = grown(this.#matrix, n * columns);
+    const matrix = this.#matrix.subarray(0, n * columns).fill(0);
     // Lists are looked up in ascending order: sort (ordinal, row) pairs as one number each.
     const pairs = this.#scratch.subarray(0, n);
     for (let row = 0; row < n; row++) pairs[row] = ordinals[row] * n + row;

@@ -12,7 +12,8 @@ import {
 import { CollectionIndex } from './collection-index.js';
 import { LiveDigest } from './digest.js';
 import { decodeDocument } from './document-codec.js';
-import type { CollectionSpec, ShardSearch, ShardSearchAnswer } from './search.js';
+import type { SearchAnswerWriter } from './search-answer-writer.js';
+import type { CollectionSpec, ShardSearch } from './search.js';
 import type { VectorIndexes } from './vector-index.js';
 
 /** An entry that cannot be applied: damaged, of a newer version, or with a vector that does not fit. Faults its shard. */
@@ -174,17 +175,18 @@ export class ShardIndex {
     return true;
   }
 
-  search(search: ShardSearch): ShardSearchAnswer {
-    if (this.#fault !== undefined) return { shard: this.shard, documents: 0, failed: 'FAULTED' };
+  /** Writes its answer. */
+  search(search: ShardSearch, into: SearchAnswerWriter): void {
     const collection = this.collections.get(search.collectionId) ?? this.#create(search.collectionId);
-    if (collection === undefined) return { shard: this.shard, documents: 0, failed: 'NOT_READY' };
+    if (this.#fault !== undefined || collection === undefined) {
+      into.fail(this.shard, this.#fault === undefined ? 'NOT_READY' : 'FAULTED');
+      return;
+    }
     const { vector, keyword, filter, exact } = search;
-    return {
-      shard: this.shard,
-      documents: collection.documents,
-      ...(vector === undefined ? {} : { vector: collection.searchVectors(vector, filter, exact) }),
-      ...(keyword === undefined ? {} : { keyword: collection.searchKeywords(keyword, filter) }),
-    };
+    into.begin(this.shard, collection.documents);
+    if (vector !== undefined) collection.searchVectors(vector, filter, exact, into);
+    if (keyword !== undefined) collection.searchKeywords(keyword, filter, into);
+    into.end();
   }
 
   dispose(): void {

@@ -1,4 +1,3 @@
-import { Columns } from './columns.js';
 import { grown } from './grown.js';
 
 /** Order among items of equal score: negative when `a` goes before `b`; 0 only for an item and itself. */
@@ -21,7 +20,6 @@ export class TopK {
   #size = 0;
   #k = 0;
   #before: TieOrder;
-  readonly #columns = new Columns();
 
   /** @param k how many to keep, ≥ 0 */
   constructor(k: number, before: TieOrder) {
@@ -60,17 +58,21 @@ export class TopK {
     return true;
   }
 
-  /** Takes everything out, best first. */
+  /** Takes everything out, best first; views, valid until the next `push`. */
   drain(): Ranked {
-    const items = this.#columns.uint32(this.#size);
-    const scores = this.#columns.float64(this.#size);
-    for (let end = this.#size - 1; end >= 0; end--) {
-      items[end] = this.#items[0];
-      scores[end] = this.#scores[0];
-      this.#down(end, this.#items[end], this.#scores[end]);
+    const items = this.#items;
+    const scores = this.#scores;
+    const size = this.#size;
+    // Heapsort: the worst goes to the end, and the last takes its place in the heap before it.
+    for (let end = size - 1; end > 0; end--) {
+      const item = items[end];
+      const score = scores[end];
+      items[end] = items[0];
+      scores[end] = scores[0];
+      this.#down(end, item, score);
     }
     this.#size = 0;
-    return { items, scores };
+    return { items: items.subarray(0, size), scores: scores.subarray(0, size) };
   }
 
   #grow(): void {

@@ -1,4 +1,4 @@
-import { fromUtf8, utf8, utf8Into } from '../../../kernel/bytes.js';
+import { fromUtf8, utf8, utf8Into } from './bytes.js';
 
 /**
  * Values as bytes, for what nodes ask each other about shards: a codec is made of smaller ones, field after field without
@@ -81,7 +81,7 @@ export class WireWriter {
   }
 
   /** What was written; memory of its own. The writer is empty again. */
-  take(): Uint8Array {
+  take(): Uint8Array<ArrayBuffer> {
     const taken = this.#bytes.slice(0, this.#at);
     this.clear();
     return taken;

@@ -1,0 +1,44 @@
+import { NodeError } from '../../kernel/errors.js';
+import { META_SHARD } from '../../kernel/ids.js';
+import { levelOf } from './core/write-level.js';
+import type { WriteOutcome, WriteRequest } from './core/write.js';
+import type { LocalCopies } from './local-copies.js';
+import type { MapService } from './map.service.js';
+import type { ReplicationLogger } from './replication-ports.js';
+
+/** Logs the end of collections that the map dropped, where this node reigns (replication 2.3). */
+export class CollectionPurge {
+  constructor(
+    private readonly logger: ReplicationLogger,
+    private readonly map: MapService,
+    private readonly copies: LocalCopies,
+    private readonly write: (shard: number, request: WriteRequest) => Promise<WriteOutcome>,
+  ) {}
+
+  /** Logs the end of a collection in one shard: its entries are ignored from then on. */
+  async purge(shard: number, collectionId: number): Promise<void> {
+    const outcome = await this.write(shard, {
+      op: 'COLLECTION_PURGE',
+      collectionId,
+      id: '',
+      payload: new Uint8Array(0),
+      level: levelOf('auto', this.map.current()),
+    });
+    if (outcome.kind === 'refused') throw new NodeError(outcome.code, outcome.detail);
+  }
+
+  /** All that still have rows; a crash before it came to this is made up for here. */
+  purgeDropped(): void {
+    if (!this.map.known) return;
+    const known = new Set(this.map.current().collections.map((collection) => collection.id));
+    for (const [shard, replica] of this.copies) {
+      if (shard === META_SHARD || replica.role !== 'primary') continue;
+      for (const id of replica.counters().collections.keys()) {
+        if (known.has(id)) continue;
+        this.purge(shard, id).catch((error: unknown) => {
+          this.logger.warn({ shard, err: error }, 'a dropped collection could not be purged; it is tried again');
+        });
+      }
+    }
+  }
+}

@@ -1,0 +1,35 @@
+import type { NodeUuid } from '../../../kernel/peer.js';
+import type { Out } from './effects.js';
+import type { Followers } from './followers.js';
+import type { ReplicaLog } from './replica-log.js';
+
+/** No follower reached the tail within this: the reign goes on. */
+const TRANSFER_WAIT_MS = 3_000;
+
+/** A reign that is handed over to a follower (5.7): nothing is admitted until that has all there is, then it is asked. */
+export class Handover {
+  readonly #to: NodeUuid;
+  readonly #startedMs: number;
+  #handed = false;
+
+  constructor(to: NodeUuid, startedMs: number) {
+    this.#to = to;
+    this.#startedMs = startedMs;
+  }
+
+  /** The follower was asked to take over: from then on it may reign at any moment. */
+  get handed(): boolean {
+    return this.#handed;
+  }
+
+  /** Asks the follower when it has everything; false when it came to nothing. */
+  proceed(log: ReplicaLog, followers: Followers, opsInFlight: number, nowMs: number, out: Out): boolean {
+    if (nowMs - this.#startedMs > TRANSFER_WAIT_MS || !followers.has(this.#to)) return false;
+    const { tail, durable } = log;
+    if (this.#handed || durable !== tail || opsInFlight !== 0) return true;
+    if (followers.durableOf(this.#to) !== tail) return true;
+    this.#handed = true;
+    out.push({ kind: 'handOver', to: this.#to });
+    return true;
+  }
+}

@@ -1,0 +1,93 @@
+import { describe, expect, it } from '@jest/globals';
+import { NO_EPOCH } from '../../../kernel/epoch.js';
+import { HLC_ZERO } from '../../../kernel/version.js';
+import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
+import { EMPTY_LOG } from '../../log/core/log-state.js';
+import { ZERO_COUNTERS } from '../../shard/core/rows.js';
+import type { ReplicaEffect } from './effects.js';
+import type { ReplicaInput } from './inputs.js';
+import type { PeerView } from './peer-view.js';
+import type { Hello, ShardSet } from './protocol.js';
+import { ReplicaLog } from './replica-log.js';
+import { Replica } from './replica.js';
+
+const [SELF, OTHER] = ['a1'.repeat(16), 'b2'.repeat(16)];
+const ALONE: PeerView = { get: () => undefined, nodes: () => [] };
+const OP_ID = new Uint8Array(16);
+
+/** A copy whose disk syncs at once, and whose fellow answers nothing. */
+class Copy {
+  readonly replica: Replica;
+  nowMs = 0;
+  configured: ShardSet = { mapEpoch: 1, members: [SELF] };
+
+  constructor() {
+    const { tail, chain, history, generation } = EMPTY_LOG;
+    const ends = { generation, tail, chain, start: 0, history, counters: ZERO_COUNTERS, sets: [] };
+    this.replica = new Replica({
+      shard: 0,
+      self: SELF,
+      bootCount: 1,
+      log: new ReplicaLog({ shard: 0, hasher: nodeHasher, lastHlc: HLC_ZERO, ...ends }),
+      promised: NO_EPOCH,
+      strict: false,
+      times: { heartbeatMs: 500, failoverAfterMs: 1_800 },
+      applied: 0,
+      map: undefined,
+      openedMs: 0,
+    });
+  }
+
+  get now() {
+    return { wallMs: 1_000_000 + this.nowMs, monotonicMs: this.nowMs };
+  }
+
+  tick(): readonly ReplicaEffect[] {
+    this.nowMs += 100;
+    const plan = { configured: this.configured, leaving: false };
+    return this.step({ kind: 'tick', now: this.now, peers: ALONE, plan, opId: OP_ID });
+  }
+
+  /** The effects of an input, and of what follows from it at once. */
+  step(input: ReplicaInput): readonly ReplicaEffect[] {
+    return this.replica.step(input).flatMap((effect): readonly ReplicaEffect[] => {
+      const { now } = this;
+      if (effect.kind === 'promise')
+        return [effect, ...this.step({ kind: 'promised', epoch: effect.epoch, now, opId: OP_ID })];
+      if (effect.kind === 'append' && effect.batch.entries.length > 0)
+        return [effect, ...this.step({ kind: 'persisted', offset: effect.tail, now })];
+      return [effect];
+    });
+  }
+}
+
+describe('a reign that a hello speaks against', () => {
+  it('logs nothing any more in the tick that ends it', () => {
+    const copy = new Copy();
+    while (copy.replica.role !== 'primary') copy.tick();
+    copy.configured = { mapEpoch: 2, members: [SELF, OTHER] };
+    copy.tick();
+    const { epoch } = copy.replica.reign ?? { epoch: NO_EPOCH };
+    const promised = { num: epoch.num + 5, uuid: new Uint8Array(16).fill(9) };
+    const hello: Hello = {
+      ...copy.replica.log.end(),
+      shard: 0,
+      nodeUuid: OTHER,
+      bootCount: 1,
+      mapEpoch: 2,
+      promised,
+      loose: 0,
+    };
+    copy.step({ kind: 'hello', link: 1, hello, chainThere: undefined, now: copy.now });
+    // The members are asked; the one there is says nothing for a second.
+    for (let i = 0; i < 9; i++) copy.tick();
+    expect(copy.replica.role).toBe('primary');
+    const before = copy.replica.log.tail;
+    copy.configured = { mapEpoch: 3, members: [SELF, OTHER, 'c3'.repeat(16)] };
+    const effects = copy.tick();
+    expect(copy.replica.role).toBe('candidate');
+    expect(copy.replica.promised.num).toBe(promised.num + 1);
+    expect(effects.map(({ kind }) => kind)).not.toContain('append');
+    expect(copy.replica.log.tail).toBe(before);
+  });
+});

@@ -1,0 +1,219 @@
+import { META_SHARD } from '../../kernel/ids.js';
+import type { NodeUuid } from '../../kernel/peer.js';
+import { entryShard, verifyEntry } from '../log/core/entry-codec.js';
+import { LogDamagedError, type AppendEntry } from '../log/log-store.js';
+import type { ReplicaEffect } from './core/effects.js';
+import type { Ack, FollowerMessage, Hello, HelloAnswer, Offer, PrimaryMessage } from './core/protocol.js';
+import { documentProblem } from './core/received-documents.js';
+import { FollowerFeed, type FeedSource } from './follower-feed.js';
+import type { ReplicaDrive } from './replica-drive.js';
+import type { Link, LinkEvents } from './replica-peers.js';
+import type { ReplicaPorts } from './replica-ports.js';
+import { SnapshotSender } from './snapshot-sender.js';
+import { SnapshotSource } from './snapshot-source.js';
+import { storedChain, storedRows } from './stored-copy.js';
+
+/** A stream to one follower, seen from the primary. */
+interface FollowerLink {
+  readonly node: NodeUuid;
+  readonly link: Link<PrimaryMessage>;
+  feed: FollowerFeed | undefined;
+  snapshot: SnapshotSender | undefined;
+  hello: Hello | undefined;
+}
+
+type LinksPorts = Pick<ReplicaPorts, 'log' | 'hasher' | 'clock' | 'bulk' | 'report'>;
+
+/** The streams to the followers of one copy (4.1, 4.2): what comes on them goes to the machine, what it answers feeds them. */
+export class FollowerLinks {
+  readonly #shard: number;
+  readonly #ports: LinksPorts;
+  readonly #drive: ReplicaDrive;
+  readonly #damaged: (error: LogDamagedError) => void;
+  readonly #links = new Map<number, FollowerLink>();
+  #nextTicket = 1;
+
+  /** @param damaged the log could not be read: the copy is to fail */
+  constructor(shard: number, ports: LinksPorts, drive: ReplicaDrive, damaged: (error: LogDamagedError) => void) {
+    this.#shard = shard;
+    this.#ports = ports;
+    this.#drive = drive;
+    this.#damaged = damaged;
+  }
+
+  /** Bytes of entries that wait in memory, beside what the streams buffer. */
+  get waitingBytes(): number {
+    let bytes = 0;
+    for (const { feed } of this.#links.values()) bytes += feed?.waitingBytes ?? 0;
+    return bytes;
+  }
+
+  open(from: NodeUuid, link: Link<PrimaryMessage>): LinkEvents<FollowerMessage> {
+    const ticket = this.#nextTicket++;
+    const follower: FollowerLink = { node: from, link, feed: undefined, snapshot: undefined, hello: undefined };
+    this.#links.set(ticket, follower);
+    return {
+      message: (message) => this.#received(ticket, follower, message),
+      ended: (error) => {
+        if (error !== undefined && this.#links.has(ticket)) this.#ports.report.broken(from);
+        this.#drop(ticket);
+      },
+    };
+  }
+
+  /** The primary logged entries: they may travel while the local sync runs. */
+  logged(entries: readonly AppendEntry[]): void {
+    for (const { feed } of this.#links.values()) feed?.logged(entries);
+  }
+
+  /** Entries became durable here. */
+  pump(): void {
+    for (const { feed } of this.#links.values()) feed?.pump();
+  }
+
+  tick(): void {
+    for (const { feed } of this.#links.values()) feed?.tick();
+  }
+
+  /** Begins what the machine answers a hello. */
+  welcome({ link: ticket, answer }: Extract<ReplicaEffect, { kind: 'welcome' }>): void {
+    const follower = this.#links.get(ticket);
+    if (follower?.hello === undefined) return;
+    if (answer.kind === 'snapshot') {
+      this.#drive.guard(this.#sendSnapshot(follower, answer));
+      return;
+    }
+    follower.link.send({ kind: 'answer', answer });
+    if (answer.kind !== 'accept') return;
+    const source = this.#source(ticket, follower.hello.nodeUuid);
+    follower.feed = new FollowerFeed(follower.link, source, answer.from, follower.hello.chain);
+  }
+
+  /** Asks a follower to take over (5.7). */
+  handOver(to: NodeUuid): void {
+    const { epoch } = this.#drive.replica;
+    for (const { node, link } of this.#links.values()) if (node === to) link.send({ kind: 'handOver', epoch });
+  }
+
+  /** The reign ended. */
+  dismiss(): void {
+    for (const ticket of [...this.#links.keys()]) this.#drop(ticket, true);
+  }
+
+  /** Ends all streams; the machine hears no more of them. */
+  close(): void {
+    for (const { link, feed, snapshot } of this.#links.values()) {
+      feed?.close();
+      snapshot?.close();
+      link.close();
+    }
+    this.#links.clear();
+  }
+
+  #received(ticket: number, follower: FollowerLink, message: FollowerMessage): void {
+    switch (message.kind) {
+      case 'hello':
+        follower.hello = message.hello;
+        this.#drive.guard(this.#hello(ticket, message.hello));
+        return;
+      case 'ack':
+        this.#acked(ticket, message.ack);
+        follower.feed?.credit(message.ack.creditBytes);
+        follower.snapshot?.credit(message.ack.creditBytes);
+        return;
+      case 'offer':
+        this.#offered(ticket, message.offer);
+        return;
+    }
+  }
+
+  async #hello(link: number, hello: Hello): Promise<void> {
+    const { log } = this.#ports;
+    const copy = this.#drive.replica.log;
+    // The follower has entries whose sync still runs here: in a moment they can be compared.
+    if (hello.lastOffset > copy.durable && hello.lastOffset <= copy.tail) await log.sync();
+    const chainThere = await storedChain(log, this.#shard, hello.lastOffset);
+    this.#drive.step({ kind: 'hello', link, hello, chainThere, now: this.#drive.now() });
+  }
+
+  #acked(link: number, ack: Ack): void {
+    const { replica } = this.#drive;
+    const before = replica.highWaterMark;
+    this.#drive.step({ kind: 'acked', link, ack, now: this.#drive.now() });
+    // What is agreed takes effect on the others when they hear of it: the map does not wait for a keep-alive (9.1).
+    if (this.#shard === META_SHARD && replica.highWaterMark > before)
+      for (const { feed } of this.#links.values()) feed?.tell();
+  }
+
+  #offered(link: number, offer: Offer): void {
+    const { log, hasher } = this.#ports;
+    const drive = this.#drive;
+    const now = drive.now();
+    // What is offered comes from another branch: each entry stands for itself.
+    const stored = storedRows(log, drive.replica.log, offer.entries);
+    const whole = offer.entries.every(
+      (entry) => verifyEntry(entry, hasher) === undefined && entryShard(entry) === this.#shard,
+    );
+    if (whole && documentProblem(offer.entries) === undefined)
+      drive.step({ kind: 'offered', link, offer, stored, now, opId: drive.opId() });
+    else this.#drop(link, true);
+  }
+
+  /** What a follower is fed from. */
+  #source(ticket: number, node: NodeUuid): FeedSource {
+    const { log, clock, report } = this.#ports;
+    const { replica } = this.#drive;
+    return {
+      durable: () => replica.log.durable,
+      scan: (from, limit, bytesMax) => log.scan(this.#shard, from, limit, bytesMax),
+      head: () => ({
+        epoch: replica.epoch,
+        highWaterMark: replica.highWaterMark,
+        tail: replica.log.tail,
+        inSync: replica.syncedNodes(clock.monotonicMs()),
+        floor: replica.floor,
+      }),
+      monotonicMs: () => clock.monotonicMs(),
+      broken: (error) => {
+        if (error instanceof LogDamagedError) this.#damaged(error);
+        this.#drop(ticket, true);
+      },
+      sent: (entries, bytes) => report.streamed(node, entries, bytes),
+    };
+  }
+
+  /** Streams a snapshot, if this node has a place for one more (4.6) and the shard has no loose rows (5.6). */
+  async #sendSnapshot(follower: FollowerLink, answer: Extract<HelloAnswer, { kind: 'snapshot' }>): Promise<void> {
+    const { log, hasher, report, bulk } = this.#ports;
+    const release = bulk.take();
+    try {
+      const source = release === undefined ? undefined : await SnapshotSource.open(log, hasher, this.#shard);
+      if (source === undefined) {
+        follower.link.send({ kind: 'answer', answer: { kind: 'reject', reason: 'BUSY' } });
+        return;
+      }
+      const partial = follower.hello?.partial;
+      const resumed = partial !== undefined && (await source.resume(partial));
+      follower.link.send({ kind: 'answer', answer: { ...answer, at: source.at, ...(resumed ? { resumed } : {}) } });
+      follower.snapshot = new SnapshotSender(
+        follower.link,
+        source,
+        (entries, bytes) => report.streamed(follower.node, entries, bytes),
+        resumed ? partial.after : undefined,
+      );
+      await follower.snapshot.run();
+    } finally {
+      release?.();
+    }
+  }
+
+  #drop(ticket: number, close = false): void {
+    const follower = this.#links.get(ticket);
+    if (follower === undefined) return;
+    this.#links.delete(ticket);
+    follower.feed?.close();
+    follower.snapshot?.close();
+    if (close) follower.link.close();
+    this.#drive.step({ kind: 'linkEnded', link: ticket });
+  }
+}

@@ -1,0 +1,62 @@
+import type { Clock } from '../../kernel/clock.js';
+import type { Random } from '../../kernel/random.js';
+import { OP_ID_BYTES } from '../../kernel/version.js';
+import type { ReplicaEffect } from './core/effects.js';
+import type { ReplicaInput } from './core/inputs.js';
+import type { Now } from './core/peer-view.js';
+import type { Replica } from './core/replica.js';
+
+/** Steps the machine of one copy, and has what it asks for performed, in order, until it is closed. */
+export class ReplicaDrive {
+  readonly replica: Replica;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #perform: (effect: ReplicaEffect) => void;
+  readonly #failed: (error: Error) => void;
+  #closed = false;
+
+  /** @param failed background work came to an end that it cannot go on after */
+  constructor(
+    replica: Replica,
+    { clock, random }: { readonly clock: Clock; readonly random: Random },
+    perform: (effect: ReplicaEffect) => void,
+    failed: (error: Error) => void,
+  ) {
+    this.replica = replica;
+    this.#clock = clock;
+    this.#random = random;
+    this.#perform = perform;
+    this.#failed = failed;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Nothing is said or done any more. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  step(input: ReplicaInput): void {
+    if (this.#closed) return;
+    for (const effect of this.replica.step(input)) this.#perform(effect);
+  }
+
+  now(): Now {
+    return { wallMs: this.#clock.wallMs(), monotonicMs: this.#clock.monotonicMs() };
+  }
+
+  opId(): Uint8Array {
+    return this.#random.bytes(OP_ID_BYTES);
+  }
+
+  /** An error of background work: a damaged log fails the copy, a failed disk the node (2.6). */
+  guard(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      if (this.#closed) return;
+      // A failed disk ends the node (2.6); until it has ended nothing more is acknowledged.
+      this.#failed(error instanceof Error ? error : new Error(String(error)));
+    });
+  }
+}

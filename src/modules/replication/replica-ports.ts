@@ -1,0 +1,61 @@
+import type { Clock } from '../../kernel/clock.js';
+import type { Epoch } from '../../kernel/epoch.js';
+import type { Hasher } from '../../kernel/hasher.js';
+import type { NodeUuid } from '../../kernel/peer.js';
+import type { Random } from '../../kernel/random.js';
+import type { Timers } from '../../kernel/timers.js';
+import type { LogStore } from '../log/log-store.js';
+import type { ClusterMap } from '../ring/core/map.js';
+import type { BulkPlaces } from './bulk-places.js';
+import type { CopyPlan, FailoverTimes, PeerView } from './core/peer-view.js';
+import type { ReplicaPeers } from './replica-peers.js';
+
+/** Where durable entries go to be searched. */
+export interface ReplicaIndex {
+  /** Puts durable entries in; resolves when they are applied. */
+  apply(entries: readonly Uint8Array[]): Promise<void>;
+  /** The log was cut: what follows `offset` is applied anew. */
+  rewind(offset: number): Promise<void>;
+  /** A snapshot took the log's place: the index is built anew from it. */
+  rebuild(): Promise<void>;
+}
+
+/** What a replica needs of the world; all of it is swapped in the simulator. */
+export interface ReplicaPorts {
+  readonly log: LogStore;
+  readonly hasher: Hasher;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly times: FailoverTimes;
+  /** Absent for the map's shard. */
+  readonly index: ReplicaIndex | undefined;
+  readonly peers: ReplicaPeers;
+  /** The other nodes, as far as this shard is concerned. */
+  readonly view: () => PeerView;
+  /** What the map wants of this copy. */
+  readonly plan: () => CopyPlan;
+  /** Bulk catch-ups under way on this node (4.6). */
+  readonly bulk: BulkPlaces;
+  readonly report: ReplicaReport;
+}
+
+/** What a replica tells its node. */
+export interface ReplicaReport {
+  /** The map changed; only called for the map's shard. */
+  map(map: ClusterMap): void;
+  /** A dropped collection's rows may go. */
+  sweep(collectionId: number): void;
+  /** The copy is damaged or its index is lost beyond repair. */
+  fault(error: Error): void;
+  /** New entries are durable up to this offset. */
+  durable(offset: number): void;
+  /** Whether it reigns or follows has changed. */
+  role(role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void;
+  /** Entries were sent to a follower. */
+  streamed(to: NodeUuid, entries: number, bytes: number): void;
+  /** A snapshot goes on with so many rows that an earlier transfer brought. */
+  resumed(rows: number): void;
+  /** A stream to or from that node broke: its process may be gone (5.1). */
+  broken(node: NodeUuid): void;
+}

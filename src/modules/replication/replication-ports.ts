@@ -1,0 +1,72 @@
+import type { Clock } from '../../kernel/clock.js';
+import type { Hasher } from '../../kernel/hasher.js';
+import type { NodeUuid } from '../../kernel/peer.js';
+import type { Random } from '../../kernel/random.js';
+import type { Timers } from '../../kernel/timers.js';
+import type { NodeConfig } from '../../platform/config/node-config.js';
+import type { LogStore } from '../log/log-store.js';
+import type { ShardService } from '../shard/shard.service.js';
+
+/** What of the configuration replication goes by. */
+export type ReplicationSettings = Pick<
+  NodeConfig,
+  | 'nodeId'
+  | 'shardCount'
+  | 'replicaCount'
+  | 'writeConsistency'
+  | 'partitionMode'
+  | 'rebalanceGraceMs'
+  | 'heartbeatIntervalMs'
+  | 'heartbeatTimeoutMs'
+  | 'similarity'
+  | 'hnswM'
+  | 'hnswEfConstruction'
+  | 'hnswEfSearch'
+  | 'dimensions'
+>;
+
+/** The indexes of this node's shards, as replication feeds them. */
+export type ShardIndexes = Pick<
+  ShardService,
+  'open' | 'closeShard' | 'dropShard' | 'defineCollections' | 'apply' | 'rewind' | 'markFaulted'
+>;
+
+/** What the replication service needs; all of it swapped under test. */
+export interface ReplicationPorts {
+  readonly log: LogStore;
+  readonly shards: ShardIndexes;
+  readonly hasher: Hasher;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly logger: ReplicationLogger;
+  readonly events: ReplicationEvents;
+  /** The disk is down to its reserve: upserts are refused. */
+  readonly isFull?: () => boolean;
+}
+
+export interface ReplicationLogger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** What happened to a copy, or to what is kept for one. */
+export interface CopyEvent {
+  /**
+   * `dropped`: it had moved away and was deleted here (replication 9.6). `demoted`: it is behind, and the log of the shard,
+   * which is over its budget, is kept for it no more: it will get a snapshot (2.11). `healed`: it was damaged here, has been
+   * made whole from another one, and serves again (2.12).
+   */
+  readonly kind: 'dropped' | 'demoted' | 'healed';
+  readonly shard: number;
+  /** Whose copy. */
+  readonly node: NodeUuid;
+}
+
+/** What is counted for operators. */
+export interface ReplicationEvents {
+  copy(event: CopyEvent): void;
+  /** Entries of a log were sent to a follower: for one that returns, what it had missed and nothing else (replication 4). */
+  streamed(shard: number, to: NodeUuid, entries: number, bytes: number): void;
+}

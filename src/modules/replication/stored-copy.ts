@@ -1,0 +1,94 @@
+import { META_SHARD } from '../../kernel/ids.js';
+import { HLC_ZERO, type Hlc } from '../../kernel/version.js';
+import {
+  entryChain,
+  entryCollectionId,
+  entryId,
+  entryOffset,
+  entryOp,
+  entryPayload,
+  entryVersion,
+} from '../log/core/entry-codec.js';
+import { shardKey } from '../log/core/keys.js';
+import { LogDamagedError, type LogStore } from '../log/log-store.js';
+import { decodeCounters, ZERO_COUNTERS, type ShardCounters } from '../shard/core/rows.js';
+import { decodeAgreedMap, decodeMapOperation } from './core/map-codec.js';
+import { MapState, type PendingOperation } from './core/map-state.js';
+import { MAP_ROW } from './core/replica.js';
+import { COUNTERS_ROW, SETS_ROW, type ReplicaLog, type ReplicaLogOptions } from './core/replica-log.js';
+import { decodeSets } from './core/set-codec.js';
+
+// What is kept of a copy on the disk, as its machine and its peers ask for it.
+
+const PAGE = 500;
+
+/** The end of a log and everything kept with it, as stored. */
+export function storedEnd(log: LogStore, shard: number): Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'> {
+  const { tail, chain, start, history, generation } = log.state(shard);
+  return {
+    generation,
+    tail,
+    chain,
+    start: start.offset,
+    history,
+    counters: storedCounters(log, shard),
+    sets: decodeSets(log.row(shardKey(shard, SETS_ROW))),
+  };
+}
+
+/** The map as its row holds it, and the operations of the log beyond that. */
+export async function storedMap(log: LogStore, tail: number): Promise<MapState> {
+  const bytes = log.row(shardKey(META_SHARD, MAP_ROW));
+  const agreed = bytes === undefined ? undefined : decodeAgreedMap(bytes);
+  const pending: PendingOperation[] = [];
+  const from = Math.max(agreed?.offset ?? 0, log.state(META_SHARD).start.offset) + 1;
+  for (let next = from; next <= tail;) {
+    const entries = await log.scan(META_SHARD, next, PAGE, 1024 * 1024);
+    for (const entry of entries) {
+      next = entryOffset(entry) + 1;
+      if (entryOp(entry) === 'MAP')
+        pending.push({ offset: entryOffset(entry), operation: decodeMapOperation(entryPayload(entry)) });
+    }
+    if (entries.length === 0) break;
+  }
+  return new MapState(agreed?.map, agreed?.offset ?? 0, pending);
+}
+
+/** The clock reading of the last entry: versions of this copy continue above it (replication 1.3). */
+export async function storedClock(log: LogStore, shard: number, tail: number, start: number): Promise<Hlc> {
+  if (tail === 0) return HLC_ZERO;
+  const [bytes] = await log.scan(shard, tail, 1, 1);
+  // The last entry of a log that was compacted up to its end may be gone.
+  if (bytes === undefined && tail === start) return HLC_ZERO;
+  if (bytes === undefined) throw new LogDamagedError({ shard, offset: tail, problem: 'missing' });
+  return entryVersion(bytes).hlc;
+}
+
+/** The counters as of the log's tail. */
+export function storedCounters(log: LogStore, shard: number): ShardCounters {
+  const bytes = log.row(shardKey(shard, COUNTERS_ROW));
+  return bytes === undefined ? ZERO_COUNTERS : decodeCounters(bytes);
+}
+
+/** Chain at an offset of the log, or undefined when it is not in it. */
+export async function storedChain(log: LogStore, shard: number, offset: number): Promise<Uint8Array | undefined> {
+  const { tail, start, chain } = log.state(shard);
+  if (offset === tail) return chain;
+  if (offset === start.offset) return start.chain;
+  if (offset > tail || offset < start.offset) return undefined;
+  const [entry] = await log.scan(shard, offset, 1, 1);
+  return entry === undefined ? undefined : entryChain(entry);
+}
+
+/** The stored rows of the documents that entries are of, in their order. */
+export function storedRows(
+  log: LogStore,
+  copy: ReplicaLog,
+  entries: readonly Uint8Array[],
+): (Uint8Array | undefined)[] {
+  return entries.map((entry) => {
+    const op = entryOp(entry);
+    if (op !== 'UPSERT' && op !== 'DELETE') return undefined;
+    return log.row(copy.rowKey(entryCollectionId(entry), entryId(entry)));
+  });
+}
