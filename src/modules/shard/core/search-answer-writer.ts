@@ -1,4 +1,5 @@
 import { utf8Into } from '../../../kernel/bytes.js';
+import { utf8Length } from '../../../kernel/ids.js';
 import type { KeywordMatches } from './keyword-index.js';
 import {
   answersIn,
@@ -129,30 +130,30 @@ export class SearchAnswerWriter {
     this.#view.setUint32(start + 4, this.#at - (start + LEG_BYTES + CANDIDATE_BYTES * count), true);
   }
 
-  /** @param hashes where they and, behind them, the ends of the ids go */
+  /**
+   * All at once: the ids lie far apart in memory, and one by one each would be waited for.
+   * @param hashes where they and, behind them, the ends of the ids go
+   */
   #ids(labels: CandidateLabels, items: Uint32Array, hashes: number): void {
-    const first = this.#at;
-    const ends = hashes + 4 * items.length;
-    for (let row = 0; row < items.length; row++) {
-      const start = this.#at;
-      this.#id(labels.idOf(items[row]));
-      // FNV-1a of its bytes.
-      let hash = 0x811c9dc5;
-      for (let at = start; at < this.#at; at++) hash = Math.imul(hash ^ this.#bytes[at], 0x01000193);
-      this.#view.setUint32(hashes + 4 * row, hash >>> 0, true);
-      this.#view.setUint32(ends + 4 * row, this.#at - first, true);
-    }
-  }
-
-  #id(id: string): void {
-    const { length } = id;
-    this.#reserve(3 * length);
+    const ids: string[] = [];
+    for (let row = 0; row < items.length; row++) ids.push(labels.idOf(items[row]));
+    const all = ids.join('');
+    this.#reserve(3 * all.length);
     const bytes = this.#bytes;
-    const start = this.#at;
-    let unit = 0;
-    let i = 0;
-    for (; i < length && (unit = id.charCodeAt(i)) < 0x80; i++) bytes[start + i] = unit;
-    this.#at = i === length ? start + i : start + utf8Into(id, bytes.subarray(start));
+    const view = this.#view;
+    const first = this.#at;
+    this.#at += utf8Into(all, bytes.subarray(first));
+    const isAscii = this.#at - first === all.length;
+    const ends = hashes + 4 * ids.length;
+    let at = first;
+    for (let row = 0; row < ids.length; row++) {
+      const end = at + (isAscii ? ids[row].length : utf8Length(ids[row]));
+      // FNV-1a.
+      let hash = 0x811c9dc5;
+      for (; at < end; at++) hash = Math.imul(hash ^ bytes[at], 0x0100_0193);
+      view.setUint32(hashes + 4 * row, hash >>> 0, true);
+      view.setUint32(ends + 4 * row, end - first, true);
+    }
   }
 
   #counts(values: Uint32Array | readonly number[]): void {
