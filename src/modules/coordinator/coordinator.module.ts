@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../kernel/clock.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { Hasher } from '../../kernel/hasher.js';
+import type { NodeUuid } from '../../kernel/peer.js';
 import { systemTimers } from '../../platform/clock/system-timers.js';
 import { NODE_CONFIG, type NodeConfig } from '../../platform/config/node-config.js';
 import { Readiness } from '../../platform/health/readiness.js';
@@ -14,6 +15,7 @@ import { MemoryGuard } from '../../platform/resources/memory-guard.js';
 import type { LogStore } from '../log/log-store.js';
 import { LOG_STORE } from '../log/log.module.js';
 import { ReplicationService } from '../replication/replication.service.js';
+import { nodeByUuid } from '../ring/core/map.js';
 import { ShardService } from '../shard/shard.service.js';
 import { AttributeKeys } from './attribute-keys.js';
 import { CatalogService } from './catalog.service.js';
@@ -93,10 +95,11 @@ export class CoordinatorModule {
         },
         {
           provide: ShardCallServer,
-          inject: [LocalShards, PEER_SHARDS, LOGGER],
-          useFactory: (local: LocalShards, peers: PeerShards, logger: Logger) => {
+          inject: [LocalShards, PEER_SHARDS, ReplicationService, LOGGER],
+          useFactory: (local: LocalShards, peers: PeerShards, { map }: ReplicationService, logger: Logger) => {
             const log = logger.child({ module: 'shard-calls' });
-            return new ShardCallServer(new RelayingShards(local, peers), {
+            const knows = (node: NodeUuid): boolean => map.known && nodeByUuid(map.current(), node) !== undefined;
+            return new ShardCallServer(new RelayingShards(local, peers, knows), {
               refused: (from, problem) => log.warn({ from, problem }, 'a call of another node was refused'),
               failed: (kind, error) => log.error({ kind, err: error }, 'a call of another node failed unexpectedly'),
             });

@@ -1,10 +1,11 @@
 import { NodeError } from '../../kernel/errors.js';
 import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import type { ShardAnswer, ShardAsk, ShardCall, ShardWriteOutcome } from './core/shard-calls.js';
-import type { PeerShards, ShardCallOptions } from './shard-access.js';
+import type { PeerShards, ShardAccess, ShardCallOptions } from './shard-access.js';
 import type { ServedShards } from './shard-call-server.js';
 
 const NOT_THERE: ShardWriteOutcome = { kind: 'turned-away', refusal: { code: 'NOT_PRIMARY' } };
+const UNKNOWN_NODE: ShardWriteOutcome = { kind: 'turned-away', refusal: { code: 'STALE_MAP' } };
 const LOST: ShardWriteOutcome = {
   kind: 'refused',
   code: 'WRITE_OUTCOME_UNKNOWN',
@@ -13,12 +14,15 @@ const LOST: ShardWriteOutcome = {
 
 /**
  * What other nodes ask of this one: its own shards, and that writes are passed on to a primary which the asking node
- * cannot reach (replication 3). What was passed on is not passed on again.
+ * cannot reach (replication 3). What was passed on is not passed on again. Only nodes of the map are heard of in this: a
+ * name that is none costs nothing that is kept.
  */
 export class RelayingShards implements ServedShards {
   constructor(
-    private readonly local: ServedShards,
+    private readonly local: ShardAccess & Pick<ServedShards, 'underWay'>,
     private readonly peers: PeerShards,
+    /** Whether the map has such a node. */
+    readonly knows: (node: NodeUuid) => boolean,
   ) {}
 
   get underWay(): number {
@@ -28,8 +32,11 @@ export class RelayingShards implements ServedShards {
   call<C extends ShardCall>(kind: C, ask: ShardAsk<C>, options: ShardCallOptions): Promise<ShardAnswer<C>> {
     if (kind !== 'write') return this.local.call(kind, ask, options);
     const { relay, ...rest } = ask as ShardAsk<'write'>;
-    if (relay?.to === undefined) return this.local.call(kind, ask, options);
+    if (relay === undefined) return this.local.call(kind, ask, options);
     const { to, ...passed } = relay;
+    if (!this.knows(relay.from) || (to !== undefined && !this.knows(to)))
+      return Promise.resolve(rest.writes.map(() => UNKNOWN_NODE) as ShardAnswer<C>);
+    if (to === undefined) return this.local.call(kind, ask, options);
     return this.#passOn(to, { ...rest, relay: passed }, options);
   }
 

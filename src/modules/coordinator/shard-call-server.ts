@@ -24,8 +24,12 @@ export const ASK_BYTES_MAX = 64 * 1024 * 1024;
 export const ANSWERS_BYTES_MAX = 64 * 1024 * 1024;
 const WAIT_MS_MAX = 120_000;
 
-/** The shards of this node, and the calls under way there. */
-export type ServedShards = ShardAccess & { readonly underWay: number };
+/** The shards of this node, the calls under way there, and whom it knows. */
+export type ServedShards = ShardAccess & {
+  readonly underWay: number;
+  /** Whether the map has such a node. */
+  readonly knows: (node: NodeUuid) => boolean;
+};
 
 export interface ShardCallReport {
   /** Something that cannot be read was refused. */
@@ -142,7 +146,7 @@ class ServedStream {
     if (kind === 'write') {
       const { writes, relay } = ask as ShardAsk<'write'>;
       for (const write of writes) checkWrite(write);
-      if (relay !== undefined && relay.to === undefined) this.shut(relay);
+      if (relay !== undefined && relay.to === undefined && this.local.knows(relay.from)) this.shut(relay);
     }
     if (this.#calls.size >= SERVED_MAX || this.#outbox.bytes > ANSWERS_BYTES_MAX) {
       this.#fail(id, new NodeError('OVERLOADED', 'too many calls wait at this node', { retryAfterMs: 100 }));

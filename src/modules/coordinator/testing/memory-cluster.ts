@@ -115,7 +115,8 @@ export class ClusterNode {
     const gate = new PlacedGate(cluster, this, log);
     this.local = new LocalShards(gate, replication, shards, log, reader, { refusal: () => undefined });
     this.clients = new ShardCallClients(new MemoryLinks(cluster, this), () => 1);
-    this.server = new ShardCallServer(new RelayingShards(this.local, this.clients), {
+    const served = new RelayingShards(this.local, this.clients, (uuid) => cluster.byUuid(uuid) !== undefined);
+    this.server = new ShardCallServer(served, {
       refused: (_, problem) => this.refused.push(problem),
       failed: (_, error) => {
         throw error;
