@@ -1,5 +1,5 @@
 import { toHex } from '../../kernel/bytes.js';
-import { compareEpochs, type Epoch } from '../../kernel/epoch.js';
+import { compareEpochs, EPOCH_LEAP_MAX, NO_EPOCH, type Epoch } from '../../kernel/epoch.js';
 import { NodeError } from '../../kernel/errors.js';
 import { META_SHARD } from '../../kernel/ids.js';
 import { PeerError, PROTOCOL, type NodeUuid } from '../../kernel/peer.js';
@@ -270,10 +270,10 @@ export class ReplicationService {
     return this.#copies.get(shard)?.leader ?? this.#leaders.get(shard);
   }
 
-  /** Somebody says who is primary: only ever moves upward (replication 5.6). */
+  /** Somebody says who is primary: only ever moves upward (replication 5.6), and not by a leap that is none (1.2). */
   learn(leader: ShardLeader): void {
-    const known = this.#leaders.get(leader.shard);
-    if (known === undefined || compareEpochs(leader.epoch, known.epoch) > 0) {
+    const known = this.#leaders.get(leader.shard)?.epoch ?? NO_EPOCH;
+    if (compareEpochs(leader.epoch, known) > 0 && leader.epoch.num - known.num <= EPOCH_LEAP_MAX) {
       this.#leaders.set(leader.shard, leader);
       for (const listener of this.#roleListeners) listener();
     }

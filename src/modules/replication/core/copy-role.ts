@@ -1,5 +1,6 @@
 import { compareEpochs, sameEpoch, type Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
+import { believedPeers } from './believed-peers.js';
 import { GRANT_WAIT_MS } from './candidacy.js';
 import { isRefutation } from './confirmation.js';
 import type { Out } from './effects.js';
@@ -101,12 +102,13 @@ export class CopyRole {
   // ---- time
 
   tick({ now, peers, plan, opId }: Told<'tick'>, out: Out): void {
-    this.#peers = peers;
+    this.#peers = believedPeers(peers, this.#promise);
     if (this.#fault !== undefined) return;
-    for (const node of peers.nodes()) this.#heardOf(node, now, out);
-    if (this.#primary !== undefined) this.#end(this.#primary.tick(now, peers, plan.configured, opId, out), now, out);
+    for (const node of this.#peers.nodes()) this.#heardOf(node, now, out);
+    if (this.#primary !== undefined)
+      this.#end(this.#primary.tick(now, this.#peers, plan.configured, opId, out), now, out);
     else if (this.#election !== undefined)
-      this.#decided(this.#election, this.#election.proceed(peers, now.monotonicMs, out), now, opId, out);
+      this.#decided(this.#election, this.#election.proceed(this.#peers, now.monotonicMs, out), now, opId, out);
     else this.#tickFollower(plan, now, out);
   }
 
@@ -318,13 +320,13 @@ export class CopyRole {
   // ---- what others ask
 
   hello({ link, hello, chainThere, now }: Told<'hello'>, out: Out): void {
-    this.#promise.saw(hello.promised.num);
+    const believed = this.#promise.saw(hello.promised.num);
     const primary = this.#primary;
-    if (primary !== undefined && this.#fault === undefined) {
+    if (believed && primary !== undefined && this.#fault === undefined) {
       this.#end(primary.hello(link, hello, chainThere, now.monotonicMs, out), now, out);
       return;
     }
-    const reason = this.#fault === undefined ? 'NOT_PRIMARY' : 'FAULTED';
+    const reason = this.#fault !== undefined ? 'FAULTED' : believed ? 'NOT_PRIMARY' : 'STALE_EPOCH';
     const hint = this.leader;
     const answer: HelloAnswer = { kind: 'reject', reason, ...(hint === undefined ? {} : { hint }) };
     out.push({ kind: 'welcome', link, answer });

@@ -24,10 +24,16 @@ export class EpochPromise {
     return this.#epoch;
   }
 
-  /** Heard of an epoch; false when it is not believed: a leap this far is an error or an attack, not a reign (1.2). */
+  /** False for a leap so far that it is an error or an attack, not a reign (1.2). */
+  believes(num: number): boolean {
+    return num - this.#numSeen <= EPOCH_LEAP_MAX;
+  }
+
+  /** Heard of an epoch; false when it is not believed. */
   saw(num: number): boolean {
-    if (num > this.#numSeen && num - this.#numSeen <= EPOCH_LEAP_MAX) this.#numSeen = num;
-    return num <= this.#numSeen;
+    if (!this.believes(num)) return false;
+    this.#numSeen = Math.max(this.#numSeen, num);
+    return true;
   }
 
   /** An epoch of this node's own above all it has heard of; never the same one twice. */

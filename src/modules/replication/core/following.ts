@@ -104,9 +104,8 @@ export class Following {
       return { ...answer, by: to };
     }
     const { shard, promise } = this.#options;
-    promise.saw(answer.epoch.num);
     const order = compareEpochs(answer.epoch, promise.epoch);
-    if (order < 0) {
+    if (!promise.saw(answer.epoch.num) || order < 0) {
       this.refuse(nowMs, out);
       return undefined;
     }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { NO_EPOCH } from '../../../kernel/epoch.js';
+import { EPOCH_LEAP_MAX, NO_EPOCH } from '../../../kernel/epoch.js';
 import { HLC_ZERO } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { EMPTY_LOG } from '../../log/core/log-state.js';
@@ -7,7 +7,7 @@ import { ZERO_COUNTERS } from '../../shard/core/rows.js';
 import type { ReplicaEffect } from './effects.js';
 import type { ReplicaInput } from './inputs.js';
 import type { PeerView } from './peer-view.js';
-import type { Hello, ShardSet } from './protocol.js';
+import type { Hello, ShardPosition, ShardSet } from './protocol.js';
 import { ReplicaLog } from './replica-log.js';
 import { Replica } from './replica.js';
 
@@ -20,6 +20,7 @@ class Copy {
   readonly replica: Replica;
   nowMs = 0;
   configured: ShardSet = { mapEpoch: 1, members: [SELF] };
+  peers = ALONE;
 
   constructor() {
     const { tail, chain, history, generation } = EMPTY_LOG;
@@ -45,7 +46,7 @@ class Copy {
   tick(): readonly ReplicaEffect[] {
     this.nowMs += 100;
     const plan = { configured: this.configured, leaving: false };
-    return this.step({ kind: 'tick', now: this.now, peers: ALONE, plan, opId: OP_ID });
+    return this.step({ kind: 'tick', now: this.now, peers: this.peers, plan, opId: OP_ID });
   }
 
   /** The effects of an input, and of what follows from it at once. */
@@ -89,5 +90,76 @@ describe('a reign that a hello speaks against', () => {
     expect(copy.replica.promised.num).toBe(promised.num + 1);
     expect(effects.map(({ kind }) => kind)).not.toContain('append');
     expect(copy.replica.log.tail).toBe(before);
+  });
+});
+
+describe('a number of an epoch that leaps', () => {
+  const uuid = new Uint8Array(16).fill(9);
+  const reigning = (): Copy => {
+    const copy = new Copy();
+    while (copy.replica.role !== 'primary') copy.tick();
+    copy.configured = { mapEpoch: 2, members: [SELF, OTHER] };
+    copy.tick();
+    return copy;
+  };
+  const helloOf = (copy: Copy, num: number): Hello => ({
+    ...copy.replica.log.end(),
+    shard: 0,
+    nodeUuid: OTHER,
+    bootCount: 1,
+    mapEpoch: 2,
+    promised: { num, uuid },
+    loose: 0,
+  });
+  /** What a node says that knows a primary of that epoch, itself or another one that nobody sees. */
+  const saying = (copy: Copy, num: number, leader: string): PeerView => {
+    const position: ShardPosition = {
+      ...copy.replica.position(copy.nowMs),
+      documents: 0,
+      role: leader === OTHER ? 'primary' : 'replica',
+      epoch: { num, uuid },
+      leader,
+    };
+    const facts = { live: true, gone: false, refused: false, heardMs: Infinity, reluctant: false, position };
+    return { get: (node) => (node === OTHER ? facts : undefined), nodes: () => [OTHER] };
+  };
+
+  it('is not believed of a hello: the reign goes on as if it had not been said', () => {
+    const copy = reigning();
+    const { epoch } = copy.replica;
+    const hello = helloOf(copy, epoch.num + EPOCH_LEAP_MAX + 1);
+    const effects = copy.step({ kind: 'hello', link: 1, hello, chainThere: undefined, now: copy.now });
+    expect(effects).toMatchObject([{ kind: 'welcome', link: 1, answer: { kind: 'reject', reason: 'STALE_EPOCH' } }]);
+    for (let i = 0; i < 30; i++) copy.tick();
+    expect([copy.replica.role, copy.replica.epoch]).toEqual(['primary', epoch]);
+    expect(copy.replica.couldAcknowledge(epoch, copy.nowMs)).toBe(true);
+  });
+
+  it.each([
+    ['that says it reigns', OTHER],
+    ['that follows one nobody sees', 'c3'.repeat(16)],
+  ])('is not believed of a node %s', (_, leader) => {
+    const copy = reigning();
+    const { epoch } = copy.replica;
+    copy.peers = saying(copy, epoch.num + EPOCH_LEAP_MAX + 1, leader);
+    for (let i = 0; i < 30; i++) copy.tick();
+    expect([copy.replica.role, copy.replica.epoch, copy.replica.promised]).toEqual(['primary', epoch, epoch]);
+    // One that is no leap is: this primary fences above it, or gives way.
+    copy.peers = saying(copy, epoch.num + EPOCH_LEAP_MAX, leader);
+    for (let i = 0; i < 30; i++) copy.tick();
+    expect(copy.replica.role).not.toBe('primary');
+  });
+
+  it('is not promised to a primary that answers a hello with it', () => {
+    const copy = new Copy();
+    copy.configured = { mapEpoch: 1, members: [OTHER, SELF] };
+    const leader = { shard: 0, epoch: { num: 3, uuid }, node: OTHER };
+    copy.step({ kind: 'announced', leader, now: copy.now });
+    const follow = copy.tick().find(({ kind }) => kind === 'follow');
+    expect(follow).toMatchObject({ to: OTHER });
+    const answer = { kind: 'accept', epoch: { num: 3 + EPOCH_LEAP_MAX + 1, uuid }, from: 1 } as const;
+    copy.step({ kind: 'welcomed', answer, now: copy.now });
+    expect(copy.replica.promised).toEqual(NO_EPOCH);
+    expect(copy.replica.log.tail).toBe(0);
   });
 });
