@@ -219,11 +219,15 @@ export class NodeGrpcServer extends ServerGrpc {
   ): ServerInterceptingCall {
     const started = performance.now();
     const send = call.sendStatus.bind(call);
+    const guard = this.#guards.get(method.path);
     let finished = false;
     call.sendStatus = (status: PartialStatusObject) => {
       const complete = completed(status);
       if (!finished) {
         finished = true;
+        // Said by grpc-js, not by the guard or a handler, which count for themselves.
+        if (complete !== status && UNREADABLE.has(complete.code ?? Status.UNKNOWN))
+          guard?.unreadable({ method: method.path, from: call.getPeer() }, complete.details ?? '');
         this.#options.observe?.({
           method: method.path,
           code: Status[complete.code ?? Status.UNKNOWN],
@@ -232,7 +236,6 @@ export class NodeGrpcServer extends ServerGrpc {
       }
       send(complete);
     };
-    const guard = this.#guards.get(method.path);
     return guard === undefined ? (call as ServerInterceptingCall) : guarded(method.path, call, guard);
   }
 }
@@ -260,6 +263,9 @@ function guarded(path: string, call: ServerInterceptingCallInterface, guard: Pee
       }),
   });
 }
+
+/** What grpc-js ends a call with of which it cannot read a message. */
+const UNREADABLE: ReadonlySet<Status> = new Set([Status.INVALID_ARGUMENT, Status.RESOURCE_EXHAUSTED]);
 
 type PartialStatusObject = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
 type ControllerMethod = (request: unknown, metadata: unknown, call: ServerCall) => unknown;

@@ -1,4 +1,4 @@
-import { NodeError } from '../../kernel/errors.js';
+import { NodeError, type ErrorCode } from '../../kernel/errors.js';
 import { PeerError } from '../../kernel/peer.js';
 
 /**
@@ -16,17 +16,20 @@ export function readAnswer<T>(read: () => T, address: string): T {
   }
 }
 
+/** What is wrong with a message itself; other errors speak of the moment. */
+const OF_THE_MESSAGE: ReadonlySet<ErrorCode> = new Set(['INVALID_REQUEST', 'FORBIDDEN', 'LIMIT_EXCEEDED']);
+
 /**
- * Reads a peer's request by a mapper.
- * @param refused counts requests that were malformed
- * @throws NodeError INVALID_REQUEST
+ * Reads a peer's request, by a mapper or whatever else judges it.
+ * @param refused counts requests that were malformed, or say what their sender must not
+ * @throws NodeError
  */
 export function requestReader(refused: () => void): <W, M>(map: (message: W) => M, message: W) => M {
   return (map, message) => {
     try {
       return map(message);
     } catch (error) {
-      if (error instanceof NodeError) refused();
+      if (error instanceof NodeError && OF_THE_MESSAGE.has(error.code)) refused();
       throw error;
     }
   };

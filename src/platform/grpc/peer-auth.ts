@@ -97,6 +97,11 @@ export class PeerAuth {
     return identityOf(claim);
   }
 
+  /** A message of an admitted caller is no message of the method, or too large: it was refused, and is counted. */
+  unreadable(call: Pick<PeerCall, 'method' | 'from'>, problem: string): void {
+    this.#note(call, 'malformed', problem);
+  }
+
   #claim(call: PeerCall): PeerClaim {
     const read = (name: string) => {
       const values = call.metadata.get(name);
@@ -162,15 +167,19 @@ export class PeerAuth {
   }
 
   #refuse<E extends Error>(call: PeerCall, reason: PeerRefusalReason, error: E): E {
+    this.#note(call, reason, error.message);
+    return error;
+  }
+
+  #note(call: Pick<PeerCall, 'method' | 'from'>, reason: PeerRefusalReason, problem: string): void {
     this.#options.refused(reason);
     const host = call.from.slice(0, call.from.lastIndexOf(':'));
     const suppressed = this.#limit.take(`${reason} ${host}`);
     if (suppressed !== undefined)
       this.#options.log.warn(
         { from: call.from, method: call.method, reason, suppressed },
-        `refused a call between nodes: ${error.message}`,
+        `refused a call between nodes: ${problem}`,
       );
-    return error;
   }
 }
 

@@ -49,6 +49,7 @@ describe('questions about shards over gRPC', () => {
   let clients: ShardCallClients;
   let shards: Shards;
   let port: number;
+  let malformed: number;
 
   const listen = async (at: number): Promise<void> => {
     server = new NodeGrpcServer({ host: '127.0.0.1', port: at, services: [], drainTimeoutMs: 50, log });
@@ -63,7 +64,7 @@ describe('questions about shards over gRPC', () => {
     const serving = new ShardCallServer(shards, { refused: () => undefined, failed: () => undefined });
     server.addPeerService(
       SHARD_SERVICE,
-      shardHandlers(serving, () => undefined),
+      shardHandlers(serving, () => malformed++),
       auth,
     );
     const problem = await new Promise((resolve) => void server.listen(resolve));
@@ -73,6 +74,7 @@ describe('questions about shards over gRPC', () => {
 
   beforeEach(async () => {
     shards = new Shards();
+    malformed = 0;
     await listen(0);
     const credentials = new PeerCredentials({
       nodeId: 'node-1',
@@ -112,6 +114,27 @@ describe('questions about shards over gRPC', () => {
     );
     expect(clients.reportedLoad(asked)).toBe(7);
     expect(clients.underWay).toBe(0);
+  });
+
+  it('counts a question that cannot be read, and goes on', async () => {
+    const ends: (Error | undefined)[] = [];
+    const resolve = () => ({ address: `127.0.0.1:${port}`, nodeId: 'node-2' });
+    const ended = new Promise<void>((done) => {
+      const events = {
+        message: () => undefined,
+        ended: (error: Error | undefined) => {
+          ends.push(error);
+          done();
+        },
+      };
+      const link = new GrpcQueryLinks({ channels, resolve }).open(asked, events);
+      const call = { id: 1, kind: 'search', timeoutMs: 100, more: false, body: Uint8Array.of(1, 2, 255) } as const;
+      link.send({ generation: 1, calls: [call], cancelled: [] });
+    });
+    await ended;
+    expect(ends).toMatchObject([{ reason: 'REJECTED', code: 'INVALID_REQUEST' }]);
+    expect(malformed).toBe(1);
+    expect(await count(1)).toEqual([{ shard: 1, value: 10 }]);
   });
 
   it('carries an answer larger than a message in parts', async () => {

@@ -20,7 +20,7 @@ export function shardHandlers(server: ShardCallServer, refused: () => void): Sha
           close: () => link.close(),
         });
         return {
-          message: (request) => events.message(read(readQuery, request)),
+          message: (request) => read((query) => events.message(readQuery(query)), request),
           ended: (error) => events.ended(error),
         };
       }),

@@ -23,26 +23,32 @@ import {
 export function membershipHandlers(server: MembershipServer, refused: () => void): MembershipHandlers {
   const read = requestReader(refused);
   return {
-    introduce: (request, call) => {
-      const other = read(readIntroduction, request);
-      speaksForItself(peerOf(call), other);
-      return writeIntroductionAnswer(server.onIntroduce(other));
-    },
-    join: async (request, call) => {
-      const join = read(readJoin, request);
-      speaksForItself(peerOf(call), join.record);
+    introduce: (asked, call) =>
+      read((request) => {
+        const other = readIntroduction(request);
+        speaksForItself(peerOf(call), other);
+        return writeIntroductionAnswer(server.onIntroduce(other));
+      }, asked),
+    join: async (asked, call) => {
+      const join = read((request) => {
+        const said = readJoin(request);
+        speaksForItself(peerOf(call), said.record);
+        return said;
+      }, asked);
       return writeJoinAnswer(await server.onJoin(join));
     },
-    heartbeat: (request, call) => {
-      const beat = read(readBeat, request);
-      speaksForItself(peerOf(call), beat.self);
-      return writeBeatAnswer(server.onHeartbeat(beat));
-    },
-    exchange: (request, call) => {
-      const view = read(readExchange, request);
-      if (view.from !== peerOf(call).nodeUuid) throw impostor();
-      return writeExchangeAnswer(server.onExchange(view));
-    },
+    heartbeat: (asked, call) =>
+      read((request) => {
+        const beat = readBeat(request);
+        speaksForItself(peerOf(call), beat.self);
+        return writeBeatAnswer(server.onHeartbeat(beat));
+      }, asked),
+    exchange: (asked, call) =>
+      read((request) => {
+        const view = readExchange(request);
+        if (view.from !== peerOf(call).nodeUuid) throw impostor();
+        return writeExchangeAnswer(server.onExchange(view));
+      }, asked),
   };
 }
 

@@ -52,6 +52,7 @@ describe('replicas over gRPC', () => {
   let channels: PeerChannels;
   let peers: GrpcReplicaPeers;
   let malformed: number;
+  let unreadable: string[];
   let asked: unknown[];
   let links: Link<PrimaryMessage>[];
   let heard: FollowerMessage[];
@@ -74,6 +75,7 @@ describe('replicas over gRPC', () => {
     },
     onPull: async (from, request) => {
       asked.push(['pull', from, request]);
+      if (request.shard === 9) throw new PeerError('REJECTED', 'no copy of it is here');
       return { entries: [new Uint8Array([1, 2]), new Uint8Array(700)], prevChain: chain };
     },
     onFetch: async (from, request) => {
@@ -89,6 +91,7 @@ describe('replicas over gRPC', () => {
 
   beforeEach(async () => {
     malformed = 0;
+    unreadable = [];
     asked = [];
     links = [];
     heard = [];
@@ -99,7 +102,7 @@ describe('replicas over gRPC', () => {
       clusterId: () => 'c',
       clock: systemClock,
       log,
-      refused: () => undefined,
+      refused: (reason) => unreadable.push(reason),
     });
     server = new NodeGrpcServer({ host: '127.0.0.1', port: 0, services: [], drainTimeoutMs: 50, log });
     server.addPeerService(
@@ -182,6 +185,11 @@ describe('replicas over gRPC', () => {
       reason: 'REJECTED',
       code: 'FAULTED',
     });
+    const nothing = { shard: 9, epoch, from: 1, bytesMax: 1_000 };
+    await expect(peers.pull(primary, nothing, 2_000)).rejects.toMatchObject({
+      reason: 'REJECTED',
+      code: 'SHARD_UNAVAILABLE',
+    });
     await expect(peers.probe(follower, { shard: 3, epoch }, 2_000)).rejects.toMatchObject({ reason: 'UNRESOLVED' });
     const ends: (Error | undefined)[] = [];
     peers.follow(follower, 0, { message: () => undefined, ended: (error) => void ends.push(error) });
@@ -246,6 +254,7 @@ describe('replicas over gRPC', () => {
       await until(() => ends.length === 1);
       expect(ends[0]).toMatchObject({ reason: 'REJECTED' });
     }
+    expect(malformed).toBe(wrong.length);
     expect(asked).toEqual([]);
   });
 
@@ -311,6 +320,14 @@ describe('replicas over gRPC', () => {
       expect(asked).toEqual([]);
       expect(malformed).toBeGreaterThan(0);
       expect(await peers.probe(primary, { shard: 3, epoch }, 2_000)).toEqual({ alive: true });
+    });
+
+    it('that is no message of its method, or none that a peer may send, is counted', async () => {
+      const path = methodPath(REPLICA_SERVICE.method.probe);
+      expect(await send(path, new Uint8Array([0xff, 0xff, 0xff]))).toMatch(/^3 /);
+      expect(await send(path, new Uint8Array(5 * 1024 * 1024))).toMatch(/^(8|3) /);
+      expect(await send(methodPath(REPLICA_SERVICE.method.follow), new Uint8Array([0xff, 0xff, 0xff]))).toMatch(/^3 /);
+      expect([unreadable, malformed]).toEqual([['malformed', 'malformed', 'malformed'], 0]);
     });
 
     it('that is not even HTTP/2 ends its own connection only', async () => {

@@ -1,5 +1,5 @@
 import { NodeError } from '../../../kernel/errors.js';
-import type { NodeUuid } from '../../../kernel/peer.js';
+import { PeerError, type NodeUuid } from '../../../kernel/peer.js';
 import { requestReader } from '../../../platform/grpc/peer-answers.js';
 import { peerOf } from '../../../platform/grpc/peer-identity.js';
 import type { PeerLinkEvents } from '../../../platform/grpc/peer-link.js';
@@ -38,9 +38,10 @@ export function replicaHandlers(server: ReplicaServer, refused: () => void): Rep
       writeFenceAnswer(await server.onFence(peerOf(call).nodeUuid, read(readFence, request))),
     probe: async (request, call) =>
       writeProbeAnswer(await server.onProbe(peerOf(call).nodeUuid, read(readProbe, request))),
-    pull: async (request, call) => writePullAnswer(await server.onPull(peerOf(call).nodeUuid, read(readPull, request))),
+    pull: async (request, call) =>
+      writePullAnswer(await foreseen(server.onPull(peerOf(call).nodeUuid, read(readPull, request)))),
     fetch: async (request, call) =>
-      writeFetchAnswer(await server.onFetch(peerOf(call).nodeUuid, read(readFetch, request))),
+      writeFetchAnswer(await foreseen(server.onFetch(peerOf(call).nodeUuid, read(readFetch, request)))),
     covers: async (request, call) =>
       writeCoversAnswer(await server.onCovers(peerOf(call).nodeUuid, read(readCovers, request))),
     announce: (request, call) => {
@@ -50,29 +51,40 @@ export function replicaHandlers(server: ReplicaServer, refused: () => void): Rep
   };
 }
 
-/** One stream: the hello says of which shard it is. */
+/** That a copy has not what it is asked for is an answer, and no failure of this node. */
+async function foreseen<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!(error instanceof PeerError)) throw error;
+    throw new NodeError('SHARD_UNAVAILABLE', error.message, { cause: error });
+  }
+}
+
+/** One stream: the hello says of which shard it is, and a node says it for itself only. */
 function followed(
   from: NodeUuid,
   server: ReplicaServer,
   link: PeerServerLink<FollowResponse>,
-  read: (map: (message: FollowRequest) => FollowerMessage, message: FollowRequest) => FollowerMessage,
+  read: (judge: (message: FollowRequest) => void, message: FollowRequest) => void,
 ): PeerLinkEvents<FollowRequest> {
   let events: LinkEvents<FollowerMessage> | undefined;
+  const said = (request: FollowRequest): void => {
+    const message = readFollowerMessage(request);
+    if (message.kind === 'hello' && message.hello.nodeUuid !== from)
+      throw new NodeError('FORBIDDEN', 'The hello is of another node than the one that sent it');
+    if (events === undefined) {
+      if (message.kind !== 'hello') throw new NodeError('INVALID_REQUEST', 'A stream starts with a hello');
+      events = server.onFollow(from, message.hello.shard, {
+        send: (answer) => link.send(writePrimaryMessage(answer)),
+        drained: () => link.drained(),
+        close: () => link.close(),
+      });
+    }
+    events.message(message);
+  };
   return {
-    message: (request) => {
-      const message = read(readFollowerMessage, request);
-      if (events === undefined) {
-        if (message.kind !== 'hello') throw new NodeError('INVALID_REQUEST', 'A stream starts with a hello');
-        if (message.hello.nodeUuid !== from)
-          throw new NodeError('FORBIDDEN', 'The hello is of another node than the one that sent it');
-        events = server.onFollow(from, message.hello.shard, {
-          send: (answer) => link.send(writePrimaryMessage(answer)),
-          drained: () => link.drained(),
-          close: () => link.close(),
-        });
-      }
-      events.message(message);
-    },
+    message: (request) => read(said, request),
     ended: (error) => events?.ended(error),
   };
 }
