@@ -16,7 +16,7 @@ const JEST_ENV = { NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --experiment
 const IN_BAND = ['--selectProjects', 'e2e', '--runInBand', '--forceExit'];
 /** Suites of several nodes, whose timers are those that are promised: they have the machine for themselves. */
 const CLUSTERS =
-  '(any-node|cluster-forms|harness|nodes-come-and-go|partition|peer-rubbish|peer-security|primary-killed|primary-stopped|retention|shards-missing)\\.e2e-spec';
+  '(any-node|cluster-forms|harness|nodes-come-and-go|partition|peer-rubbish|peer-security|primary-killed|primary-stopped|retention|shards-missing|snapshot-killed)\\.e2e-spec';
 
 /**
  * In the order they run in. Real processes wait more than they compute: so beside the end-to-end suites of one node runs,
