@@ -523,6 +523,8 @@ export class ReplicationService {
 
   #tick(): void {
     if (this.#copies.stopped) return;
+    // A node that gave a provisional cluster up begins anew, and must not tick twice.
+    this.#cancelTick?.();
     for (const [, replica] of this.#copies) replica.tick();
     for (const facts of this.#fellows.all().values())
       for (const { shard, epoch, leader } of facts.positions.values())
