@@ -18,6 +18,9 @@ const IN_BAND = ['--selectProjects', 'e2e', '--runInBand', '--forceExit'];
 const CLUSTERS =
   '(any-node|cluster-forms|harness|nodes-come-and-go|partition|peer-rubbish|peer-security|primary-killed|primary-stopped|retention|shards-missing|snapshot-killed)\\.e2e-spec';
 
+/** It has what the end-to-end suites leave of the machine, and after them all of it: nothing in it is timed. */
+const ALL_CORES = ['--maxWorkers', '100%'];
+
 /**
  * In the order they run in. Real processes wait more than they compute: so beside the end-to-end suites of one node runs,
  * at the lowest priority, everything that needs no timing. Each suite checks that it leaves no node behind; a client's
@@ -33,7 +36,9 @@ const STEPS = [
   check('generated', 'node', ['scripts/gen.mjs', '--check']),
   check('proto-lint', 'buf', ['lint']),
   check('proto-breaking', 'buf', ['breaking', '--against', 'proto/baseline.binpb']),
-  jest('unit', ['--selectProjects', 'unit', 'contract', 'sim', '--testTimeout', '30000'], { beside: true }),
+  jest('unit', [...ALL_CORES, '--selectProjects', 'unit', 'contract', 'sim', '--testTimeout', '120000'], {
+    beside: true,
+  }),
   jest('e2e', [...IN_BAND, '--testPathIgnorePatterns', CLUSTERS, '/dist/'], { beside: false }),
   jest('clusters', [...IN_BAND, '--testPathPatterns', CLUSTERS], { beside: false, alone: true }),
 ];
