@@ -74,12 +74,6 @@ export class WireWriter {
     this.#at += value.length;
   }
 
-  /** Numbers without their count, as doubles. */
-  doubles(values: ArrayLike<number>): void {
-    this.#reserve(8 * values.length);
-    for (let i = 0; i < values.length; i++, this.#at += 8) this.#view.setFloat64(this.#at, values[i], true);
-  }
-
   /** What was written; memory of its own. The writer is empty again. */
   take(): Uint8Array<ArrayBuffer> {
     const taken = this.#bytes.slice(0, this.#at);
@@ -145,14 +139,6 @@ export class WireReader {
     this.#need(length);
     this.#at += length;
     return this.#bytes.subarray(this.#at - length, this.#at);
-  }
-
-  /** So many doubles, in memory of their own. */
-  doubles(count: number): Float64Array {
-    const memory = this.raw(8 * count);
-    const values = new Float64Array(count);
-    memoryOf(values).set(memory);
-    return values;
   }
 
   #need(length: number): void {

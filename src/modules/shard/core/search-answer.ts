@@ -1,16 +1,7 @@
 import { fromUtf8 } from '../../../kernel/bytes.js';
 import type { KeywordStatistics } from './search.js';
 
-/**
- * What one shard answers to a search, as the bytes its index thread wrote. They travel as they are, from the thread over
- * the node to the coordinator of another one, and are read in place: a candidate becomes a value only when a merge looks
- * at it. Little-endian, without gaps; u32 where nothing else is said:
- *
- * length of it all, shard, live documents, flags; the vector leg; the keyword leg.
- * A leg: n, bytes of its ids; n scores, offsets and version ms (f64); n hashes and ends of ids, n version counters (u16);
- * the ids (UTF-8). A keyword leg goes on: t terms, complete; documents and total length of the index (f64), t document
- * frequencies; n × t frequencies, n lengths.
- */
+/** Sizes of what `ShardSearchAnswer` describes: before the legs, of a leg before its candidates, of a candidate, of a keyword leg's own. */
 export const HEADER_BYTES = 16;
 export const LEG_BYTES = 8;
 export const CANDIDATE_BYTES = 34;
@@ -24,6 +15,16 @@ export const FAULTED = 8;
 /** Why a shard gives no legs. */
 export type SearchFailure = 'NOT_READY' | 'FAULTED';
 
+/**
+ * What one shard answers to a search, as the bytes its index thread wrote. They travel as they are, from the thread over
+ * the node to the coordinator of another one, and are read in place: a candidate becomes a value only when a merge looks
+ * at it. Little-endian, without gaps; u32 where nothing else is said:
+ *
+ * length of it all, shard, live documents, flags; the vector leg; the keyword leg.
+ * A leg: n, bytes of its ids; n scores, offsets and version ms (f64); n hashes and ends of ids, n version counters (u16);
+ * the ids (UTF-8). A keyword leg goes on: t terms, complete; documents and total length of the index (f64), t document
+ * frequencies; n × t frequencies, n lengths.
+ */
 export class ShardSearchAnswer {
   readonly #view: DataView;
   readonly #start: number;
