@@ -1,10 +1,10 @@
 import { assert } from '../../../kernel/assert.js';
 import { utf8Into } from '../../../kernel/bytes.js';
 import { idHash } from '../../../kernel/id-bytes.js';
+import { IdSlots } from '../../../kernel/id-slots.js';
 import { OP_ID_BYTES, type Version } from '../../../kernel/version.js';
 import { grown } from './grown.js';
 import { IdKeys } from './id-keys.js';
-import { IdSlots } from './id-slots.js';
 import { IndexDamagedError } from './index-damaged-error.js';
 import { firstAfter, LabelOrder } from './label-order.js';
 import { LabelRecords } from './label-records.js';
@@ -27,7 +27,7 @@ export class LabelTable {
   /** Live labels by label. */
   readonly records: LabelRecords;
   /** Live labels by id. */
-  readonly #slots = new IdSlots((label) => this.records.hashOf(label));
+  readonly #slots = new IdSlots();
   readonly #free: number[] = [];
   readonly #order = new LabelOrder();
   readonly #keys: IdKeys;
@@ -107,7 +107,7 @@ export class LabelTable {
     this.records.put(label, this.#asked, this.#askedLength, hash, version.hlc, offset);
     this.#opIds = grown(this.#opIds, this.high * OP_ID_BYTES);
     this.#opIds.set(version.opId, label * OP_ID_BYTES);
-    this.#slots.add(label);
+    this.#slots.add(hash, label);
     this.#keys.set(label);
     this.#order.changed(label);
     return label;
@@ -121,7 +121,7 @@ export class LabelTable {
   /** Ends a live label; its number is not free yet. */
   remove(label: number): void {
     assert(this.isLive(label), `label ${label} is not live`);
-    this.#slots.remove(label);
+    this.#slots.remove(this.records.hashOf(label), label);
     this.records.end(label);
     this.#order.changed(label);
   }
@@ -167,7 +167,7 @@ export class LabelTable {
       throw new IndexDamagedError(`${table.high} labels have ${opIds.length} bytes of operation ids`);
     for (let label = 0; label < table.high; label++) {
       if (table.isLive(label)) {
-        table.#slots.add(label);
+        table.#slots.add(table.records.hashOf(label), label);
         table.#keys.set(label);
       } else if (isFree(label)) table.#free.push(label);
     }
