@@ -179,3 +179,34 @@ describe('writes through any node', () => {
     }
   });
 });
+
+describe('what was put into the map over one node', () => {
+  it('is there for every other one as soon as it was answered', async () => {
+    for (let round = 0; round < 6; round++) {
+      const [one, ...others] = [0, 1, 2].map((i) => cluster.nodes[(i + round) % 3]);
+      const name = `fresh-${round}`;
+      expectStatus(await one.rest.put(`/api/v1/collections/${name}`, {}), 201);
+      expectStatus(await one.rest.put(`/api/v1/aliases/${name}-alias`, { collection: name }), 201);
+      const [two, three] = others;
+      const answers = await Promise.all([
+        two.rest.put(`/api/v1/documents/a?collection=${name}`, { title: 'fresh' }),
+        three.rest.bulk('{"id":"b","title":"fresh"}\n', `?collection=${name}`),
+        two.rest.put(`/api/v1/collections/${name}`, {}),
+        three.rest.get(`/api/v1/aliases/${name}-alias`),
+        two.rest.post('/api/v1/search', { text: 'fresh', collection: `${name}-alias` }),
+      ]);
+      expect(answers.map(({ status }) => status)).toEqual([201, 201, 200, 200, 200]);
+    }
+  });
+
+  it('is an operation for every other one', async () => {
+    const { shards } = await cluster.settled();
+    const { primary, replicas } = shards[0];
+    const next = replicas.find(({ node, inSync }) => inSync && node !== primary);
+    const [one, ...others] = cluster.nodes;
+    const answer = await one.rest.post('/api/v1/cluster/shards/0/primary', { node: next?.node });
+    const { operation } = expectStatus<{ operation: string }>(answer, 202);
+    for (const other of others) expectStatus(await other.rest.get(`/api/v1/cluster/operations/${operation}`), 200);
+    await cluster.operation(one, operation);
+  });
+});

@@ -59,6 +59,14 @@ describe('collections', () => {
     expect(expectStatus(await rest.get(at('books')), 200)).toEqual(created);
   });
 
+  it('are created by one of many equal requests at once, and there for the others', async () => {
+    const settings = { dimensions: 5 };
+    const answers = await Promise.all(Array.from({ length: 12 }, () => rest.put(at('at-once'), settings)));
+    expect(answers.map(({ status }) => status).sort()).toEqual([...new Array<number>(11).fill(200), 201]);
+    const racing = await Promise.all([6, 7].map((dimensions) => rest.put(at('either'), { dimensions })));
+    expect(racing.map(({ status }) => status).sort()).toEqual([201, 409]);
+  });
+
   it('take what is not said from the configuration of the node', async () => {
     const created = expectStatus<Collection>(await rest.put(at('plain'), {}), 201);
     expect(created.similarity).toBe('cosine');
@@ -95,6 +103,11 @@ describe('collections', () => {
       await rest.delete(at('nowhere')),
       await rest.put(document('x', 'nowhere'), { title: 't' }),
       await rest.get(document('x', 'nowhere')),
+      await rest.patch(document('x', 'nowhere'), { title: 't' }),
+      await rest.delete(document('x', 'nowhere')),
+      await rest.post('/api/v1/documents/get?collection=nowhere', { ids: ['x'] }),
+      await rest.post('/api/v1/documents/delete?collection=nowhere', { ids: ['x'] }),
+      await rest.post('/api/v1/documents/delete?collection=nowhere', { filter: {} }),
       await rest.post('/api/v1/documents/count?collection=nowhere', {}),
       await rest.post('/api/v1/documents/scroll?collection=nowhere', {}),
       await rest.post('/api/v1/search', { text: 't', collection: 'nowhere' }),
@@ -162,6 +175,16 @@ describe('the dimension of a collection', () => {
       expect(stored).toHaveLength(8);
       for (const { vector } of stored) expect(vector).toHaveLength(dimensions ?? -1);
     }
+  });
+
+  it('is proposed to the map once, however many first vectors come together', async () => {
+    expectStatus(await rest.put(at('at-once-first'), {}), 201);
+    const mapEpoch = async (): Promise<number> =>
+      expectStatus<{ mapEpoch: number }>(await rest.get('/api/v1/status'), 200).mapEpoch;
+    const before = await mapEpoch();
+    const documents = Array.from({ length: 200 }, (_, i) => ({ id: `d${i}`, vector: [1, i] }));
+    await store(rest, documents, '?collection=at-once-first');
+    expect(await mapEpoch()).toBe(before + 1);
   });
 
   it('is not fixed by a vector that is refused', async () => {

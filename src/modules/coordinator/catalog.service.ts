@@ -2,16 +2,19 @@ import { NodeError } from '../../kernel/errors.js';
 import type { HnswParameters } from '../../kernel/collection.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
 import type { ReplicationService } from '../replication/replication.service.js';
+import { findCollection } from '../ring/core/map-operations.js';
 import type { ClusterMap, Collection } from '../ring/core/map.js';
 import type { CatalogPort } from './coordinator.js';
 import { Deadline } from './deadline.js';
 import type { FanOut } from './fan-out.js';
 import type { MapChanges } from './map-changes.js';
-import { WRITE_WAIT_MS, type WriteRouter } from './write-router.js';
+import { until, WRITE_WAIT_MS, type WriteRouter } from './write-router.js';
 import type { AliasView, ClusterSettingsView, CollectionSettings, CollectionView } from './core/requests.js';
 
 /** Shards are asked for their counts for so long. */
 const COUNT_MS = 2_000;
+/** A collection that another request makes is in the map by then. */
+const MADE_MS = 2_000;
 const NEVER = new AbortController().signal;
 
 /** Collections, aliases and settings: all of them changes of the map. */
@@ -28,23 +31,30 @@ export class CatalogService implements CatalogPort {
     name: string,
     settings: CollectionSettings,
   ): Promise<{ readonly created: boolean; readonly collection: CollectionView }> {
-    const existing = this.#find(name);
-    if (existing !== undefined)
-      return { created: false, collection: await this.#view(await this.#agree(existing, settings)) };
+    const existing = await this.#find(name);
+    if (existing !== undefined) return this.#existing(existing, settings);
     const similarity = settings.similarity ?? this.config.similarity;
     const hnsw: HnswParameters = { ...this.#defaultHnsw(), ...settings.hnsw };
-    const map = await this.changes.change({
-      kind: 'putCollection',
-      name,
-      similarity,
-      hnsw,
-      ...(settings.dimensions === undefined ? {} : { dimensions: settings.dimensions }),
-    });
+    let map: ClusterMap;
+    try {
+      map = await this.changes.change({
+        kind: 'putCollection',
+        name,
+        similarity,
+        hnsw,
+        ...(settings.dimensions === undefined ? {} : { dimensions: settings.dimensions }),
+      });
+    } catch (error) {
+      if (!(error instanceof NodeError) || error.code !== 'COLLECTION_CONFLICT') throw error;
+      const made = await this.#madeMeanwhile(name);
+      if (made === undefined) throw error;
+      return this.#existing(made, settings);
+    }
     return { created: true, collection: await this.#view(must(map, name)) };
   }
 
   async getCollection(name: string): Promise<CollectionView> {
-    const collection = this.#find(name);
+    const collection = await this.#find(name);
     if (collection === undefined) throw noCollection(name);
     return this.#view(collection);
   }
@@ -58,7 +68,7 @@ export class CatalogService implements CatalogPort {
 
   /** Drops it from the map, then from every shard. */
   async deleteCollection(name: string): Promise<void> {
-    const collection = this.#find(name);
+    const collection = await this.#find(name);
     if (collection === undefined) throw noCollection(name);
     await this.changes.change({ kind: 'dropCollection', name });
     const level = this.replication.level('auto');
@@ -83,11 +93,10 @@ export class CatalogService implements CatalogPort {
     return { created: before === undefined, alias: { name, collection } };
   }
 
-  getAlias(name: string): Promise<AliasView> {
-    const alias = this.replication.map.current().aliases.find((candidate) => candidate.name === name);
-    return alias === undefined
-      ? Promise.reject(new NodeError('ALIAS_NOT_FOUND', `there is no alias "${name}"`))
-      : Promise.resolve(alias);
+  async getAlias(name: string): Promise<AliasView> {
+    const alias = await this.changes.lookUp(({ aliases }) => aliases.find((candidate) => candidate.name === name));
+    if (alias === undefined) throw new NodeError('ALIAS_NOT_FOUND', `there is no alias "${name}"`);
+    return alias;
   }
 
   async deleteAlias(name: string): Promise<void> {
@@ -136,8 +145,22 @@ export class CatalogService implements CatalogPort {
     );
   }
 
-  #find(name: string): Collection | undefined {
-    return this.replication.map.current().collections.find((collection) => collection.name === name);
+  #find(name: string): Promise<Collection | undefined> {
+    return this.changes.lookUp((map) => findCollection(map, name, false));
+  }
+
+  /** What somebody else puts under this name just now, which may be equal; undefined when that is an alias. */
+  async #madeMeanwhile(name: string): Promise<Collection | undefined> {
+    const found = (): Collection | undefined => findCollection(this.replication.map.current(), name, true);
+    await until(() => found() !== undefined, performance.now() + MADE_MS);
+    return found()?.name === name ? found() : undefined;
+  }
+
+  async #existing(
+    existing: Collection,
+    settings: CollectionSettings,
+  ): Promise<{ readonly created: false; readonly collection: CollectionView }> {
+    return { created: false, collection: await this.#view(await this.#agree(existing, settings)) };
   }
 
   async #view(collection: Collection): Promise<CollectionView> {

@@ -151,7 +151,7 @@ export class CoordinatorModule {
         },
         {
           provide: DOCUMENTS,
-          inject: [NODE_CONFIG, ReplicationService, FanOut, Writer, Sessions, EVENTS],
+          inject: [NODE_CONFIG, ReplicationService, FanOut, Writer, MAP_CHANGES, Sessions, EVENTS],
           useFactory: (...parts: ConstructorParameters<typeof DocumentsService>) => new DocumentsService(...parts),
         },
         {
@@ -161,7 +161,17 @@ export class CoordinatorModule {
         },
         {
           provide: SEARCH,
-          inject: [NODE_CONFIG, ReplicationService, ROUTES, FanOut, WinnerFetch, Sessions, EVENTS, Metrics],
+          inject: [
+            NODE_CONFIG,
+            ReplicationService,
+            ROUTES,
+            FanOut,
+            WinnerFetch,
+            MAP_CHANGES,
+            Sessions,
+            EVENTS,
+            Metrics,
+          ],
           useFactory: (...parts: ConstructorParameters<typeof SearchService>) => new SearchService(...parts),
         },
         {
@@ -203,7 +213,7 @@ export class CoordinatorModule {
               },
               change: (operation) => changes.change(operation),
             });
-            return new PlannedOperations(calls, routes);
+            return new PlannedOperations(calls, routes, changes);
           },
         },
         {
@@ -213,7 +223,7 @@ export class CoordinatorModule {
         },
         {
           provide: STREAMS,
-          inject: [ReplicationService, ROUTES, FanOut],
+          inject: [ReplicationService, ROUTES, FanOut, MAP_CHANGES],
           useFactory: (...parts: ConstructorParameters<typeof StreamsService>) => new StreamsService(...parts),
         },
         { provide: EVENTS, useFactory: () => new EventsService() },

@@ -31,6 +31,7 @@ import { viewOf } from './document-view.js';
 import { shardsReport, type FanOut, type FanOutAnswer, type ShardFailed } from './fan-out.js';
 import { notCaughtUp, type Sessions } from './session.js';
 import { shardError } from './shard-error.js';
+import type { MapChanges } from './map-changes.js';
 import type { Writer, WriteCall, Written } from './writer.js';
 import { versionText } from '../../kernel/version.js';
 
@@ -53,6 +54,7 @@ export class DocumentsService implements DocumentsPort {
     private readonly replication: ReplicationService,
     private readonly fanOut: FanOut,
     private readonly writer: Writer,
+    private readonly changes: MapChanges,
     private readonly sessions: Sessions,
     private readonly events: EventsPort,
   ) {}
@@ -64,6 +66,7 @@ export class DocumentsService implements DocumentsPort {
     call: CallContext,
   ): Promise<WriteAnswer> {
     const session = this.sessions.read(call.session);
+    await this.#collection(options.collection);
     return this.#written(
       document.id,
       await this.writer.upsert(document.id, document.fields, toCall(options, condition, call)),
@@ -79,6 +82,7 @@ export class DocumentsService implements DocumentsPort {
     call: CallContext,
   ): Promise<WriteAnswer> {
     const session = this.sessions.read(call.session);
+    await this.#collection(options.collection);
     return this.#written(id, await this.writer.patch(id, patch, toCall(options, condition, call)), session);
   }
 
@@ -89,13 +93,14 @@ export class DocumentsService implements DocumentsPort {
     call: CallContext,
   ): Promise<DeleteAnswer> {
     const session = this.sessions.read(call.session);
+    await this.#collection(options.collection);
     const answer = this.#written(id, await this.writer.delete(id, toCall(options, condition, call)), session);
     return { id, deleted: true, version: answer.version, session: answer.session };
   }
 
   async bulk(items: AsyncIterable<BulkItem>, options: WriteOptions, call: CallContext): Promise<BulkAnswer> {
     const session = this.sessions.read(call.session);
-    this.#collection(options.collection);
+    await this.#collection(options.collection);
     const tell = (progress: object): void =>
       this.events.publish({ type: 'document.bulk_progress', data: { collection: options.collection, ...progress } });
     const run = new BulkRun(this.writer, options, call.signal, tell);
@@ -104,7 +109,8 @@ export class DocumentsService implements DocumentsPort {
     return { ...answer, session: this.sessions.fold(session, run.positions) };
   }
 
-  deleteMany(ids: readonly string[], options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer> {
+  async deleteMany(ids: readonly string[], options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer> {
+    await this.#collection(options.collection);
     return this.#deleteAll(
       ids.map((id) => ({ id })),
       options,
@@ -126,7 +132,7 @@ export class DocumentsService implements DocumentsPort {
 
   /** Pages through the matches and deletes each as it was seen; what changed meanwhile is looked at again. */
   async deleteByFilter(filter: Filter, options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer> {
-    const collection = this.#collection(options.collection);
+    const collection = await this.#collection(options.collection);
     let session = call.session;
     let deleted = 0;
     let failed = 0;
@@ -167,7 +173,7 @@ export class DocumentsService implements DocumentsPort {
     options: ReadOptions,
     call: CallContext,
   ): Promise<DocumentView & { readonly session: string }> {
-    const collection = this.#collection(options.collection);
+    const collection = await this.#collection(options.collection);
     const shard = this.replication.map.ring().shardOf(id);
     const session = this.sessions.read(call.session);
     const fields = { title: true, content: true, metadata: true, vector: withVector };
@@ -196,7 +202,7 @@ export class DocumentsService implements DocumentsPort {
     options: ReadOptions,
     call: CallContext,
   ): Promise<GetManyAnswer> {
-    const collection = this.#collection(options.collection);
+    const collection = await this.#collection(options.collection);
     const ring = this.replication.map.ring();
     const session = this.sessions.read(call.session);
     const fields = { title: true, content: true, metadata: true, vector: withVector };
@@ -239,8 +245,8 @@ export class DocumentsService implements DocumentsPort {
     };
   }
 
-  scroll(request: ScrollRequest, call: CallContext): Promise<ScrollAnswer> {
-    const collection = this.#collection(request.collection);
+  async scroll(request: ScrollRequest, call: CallContext): Promise<ScrollAnswer> {
+    const collection = await this.#collection(request.collection);
     const session = this.sessions.read(call.session);
     const { shardCount } = this.replication.map.current();
     const start = request.cursor === undefined ? { shard: 0, after: undefined } : decodeScrollCursor(request.cursor);
@@ -279,8 +285,8 @@ export class DocumentsService implements DocumentsPort {
     });
   }
 
-  count(filter: Filter | undefined, options: ReadOptions, call: CallContext): Promise<CountAnswer> {
-    const collection = this.#collection(options.collection);
+  async count(filter: Filter | undefined, options: ReadOptions, call: CallContext): Promise<CountAnswer> {
+    const collection = await this.#collection(options.collection);
     const session = this.sessions.read(call.session);
     const { shardCount, epoch: mapEpoch } = this.replication.map.current();
     const all = Array.from({ length: shardCount }, (_, shard) => shard);
@@ -295,7 +301,8 @@ export class DocumentsService implements DocumentsPort {
       );
       let count = 0;
       for (const { value } of answer.values.values()) count += value;
-      return { count, shards: shardsReport(shardCount, answer) };
+      const shards = shardsReport(shardCount, answer);
+      return { count, shards, session: this.sessions.fold(session, new Map()) };
     });
   }
 
@@ -339,8 +346,8 @@ export class DocumentsService implements DocumentsPort {
     return answer.values.get(shard)?.value ?? answer.failed.get(shard) ?? { reason: 'UNREACHABLE' };
   }
 
-  #collection(name: string): Collection {
-    const collection = findCollection(this.replication.map.current(), name, false);
+  async #collection(name: string): Promise<Collection> {
+    const collection = await this.changes.lookUp((map) => findCollection(map, name, false));
     if (collection === undefined)
       throw new NodeError(
         'COLLECTION_NOT_FOUND',

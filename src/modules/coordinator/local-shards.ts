@@ -191,6 +191,7 @@ export class LocalShards implements ShardAccess {
       return reply;
     },
     change: ({ operation }) => this.gates.change(operation),
+    map: () => Promise.resolve({ mapEpoch: this.gates.mapEpoch }),
     transfer: async ({ shard, to }: { shard: number; to: NodeUuid }) => {
       const refusal = await this.gates.transfer(shard, to);
       return refusal === undefined ? {} : { refusal };

@@ -10,16 +10,23 @@ import type { Routes } from './routes.js';
 import type { PeerShards } from './shard-access.js';
 import { until } from './write-router.js';
 
-/** Changes of the map from any node. */
+/** Changes of the map from any node, and what was changed over another one. */
 export interface MapChanges {
   /** Resolves with a map that holds the change, once this node has it. @throws NodeError */
   change(operation: MapOperation): Promise<ClusterMap>;
+  /**
+   * What is found in the map. What is not there may have been made over another node a moment ago, and be on its way
+   * (replication 4.5): it is looked for again once this node has the map its primary had when it was asked.
+   */
+  lookUp<T>(find: (map: ClusterMap) => T | undefined): Promise<T | undefined>;
 }
 
 /** A change is looked after for so long; then it waits for a primary of the map, and says so (replication 9.1). */
 const CHANGE_WAIT_MS = 5_000;
 /** The changed map reaches this node well before. */
 const ARRIVES_MS = 2_000;
+/** The primary of the map is asked for its epoch for so long; without an answer the map here is what there is. */
+const NEWEST_MS = 1_000;
 const TRIES = 4;
 
 /** Brings a change to the primary of the map's shard, wherever it is. */
@@ -51,6 +58,26 @@ export class ForwardedMapChanges implements MapChanges {
     throw new NodeError('SHARD_UNAVAILABLE', detail, { retryAfterMs: 1_000 });
   }
 
+  async lookUp<T>(find: (map: ClusterMap) => T | undefined): Promise<T | undefined> {
+    const map = this.map.current();
+    const found = find(map);
+    if (found !== undefined) return found;
+    const newest = await this.#arrived(await this.#newestEpoch(map.epoch));
+    return newest === map ? undefined : find(newest);
+  }
+
+  /** Of the map as its primary has it, or 0 when that cannot say. */
+  async #newestEpoch(mapEpoch: number): Promise<number> {
+    const { primary } = this.routes.meta();
+    if (primary === undefined || primary === this.routes.self) return 0;
+    try {
+      return (await this.peers.of(primary).call('map', { mapEpoch }, { timeoutMs: NEWEST_MS })).mapEpoch;
+    } catch (error) {
+      if (error instanceof PeerError || error instanceof NodeError) return 0;
+      throw error;
+    }
+  }
+
   /** Undefined: it was certainly not asked there. */
   async #ask(primary: string, operation: MapOperation, timeoutMs: number): Promise<ShardAnswer<'change'> | undefined> {
     if (primary === this.routes.self) return this.gates.change(operation);
@@ -65,7 +92,7 @@ export class ForwardedMapChanges implements MapChanges {
     }
   }
 
-  /** Who made a change sees it in the answer to its next request here. */
+  /** Who made a change, or asks for one that was made, sees it here. */
   async #arrived(mapEpoch: number): Promise<ClusterMap> {
     await until(() => this.map.current().epoch >= mapEpoch, performance.now() + ARRIVES_MS);
     return this.map.current();

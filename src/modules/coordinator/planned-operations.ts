@@ -1,6 +1,7 @@
 import type { NodeUuid } from '../../kernel/peer.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { OperationCalls } from '../replication/operations/operation-calls.js';
+import type { MapChanges } from './map-changes.js';
 import type { Routes } from './routes.js';
 import type { ClusterOperations } from './cluster-operations.js';
 
@@ -9,6 +10,7 @@ export class PlannedOperations implements ClusterOperations {
   constructor(
     private readonly calls: OperationCalls,
     private readonly routes: Routes,
+    private readonly changes: MapChanges,
   ) {}
 
   async startDrain(node: NodeUuid): Promise<{ readonly operation: string }> {
@@ -25,8 +27,9 @@ export class PlannedOperations implements ClusterOperations {
     return { operation: await this.calls.movePrimary(shard, this.routes.nodeIdOf(to)) };
   }
 
-  operation(id: string): Promise<unknown> {
-    return Promise.resolve(this.calls.operation(id));
+  async operation(id: string): Promise<unknown> {
+    const known = await this.changes.lookUp((map) => map.operations.find((operation) => operation.id === id));
+    return known === undefined ? undefined : this.calls.operation(id);
   }
 
   abort(id: string): Promise<void> {

@@ -25,6 +25,7 @@ const KINDS: Readonly<Record<ShardCall, wire.CallKind>> = {
   change: wire.CallKind.CHANGE,
   transfer: wire.CallKind.TRANSFER,
   conflicts: wire.CallKind.CONFLICTS,
+  map: wire.CallKind.MAP,
 };
 
 export function writeQuery({ generation, calls, cancelled }: QueryMessage): wire.QueryRequest {

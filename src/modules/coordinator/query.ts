@@ -2,7 +2,6 @@ import { NodeError } from '../../kernel/errors.js';
 import { LIMITS } from '../../kernel/limits.js';
 import type { NodeUuid } from '../../kernel/peer.js';
 import type { ReplicationService } from '../replication/replication.service.js';
-import { findCollection } from '../ring/core/map-operations.js';
 import type { Collection } from '../ring/core/map.js';
 import type { KeywordCandidates, ShardSearchAnswer } from '../shard/core/search-answer.js';
 import { encodeSearch } from '../shard/core/search-wire.js';
@@ -68,15 +67,18 @@ export class Query {
   /** Sums over the shards that answered: what keyword scores are made of. */
   #statistics: KeywordStatistics | undefined;
 
-  constructor(request: SearchRequest, call: CallContext, deadline: Deadline, ports: QueryPorts) {
+  constructor(
+    request: SearchRequest,
+    collection: Collection,
+    call: CallContext,
+    deadline: Deadline,
+    ports: QueryPorts,
+  ) {
     this.#request = request;
     this.#call = call;
     this.#deadline = deadline;
     this.#ports = ports;
     const map = ports.replication.map.current();
-    const collection = findCollection(map, request.collection, true);
-    if (collection === undefined)
-      throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection or alias "${request.collection}"`);
     if (request.vector !== undefined) checkVector(request.vector, collection);
     this.#collection = collection;
     this.#mapEpoch = map.epoch;

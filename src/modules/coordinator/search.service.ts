@@ -2,12 +2,14 @@ import { NodeError } from '../../kernel/errors.js';
 import type { Metrics } from '../../platform/metrics/metrics.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
 import type { ReplicationService } from '../replication/replication.service.js';
+import { findCollection } from '../ring/core/map-operations.js';
 import type { CallContext, SearchAnswer, SearchRequest } from './core/requests.js';
 import { TermMemory } from './core/term-memory.js';
 import type { EventsPort, SearchPort } from './coordinator.js';
 import { Deadline } from './deadline.js';
 import type { FanOut } from './fan-out.js';
 import { Query, type QueryPorts } from './query.js';
+import type { MapChanges } from './map-changes.js';
 import type { Routes } from './routes.js';
 import type { Sessions } from './session.js';
 import type { WinnerFetch } from './winner-fetch.js';
@@ -21,6 +23,7 @@ const SAMPLE_MS = 1_000;
 export class SearchService implements SearchPort {
   readonly #config: NodeConfig;
   readonly #ports: QueryPorts;
+  readonly #changes: MapChanges;
   readonly #events: EventsPort;
   readonly #metrics: Metrics;
   #underWay = 0;
@@ -32,12 +35,14 @@ export class SearchService implements SearchPort {
     routes: Routes,
     fanOut: FanOut,
     winners: WinnerFetch,
+    changes: MapChanges,
     sessions: Sessions,
     events: EventsPort,
     metrics: Metrics,
   ) {
     this.#config = config;
     this.#ports = { replication, routes, fanOut, winners, sessions, terms: new TermMemory() };
+    this.#changes = changes;
     this.#events = events;
     this.#metrics = metrics;
   }
@@ -58,7 +63,10 @@ export class SearchService implements SearchPort {
     const startedMs = performance.now();
     let outcome: 'ok' | 'partial' | 'failed' = 'failed';
     try {
-      const answer = await new Query(request, call, deadline, this.#ports).run();
+      const collection = await this.#changes.lookUp((map) => findCollection(map, request.collection, true));
+      if (collection === undefined)
+        throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection or alias "${request.collection}"`);
+      const answer = await new Query(request, collection, call, deadline, this.#ports).run();
       outcome = answer.partial ? 'partial' : 'ok';
       this.#sample(answer);
       return answer;

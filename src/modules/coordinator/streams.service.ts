@@ -5,6 +5,7 @@ import { versionText } from '../../kernel/version.js';
 import { decodeEntry } from '../log/core/entry-codec.js';
 import type { Entry } from '../log/core/entry.js';
 import type { ReplicationService } from '../replication/replication.service.js';
+import { findCollection } from '../ring/core/map-operations.js';
 import { decodeDocument } from '../shard/core/document-codec.js';
 import type { StreamsPort } from './coordinator.js';
 import { clusterTag, decodePositions, encodePositions, type Position } from './core/positions.js';
@@ -13,6 +14,7 @@ import type { CopyRoute, ShardRoute } from './core/route.js';
 import type { EntryPage } from './core/shard-calls.js';
 import { Deadline } from './deadline.js';
 import type { FanOut } from './fan-out.js';
+import type { MapChanges } from './map-changes.js';
 import type { Routes } from './routes.js';
 import { shardError } from './shard-error.js';
 
@@ -40,6 +42,7 @@ export class StreamsService implements StreamsPort {
     private readonly replication: ReplicationService,
     private readonly routes: Routes,
     private readonly fanOut: FanOut,
+    private readonly mapChanges: MapChanges,
   ) {}
 
   /**
@@ -52,10 +55,11 @@ export class StreamsService implements StreamsPort {
     follow: boolean,
     signal: AbortSignal,
   ): AsyncGenerator<ChangeView> {
-    const map = this.replication.map.current();
-    if (collection !== undefined && !map.collections.some((candidate) => candidate.name === collection)) {
-      throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection "${collection}"`);
+    if (collection !== undefined) {
+      const known = await this.mapChanges.lookUp((map) => findCollection(map, collection, false));
+      if (known === undefined) throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection "${collection}"`);
     }
+    const map = this.replication.map.current();
     const positions = await this.#start(cursor, signal);
     const restarts = new Map<number, number>();
     const begun = new Set<number>();

@@ -49,6 +49,9 @@ type WriteWish = Omit<ShardWrite, 'shard' | 'opId' | 'repeatedFrom'>;
 
 /** Routes one write to its shard, checks what only the map knows, and keeps the deadline. */
 export class Writer {
+  /** Dimensions that are being proposed to the map. */
+  readonly #proposals = new Map<string, Promise<unknown>>();
+
   constructor(
     private readonly replication: ReplicationService,
     private readonly router: WriteRouter,
@@ -195,12 +198,20 @@ export class Writer {
       if (fields.vector === undefined) return collection;
       checkVector(fields.vector, collection);
       if (collection.dimensions !== undefined) return collection;
-      await this.changes.change({
-        kind: 'setDimensions',
-        collectionId: collection.id,
-        dimensions: fields.vector.length,
-      });
+      await this.#proposeDimensions(collection.id, fields.vector.length);
     }
+  }
+
+  /** One change of the map for all the first vectors that wait for it. */
+  #proposeDimensions(collectionId: number, dimensions: number): Promise<unknown> {
+    const proposal = `${collectionId} ${dimensions}`;
+    const pending = this.#proposals.get(proposal);
+    if (pending !== undefined) return pending;
+    const change = this.changes.change({ kind: 'setDimensions', collectionId, dimensions }).finally(() => {
+      this.#proposals.delete(proposal);
+    });
+    this.#proposals.set(proposal, change);
+    return change;
   }
 
   async #checkMerged(fields: DocumentFields, collection: Collection): Promise<void> {

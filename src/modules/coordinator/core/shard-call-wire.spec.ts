@@ -75,6 +75,7 @@ const asks: { readonly [C in ShardCall]: ShardAsk<C> } = {
   },
   entries: { mapEpoch: 5, shard: 1, after: { epoch: 1, offset: 2 }, limit: 3, bytesMax: 4, waitMs: 5 },
   change: { operation: { kind: 'dropAlias', name: 'x' } },
+  map: { mapEpoch: 5 },
   transfer: { shard: 1, to: 'ab'.repeat(16) },
   conflicts: { mapEpoch: 5, gates },
 };
@@ -130,6 +131,7 @@ const answers: { readonly [C in ShardCall]: ShardAnswer<C> } = {
   ],
   entries: { shard: 1, value: { entries: [Uint8Array.of(9)], start: 0, tail: 4, fork: 2, compacted: false } },
   change: { kind: 'refused', code: 'COLLECTION_CONFLICT', detail: 'why' },
+  map: { mapEpoch: 7 },
   transfer: {},
   conflicts: [{ shard: 1, value: [{ any: 'json' }] }],
 };

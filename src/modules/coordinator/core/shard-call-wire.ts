@@ -245,6 +245,10 @@ export const SHARD_CALL_WIRE: { readonly [C in ShardCall]: CallCodec<C> } = {
       'turned-away': record<{ readonly refusal: Refusal }>({ refusal }),
     }),
   },
+  map: {
+    ask: record<ShardAsk<'map'>>({ mapEpoch: uint }),
+    answer: record<ShardAnswer<'map'>>({ mapEpoch: uint }),
+  },
   transfer: {
     ask: record<ShardAsk<'transfer'>>({ shard: uint, to: text }),
     answer: record<ShardAnswer<'transfer'>>({ refusal: optional(refusal) }),

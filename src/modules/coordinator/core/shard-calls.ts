@@ -248,6 +248,11 @@ export interface ShardCalls {
       | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string }
       | { readonly kind: 'turned-away'; readonly refusal: Refusal };
   };
+  /** The map epoch that node has: of the primary of the map's shard, the newest that is agreed. */
+  readonly map: {
+    ask: { readonly mapEpoch: number };
+    answer: { readonly mapEpoch: number };
+  };
   /** Hands the primary of a shard over to another in-sync copy (replication 5.7), on the primary. */
   readonly transfer: {
     ask: { readonly shard: number; readonly to: NodeUuid };

@@ -129,10 +129,10 @@ export class ClusterNode {
     const changes = new ForwardedMapChanges(routes, replication.map, gate, this.clients);
     const keys = new ClusterKeys(new AttributeKeys(), routes, fanOut);
     const writer = new Writer(replication, router, fanOut, changes, nodeHasher, keys, metrics);
-    this.documents = new DocumentsService(config, replication, fanOut, writer, sessions, this.events);
+    this.documents = new DocumentsService(config, replication, fanOut, writer, changes, sessions, this.events);
     const winners = new WinnerFetch(routes, fanOut, this.local, replication);
-    this.search = new SearchService(config, replication, routes, fanOut, winners, sessions, this.events, metrics);
-    this.streams = new StreamsService(replication, routes, fanOut);
+    this.search = new SearchService(config, replication, routes, fanOut, winners, changes, sessions, this.events, metrics);
+    this.streams = new StreamsService(replication, routes, fanOut, changes);
   }
 
   static async start(
