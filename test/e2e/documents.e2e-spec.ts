@@ -577,7 +577,21 @@ describe('sessions', () => {
     });
     expect(expectStatus<{ results: unknown[] }>(byHeader, 200).results).toHaveLength(2);
     expectStatus(await rest.get(path('sess-1'), { headers: { 'spector-session': body.session } }), 200);
+    for (const [call, json] of [
+      ['get', { ids: ['sess-1'] }],
+      ['scroll', {}],
+      ['count', {}],
+      ['delete', { ids: ['sess-2'] }],
+    ] as const) {
+      const { session } = await told(`/api/v1/documents/${call}`, { ...json, session: body.session });
+      expect(session).toMatch(/^[A-Za-z0-9_-]+$/);
+    }
   });
+
+  /** The answer, which is good. */
+  async function told(call: string, json: object): Promise<{ session?: string }> {
+    return expectStatus(await rest.post(call, json), 200);
+  }
 
   it('refuses a token that is none', async () => {
     expectProblem(await rest.post('/api/v1/search', { text: 'x', session: '***' }), 'INVALID_REQUEST', /session/i);

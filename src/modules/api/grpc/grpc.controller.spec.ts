@@ -219,12 +219,14 @@ describe('SpectorService', () => {
       {},
       { item: { case: 'patch', value: create(pb.PatchItemSchema, { id: 'a', patch: { title: 'y' } }) } },
       { item: { case: 'delete', value: create(pb.DeleteItemSchema, { id: '' }) } },
+      { ...upsert('c', 'z'), options: create(pb.IngestStreamOptionsSchema, { collection: 'other' }) },
     ]);
-    expect(answer).toMatchObject({ total: 5n, success: 2n, failed: 3n, session: 's-bulk' });
+    expect(answer).toMatchObject({ total: 6n, success: 2n, failed: 4n, session: 's-bulk' });
     expect(answer.errors.map(({ index, id, code }) => [index, id, code])).toEqual([
       [1n, 'b', 'INVALID_REQUEST'],
       [2n, undefined, 'INVALID_REQUEST'],
       [4n, '', 'INVALID_REQUEST'],
+      [5n, undefined, 'INVALID_REQUEST'],
     ]);
     expect(edge.node.writes.at(-1)).toEqual({ collection: 'default', consistency: 'all', idempotencyKey: 'k' });
     await refused(ingestStream([]), 3, /no items/);

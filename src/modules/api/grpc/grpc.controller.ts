@@ -177,6 +177,7 @@ export class GrpcController {
     return create(pb.CountDocumentsResponseSchema, {
       count: BigInt(answer.count),
       shards: shardsMessage(answer.shards),
+      session: answer.session,
     });
   }
 
@@ -237,9 +238,16 @@ async function* itemsOf(
   const item = bulkItemOf(first);
   if (item !== undefined) yield item;
   for (let next = await rest.next(); next.done !== true; next = await rest.next()) {
-    yield bulkItemOf(next.value) ?? NO_ITEM;
+    yield next.value.options === undefined ? (bulkItemOf(next.value) ?? NO_ITEM) : LATE_OPTIONS;
   }
 }
+
+/** An item that names a collection, say, must not go to another one. */
+const LATE_OPTIONS: BulkItem = {
+  kind: 'invalid',
+  code: 'INVALID_REQUEST',
+  detail: 'the message carries options: only the first one may',
+};
 
 const NO_ITEM: BulkItem = {
   kind: 'invalid',

@@ -79,7 +79,7 @@ export const ScrollAnswerShape = shape('ScrollAnswer', {
   shards: ShardsReportShape,
   session,
 });
-export const CountAnswerShape = shape('CountAnswer', { count: count(), shards: ShardsReportShape });
+export const CountAnswerShape = shape('CountAnswer', { count: count(), shards: ShardsReportShape, session });
 export const SearchAnswerShape = shape('SearchAnswer', {
   results: Type.Array(
     shape('SearchHit', {

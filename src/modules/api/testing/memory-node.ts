@@ -152,7 +152,7 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
 
   readonly count: DocumentsPort['count'] = (filter) => {
     this.filters.push(filter);
-    return settle(() => ({ count: this.documents.size, shards: SHARDS }));
+    return settle(() => ({ count: this.documents.size, shards: SHARDS, session: 's' }));
   };
 
   readonly search: SearchPort['search'] = async (request, call) => {

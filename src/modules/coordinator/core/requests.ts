@@ -129,6 +129,7 @@ export interface ScrollAnswer {
 export interface CountAnswer {
   readonly count: number;
   readonly shards: ShardsReport;
+  readonly session: string;
 }
 
 export type Fusion =
