@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { clusterTag, encodePositions } from '../../src/modules/coordinator/core/positions.js';
 import { count, everything, store } from './support/documents.js';
 import type { TestNode } from './support/node.js';
 import { startNode } from './support/node.js';
@@ -592,6 +593,28 @@ describe('sessions', () => {
   async function told(call: string, json: object): Promise<{ session?: string }> {
     return expectStatus(await rest.post(call, json), 200);
   }
+
+  it('is met by every read, unless that says `any` outright', async () => {
+    expectStatus(await rest.put(path('sess-ahead'), { content: 'aheadword' }), 201);
+    const { clusterId } = expectStatus<{ clusterId: string }>(await rest.get('/api/v1/status'), 200);
+    const never = { epoch: 1, offset: 1_000_000 };
+    const positions = [0, 1].map((shard) => [shard, never] as const);
+    const session = encodePositions(new Map(positions), clusterTag(clusterId));
+    const headers = { 'spector-session': session };
+    for (const consistency of [undefined, 'any'] as const) {
+      const query = consistency === undefined ? '' : `?consistency=${consistency}`;
+      const answers = await Promise.all([
+        rest.post('/api/v1/search', { text: 'aheadword', session, consistency }),
+        rest.get(path('sess-ahead', query), { headers }),
+        rest.post(`/api/v1/documents/get${query}`, { ids: ['sess-ahead'], session }),
+        rest.post(`/api/v1/documents/scroll${query}`, { limit: 1, session }),
+        rest.post(`/api/v1/documents/count${query}`, { session }),
+      ]);
+      for (const answer of answers)
+        if (consistency === undefined) expectProblem(answer, 'NOT_CAUGHT_UP');
+        else expect(expectStatus<{ session: string }>(answer, 200).session).toBe(session);
+    }
+  });
 
   it('refuses a token that is none', async () => {
     expectProblem(await rest.post('/api/v1/search', { text: 'x', session: '***' }), 'INVALID_REQUEST', /session/i);

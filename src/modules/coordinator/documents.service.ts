@@ -18,6 +18,7 @@ import type {
   DocumentPatch,
   DocumentView,
   FieldSelection,
+  ReadConsistency,
   ReadOptions,
   ScrollAnswer,
   ScrollRequest,
@@ -29,7 +30,7 @@ import { Deadline } from './deadline.js';
 import type { DocumentPage, GatedCall, GatedValue, ShardAsk, ShardGate, StoredSegments } from './core/shard-calls.js';
 import { viewOf } from './document-view.js';
 import { shardsReport, type FanOut, type FanOutAnswer, type ShardFailed } from './fan-out.js';
-import { notCaughtUp, type Sessions } from './session.js';
+import { demandOf, notCaughtUp, type Sessions } from './session.js';
 import { shardError } from './shard-error.js';
 import type { MapChanges } from './map-changes.js';
 import type { Writer, WriteCall, Written } from './writer.js';
@@ -184,7 +185,7 @@ export class DocumentsService implements DocumentsPort {
         [shard],
         (gates) => ({ mapEpoch, gates, collectionId: collection.id, ids: [[id]], fields }),
         session,
-        options.consistency === 'primary',
+        options.consistency,
         deadline,
       ),
     );
@@ -226,7 +227,7 @@ export class DocumentsService implements DocumentsPort {
           fields,
         }),
         session,
-        options.consistency === 'primary',
+        options.consistency,
         deadline,
       ),
     );
@@ -263,7 +264,7 @@ export class DocumentsService implements DocumentsPort {
           { collectionId: collection.id, filter: request.filter, after, limit: request.limit - documents.length },
           request.fields,
           session,
-          request.consistency === 'primary',
+          request.consistency,
           deadline,
         );
         const page = answer.values.get(shard)?.value;
@@ -296,7 +297,7 @@ export class DocumentsService implements DocumentsPort {
         all,
         (gates) => ({ mapEpoch, gates, collectionId: collection.id, filter }),
         session,
-        options.consistency === 'primary',
+        options.consistency,
         deadline,
       );
       let count = 0;
@@ -312,10 +313,10 @@ export class DocumentsService implements DocumentsPort {
     shards: readonly number[],
     make: (gates: readonly ShardGate[]) => ShardAsk<C>,
     session: Positions,
-    primary: boolean,
+    consistency: ReadConsistency,
     deadline: Deadline,
   ): Promise<FanOutAnswer<GatedValue<C>>> {
-    const answer = await this.fanOut.ask(kind, shards, make, { deadline, session, primary });
+    const answer = await this.fanOut.ask(kind, shards, make, { deadline, ...demandOf(consistency, session) });
     if (answer.notCaughtUp.length > 0) throw notCaughtUp(answer.notCaughtUp);
     return answer;
   }
@@ -325,11 +326,18 @@ export class DocumentsService implements DocumentsPort {
     page: Pick<ShardAsk<'page'>, 'collectionId' | 'filter' | 'after' | 'limit'>,
     fields: FieldSelection,
     session: Positions,
-    primary: boolean,
+    consistency: ReadConsistency,
     deadline: Deadline,
   ): Promise<FanOutAnswer<DocumentPage>> {
     const { epoch: mapEpoch } = this.replication.map.current();
-    return this.#ask('page', [shard], (gates) => ({ mapEpoch, gates, ...page, fields }), session, primary, deadline);
+    return this.#ask(
+      'page',
+      [shard],
+      (gates) => ({ mapEpoch, gates, ...page, fields }),
+      session,
+      consistency,
+      deadline,
+    );
   }
 
   /** Matching documents as their primary has them, or why it cannot say. */
@@ -341,7 +349,7 @@ export class DocumentsService implements DocumentsPort {
     call: CallContext,
   ): Promise<DocumentPage | ShardFailed> {
     const answer = await this.#timed(call, (deadline) =>
-      this.#page(shard, { collectionId, filter, after, limit: DELETE_PAGE }, NO_FIELDS, new Map(), true, deadline),
+      this.#page(shard, { collectionId, filter, after, limit: DELETE_PAGE }, NO_FIELDS, new Map(), 'primary', deadline),
     );
     return answer.values.get(shard)?.value ?? answer.failed.get(shard) ?? { reason: 'UNREACHABLE' };
   }

@@ -20,7 +20,7 @@ import type { TermMemory } from './core/term-memory.js';
 import { Deadline } from './deadline.js';
 import { shardsReport, type FanOut, type ShardFailed } from './fan-out.js';
 import type { Routes } from './routes.js';
-import { notCaughtUp, type Sessions } from './session.js';
+import { demandOf, notCaughtUp, type Sessions } from './session.js';
 import { checkVector } from './vector-check.js';
 import type { Winner, WinnerFetch } from './winner-fetch.js';
 
@@ -178,7 +178,7 @@ export class Query {
     this.#rounds++;
     const earlier = untilMs === undefined ? undefined : this.#deadline.within(untilMs);
     const deadline = earlier ?? this.#deadline;
-    const options = { deadline, session: this.#session, primary: this.#request.consistency === 'primary' };
+    const options = { deadline, ...demandOf(this.#request.consistency, this.#session) };
     try {
       const answer = await this.#ports.fanOut.ask(kind, shards, make, options);
       if (answer.notCaughtUp.length > 0) throw notCaughtUp(answer.notCaughtUp);

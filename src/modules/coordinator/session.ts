@@ -9,8 +9,20 @@ import {
   type Position,
   type Positions,
 } from './core/positions.js';
+import type { ReadConsistency } from './core/requests.js';
 
 const NONE: Positions = new Map();
+
+/**
+ * Which copies may answer a read. What a session saw is asked of them unless the client says `any` itself: without a word
+ * a session means `session`. The answer folds it in all the same.
+ */
+export function demandOf(
+  consistency: ReadConsistency,
+  session: Positions,
+): { readonly session: Positions; readonly primary: boolean } {
+  return { session: consistency === 'any' ? NONE : session, primary: consistency === 'primary' };
+}
 
 /**
  * Session tokens (replication 7.2): what a client has seen, as positions in the logs. Every answer folds in the token it
