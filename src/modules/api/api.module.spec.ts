@@ -722,6 +722,43 @@ describe('HTTP itself', () => {
     expect(new Set(operations).size).toBe(operations.length);
   });
 
+  it('documents every body by an example that is taken, and every error with one', async () => {
+    interface Operation {
+      readonly requestBody?: { readonly content: Readonly<Record<string, { schema: { examples: unknown[] } }>> };
+      readonly responses: Readonly<
+        Record<string, { content?: Readonly<Record<string, { examples?: Record<string, { value: object }> }>> }>
+      >;
+    }
+    const { paths } = (await call('GET', '/openapi.json')).body as unknown as {
+      readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+    };
+    const operations = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, operation]) => ({ method: method.toUpperCase(), path, ...operation })),
+    );
+    let bodies = 0;
+    for (const { method, path, requestBody, responses } of operations) {
+      expect(responses).toHaveProperty('default');
+      if (path.startsWith('/api/')) expect(responses).toHaveProperty('400');
+      for (const [status, { content = {} }] of Object.entries(responses))
+        for (const [code, { value }] of Object.entries(content['application/problem+json']?.examples ?? {}))
+          expect(value).toMatchObject({ status: Number(status), code, type: `urn:spector:error:${code}` });
+      for (const [type, { schema }] of Object.entries(requestBody?.content ?? {})) {
+        bodies++;
+        const [example] = schema.examples;
+        const body = typeof example === 'string' ? Buffer.from(example) : (example as object);
+        const where = path.replace('{id}', 'doc-1').replace('{name}', 'books').replace('{n}', '0');
+        const { status } = await call(method, where, body, { 'content-type': type });
+        expect({ method, path, type, refused: [400, 404, 413, 415].includes(status) ? status : undefined }).toEqual({
+          method,
+          path,
+          type,
+          refused: undefined,
+        });
+      }
+    }
+    expect(bodies).toBe(15);
+  });
+
   it.each([
     ['8 MiB of brackets', () => Buffer.alloc(LIMITS.bodyBytesMax, '[')],
     ['8 MiB of digits', () => Buffer.alloc(LIMITS.bodyBytesMax, '1')],

@@ -7,6 +7,7 @@ import type { CatalogPort, DocumentsPort } from '../../coordinator/coordinator.j
 import { CATALOG, DOCUMENTS } from '../../coordinator/coordinator.js';
 import type { BulkAnswer, BulkItem } from '../../coordinator/core/requests.js';
 import { envelopeItems, parseBulkEnvelope } from '../bulk-envelope.js';
+import { UPSERT_ERRORS, WRITE_ERRORS } from '../docs/common-errors.js';
 import type { BulkSchemas } from '../core/bulk-item.js';
 import { bulkOutcome } from '../core/bulk-status.js';
 import { Endpoint } from '../http/endpoint.js';
@@ -46,7 +47,8 @@ export class BulkController {
     body: BulkBody,
     input: 'bulk',
     headers: ['Idempotency-Key', 'Spector-Session'],
-    answers: { 200: BulkAnswerShape, 201: BulkAnswerShape, 400: 'Nothing was stored; each item is listed.' },
+    answers: { 200: BulkAnswerShape, 201: BulkAnswerShape },
+    errors: [...WRITE_ERRORS, ...UPSERT_ERRORS],
   })
   async bulk(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const { body } = request;

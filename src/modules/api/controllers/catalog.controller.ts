@@ -4,6 +4,7 @@ import { NodeError } from '../../../kernel/errors.js';
 import { COLLECTION_NAME_PATTERN } from '../../../kernel/ids.js';
 import type { CatalogPort } from '../../coordinator/coordinator.js';
 import { CATALOG } from '../../coordinator/coordinator.js';
+import { MAP_ERRORS } from '../docs/common-errors.js';
 import { shown } from '../core/shown.js';
 import { Endpoint } from '../http/endpoint.js';
 import { sendJson } from '../rest.mapper.js';
@@ -38,7 +39,8 @@ export class CatalogController {
     scope: 'admin',
     summary: 'Create a collection; equal settings of an existing one are accepted',
     body: CollectionBody,
-    answers: { 200: CollectionShape, 201: CollectionShape, 409: 'It exists with other settings.' },
+    answers: { 200: CollectionShape, 201: CollectionShape },
+    errors: [...MAP_ERRORS, 'COLLECTION_CONFLICT'],
   })
   async putCollection(
     @Param('name') name: string,
@@ -56,7 +58,8 @@ export class CatalogController {
     ...COLLECTIONS,
     scope: 'read',
     summary: 'Read a collection',
-    answers: { 200: CollectionShape, 404: 'No such collection.' },
+    answers: { 200: CollectionShape },
+    errors: ['COLLECTION_NOT_FOUND'],
   })
   async getCollection(
     @Param('name') name: string,
@@ -72,7 +75,8 @@ export class CatalogController {
     ...COLLECTIONS,
     scope: 'admin',
     summary: 'Drop a collection with its documents',
-    answers: { 200: DeletedShape, 404: 'No such collection.' },
+    answers: { 200: DeletedShape },
+    errors: [...MAP_ERRORS, 'COLLECTION_NOT_FOUND', 'OPERATION_CONFLICT'],
   })
   async deleteCollection(
     @Param('name') name: string,
@@ -91,6 +95,7 @@ export class CatalogController {
     summary: 'Point an alias at a collection, atomically',
     body: AliasBody,
     answers: { 200: AliasShape, 201: AliasShape },
+    errors: [...MAP_ERRORS, 'COLLECTION_NOT_FOUND', 'COLLECTION_CONFLICT'],
   })
   async putAlias(
     @Param('name') name: string,
@@ -108,7 +113,8 @@ export class CatalogController {
     ...ALIASES,
     scope: 'read',
     summary: 'Read an alias',
-    answers: { 200: AliasShape, 404: 'No such alias.' },
+    answers: { 200: AliasShape },
+    errors: ['ALIAS_NOT_FOUND'],
   })
   async getAlias(
     @Param('name') name: string,
@@ -124,7 +130,8 @@ export class CatalogController {
     ...ALIASES,
     scope: 'admin',
     summary: 'Remove an alias',
-    answers: { 200: DeletedShape, 404: 'No such alias.' },
+    answers: { 200: DeletedShape },
+    errors: [...MAP_ERRORS, 'ALIAS_NOT_FOUND'],
   })
   async deleteAlias(
     @Param('name') name: string,

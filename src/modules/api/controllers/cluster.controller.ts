@@ -5,6 +5,7 @@ import { NODE_ID_PATTERN } from '../../../kernel/ids.js';
 import type { CatalogPort, ClusterPort } from '../../coordinator/coordinator.js';
 import { CATALOG, CLUSTER } from '../../coordinator/coordinator.js';
 import type { ClusterSettingsView } from '../../coordinator/core/requests.js';
+import { MAP_ERRORS } from '../docs/common-errors.js';
 import { durationMs, durationText } from '../core/duration.js';
 import { shardNumber } from '../core/shard-number.js';
 import { shown } from '../core/shown.js';
@@ -24,6 +25,7 @@ const noQuery = queryReader(NoQuery);
 
 const ADMIN = { scope: 'admin', tag: 'Cluster', query: NoQuery } as const;
 const READ = { scope: 'read', tag: 'Cluster', query: NoQuery } as const;
+const NODE_ERRORS = [...MAP_ERRORS, 'NODE_NOT_FOUND', 'OPERATION_CONFLICT'] as const;
 const GRACE_MS_MAX = 24 * 3_600_000;
 
 /** What operators look at and do (api.md, REST). */
@@ -64,6 +66,7 @@ export class ClusterController {
     summary: 'Change settings of the whole cluster',
     body: ClusterConfigBody,
     answers: { 200: ClusterSettingsShape },
+    errors: MAP_ERRORS,
   })
   async changeConfig(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
@@ -78,6 +81,7 @@ export class ClusterController {
     summary: 'Change the number of shards, live',
     body: ReshardBody,
     answers: { 202: OperationShape },
+    errors: ['OPERATION_CONFLICT'],
   })
   async reshard(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
@@ -86,7 +90,7 @@ export class ClusterController {
 
   @Post('cluster/nodes/:id/drain')
   @HttpCode(202)
-  @Endpoint({ ...ADMIN, summary: 'Move everything off a node', answers: { 202: OperationShape, 404: 'No such node.' } })
+  @Endpoint({ ...ADMIN, summary: 'Move everything off a node', answers: { 202: OperationShape }, errors: NODE_ERRORS })
   async drain(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
     sendOperation(reply, await this.cluster.drain(checkedNodeId(id)));
@@ -94,7 +98,7 @@ export class ClusterController {
 
   @Delete('cluster/nodes/:id')
   @HttpCode(202)
-  @Endpoint({ ...ADMIN, summary: 'Remove a node', answers: { 202: OperationShape, 404: 'No such node.' } })
+  @Endpoint({ ...ADMIN, summary: 'Remove a node', answers: { 202: OperationShape }, errors: NODE_ERRORS })
   async removeNode(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
     sendOperation(reply, await this.cluster.removeNode(checkedNodeId(id)));
@@ -106,7 +110,8 @@ export class ClusterController {
     ...ADMIN,
     summary: 'Hand the primary of a shard to another node',
     body: MovePrimaryBody,
-    answers: { 202: OperationShape, 404: 'No such shard or node.' },
+    answers: { 202: OperationShape },
+    errors: [...NODE_ERRORS, 'SHARD_NOT_FOUND'],
   })
   async movePrimary(@Param('n') n: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
@@ -117,7 +122,8 @@ export class ClusterController {
   @Endpoint({
     ...READ,
     summary: 'Progress of an operation',
-    answers: { 200: 'The operation.', 404: 'No such operation.' },
+    answers: { 200: 'The operation.' },
+    errors: ['OPERATION_NOT_FOUND'],
   })
   async operation(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
@@ -125,7 +131,12 @@ export class ClusterController {
   }
 
   @Delete('cluster/operations/:id')
-  @Endpoint({ ...ADMIN, summary: 'Abort an operation', answers: { 200: 'Aborted.', 404: 'No such operation.' } })
+  @Endpoint({
+    ...ADMIN,
+    summary: 'Abort an operation',
+    answers: { 200: 'Aborted.' },
+    errors: [...MAP_ERRORS, 'OPERATION_NOT_FOUND', 'OPERATION_CONFLICT'],
+  })
   async abortOperation(
     @Param('id') id: string,
     @Req() request: FastifyRequest,

@@ -28,6 +28,7 @@ import {
   PutBody,
   ScrollBody,
 } from '../schemas/documents.js';
+import { READ_ERRORS, UPSERT_ERRORS, WRITE_ERRORS } from '../docs/common-errors.js';
 import { ReadQuery, WriteQuery } from '../schemas/fields.js';
 import { queryReader } from '../schemas/query.js';
 import { validator } from '../schemas/validator.js';
@@ -45,6 +46,7 @@ const getQuery = queryReader(GetQuery);
 
 const WRITE = { scope: 'write', tag: 'Documents', query: WriteQuery } as const;
 const READ = { scope: 'read', tag: 'Documents', query: ReadQuery } as const;
+const KEYED_ERRORS = [...WRITE_ERRORS, 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT'] as const;
 const WRITE_HEADERS = ['Idempotency-Key', 'Spector-Session', 'If-Match', 'If-None-Match'] as const;
 const SESSION_HEADER = ['Spector-Session'] as const;
 
@@ -62,7 +64,8 @@ export class DocumentsController {
     summary: 'Store one document: create it, or replace the one with its id',
     body: IngestBody,
     headers: WRITE_HEADERS,
-    answers: { 201: WriteAnswerShape, 409: 'The condition or the idempotency key does not hold.' },
+    answers: { 201: WriteAnswerShape },
+    errors: [...KEYED_ERRORS, ...UPSERT_ERRORS],
   })
   async ingest(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const body = ingestBody(request.body);
@@ -80,7 +83,8 @@ export class DocumentsController {
     summary: 'Read one document',
     query: GetQuery,
     headers: SESSION_HEADER,
-    answers: { 200: DocumentShape, 404: 'No such document.' },
+    answers: { 200: DocumentShape },
+    errors: [...READ_ERRORS, 'DOCUMENT_NOT_FOUND'],
   })
   async get(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const query = getQuery(request.query);
@@ -105,11 +109,8 @@ export class DocumentsController {
     summary: 'Create or replace one document',
     body: PutBody,
     headers: WRITE_HEADERS,
-    answers: {
-      200: WriteAnswerShape,
-      201: WriteAnswerShape,
-      409: 'The condition or the idempotency key does not hold.',
-    },
+    answers: { 200: WriteAnswerShape, 201: WriteAnswerShape },
+    errors: [...KEYED_ERRORS, ...UPSERT_ERRORS],
   })
   async put(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const document = { id: checkedId(id), fields: documentFieldsOf(putBody(request.body)) };
@@ -130,11 +131,8 @@ export class DocumentsController {
     summary: 'Merge into one document (RFC 7386)',
     body: PatchBody,
     headers: WRITE_HEADERS,
-    answers: {
-      200: WriteAnswerShape,
-      404: 'No such document.',
-      409: 'The condition or the idempotency key does not hold.',
-    },
+    answers: { 200: WriteAnswerShape },
+    errors: [...KEYED_ERRORS, ...UPSERT_ERRORS, 'DOCUMENT_NOT_FOUND'],
   })
   async patch(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const patch = documentPatchOf(patchBody(request.body));
@@ -155,11 +153,8 @@ export class DocumentsController {
     ...WRITE,
     summary: 'Delete one document',
     headers: WRITE_HEADERS,
-    answers: {
-      200: DeleteAnswerShape,
-      404: 'No such document.',
-      409: 'The condition or the idempotency key does not hold.',
-    },
+    answers: { 200: DeleteAnswerShape },
+    errors: [...KEYED_ERRORS, 'DOCUMENT_NOT_FOUND'],
   })
   async delete(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const query = writeQuery(request.query);
@@ -180,6 +175,7 @@ export class DocumentsController {
     body: GetManyBody,
     headers: SESSION_HEADER,
     answers: { 200: GetManyAnswerShape },
+    errors: READ_ERRORS,
   })
   async getMany(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const body = getManyBody(request.body);
@@ -202,6 +198,7 @@ export class DocumentsController {
     body: DeleteManyBody,
     headers: ['Idempotency-Key', 'Spector-Session'],
     answers: { 200: DeleteManyAnswerShape },
+    errors: ['COLLECTION_NOT_FOUND', 'SHARD_UNAVAILABLE'],
   })
   async deleteMany(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const body = deleteManyBody(request.body);
@@ -224,6 +221,7 @@ export class DocumentsController {
     body: ScrollBody,
     headers: SESSION_HEADER,
     answers: { 200: ScrollAnswerShape },
+    errors: READ_ERRORS,
   })
   async scroll(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const body = scrollBody(request.body === undefined ? {} : request.body);
@@ -254,6 +252,7 @@ export class DocumentsController {
     body: CountBody,
     headers: SESSION_HEADER,
     answers: { 200: CountAnswerShape },
+    errors: READ_ERRORS,
   })
   async count(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const body = countBody(request.body === undefined ? {} : request.body);

@@ -26,7 +26,7 @@ export class HealthController {
   @Endpoint({
     ...PROBE,
     summary: 'The node takes requests, or what it waits for',
-    answers: { 200: ReadinessShape, 503: 'Not ready.' },
+    answers: { 200: ReadinessShape, 503: ReadinessShape },
   })
   ready(@Res() reply: FastifyReply): void {
     const view = this.readiness.view();
@@ -34,7 +34,7 @@ export class HealthController {
   }
 
   @Get('health')
-  @Endpoint({ ...PROBE, summary: 'How the node is', answers: { 200: HealthShape, 503: 'DOWN.' } })
+  @Endpoint({ ...PROBE, summary: 'How the node is', answers: { 200: HealthShape, 503: HealthShape } })
   health(@Res() reply: FastifyReply): void {
     const view = this.readiness.health();
     sendUncached(reply, view.status === 'DOWN' ? 503 : 200, view);

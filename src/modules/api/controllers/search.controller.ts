@@ -2,6 +2,7 @@ import { Controller, Inject, Post, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { SearchPort } from '../../coordinator/coordinator.js';
 import { SEARCH } from '../../coordinator/coordinator.js';
+import { READ_ERRORS } from '../docs/common-errors.js';
 import { searchAnswerJson } from '../core/search-answer.js';
 import { Endpoint } from '../http/endpoint.js';
 import { callOf, searchOf, sendJson, sessionOf } from '../rest.mapper.js';
@@ -27,12 +28,8 @@ export class SearchController {
     query: NoQuery,
     body: SearchBody,
     headers: ['Spector-Session'],
-    answers: {
-      200: SearchAnswerShape,
-      404: 'No such collection.',
-      503: 'All shards failed, or coverage < minCoverage.',
-      504: 'All shards timed out.',
-    },
+    answers: { 200: SearchAnswerShape },
+    errors: [...READ_ERRORS, 'DIMENSION_MISMATCH', 'COVERAGE_TOO_LOW'],
   })
   async search(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);

@@ -41,10 +41,8 @@ export class StreamsController {
     scope: 'read',
     summary: 'The change stream of all shards, a line a change',
     query: ChangesQuery,
-    answers: {
-      200: 'Lines of {cursor, op, id, version, collection, document?}.',
-      410: 'The cursor is below what the log holds.',
-    },
+    answers: { 200: 'Lines of {cursor, op, id, version, collection, document?}.' },
+    errors: ['COLLECTION_NOT_FOUND', 'OFFSET_COMPACTED', 'SHARD_UNAVAILABLE', 'LOG_CORRUPT'],
   })
   async changes(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const { cursor, collection, follow = false } = changesQuery(request.query);
@@ -69,11 +67,8 @@ export class StreamsController {
     scope: 'admin',
     summary: 'Entries of the log of one shard, a line an entry',
     query: ShardLogQuery,
-    answers: {
-      200: 'Lines of {offset, op, epoch, id?, collection?, version, chain, bytes}.',
-      404: 'No such shard.',
-      410: 'The offset was compacted.',
-    },
+    answers: { 200: 'Lines of {offset, op, epoch, id?, collection?, version, chain, bytes}.' },
+    errors: ['SHARD_NOT_FOUND', 'OFFSET_COMPACTED', 'SHARD_UNAVAILABLE', 'LOG_CORRUPT'],
   })
   async shardLog(@Param('n') n: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const { from = 1, limit = Number.MAX_SAFE_INTEGER, follow = false } = shardLogQuery(request.query);
@@ -92,7 +87,8 @@ export class StreamsController {
     tag: 'Streams',
     summary: 'Offset, chain and live digest of every copy of a shard',
     query: NoQuery,
-    answers: { 200: DigestShape, 404: 'No such shard.' },
+    answers: { 200: DigestShape },
+    errors: ['SHARD_NOT_FOUND', 'SHARD_UNAVAILABLE', 'LOG_CORRUPT'],
   })
   async digest(@Param('n') n: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
@@ -105,7 +101,8 @@ export class StreamsController {
     tag: 'Streams',
     summary: 'Superseded writes of merged branches',
     query: NoQuery,
-    answers: { 200: '{conflicts: […]}', 404: 'No such shard.' },
+    answers: { 200: '{conflicts: […]}' },
+    errors: ['SHARD_NOT_FOUND', 'SHARD_UNAVAILABLE'],
   })
   async conflicts(@Param('n') n: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);

@@ -3,6 +3,7 @@ import { ERRORS } from '../../../kernel/errors.js';
 import { LIMITS } from '../../../kernel/limits.js';
 import type { EndpointSpec } from '../http/endpoint.js';
 import type { RegisteredRoute } from '../http/route-table.js';
+import { errorResponses } from './error-responses.js';
 
 /** A JSON value under construction. */
 type Json = Readonly<Record<string, unknown>>;
@@ -16,13 +17,20 @@ export interface OpenApiOptions {
 
 /** Parts of schemas that code checks instead of the validator. */
 const CHECKED_BY_CODE: Json = {
-  Vector: { type: 'array', items: { type: 'number', format: 'float' }, minItems: 1, maxItems: LIMITS.dimensionsMax },
-  Metadata: { type: 'object', additionalProperties: true },
-  Ids: { type: 'array', items: { type: 'string' }, maxItems: LIMITS.idsMax },
+  Vector: {
+    examples: [[0.1, 0.9, 0.3]],
+    type: 'array',
+    items: { type: 'number', format: 'float' },
+    minItems: 1,
+    maxItems: LIMITS.dimensionsMax,
+  },
+  Metadata: { type: 'object', additionalProperties: true, examples: [{ year: 2024 }] },
+  Ids: { type: 'array', items: { type: 'string' }, maxItems: LIMITS.idsMax, examples: [['doc-1', 'doc-2']] },
   Filter: {
     type: 'object',
     additionalProperties: false,
     description: 'All of must, none of must_not; should alone needs one. At most 64 clauses and 8 levels.',
+    examples: [{ must: [{ key: 'year', range: { gte: 2020 } }] }],
     properties: Object.fromEntries(
       ['must', 'should', 'must_not'].map((group) => [
         group,
@@ -54,7 +62,7 @@ const CHECKED_BY_CODE: Json = {
   },
   Problem: {
     type: 'object',
-    description: 'RFC 9457.',
+    description: 'RFC 9457. A bulk of which nothing was stored adds the members of BulkAnswer.',
     required: ['type', 'title', 'status', 'detail', 'instance', 'code', 'retryable'],
     properties: {
       type: { type: 'string' },
@@ -65,6 +73,7 @@ const CHECKED_BY_CODE: Json = {
       code: { type: 'string', enum: Object.keys(ERRORS) },
       retryable: { type: 'boolean' },
       retryAfterMs: { type: 'integer' },
+      shards: { description: 'Of COVERAGE_TOO_LOW.', $ref: '#/components/schemas/ShardsReport' },
     },
   },
 };
@@ -75,6 +84,13 @@ const HEADERS: Readonly<Record<string, string>> = {
   'Idempotency-Key': '1–256 visible characters: a repeated write with the same key gets the stored result.',
   'Spector-Session': 'Session token of the newest answer.',
 };
+
+const LINES_EXAMPLE = [
+  '{"id":"doc-1","title":"Otters","content":"Otters hold hands","vector":[0.1,0.9,0.3],"metadata":{"year":2024}}',
+  '{"op":"patch","id":"doc-1","metadata":{"year":2025}}',
+  '{"op":"delete","id":"doc-1"}',
+  '',
+].join('\n');
 
 /** The OpenAPI 3.1 document of the node's routes: from the same schemas that validate them. */
 export function openApiOf(routes: readonly RegisteredRoute[], options: OpenApiOptions): Json {
@@ -122,16 +138,13 @@ function operation(
     parameters: [...pathParameters(path), ...queryParameters(endpoint, components), ...headerParameters(endpoint)],
     ...(endpoint.body === undefined ? {} : { requestBody: requestBody(endpoint, endpoint.body, components) }),
     responses: {
+      ...errorResponses(endpoint, options.secured),
       ...Object.fromEntries(
         Object.entries(endpoint.answers).map(([status, answer]) => [
           status,
           response(Number(status), answer, endpoint, components),
         ]),
       ),
-      default: {
-        description: 'An error.',
-        content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
-      },
     },
   };
 }
@@ -139,7 +152,9 @@ function operation(
 function requestBody(endpoint: EndpointSpec, body: TSchema, components: Record<string, unknown>): Json {
   const schema = plain(body, components);
   const lines = {
-    'application/x-ndjson': { schema: { type: 'string', description: 'One item of `documents` a line.' } },
+    'application/x-ndjson': {
+      schema: { type: 'string', description: 'One item of `documents` a line.', examples: [LINES_EXAMPLE] },
+    },
   };
   return { required: true, content: { 'application/json': { schema }, ...(endpoint.input === 'bulk' ? lines : {}) } };
 }
@@ -150,16 +165,10 @@ function response(
   endpoint: EndpointSpec,
   components: Record<string, unknown>,
 ): Json {
-  if (status >= 400) {
-    const description = typeof answer === 'string' ? answer : 'An error.';
-    return {
-      description,
-      content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
-    };
-  }
   const type = endpoint.produces ?? 'application/json';
   if (typeof answer === 'string') return { description: answer, content: { [type]: {} } };
-  return { description: 'Done.', content: { [type]: { schema: plain(answer, components) } } };
+  const description = status < 400 ? 'Done.' : 'Not now.';
+  return { description, content: { [type]: { schema: plain(answer, components) } } };
 }
 
 function pathParameters(path: string): readonly Json[] {
@@ -193,7 +202,9 @@ function plain(schema: unknown, components: Record<string, unknown>): Record<str
   const result: Record<string, unknown> = {};
   const { 'x-component': component, 'x-limit': _limit, ...rest } = schema as Record<string, unknown>;
   if (typeof component === 'string') return { $ref: `#/components/schemas/${component}`, ...rest };
-  for (const [key, value] of Object.entries(rest)) result[key] = plainValue(value, components);
+  // What examples hold are values, whose members may be called as a schema's are.
+  for (const [key, value] of Object.entries(rest))
+    result[key] = key === 'examples' ? value : plainValue(value, components);
   if (typeof result.title !== 'string') return result;
   const { title, ...described } = result;
   components[title] = described;

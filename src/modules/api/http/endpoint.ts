@@ -1,5 +1,6 @@
 import { RouteConfig } from '@nestjs/platform-fastify';
 import type { TObject, TSchema } from 'typebox';
+import type { ErrorCode } from '../../../kernel/errors.js';
 import type { Scope } from '../auth/api-keys.js';
 
 /** All there is to know of a call beside its handler: what the gate checks and what /openapi.json tells. */
@@ -14,6 +15,8 @@ export interface EndpointSpec {
   readonly input?: 'json' | 'bulk';
   /** Status → what it means, or the shape of the answer. */
   readonly answers: Readonly<Record<number, string | TSchema>>;
+  /** Errors it can meet beside those that follow from the rest. */
+  readonly errors?: readonly ErrorCode[];
   /** Media type of the answer; JSON by default. */
   readonly produces?: string;
   /** Request headers that the call understands. */

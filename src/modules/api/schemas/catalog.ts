@@ -4,44 +4,62 @@ import { LIMITS } from '../../../kernel/limits.js';
 import { closed, CollectionName, limitedInteger, oneOf, WriteConsistencyField } from './fields.js';
 
 /** `PUT /api/v1/collections/{name}`. */
-export const CollectionBody = closed({
-  dimensions: Type.Optional(
-    limitedInteger(1, LIMITS.dimensionsMax, 'Dimension of its vectors; by default that of the first one.'),
-  ),
-  similarity: Type.Optional(oneOf(['cosine', 'dot', 'euclidean'], 'How its vectors are compared.')),
-  hnsw: Type.Optional(
-    closed({
-      m: Type.Optional(Type.Integer({ minimum: 4, maximum: 64, description: 'Links of a vector in the index.' })),
-      efConstruction: Type.Optional(
-        Type.Integer({ minimum: 16, maximum: 800, description: 'Search width while building.' }),
-      ),
-      efSearch: Type.Optional(Type.Integer({ minimum: 10, maximum: 1000, description: 'Default search width.' })),
-    }),
-  ),
-});
+export const CollectionBody = closed(
+  {
+    dimensions: Type.Optional(
+      limitedInteger(1, LIMITS.dimensionsMax, 'Dimension of its vectors; by default that of the first one.'),
+    ),
+    similarity: Type.Optional(oneOf(['cosine', 'dot', 'euclidean'], 'How its vectors are compared.')),
+    hnsw: Type.Optional(
+      closed({
+        m: Type.Optional(Type.Integer({ minimum: 4, maximum: 64, description: 'Links of a vector in the index.' })),
+        efConstruction: Type.Optional(
+          Type.Integer({ minimum: 16, maximum: 800, description: 'Search width while building.' }),
+        ),
+        efSearch: Type.Optional(Type.Integer({ minimum: 10, maximum: 1000, description: 'Default search width.' })),
+      }),
+    ),
+  },
+  'Settings of a collection; what is not said is as the node is configured.',
+  { dimensions: 3, similarity: 'cosine', hnsw: { m: 16, efConstruction: 200, efSearch: 100 } },
+);
 export type CollectionBody = Static<typeof CollectionBody>;
 
 /** `PUT /api/v1/aliases/{name}`. */
-export const AliasBody = closed({ collection: CollectionName });
+export const AliasBody = closed({ collection: CollectionName }, 'What the alias stands for.', {
+  collection: 'default',
+});
 export type AliasBody = Static<typeof AliasBody>;
 
 /** `PATCH /api/v1/cluster/config`. */
-export const ClusterConfigBody = closed({
-  replicaCount: Type.Optional(Type.Integer({ minimum: 0, maximum: 5, description: 'Copies besides the primary.' })),
-  writeConsistency: Type.Optional(WriteConsistencyField),
-  partitionMode: Type.Optional(oneOf(['available', 'strict'], 'What a side of a partition may do.')),
-  rebalanceGrace: Type.Optional(Type.String({ description: '0s–24h, e.g. `10m`.', examples: ['10m'] })),
-});
+export const ClusterConfigBody = closed(
+  {
+    replicaCount: Type.Optional(Type.Integer({ minimum: 0, maximum: 5, description: 'Copies besides the primary.' })),
+    writeConsistency: Type.Optional(WriteConsistencyField),
+    partitionMode: Type.Optional(oneOf(['available', 'strict'], 'What a side of a partition may do.')),
+    rebalanceGrace: Type.Optional(Type.String({ description: '0s–24h, e.g. `10m`.', examples: ['10m'] })),
+  },
+  'At least one setting.',
+  { replicaCount: 1, rebalanceGrace: '10m' },
+);
 export type ClusterConfigBody = Static<typeof ClusterConfigBody>;
 
 /** `POST /api/v1/cluster/shards`. */
-export const ReshardBody = closed({ shardCount: Type.Integer({ minimum: 1, maximum: LIMITS.shardsMax }) });
+export const ReshardBody = closed(
+  { shardCount: Type.Integer({ minimum: 1, maximum: LIMITS.shardsMax }) },
+  'The new number of shards.',
+  { shardCount: 4 },
+);
 export type ReshardBody = Static<typeof ReshardBody>;
 
 /** `POST /api/v1/cluster/shards/{n}/primary`. */
-export const MovePrimaryBody = closed({
-  node: Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$', description: 'Node id.' }),
-});
+export const MovePrimaryBody = closed(
+  {
+    node: Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$', description: 'Node id.' }),
+  },
+  'Where to.',
+  { node: 'node-2' },
+);
 export type MovePrimaryBody = Static<typeof MovePrimaryBody>;
 
 /** `GET /api/v1/changes`. */

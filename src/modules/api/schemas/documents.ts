@@ -18,6 +18,14 @@ import {
   WriteConsistencyField,
 } from './fields.js';
 
+const EXAMPLE = {
+  title: 'Otters',
+  content: 'Otters hold hands while they sleep',
+  vector: [0.1, 0.9, 0.3],
+  metadata: { year: 2024, tags: ['animal'] },
+};
+const FILTER_EXAMPLE = { must: [{ key: 'year', range: { gte: 2020 } }] };
+
 const fields = {
   title: Type.Optional(Title),
   content: Type.Optional(Content),
@@ -35,11 +43,12 @@ export const IngestBody = closed(
     session: Type.Optional(Session),
   },
   'A document; at least one of title, content, vector, metadata.',
+  { id: 'doc-1', ...EXAMPLE },
 );
 export type IngestBody = Static<typeof IngestBody>;
 
 /** `PUT /api/v1/documents/{id}`. */
-export const PutBody = closed(fields, 'The whole document without its id; at least one field.');
+export const PutBody = closed(fields, 'The whole document without its id; at least one field.', EXAMPLE);
 export type PutBody = Static<typeof PutBody>;
 
 const nullable = {
@@ -53,6 +62,7 @@ const nullable = {
 export const PatchBody = closed(
   nullable,
   'Merged into the document (RFC 7386): null removes, `metadata` merges member by member, `vector` replaces.',
+  { title: 'Sea otters', metadata: { year: 2025, tags: null } },
 );
 export type PatchBody = Static<typeof PatchBody>;
 
@@ -72,10 +82,19 @@ export const BulkEnvelope = closed({
 export type BulkEnvelope = Static<typeof BulkEnvelope>;
 
 /** `POST /api/v1/ingest/bulk` as JSON; described whole for /openapi.json, read piece by piece. */
-export const BulkBody = closed({
-  documents: Type.Array(Type.Union([UpsertLine, PatchLine, DeleteLine])),
-  ...BulkEnvelope.properties,
-});
+export const BulkBody = closed(
+  {
+    documents: Type.Array(Type.Union([UpsertLine, PatchLine, DeleteLine])),
+    ...BulkEnvelope.properties,
+  },
+  'Documents, or changes of documents, done in their order.',
+  {
+    documents: [
+      { id: 'doc-1', ...EXAMPLE },
+      { op: 'patch', id: 'doc-1', metadata: { year: 2025 } },
+    ],
+  },
+);
 
 /** `GET /api/v1/documents/{id}`. */
 export const GetQuery = closed({
@@ -85,17 +104,22 @@ export const GetQuery = closed({
 export type GetQuery = Static<typeof GetQuery>;
 
 /** `POST /api/v1/documents/get`. */
-export const GetManyBody = closed({
-  ids: Ids,
-  withVector: Type.Optional(Type.Boolean({ default: false })),
-  session: Type.Optional(Session),
-});
+export const GetManyBody = closed(
+  {
+    ids: Ids,
+    withVector: Type.Optional(Type.Boolean({ default: false })),
+    session: Type.Optional(Session),
+  },
+  'Which documents.',
+  { ids: ['doc-1', 'doc-2'], withVector: true },
+);
 export type GetManyBody = Static<typeof GetManyBody>;
 
 /** `POST /api/v1/documents/delete`. */
 export const DeleteManyBody = closed(
   { ids: Type.Optional(Ids), filter: Type.Optional(FilterField), session: Type.Optional(Session) },
   'Either ids or a filter.',
+  { ids: ['doc-1', 'doc-2'] },
 );
 export type DeleteManyBody = Static<typeof DeleteManyBody>;
 
@@ -108,19 +132,27 @@ export const withFields = {
 };
 
 /** `POST /api/v1/documents/scroll`. */
-export const ScrollBody = closed({
-  filter: Type.Optional(FilterField),
-  limit: Type.Optional(limitedInteger(1, LIMITS.scrollMax, 'Documents of a page; 100 by default.')),
-  cursor: Type.Optional(
-    Type.Union([Type.String({ minLength: 1, maxLength: 4_096 }), Type.Null()], {
-      description: 'Cursor of the page before; it survives failover.',
-    }),
-  ),
-  ...withFields,
-  session: Type.Optional(Session),
-});
+export const ScrollBody = closed(
+  {
+    filter: Type.Optional(FilterField),
+    limit: Type.Optional(limitedInteger(1, LIMITS.scrollMax, 'Documents of a page; 100 by default.')),
+    cursor: Type.Optional(
+      Type.Union([Type.String({ minLength: 1, maxLength: 4_096 }), Type.Null()], {
+        description: 'Cursor of the page before; it survives failover.',
+      }),
+    ),
+    ...withFields,
+    session: Type.Optional(Session),
+  },
+  'A page of documents.',
+  { filter: FILTER_EXAMPLE, limit: 10 },
+);
 export type ScrollBody = Static<typeof ScrollBody>;
 
 /** `POST /api/v1/documents/count`. */
-export const CountBody = closed({ filter: Type.Optional(FilterField), session: Type.Optional(Session) });
+export const CountBody = closed(
+  { filter: Type.Optional(FilterField), session: Type.Optional(Session) },
+  'Which documents; all of them without a filter.',
+  { filter: FILTER_EXAMPLE },
+);
 export type CountBody = Static<typeof CountBody>;

@@ -9,11 +9,16 @@ import { LIMITS } from '../../../kernel/limits.js';
  * the part of /openapi.json that describes a value which a loop checks instead of the validator.
  */
 
-/** An object that refuses unknown fields. */
-export function closed<P extends Record<string, TSchema>>(properties: P, description?: string): TObject<P> {
+/** An object that refuses unknown fields; `example` is one that is taken. */
+export function closed<P extends Record<string, TSchema>>(
+  properties: P,
+  description?: string,
+  example?: JsonObject,
+): TObject<P> {
   return Type.Object(properties, {
     additionalProperties: false,
     ...(description === undefined ? {} : { description }),
+    ...(example === undefined ? {} : { examples: [example] }),
   });
 }
 

@@ -64,5 +64,11 @@ export const SearchBody = closed(
     explain: Type.Optional(Type.Boolean({ default: false })),
   },
   'At least one of text and vector.',
+  {
+    text: 'otters asleep',
+    vector: [0.1, 0.9, 0.3],
+    topK: 5,
+    filter: { must: [{ key: 'year', range: { gte: 2020 } }] },
+  },
 );
 export type SearchBody = Static<typeof SearchBody>;
