@@ -105,6 +105,10 @@ describe('without replicas, a search is answered by the shards that are left', (
     const status: Status = await empty.status();
     expect(status.status).toBe('DEGRADED');
     expect(status.shards[1].primary).toBeNull();
+    expect((await empty.rest.get('/health')).json()).toMatchObject({
+      status: 'DEGRADED',
+      degraded: ['shard 1 has no primary'],
+    });
   });
 
   it('when a node stands still', async () => {

@@ -701,7 +701,11 @@ describe('HTTP itself', () => {
   it('serves probes, figures and documentation', async () => {
     expect(await call('GET', '/livez')).toMatchObject({ status: 200 });
     expect(await call('GET', '/readyz')).toMatchObject({ status: 200, body: { ready: true } });
-    expect(await call('GET', '/health')).toMatchObject({ status: 200, body: { status: 'UP' } });
+    expect(await call('GET', '/health')).toMatchObject({ status: 200, body: { status: 'UP', degraded: [] } });
+    edge.node.amiss = ['shard 1 has no primary'];
+    const degraded = { status: 'DEGRADED', degraded: ['shard 1 has no primary'] };
+    expect(await call('GET', '/health')).toMatchObject({ status: 200, body: degraded });
+    edge.node.amiss = [];
     await search({ text: 'a' });
     expect((await call('GET', '/metrics')).text).toMatch(
       /spector_http_requests_total\{.*route="\/api\/v1\/search".*code="200".*\}/,

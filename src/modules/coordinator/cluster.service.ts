@@ -9,7 +9,7 @@ import type { ClusterOperations } from './cluster-operations.js';
 import type { ClusterPort } from './coordinator.js';
 import type { ClusterView, DigestView, StatusView } from './core/requests.js';
 import type { CopyRoute, ShardRoute } from './core/route.js';
-import { isDegraded, topologyOf } from './core/topology.js';
+import { degradation, isDegraded, topologyOf } from './core/topology.js';
 import type { FanOut } from './fan-out.js';
 import type { Member, Members } from './members.js';
 import type { NodeFacts } from './node-facts.js';
@@ -55,6 +55,12 @@ export class ClusterService implements ClusterPort {
       documents: routes.reduce((sum, { documents }) => sum + documents, 0),
       shards: routes.map((route) => shardStatus(route)),
     });
+  }
+
+  degraded(): readonly string[] {
+    if (!this.replication.map.known) return [];
+    this.routes.refresh();
+    return this.routes.shards().flatMap((route) => degradation(route) ?? []);
   }
 
   cluster(): Promise<ClusterView> {

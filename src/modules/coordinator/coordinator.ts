@@ -99,6 +99,8 @@ export interface CatalogPort {
 /** What operators look at and do. */
 export interface ClusterPort {
   status(): Promise<StatusView>;
+  /** What of the shards makes the status DEGRADED, a sentence for each. */
+  degraded(): readonly string[];
   cluster(): Promise<ClusterView>;
   digest(shard: number): Promise<DigestView>;
   /** Superseded writes of merged branches. */

@@ -2,6 +2,7 @@ import { Controller, Get, Inject, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { Readiness } from '../../../platform/health/readiness.js';
 import { Metrics } from '../../../platform/metrics/metrics.js';
+import { CLUSTER, type ClusterPort } from '../../coordinator/coordinator.js';
 import { Endpoint } from '../http/endpoint.js';
 import { sendJson } from '../rest.mapper.js';
 import { HealthShape, ReadinessShape } from '../schemas/answers.js';
@@ -14,6 +15,7 @@ export class HealthController {
   constructor(
     @Inject(Readiness) private readonly readiness: Readiness,
     @Inject(Metrics) private readonly metrics: Metrics,
+    @Inject(CLUSTER) private readonly cluster: ClusterPort,
   ) {}
 
   @Get('livez')
@@ -37,7 +39,10 @@ export class HealthController {
   @Endpoint({ ...PROBE, summary: 'How the node is', answers: { 200: HealthShape, 503: HealthShape } })
   health(@Res() reply: FastifyReply): void {
     const view = this.readiness.health();
-    sendUncached(reply, view.status === 'DOWN' ? 503 : 200, view);
+    // Of the whole cluster, as /api/v1/status says it: whoever watches one node hears of it.
+    const degraded = view.status === 'DOWN' ? view.degraded : [...view.degraded, ...this.cluster.degraded()];
+    const status = view.status === 'UP' && degraded.length > 0 ? 'DEGRADED' : view.status;
+    sendUncached(reply, status === 'DOWN' ? 503 : 200, { ...view, status, degraded });
   }
 
   @Get('metrics')

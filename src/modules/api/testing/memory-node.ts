@@ -240,6 +240,11 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
     return settle(() => this.clusterSettings);
   };
 
+  /** What `degraded` says. */
+  amiss: readonly string[] = [];
+
+  readonly degraded: ClusterPort['degraded'] = () => this.amiss;
+
   readonly status: ClusterPort['status'] = () => {
     return settle((): StatusView => ({
       status: 'RUNNING',

@@ -24,7 +24,13 @@ export function topologyOf(
 }
 
 /** A shard has no primary, or fewer in-sync copies than the map gives it. */
-export function isDegraded({ primary, copies, wanted }: ShardRoute): boolean {
+export function isDegraded(route: ShardRoute): boolean {
+  return degradation(route) !== undefined;
+}
+
+/** Why a shard is degraded, in words. */
+export function degradation({ shard, primary, copies, wanted }: ShardRoute): string | undefined {
   const serving = copies.filter(({ inSync, status, faulted }) => inSync && status !== 'UNAVAILABLE' && !faulted);
-  return serving.length < wanted || !serving.some(({ node }) => node === primary);
+  if (!serving.some(({ node }) => node === primary)) return `shard ${shard} has no primary`;
+  return serving.length < wanted ? `shard ${shard} has ${serving.length} of ${wanted} copies in sync` : undefined;
 }
