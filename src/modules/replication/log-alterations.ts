@@ -1,6 +1,10 @@
+import { META_SHARD } from '../../kernel/ids.js';
 import { shardKey } from '../log/core/keys.js';
-import { SETS_ROW } from './core/replica-log.js';
-import { decodeSets, encodeSets } from './core/set-codec.js';
+import type { RowChange } from '../log/log-store.js';
+import { afterCut, afterReplaced, encodeBranches, type BranchRecord } from './core/branch-epochs.js';
+import type { SnapshotEnd } from './core/protocol.js';
+import { BRANCHES_ROW, SETS_ROW } from './core/replica-log.js';
+import { encodeSets } from './core/set-codec.js';
 import type { LooseStore } from './loose-store.js';
 import type { ReplicaDrive } from './replica-drive.js';
 import type { ReplicaPorts } from './replica-ports.js';
@@ -45,20 +49,37 @@ export class LogAlterations {
   /** Cuts the log behind `to`: rows beyond it become loose, and the index goes back (6.3, 6.4). */
   async truncate(to: number): Promise<void> {
     const { log, index } = this.#ports;
-    const sets = decodeSets(log.row(shardKey(this.#shard, SETS_ROW))).filter(({ offset }) => offset <= to);
-    const beside = [{ key: shardKey(this.#shard, SETS_ROW), value: encodeSets(sets) }];
+    const { tail: lastOffset, history, sets, branches } = storedEnd(log, this.#shard);
+    const kept = sets.filter(({ offset }) => offset <= to);
+    const beside = [
+      { key: shardKey(this.#shard, SETS_ROW), value: encodeSets(kept) },
+      ...this.#branchRows(afterCut(branches, { lastOffset, history }, to)),
+    ];
     await this.#loose.cutBranch(this.#shard, to, beside);
     await index?.rewind(to);
     this.#replaced(Math.min(this.#drive.replica.applied, to));
   }
 
   /** Makes a snapshot that is whole the log; rows beyond `fork` become loose. */
-  async flip(receiver: SnapshotReceiver, fork: number, applied: number): Promise<void> {
-    // The sets of the old log mean nothing in the new one; until a SET is logged the map's counts.
-    await receiver.finish(fork, [{ key: shardKey(this.#shard, SETS_ROW), value: undefined }]);
+  async flip(receiver: SnapshotReceiver, fork: number, at: SnapshotEnd): Promise<void> {
+    const { tail: lastOffset, history, branches } = storedEnd(this.#ports.log, this.#shard);
+    const whole = afterReplaced(branches, { lastOffset, history }, fork, at);
+    const torn = afterReplaced({ merged: [], cut: branches.cut }, NO_LOG, fork, at);
+    await receiver.finish(fork, (unreadable) => [
+      // The sets of the old log mean nothing in the new one; until a SET is logged the map's counts.
+      { key: shardKey(this.#shard, SETS_ROW), value: undefined },
+      // A branch some rows of which are lost here cannot be merged from here as a whole.
+      ...this.#branchRows(unreadable === 0 ? whole : torn),
+    ]);
     await this.#loose.sweep(this.#shard, () => Promise.resolve());
     await this.#ports.index?.rebuild();
-    this.#replaced(applied);
+    this.#replaced(at.lastOffset);
+  }
+
+  /** Of the map's shard nothing is merged: what a majority did not have was never written (9.1). */
+  #branchRows(branches: BranchRecord): readonly RowChange[] {
+    if (this.#shard === META_SHARD) return [];
+    return [{ key: shardKey(this.#shard, BRANCHES_ROW), value: encodeBranches(branches) }];
   }
 
   #replaced(applied: number): void {
@@ -66,6 +87,8 @@ export class LogAlterations {
     this.#drive.step({ kind: 'replaced', log, applied, now: this.#drive.now() });
   }
 }
+
+const NO_LOG = { lastOffset: 0, history: [] };
 
 function ended(): void {
   // Whoever asked for it hears how.

@@ -145,9 +145,9 @@ export class SnapshotReceiver {
   /**
    * Makes the snapshot the shard's log. Rows beyond `fork`, the last offset the old log had in common with it, and rows that
    * were loose stay as loose rows where the snapshot has no row or a lower version (6.4).
-   * @param rows records of the shard that change with it
+   * @param rows records of the shard that change with it, when so many rows could not be kept
    */
-  async finish(fork: number, rows: readonly RowChange[] = []): Promise<SnapshotOutcome> {
+  async finish(fork: number, rows: (unreadable: number) => readonly RowChange[] = () => []): Promise<SnapshotOutcome> {
     const { log, shard, at } = this;
     assert(at !== undefined && this.complete, 'a snapshot is whole before it is used');
     const unreadable = await this.#keepLoose(fork);
@@ -155,7 +155,7 @@ export class SnapshotReceiver {
     const end = { offset: at.lastOffset, chain: at.chain, history: at.history, bytes: this.#bytes };
     const received = { key: shardKey(shard, RECEIVING_ROW), value: undefined };
     await log.flip(shard, end, [
-      ...rows,
+      ...rows(unreadable),
       received,
       { key: shardKey(shard, COUNTERS_ROW), value: encodeCounters(counters) },
     ]);

@@ -1,4 +1,5 @@
 import type { NodeUuid } from '../../../src/kernel/peer.js';
+import { missingIn } from '../../../src/modules/replication/core/branch-epochs.js';
 import type { Observation, ObservedCopy } from './observation.js';
 import type { Violation } from './violation.js';
 
@@ -64,6 +65,12 @@ function missingBelow(
       found.push({ rule: 'L4', detail: `shard ${shard} on ${host} has other rows than its primary` });
     if (inspection.loose > 0)
       found.push({ rule: 'L4', detail: `shard ${shard} on ${host} has ${inspection.loose} loose rows` });
+    const waiting = missingIn(copy.branches, { history: copy.history, lastOffset: copy.tail }, copy.branches.cut);
+    if (waiting.length > 0)
+      found.push({
+        rule: 'SESSION',
+        detail: `shard ${shard} on ${host} has ${waiting.length} epochs that are not merged`,
+      });
     if (inspection.applied < copy.tail)
       found.push({ rule: 'L3', detail: `shard ${shard} on ${host} applied ${inspection.applied} of ${copy.tail}` });
     if (!inspection.selfInSync) found.push({ rule: 'L4', detail: `shard ${shard} on ${host} is not in sync` });

@@ -1,3 +1,4 @@
+import { fromUtf8 } from '../../../src/kernel/bytes.js';
 import type { Hasher } from '../../../src/kernel/hasher.js';
 import { compareVersions } from '../../../src/kernel/version.js';
 import type { Version } from '../../../src/kernel/version.js';
@@ -25,6 +26,7 @@ import {
 } from '../../../src/modules/log/core/log-records.js';
 import { EMPTY_LOG } from '../../../src/modules/log/core/log-state.js';
 import type { LogState, RowChange, StorageFailedError } from '../../../src/modules/log/log-store.js';
+import { conflictPrefix, type Conflict } from '../../../src/modules/replication/core/conflict-row.js';
 import { decodeRow } from '../../../src/modules/shard/core/rows.js';
 import type { SimProcess } from './process.js';
 import type { Scheduler } from './scheduler.js';
@@ -227,6 +229,21 @@ export class SimDisk {
   }
 
   /** The document rows of a shard, by collection and id. */
+  /** What its copy lists as lost when branches were merged (replication 6.4). */
+  async conflicts(shard: number): Promise<readonly Conflict[]> {
+    const from = conflictPrefix(shard);
+    const rows = await this.#memory.range({
+      from,
+      to: prefixEnd(from),
+      limit: 1_000,
+      bytesMax: Number.MAX_SAFE_INTEGER,
+    });
+    return rows.flatMap(({ key, value }) => {
+      const bytes = openRow(key, value, this.hasher);
+      return bytes === undefined ? [] : [JSON.parse(fromUtf8(bytes)) as Conflict];
+    });
+  }
+
   async documents(shard: number): Promise<readonly StoredDocument[]> {
     const prefix = documentPrefix(this.generationOf(shard), shard);
     const rows = await this.#memory.range({

@@ -6,7 +6,9 @@ import { versionText } from '../../../src/kernel/version.js';
 import { decodeEntry, entryOp, entryPayload, entryVersion } from '../../../src/modules/log/core/entry-codec.js';
 import { MembershipRefusedError } from '../../../src/modules/membership/membership-refused-error.js';
 import { RECORD_NAMES } from '../../../src/modules/log/core/log-records.js';
-import { documentKey } from '../../../src/modules/log/core/keys.js';
+import { documentKey, shardKey } from '../../../src/modules/log/core/keys.js';
+import { decodeBranches } from '../../../src/modules/replication/core/branch-epochs.js';
+import { BRANCHES_ROW } from '../../../src/modules/replication/core/replica-log.js';
 import type {
   FenceRequest,
   FollowerMessage,
@@ -644,6 +646,8 @@ export class World {
       lastEpoch: state.epoch,
       chain: toHex(state.chain),
       start: state.start.offset,
+      history: state.history,
+      branches: decodeBranches(disk.value(shardKey(shard, BRANCHES_ROW))),
       entries: documents && this.map.isStrict(shard) ? await this.#entries(host, shard) : new Map(),
       documents: documents ? await this.#documents(host, shard) : [],
       indexed,

@@ -22,6 +22,6 @@ export function answerHello(
   if (whole && fork >= log.start) return { kind: 'accept', epoch, from: fork + 1 };
   const damaged = fork === hello.lastOffset && !whole && fork >= log.start;
   if (fork < log.start || fork < hello.start || damaged)
-    return { kind: 'snapshot', epoch, fork: damaged ? 0 : fork, at: end };
+    return { kind: 'snapshot', epoch, fork: damaged ? 0 : fork, at: { ...end, merged: log.branches.merged } };
   return { kind: 'diverged', epoch, fork };
 }
