@@ -121,6 +121,7 @@ function readHello(hello: wire.Hello): Hello {
     promised: readEpoch(hello.promised, 'promised'),
     loose: readInteger(hello.loose, 'loose'),
     ...(hello.partial === undefined ? {} : { partial: readPartial(hello.partial) }),
+    ...(hello.damaged ? { damaged: true } : {}),
   };
 }
 
@@ -139,6 +140,7 @@ function writeHello(hello: Hello): MessageInitShape<typeof wire.HelloSchema> {
     promised: writeEpoch(hello.promised),
     loose: writeInteger(hello.loose),
     end: writeEnd(hello),
+    damaged: hello.damaged === true,
     ...(hello.partial && { partial: { ...hello.partial, offset: writeInteger(hello.partial.offset) } }),
   };
 }

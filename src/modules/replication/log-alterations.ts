@@ -1,13 +1,14 @@
 import { META_SHARD } from '../../kernel/ids.js';
 import { shardKey } from '../log/core/keys.js';
 import type { RowChange } from '../log/log-store.js';
-import { afterCut, afterReplaced, encodeBranches, type BranchRecord } from './core/branch-epochs.js';
+import { afterCut, encodeBranches } from './core/branch-epochs.js';
 import type { SnapshotEnd } from './core/protocol.js';
 import { BRANCHES_ROW, SETS_ROW } from './core/replica-log.js';
 import { encodeSets } from './core/set-codec.js';
 import type { LooseStore } from './loose-store.js';
 import type { ReplicaDrive } from './replica-drive.js';
 import type { ReplicaPorts } from './replica-ports.js';
+import { flipTo } from './snapshot-flip.js';
 import type { SnapshotReceiver } from './snapshot-receiver.js';
 import { storedEnd } from './stored-copy.js';
 
@@ -51,10 +52,12 @@ export class LogAlterations {
     const { log, index } = this.#ports;
     const { tail: lastOffset, history, sets, branches } = storedEnd(log, this.#shard);
     const kept = sets.filter(({ offset }) => offset <= to);
-    const beside = [
-      { key: shardKey(this.#shard, SETS_ROW), value: encodeSets(kept) },
-      ...this.#branchRows(afterCut(branches, { lastOffset, history }, to)),
-    ];
+    const beside: RowChange[] = [{ key: shardKey(this.#shard, SETS_ROW), value: encodeSets(kept) }];
+    // Of the map's shard nothing is merged: what a majority did not have was never written (9.1).
+    if (this.#shard !== META_SHARD) {
+      const value = encodeBranches(afterCut(branches, { lastOffset, history }, to));
+      beside.push({ key: shardKey(this.#shard, BRANCHES_ROW), value });
+    }
     await this.#loose.cutBranch(this.#shard, to, beside);
     await index?.rewind(to);
     this.#replaced(Math.min(this.#drive.replica.applied, to));
@@ -62,24 +65,9 @@ export class LogAlterations {
 
   /** Makes a snapshot that is whole the log; rows beyond `fork` become loose. */
   async flip(receiver: SnapshotReceiver, fork: number, at: SnapshotEnd): Promise<void> {
-    const { tail: lastOffset, history, branches } = storedEnd(this.#ports.log, this.#shard);
-    const whole = afterReplaced(branches, { lastOffset, history }, fork, at);
-    const torn = afterReplaced({ merged: [], cut: branches.cut }, NO_LOG, fork, at);
-    await receiver.finish(fork, (unreadable) => [
-      // The sets of the old log mean nothing in the new one; until a SET is logged the map's counts.
-      { key: shardKey(this.#shard, SETS_ROW), value: undefined },
-      // A branch some rows of which are lost here cannot be merged from here as a whole.
-      ...this.#branchRows(unreadable === 0 ? whole : torn),
-    ]);
-    await this.#loose.sweep(this.#shard, () => Promise.resolve());
+    await flipTo({ receiver, at, fork }, this.#ports.log, this.#loose);
     await this.#ports.index?.rebuild();
     this.#replaced(at.lastOffset);
-  }
-
-  /** Of the map's shard nothing is merged: what a majority did not have was never written (9.1). */
-  #branchRows(branches: BranchRecord): readonly RowChange[] {
-    if (this.#shard === META_SHARD) return [];
-    return [{ key: shardKey(this.#shard, BRANCHES_ROW), value: encodeBranches(branches) }];
   }
 
   #replaced(applied: number): void {
@@ -87,8 +75,6 @@ export class LogAlterations {
     this.#drive.step({ kind: 'replaced', log, applied, now: this.#drive.now() });
   }
 }
-
-const NO_LOG = { lastOffset: 0, history: [] };
 
 function ended(): void {
   // Whoever asked for it hears how.

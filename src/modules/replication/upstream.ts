@@ -1,7 +1,7 @@
 import { META_SHARD } from '../../kernel/ids.js';
 import type { NodeUuid } from '../../kernel/peer.js';
 import { LogDamagedError } from '../log/log-store.js';
-import type { FollowerMessage, Hello, Offer, PrimaryMessage, SnapshotEnd } from './core/protocol.js';
+import type { EntriesBatch, FollowerMessage, Hello, Offer, PrimaryMessage, SnapshotEnd } from './core/protocol.js';
 import { entriesProblem } from './core/received-documents.js';
 import { BATCH_BYTES } from './follower-feed.js';
 import type { LogAlterations } from './log-alterations.js';
@@ -144,6 +144,16 @@ export class Upstream {
     await flush(true);
   }
 
+  #batch(batch: EntriesBatch): void {
+    const drive = this.#drive;
+    const { log, hasher } = this.#ports;
+    for (const entry of batch.entries) this.#taken += entry.length;
+    const copy = drive.replica.log;
+    const problem = entriesProblem(hasher, copy, batch.entries);
+    const stored = problem === undefined ? storedRows(log, copy, batch.entries) : [];
+    drive.step({ kind: 'batch', batch, problem, stored, now: drive.now() });
+  }
+
   #received(message: PrimaryMessage): void {
     const drive = this.#drive;
     switch (message.kind) {
@@ -152,16 +162,9 @@ export class Upstream {
         if (message.answer.kind === 'accept') drive.guard(this.#alterations.alone(() => this.#intake.discard()));
         drive.step({ kind: 'welcomed', answer: message.answer, now: drive.now() });
         return;
-      case 'batch': {
-        const { batch } = message;
-        const { log, hasher } = this.#ports;
-        for (const entry of batch.entries) this.#taken += entry.length;
-        const copy = drive.replica.log;
-        const problem = entriesProblem(hasher, copy, batch.entries);
-        const stored = problem === undefined ? storedRows(log, copy, batch.entries) : [];
-        drive.step({ kind: 'batch', batch, problem, stored, now: drive.now() });
+      case 'batch':
+        drive.attempt(() => this.#batch(message.batch));
         return;
-      }
       case 'handOver':
         drive.step({ kind: 'takeOver', epoch: message.epoch, now: drive.now() });
         return;

@@ -7,6 +7,7 @@ import { encodeDocument } from '../../../src/modules/shard/core/document-codec.j
 import type { SimHost } from '../world/host.js';
 import type { Scenario, Stage } from '../world/run.js';
 import { CLUSTERS } from './clusters.js';
+import { DAMAGES } from './damages.js';
 
 /** One shard of three copies that is available, one that is strict. */
 const THREE: Pick<Scenario, 'hosts' | 'replicas' | 'strictShards'> = {
@@ -477,4 +478,5 @@ export const SCENARIOS: readonly Scenario[] = [
     },
   },
   ...CLUSTERS,
+  ...DAMAGES,
 ];

@@ -151,6 +151,24 @@ export class SimDisk {
     return this.#memory.flipByte(entryKey(shard, offset, this.generationOf(shard)), at);
   }
 
+  /** Flips one bit of each document row of a shard; how many there are. */
+  async flipRows(shard: number): Promise<number> {
+    const from = documentPrefix(this.generationOf(shard), shard);
+    const rows = await this.#memory.range({
+      from,
+      to: prefixEnd(from),
+      limit: 1_000,
+      bytesMax: Number.MAX_SAFE_INTEGER,
+    });
+    for (const { key } of rows) this.#memory.flipByte(key, 0);
+    return rows.length;
+  }
+
+  /** Flips one bit of a record of a shard; false when there is none. */
+  flipRecord(shard: number, name: string): boolean {
+    return this.#memory.flipByte(shardKey(shard, name), 0);
+  }
+
   /**
    * The last entry of a log becomes another one of the same place and version, its sums right: what a directory brings that
    * was restored from elsewhere. False when it holds no document.
@@ -228,7 +246,6 @@ export class SimDisk {
     return written;
   }
 
-  /** The document rows of a shard, by collection and id. */
   /** What its copy lists as lost when branches were merged (replication 6.4). */
   async conflicts(shard: number): Promise<readonly Conflict[]> {
     const from = conflictPrefix(shard);
@@ -244,6 +261,7 @@ export class SimDisk {
     });
   }
 
+  /** The document rows of a shard, by collection and id. */
   async documents(shard: number): Promise<readonly StoredDocument[]> {
     const prefix = documentPrefix(this.generationOf(shard), shard);
     const rows = await this.#memory.range({

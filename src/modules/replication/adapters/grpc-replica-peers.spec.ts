@@ -203,11 +203,12 @@ describe('replicas over gRPC', () => {
     const offer = { entries: [new Uint8Array(300)], last: true, branch: [{ epoch, end: 40, fork: 30 }] };
     const said: FollowerMessage[] = [
       { kind: 'hello', hello: { ...hello, partial: { offset: 12, chain, after: new Uint8Array(12).fill(7) } } },
+      { kind: 'hello', hello: { ...hello, damaged: true } },
       { kind: 'ack', ack },
       { kind: 'offer', offer },
     ];
     for (const message of said) link.send(message);
-    await until(() => heard.length === 3);
+    await until(() => heard.length === 4);
     expect(heard).toEqual(said);
     expect(asked).toEqual([['follow', follower, META_SHARD]]);
     const batch = {

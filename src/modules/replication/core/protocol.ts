@@ -45,6 +45,8 @@ export interface Hello extends LogEnd {
   readonly loose: number;
   /** What it has of a snapshot that was not finished (4.7). */
   readonly partial?: PartialSnapshot;
+  /** Its rows or records are damaged: only a snapshot is of use (2.12). */
+  readonly damaged?: boolean;
 }
 
 /** A snapshot that was begun: every row up to a key is here as it was at an offset, or later. */
