@@ -76,7 +76,7 @@ class Nodes implements Routes {
     return new FanOut(
       this,
       local,
-      { of: (node) => this.access(node), reportedLoad: () => 0, generation: () => 1 },
+      { of: (node) => this.access(node), reportedLoad: () => 0, generation: () => 1, forget: () => undefined },
       () => 0.5,
     );
   }
