@@ -354,6 +354,7 @@ describe('what a node that proved itself says, but no node would', () => {
         applied: 2 ** 40,
         inSync: true,
         faulted: false,
+        held: false,
         loose: 0,
         documents: 0,
         lagMs: 0,

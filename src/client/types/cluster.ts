@@ -16,6 +16,8 @@ export interface ShardStatus {
     readonly inSync: boolean;
     readonly offset: number;
     readonly lagMs: number;
+    /** Why the copy takes no entries; absent: it does. */
+    readonly held?: 'DISK_FULL';
   }[];
 }
 

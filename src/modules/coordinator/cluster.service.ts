@@ -186,12 +186,13 @@ function shardStatus({ shard, epoch, primary, documents, copies }: ShardRoute): 
     primary: leader?.nodeId ?? null,
     documents,
     offset: leader?.offset ?? Math.max(0, ...copies.map(({ offset }) => offset)),
-    replicas: copies.map(({ nodeId: node, role, inSync, status, offset, lagMs }) => ({
+    replicas: copies.map(({ nodeId: node, role, inSync, status, offset, lagMs, held }) => ({
       node,
       role,
       inSync: inSync && status !== 'UNAVAILABLE',
       offset,
       lagMs,
+      ...(held && status !== 'UNAVAILABLE' ? { held: 'DISK_FULL' as const } : {}),
     })),
   };
 }

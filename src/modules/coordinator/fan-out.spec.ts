@@ -44,6 +44,7 @@ class Nodes implements Routes {
         lagMs: 0,
         offset: 1,
         faulted: false,
+        held: false,
         ...changes(node, shard),
       })),
       documents: 1,

@@ -299,7 +299,7 @@ export class LocalShards implements ShardAccess {
       return Promise.resolve({ kind: 'turned-away', refusal: { code: 'STALE_MAP' } });
     const { shard, key } = asked;
     const write: GatedWrite = waitMs < SHORT_WAIT_MS ? { ...asked, waitMs } : asked;
-    const full = write.op === 'UPSERT' ? this.admission.refusal(write.payload.length) : undefined;
+    const full = this.admission.refusal(write.payload.length, write.op === 'UPSERT' ? 'upsert' : 'delete');
     if (full !== undefined) {
       const { code, message: detail, retryAfterMs } = full;
       return Promise.resolve({

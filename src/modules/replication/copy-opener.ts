@@ -23,6 +23,7 @@ export interface OpenerPorts {
   sweep(shard: number, collectionId: number): void;
   fault(shard: number, error: Error): void;
   durable(shard: number, offset: number): void;
+  held(shard: number, held: boolean): void;
   role(shard: number, role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void;
 }
 
@@ -39,7 +40,7 @@ export class CopyOpener {
 
   /** @throws LogDamagedError */
   async open(shard: number): Promise<ShardReplica> {
-    const { log, hasher, clock, timers, random, logger, events } = this.#ports;
+    const { log, hasher, clock, timers, random, logger, events, disk } = this.#ports;
     const node = this.#node;
     const damage = log.openDamages().find((found) => found.shard === shard);
     if (damage !== undefined) throw new LogDamagedError(damage);
@@ -71,6 +72,8 @@ export class CopyOpener {
         fault: (error) => node.fault(shard, error),
         durable: (offset) => node.durable(shard, offset),
         role: (role, epoch) => node.role(shard, role, epoch),
+        held: (held) => node.held(shard, held),
+        received: (bytes) => disk?.takes(bytes),
         streamed: (to, entries, bytes) => events.streamed(shard, to, entries, bytes),
         resumed: (rows) => logger.info({ shard, rows }, 'a snapshot goes on from where it was interrupted'),
         broken: (other) => node.fellows().doubt(other),

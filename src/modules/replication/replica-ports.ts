@@ -52,6 +52,10 @@ export interface ReplicaReport {
   durable(offset: number): void;
   /** Whether it reigns or follows has changed. */
   role(role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void;
+  /** The copy takes no more entries, or takes them again: the disk is down to its reserve, or has room (5.8). */
+  held(held: boolean): void;
+  /** Entry bytes came in from the primary. */
+  received(bytes: number): void;
   /** Entries were sent to a follower. */
   streamed(to: NodeUuid, entries: number, bytes: number): void;
   /** A snapshot goes on with so many rows that an earlier transfer brought. */

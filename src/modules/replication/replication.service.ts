@@ -107,6 +107,7 @@ export class ReplicationService {
       durable: (shard, offset) => {
         for (const listener of this.#durableListeners) listener(shard, offset);
       },
+      held: (shard, held) => this.#held(shard, held),
       role: (shard, role, epoch) => this.#roleChanged(shard, role, epoch),
     });
     const { log, hasher, shards, logger } = ports;
@@ -481,9 +482,23 @@ export class ReplicationService {
   }
 
   #plan(shard: number): CopyPlan {
-    const leaving = this.#leaving || this.#ports.isFull?.() === true;
-    if (!this.map.known) return { configured: { mapEpoch: 0, members: this.#founders }, leaving };
-    return { configured: shardSetOf(this.map.current(), shard), leaving };
+    const room = this.#ports.disk?.room() ?? 'upserts';
+    const leaving = this.#leaving || room !== 'upserts';
+    if (!this.map.known) return { configured: { mapEpoch: 0, members: this.#founders }, leaving, room };
+    return { configured: shardSetOf(this.map.current(), shard), leaving, room };
+  }
+
+  /** A full disk must not meet what a primary elsewhere, which has room, goes on sending (replication 5.8). */
+  #held(shard: number, held: boolean): void {
+    if (held)
+      this.#ports.logger.warn(
+        { shard },
+        'the disk is down to its reserve: the copy takes no more entries until there is room',
+      );
+    else this.#ports.logger.info({ shard }, 'there is room on the disk: the copy takes entries again');
+    this.#happened({ kind: held ? 'held' : 'resumed', shard, node: this.#self });
+    this.#ports.timers.soon(() => this.#tell(true));
+    for (const listener of this.#roleListeners) listener();
   }
 
   #roleChanged(shard: number, role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void {

@@ -47,7 +47,7 @@ class Pair {
       index: undefined,
       peers: self === FOLLOWER ? this.#toPrimary() : NO_REPLICA_PEERS,
       view: () => ALONE,
-      plan: () => ({ configured: { mapEpoch: 1, members: [PRIMARY] }, leaving: false }),
+      plan: () => ({ configured: { mapEpoch: 1, members: [PRIMARY] }, leaving: false, room: 'upserts' as const }),
       bulk: new BulkPlaces(),
       report: {
         map: () => undefined,
@@ -57,6 +57,8 @@ class Pair {
         },
         durable: () => undefined,
         role: () => undefined,
+        held: () => undefined,
+        received: () => undefined,
         streamed: (_to, entries) => {
           this.sent += entries;
         },

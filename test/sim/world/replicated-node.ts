@@ -191,7 +191,7 @@ export class ReplicatedNode implements ReplicaNode {
       bulk: this.#bulk,
       peers,
       view: () => view,
-      plan: () => ({ configured: placement.set(shard), leaving: this.#leaving }),
+      plan: () => ({ configured: placement.set(shard), leaving: this.#leaving, room: 'upserts' }),
       report: {
         map: () => undefined,
         sweep: () => undefined,
@@ -206,6 +206,8 @@ export class ReplicatedNode implements ReplicaNode {
           if (role === 'primary') this.#leaders.set(shard, { shard, epoch, node: nodeUuid });
           timers.soon(() => this.#tell(true));
         },
+        held: () => undefined,
+        received: () => undefined,
         streamed: () => undefined,
         resumed: () => this.#ports.count('snapshot resumed'),
         broken: (node) => this.#fellows.doubt(node),

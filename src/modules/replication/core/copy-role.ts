@@ -122,7 +122,9 @@ export class CopyRole {
 
   #tickFollower(plan: CopyPlan, now: Now, out: Out): void {
     const nowMs = now.monotonicMs;
-    this.following.tick(this.leader, plan, nowMs, out);
+    const { leader } = this;
+    const isLeaderFull = leader !== undefined && this.#peers.get(leader.node)?.full === true;
+    this.following.tick(leader, isLeaderFull, plan, nowMs, out);
     const { session } = this.following;
     if (this.#suspicion.tick(session, this.#peers, this.#mayStand(), plan.leaving, nowMs, out))
       this.#stand('suspect', now, out);
@@ -277,6 +279,7 @@ export class CopyRole {
     });
     this.#primary = primary;
     this.#known.is(primary.leader);
+    this.following.reigns(out);
     out.push({ kind: 'role', role: 'primary', epoch });
     primary.begin(now.wallMs, opId, out);
   }
