@@ -124,6 +124,11 @@ export class ClusterService implements ClusterPort {
     return this.operations.movePrimary(shard, node);
   }
 
+  async force(shard: number, nodeId: string, empty: boolean): Promise<{ readonly operation: string }> {
+    this.#route(shard);
+    return this.operations.force(shard, this.#node(nodeId), empty);
+  }
+
   async operation(id: string): Promise<unknown> {
     const operation = await this.operations.operation(id);
     if (operation === undefined) throw new NodeError('OPERATION_NOT_FOUND', `there is no operation "${id}"`);

@@ -66,8 +66,9 @@ export interface CopyEvent {
    * which is over its budget, is kept for it no more: it will get a snapshot (2.11). `healed`: it was damaged here, has been
    * made whole from another one, and serves again (2.12).
    * `held`: the disk is down to its reserve, and the copy here takes no more entries (5.8); `resumed`: it takes them again.
+   * `forced`: an operator made the shard go on from the copy of this node, or from an empty one there.
    */
-  readonly kind: 'dropped' | 'demoted' | 'healed' | 'held' | 'resumed';
+  readonly kind: 'dropped' | 'demoted' | 'healed' | 'held' | 'resumed' | 'forced';
   readonly shard: number;
   /** Whose copy. */
   readonly node: NodeUuid;

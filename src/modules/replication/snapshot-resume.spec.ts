@@ -47,7 +47,12 @@ class Pair {
       index: undefined,
       peers: self === FOLLOWER ? this.#toPrimary() : NO_REPLICA_PEERS,
       view: () => ALONE,
-      plan: () => ({ configured: { mapEpoch: 1, members: [PRIMARY] }, leaving: false, room: 'upserts' as const }),
+      plan: () => ({
+        configured: { mapEpoch: 1, members: [PRIMARY] },
+        leaving: false,
+        epochFloor: 0,
+        room: 'upserts' as const,
+      }),
       bulk: new BulkPlaces(),
       report: {
         map: () => undefined,

@@ -191,7 +191,7 @@ export class ReplicatedNode implements ReplicaNode {
       bulk: this.#bulk,
       peers,
       view: () => view,
-      plan: () => ({ configured: placement.set(shard), leaving: this.#leaving, room: 'upserts' }),
+      plan: () => ({ configured: placement.set(shard), leaving: this.#leaving, epochFloor: 0, room: 'upserts' }),
       report: {
         map: () => undefined,
         sweep: () => undefined,

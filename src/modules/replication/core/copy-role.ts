@@ -102,6 +102,8 @@ export class CopyRole {
   // ---- time
 
   tick({ now, peers, plan, opId }: Told<'tick'>, out: Out): void {
+    // What others still know of a reign that is lost must be below those of a forced set.
+    if (plan.epochFloor > 0) this.#promise.saw(plan.epochFloor);
     this.#peers = believedPeers(peers, this.#promise);
     if (this.#fault !== undefined) return;
     for (const node of this.#peers.nodes()) this.#heardOf(node, now, out);

@@ -34,6 +34,8 @@ export interface CopyPlan {
   readonly configured: ShardSet;
   /** This node is on its way out, or its disk nearly full: it gives its reigns away, and takes none while another can. */
   readonly leaving: boolean;
+  /** The set was forced: a reign of this copy has a higher epoch number (5.8); 0: it was not. */
+  readonly epochFloor: number;
   /** What this node's disk has room for. */
   readonly room: DiskRoom;
 }

@@ -23,6 +23,7 @@ class Copy {
   configured: ShardSet = { mapEpoch: 1, members: [SELF] };
   peers = ALONE;
   room: DiskRoom = 'upserts';
+  epochFloor = 0;
 
   constructor() {
     const { tail, chain, history, generation } = EMPTY_LOG;
@@ -47,7 +48,7 @@ class Copy {
 
   tick(): readonly ReplicaEffect[] {
     this.nowMs += 100;
-    const plan = { configured: this.configured, leaving: false, room: this.room };
+    const plan = { configured: this.configured, leaving: false, epochFloor: this.epochFloor, room: this.room };
     return this.step({ kind: 'tick', now: this.now, peers: this.peers, plan, opId: OP_ID });
   }
 
@@ -248,5 +249,24 @@ describe('a follower whose disk is down to its reserve', () => {
     pass(copy, 10_000);
     expect(copy.replica.role).toBe('primary');
     expect(copy.replica.position(copy.nowMs).held).toBe(false);
+  });
+});
+
+describe('a copy outside of the set whose nodes are all gone', () => {
+  it('reigns when an operator names it, in an epoch above all that anybody may know', () => {
+    const copy = new Copy();
+    copy.configured = { mapEpoch: 1, members: [OTHER] };
+    const facts = { live: false, gone: true, refused: true, heardMs: -Infinity, reluctant: false, full: false };
+    const gone = { ...facts, position: undefined };
+    copy.peers = { get: (node) => (node === OTHER ? gone : undefined), nodes: () => [OTHER] };
+    copy.step({ kind: 'announced', leader: { shard: 0, epoch: { num: 3, uuid: OP_ID }, node: OTHER }, now: copy.now });
+    for (let i = 0; i < 100; i++) copy.tick();
+    expect(copy.replica.role).toBe('follower');
+    copy.configured = { mapEpoch: 2, members: [SELF] };
+    copy.epochFloor = 4_099;
+    for (let i = 0; i < 20; i++) copy.tick();
+    expect(copy.replica.role).toBe('primary');
+    expect(copy.replica.epoch.num).toBe(4_100);
+    expect(copy.replica.set).toEqual({ mapEpoch: 2, members: [SELF] });
   });
 });

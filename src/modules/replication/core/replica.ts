@@ -51,7 +51,7 @@ export class Replica {
   readonly #log: ReplicaLog;
   readonly #retention = new Retention();
   readonly #role: CopyRole;
-  #plan: CopyPlan = { configured: { mapEpoch: 0, members: [] }, leaving: false, room: 'upserts' };
+  #plan: CopyPlan = { configured: { mapEpoch: 0, members: [] }, leaving: false, epochFloor: 0, room: 'upserts' };
   #applied: number;
   #lastTickMs: number;
   /** When it last had everything, as of the last tick: on an earlier stream, or in a reign of its own; at first when it was opened. */
