@@ -3,6 +3,7 @@ import { META_SHARD } from '../../kernel/ids.js';
 import { LogDamagedError } from '../log/log-store.js';
 import { BulkPlaces } from './bulk-places.js';
 import { toSpec } from './collection-spec.js';
+import { MovePace } from './core/move-pace.js';
 import type { CopyPlan, FailoverTimes } from './core/peer-view.js';
 import { ShardView, type Fellows } from './fellows.js';
 import { LooseStore } from './loose-store.js';
@@ -32,9 +33,12 @@ export class CopyOpener {
   readonly #ports: ReplicationPorts;
   readonly #node: OpenerPorts;
   readonly #bulk = new BulkPlaces();
+  readonly #moves: MovePace;
 
-  constructor(ports: ReplicationPorts, node: OpenerPorts) {
+  /** @param moveBytesPerSecond what copies that are being built elsewhere are sent at most */
+  constructor(ports: ReplicationPorts, moveBytesPerSecond: number, node: OpenerPorts) {
     this.#ports = ports;
+    this.#moves = new MovePace(moveBytesPerSecond);
     this.#node = node;
   }
 
@@ -66,6 +70,7 @@ export class CopyOpener {
       view: () => view,
       plan: () => node.plan(shard),
       bulk: this.#bulk,
+      moves: this.#moves,
       report: {
         map: (map) => node.map.accept(map),
         sweep: (collectionId) => node.sweep(shard, collectionId),

@@ -17,6 +17,7 @@ export type ReplicationSettings = Pick<
   | 'writeConsistency'
   | 'partitionMode'
   | 'rebalanceGraceMs'
+  | 'moveBytesPerSecond'
   | 'heartbeatIntervalMs'
   | 'heartbeatTimeoutMs'
   | 'similarity'

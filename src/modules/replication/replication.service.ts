@@ -95,7 +95,7 @@ export class ReplicationService {
         for (const listener of this.#roleListeners) listener();
       },
     });
-    const opener = new CopyOpener(ports, {
+    const opener = new CopyOpener(ports, config.moveBytesPerSecond, {
       map: this.map,
       times: this.#times,
       self: () => ({ node: this.#self, bootCount: this.identity.bootCount }),
