@@ -43,6 +43,9 @@ export interface LogStore {
    */
   scan(shard: number, from: number, limit: number, bytesMax: number): Promise<readonly Uint8Array[]>;
 
+  /** Gives back the memory that spares scans of the last entries the disk (replication 4.6). */
+  forgetRecent(): void;
+
   /**
    * Puts encoded entries of consecutive offsets back where they were, in place of damaged or missing ones (2.12); synced. They
    * are verified: crc and place of each, and the chain from whole neighbours on both sides, of which there is always one

@@ -62,6 +62,12 @@ function portsOf(
     spaceFor: (bytes) => disk.freeBytes - bytes >= disk.reserveBytes,
     report: (level, message, details) => child[level](details, message),
     onCheckpoint: (outcome, ms) => metrics.checkpoint({ outcome, ms }),
-    idleMemory: new IdleMemory(threadMemory(trimMemory)).start(),
+    idleMemory: new IdleMemory(threadMemory(() => giveBack(log))).start(),
   };
+}
+
+/** What a node that rests does not need. */
+function giveBack(log: LogStore): void {
+  log.forgetRecent();
+  trimMemory();
 }

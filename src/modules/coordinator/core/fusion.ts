@@ -1,3 +1,4 @@
+import { IdSlots } from '../../../kernel/id-slots.js';
 import type { MergedLeg } from './merge.js';
 import type { Fusion } from './requests.js';
 
@@ -90,31 +91,17 @@ export function single(leg: MergedLeg, mode: 'VECTOR' | 'KEYWORD', { offset, siz
 
 /** By place in `leg`: where `among` holds the same document; −1 where it does not. */
 function placesOf(among: MergedLeg, leg: MergedLeg): readonly number[] {
-  let size = 64;
-  while (size < 2 * among.length) size *= 2;
-  if (size > slots.length) slots = new Uint32Array(size);
-  slots.fill(0, 0, size);
-  const slotOf = (hash: number): number => (hash ^ (hash >>> 15)) & (size - 1);
-  for (let place = 0; place < among.length; place++) {
-    let slot = slotOf(among.idHash(place));
-    while (slots[slot] !== 0) slot = (slot + 1) & (size - 1);
-    slots[slot] = place + 1;
-  }
+  byId.reset(among.length);
+  for (let place = 0; place < among.length; place++) byId.add(among.idHash(place), place);
   const places: number[] = [];
-  for (let place = 0; place < leg.length; place++) {
-    const hash = leg.idHash(place);
-    let found = -1;
-    for (let slot = slotOf(hash); found < 0 && slots[slot] !== 0; slot = (slot + 1) & (size - 1)) {
-      const other = slots[slot] - 1;
-      if (among.idHash(other) === hash && leg.compareId(place, among, other) === 0) found = other;
-    }
-    places.push(found);
-  }
+  let asked = 0;
+  const isSame = (other: number): boolean => leg.compareId(asked, among, other) === 0;
+  for (; asked < leg.length; asked++) places.push(byId.find(leg.idHash(asked), isSame));
   return places;
 }
 
-/** Place + 1, by hash; used again by every fusion: each is one turn. */
-let slots = new Uint32Array(256);
+/** Places by the ids of their documents; used again by every fusion: each is one turn. */
+const byId = new IdSlots();
 
 /** The `wanted` best of `count` places. */
 function bestPlaces(count: number, wanted: number, compare: (a: number, b: number) => number): number[] {

@@ -1,3 +1,4 @@
+import { IdSlots } from '../../../kernel/id-slots.js';
 import type { Candidates } from '../../shard/core/search-answer.js';
 
 /** A shard's candidates for one leg. */
@@ -99,8 +100,7 @@ class Pool {
   #heads = new Uint32Array(64);
   /** Shards with candidates left, as a heap: the one with the best head first. */
   #heap = new Uint32Array(64);
-  /** Candidate + 1, by hash of its id. */
-  #slots = new Uint32Array(2_048);
+  readonly #byId = new IdSlots();
 
   fill(sources: readonly ShardLeg[], scoreOf: Scorer<Candidates> | undefined): void {
     this.#sources = sources;
@@ -182,26 +182,21 @@ class Pool {
 
   /** Candidates whose document another shard returned in a newer version, or as new and better; undefined for none. */
   #superseded(): Set<number> | undefined {
-    let size = 64;
-    while (size < 2 * this.#count) size *= 2;
-    if (size > this.#slots.length) this.#slots = new Uint32Array(size);
-    const slots = this.#slots.fill(0, 0, size);
     let superseded: Set<number> | undefined;
-    for (let candidate = 0; candidate < this.#count; candidate++) {
+    let candidate = 0;
+    const isSame = (other: number): boolean => this.#compareIds(candidate, other) === 0;
+    this.#byId.reset(this.#count);
+    for (; candidate < this.#count; candidate++) {
       const hash = this.#hash(candidate);
-      for (let slot = (hash ^ (hash >>> 15)) & (size - 1); ; slot = (slot + 1) & (size - 1)) {
-        const other = slots[slot] - 1;
-        if (other < 0) {
-          slots[slot] = candidate + 1;
-          break;
-        }
-        if (this.#hash(other) !== hash || this.#compareIds(candidate, other) !== 0) continue;
+      const other = this.#byId.find(hash, isSame);
+      if (other >= 0) {
         superseded ??= new Set();
         const isNewer = this.#compareVersions(candidate, other) || this.scores[candidate] - this.scores[other];
         superseded.add(isNewer > 0 ? other : candidate);
-        if (isNewer > 0) slots[slot] = candidate + 1;
-        break;
+        if (isNewer <= 0) continue;
+        this.#byId.remove(hash, other);
       }
+      this.#byId.add(hash, candidate);
     }
     return superseded;
   }

@@ -322,6 +322,10 @@ export class TableLogStore implements LogStore, CommitHost {
     }
   }
 
+  forgetRecent(): void {
+    this.recent.forgetAll();
+  }
+
   restore(shard: number, entries: readonly Uint8Array[]): Promise<void> {
     const damage = this.unusable.get(shard);
     if (damage !== undefined) return Promise.reject(new LogDamagedError(damage));

@@ -24,7 +24,7 @@ describe('RecentEntries', () => {
     recent.push(1, 1, entry(10));
     recent.push(1, 3, entry(20));
     expect(recent.read(1, 1, 1, 1, 1)).toBeUndefined();
-    expect(recent.bytes).toBe(20);
+    expect(recent.read(1, 3, 3, 1, 1)).toEqual([entry(20)]);
     recent.push(1, 2, entry(30, 7));
     expect(recent.read(1, 2, 2, 1, 1)).toEqual([entry(30, 7)]);
     recent.forget(1);
@@ -54,10 +54,39 @@ describe('RecentEntries', () => {
     );
   });
 
-  it('does not grow with what it dropped', () => {
+  it('takes no more memory than its bound, and uses most of it', () => {
+    const recent = new RecentEntries({ shardBytes: 100_000, nodeBytes: 1_000_000 });
+    for (let offset = 1; offset <= 10_000; offset++) recent.push(1, offset, entry(100, offset));
+    expect(recent.bytes).toBeLessThanOrEqual(100_000);
+    expect(recent.read(1, 9_100, 10_000, 1_000, 100_000)).toHaveLength(901);
+    expect(recent.read(1, 9_000, 10_000, 1_000, 1_000_000)).toBeUndefined();
+  });
+
+  it('takes little for a few entries, and holds on to nothing they were part of', () => {
+    const recent = new RecentEntries();
+    const message = new Uint8Array(1 << 20);
+    for (let shard = 0; shard < 256; shard++) recent.push(shard, 1, message.subarray(shard, shard + 100));
+    expect(recent.bytes).toBeLessThanOrEqual(1 << 20);
+    expect(recent.read(7, 1, 1, 1, 1)?.[0].buffer).not.toBe(message.buffer);
+  });
+
+  it('keeps nothing of an entry above its bound, and starts again after it', () => {
     const recent = new RecentEntries({ shardBytes: 100, nodeBytes: 1_000 });
-    for (let offset = 1; offset <= 10_000; offset++) recent.push(1, offset, entry(10, offset));
-    expect(recent.read(1, 9_991, 10_000, 100, 1_000)).toHaveLength(10);
-    expect(recent.read(1, 9_990, 10_000, 100, 1_000)).toBeUndefined();
+    recent.push(1, 1, entry(50));
+    recent.push(1, 2, entry(101));
+    expect(recent.bytes).toBe(0);
+    recent.push(1, 3, entry(100));
+    expect(recent.read(1, 3, 3, 1, 1)).toEqual([entry(100)]);
+  });
+
+  it('gives all of its memory back when asked', () => {
+    const recent = new RecentEntries();
+    recent.push(1, 1, entry(50));
+    recent.push(2, 1, entry(50));
+    recent.forgetAll();
+    expect(recent.bytes).toBe(0);
+    expect(recent.read(1, 1, 1, 1, 1)).toBeUndefined();
+    recent.push(1, 2, entry(60));
+    expect(recent.read(1, 2, 2, 1, 1)).toEqual([entry(60)]);
   });
 });

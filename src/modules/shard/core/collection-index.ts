@@ -51,8 +51,8 @@ export class CollectionIndex {
     this.#spec = spec;
     this.#indexes = indexes;
     this.#hasher = hasher;
-    this.labels = loaded?.labels ?? new LabelTable();
-    this.tombstones = loaded?.tombstones ?? new LabelTable();
+    this.labels = loaded?.labels ?? LabelTable.empty();
+    this.tombstones = loaded?.tombstones ?? LabelTable.empty();
     this.keywords = loaded?.keywords ?? new KeywordIndex(indexes.postingSums?.());
     this.attributes = loaded?.attributes ?? new AttributeIndex();
     this.#live = new Bitmap(this.labels.high);
@@ -103,10 +103,9 @@ export class CollectionIndex {
     if (before === 'kept') return;
     if (fields.vector !== undefined) this.#vectorsFor(fields.vector).check(fields.vector);
     this.#bury(id);
-    const flatId = flat(id);
-    const label = this.labels.add(flatId, version, offset);
+    const label = this.labels.add(id, version, offset);
     this.#live.set(label);
-    const term = liveTerm(this.#hasher, this.#spec.id, flatId, version);
+    const term = liveTerm(this.#hasher, this.#spec.id, id, version);
     this.#digest.add(term);
     if (label < this.#uncheckedFrom) this.#unchecked?.digest.add(term);
     if (fields.vector !== undefined) this.#vectorsFor(fields.vector).add(label, fields.vector);
@@ -119,7 +118,7 @@ export class CollectionIndex {
   delete(id: string, version: Version, offset: number): void {
     if (this.#supersede(id, version, offset, true) === 'kept') return;
     this.#bury(id);
-    this.tombstones.add(flat(id), version, offset);
+    this.tombstones.add(id, version, offset);
     this.#changed(offset);
   }
 
@@ -176,13 +175,13 @@ export class CollectionIndex {
 
   searchVectors(leg: VectorLeg, filter: Filter | undefined, exact: boolean, into: SearchAnswerWriter): void {
     const found = this.#vectors?.search(leg.values, leg.k, leg.ef, this.matching(filter), exact) ?? NOTHING;
-    into.vector(this.labels, found);
+    into.vector(this.labels.records, found);
   }
 
   searchKeywords(leg: KeywordLeg, filter: Filter | undefined, into: SearchAnswerWriter): void {
     const { compare: compareLabels } = this.labels;
     const options = { compareLabels, statistics: leg.statistics, allowed: this.matching(filter) };
-    into.keyword(this.labels, this.keywords.search(leg.terms, leg.k, options));
+    into.keyword(this.labels.records, this.keywords.search(leg.terms, leg.k, options));
   }
 
   /** The live digest from the labels alone. */
@@ -298,13 +297,4 @@ export interface LoadedCollection {
   readonly changedAt: number;
   /** Its live digest; 16 bytes, believed until `check`. */
   readonly digest: Uint8Array;
-}
-
-/**
- * The same text in one piece. A decoded id may be a chain of concatenations, several times its size in memory; turning
- * it into a number makes the engine put it together.
- */
-function flat(id: string): string {
-  Number(id);
-  return id;
 }

@@ -1,65 +1,80 @@
-import { compareIds } from '../../../kernel/ids.js';
 import { grown } from './grown.js';
 
-/** Characters of an id that fit its key, a byte each, exactly in a float64. */
-const KEY_UNITS = 6;
-/** Characters from this one on look alike to a key, and end it. */
-const UNIT_SATURATED = 0xff;
+/** Bytes of an id that fit its key exactly in a float64. */
+const KEY_BYTES = 6;
+/** Bytes from this one on are not in the order of ids: they look alike to a key, and end it. */
+const BYTE_SATURATED = 0xee;
+
+/** The ids of labels, in UTF-8. */
+export interface IdTexts {
+  readonly high: number;
+  isLive(label: number): boolean;
+  idLengthOf(label: number): number;
+  /** Byte `at` of the id; 0 past its end. */
+  idByteOf(label: number, at: number): number;
+  compareIds(a: number, b: number): number;
+}
 
 /**
  * A number for each label, ordered as the ids are wherever two numbers differ: ties between documents of equal score are
  * then mostly broken by two loads and a comparison instead of walking two texts (a fortieth of the time). The key of an
- * id is its first characters after what all ids have in common, so that `doc-000001` and `doc-000002` differ too. The
- * common part only ever shrinks; when it does, all keys are made anew: at most as often as an id has characters, and
+ * id is its first bytes after what all ids have in common, so that `doc-000001` and `doc-000002` differ too. The
+ * common part only ever shrinks; when it does, all keys are made anew: at most as often as an id has bytes, and
  * hardly ever after the first few ids.
  */
 export class IdKeys {
-  /** Id by label, the caller's; the empty text for labels without. */
-  readonly #ids: readonly string[];
+  readonly #ids: IdTexts;
   #keys = new Float64Array(0);
-  #common: string | undefined;
+  /** Bytes of the common part; undefined before the first id. */
+  #common: Uint8Array | undefined;
 
-  constructor(ids: readonly string[]) {
+  constructor(ids: IdTexts) {
     this.#ids = ids;
   }
 
-  get bytes(): number {
-    return this.#keys.byteLength;
-  }
-
-  /** To be called when a label was given an id, which the list of ids has already. */
+  /** To be called when a label has got an id. */
   set(label: number): void {
-    const id = this.#ids[label];
-    this.#common ??= id;
-    if (!id.startsWith(this.#common)) this.#shrink(id, this.#common);
+    this.#common ??= this.#bytesOf(label);
+    const common = this.#sharedWith(label, this.#common);
+    if (common < this.#common.length) this.#shrink(common, this.#common);
     this.#keys = grown(this.#keys, label + 1);
-    this.#keys[label] = keyOf(id, this.#common.length);
+    this.#keys[label] = this.#keyOf(label, common);
   }
 
-  /** The order of two labels' ids. */
+  /** The order of two live labels' ids. */
   compare(a: number, b: number): number {
-    return this.#keys[a] - this.#keys[b] || compareIds(this.#ids[a], this.#ids[b]);
+    return this.#keys[a] - this.#keys[b] || this.#ids.compareIds(a, b);
   }
 
-  #shrink(id: string, common: string): void {
-    let length = 0;
-    while (id[length] === common[length] && length < common.length) length++;
+  #bytesOf(label: number): Uint8Array {
+    const bytes = new Uint8Array(this.#ids.idLengthOf(label));
+    for (let at = 0; at < bytes.length; at++) bytes[at] = this.#ids.idByteOf(label, at);
+    return bytes;
+  }
+
+  #sharedWith(label: number, common: Uint8Array): number {
+    const length = Math.min(common.length, this.#ids.idLengthOf(label));
+    let at = 0;
+    while (at < length && this.#ids.idByteOf(label, at) === common[at]) at++;
+    return at;
+  }
+
+  #shrink(length: number, common: Uint8Array): void {
     this.#common = common.slice(0, length);
-    for (let label = 0; label < this.#keys.length; label++) {
-      const other = this.#ids[label] ?? '';
-      if (other !== '') this.#keys[label] = keyOf(other, length);
-    }
+    const labels = Math.min(this.#keys.length, this.#ids.high);
+    for (let label = 0; label < labels; label++)
+      if (this.#ids.isLive(label)) this.#keys[label] = this.#keyOf(label, length);
   }
-}
 
-/** The characters of `id` from `from` on as digits of base 256; an id that ends has zeros. */
-function keyOf(id: string, from: number): number {
-  let key = 0;
-  let open = true;
-  for (let i = from; i < from + KEY_UNITS; i++) {
-    const unit = open && i < id.length ? Math.min(id.charCodeAt(i), UNIT_SATURATED) : 0;
-    if (unit === UNIT_SATURATED) open = false;
-    key = key * 256 + unit;
+  /** The bytes of the id from `from` on as digits of base 256; an id that ends has zeros. */
+  #keyOf(label: number, from: number): number {
+    let key = 0;
+    let open = true;
+    for (let at = from; at < from + KEY_BYTES; at++) {
+      const byte = open ? Math.min(this.#ids.idByteOf(label, at), BYTE_SATURATED) : 0;
+      if (byte === BYTE_SATURATED) open = false;
+      key = key * 256 + byte;
+    }
+    return key;
   }
-  return key;
 }

@@ -84,6 +84,14 @@ export class SectionReader {
     return uint32s(section);
   }
 
+  /** @param length how many there must be */
+  float64s(length: number): Float64Array {
+    const section = this.bytes();
+    if (section.length !== length * 8)
+      throw new IndexDamagedError(`section ${this.#next - 1} has ${section.length} bytes`);
+    return float64s(section);
+  }
+
   /** What `jsonSections` wrote. */
   json(): unknown[] {
     const [count] = this.uint32s(1);

@@ -1,7 +1,13 @@
-import { compareIds } from '../../../kernel/ids.js';
-
 /** Above this share of changed labels sorting all of them again is cheaper than merging. */
 const MERGE_SHARE_MAX = 0.25;
+
+/** What the order needs of a table. */
+export interface OrderedLabels {
+  readonly high: number;
+  isLive(label: number): boolean;
+  /** Order of two live labels: by id. */
+  compare(a: number, b: number): number;
+}
 
 /**
  * The live labels of a table in the order of their ids, for scrolling. Built when first asked for; after that the labels
@@ -25,44 +31,45 @@ export class LabelOrder {
     this.#changed = new Set();
   }
 
-  /**
-   * All live labels by id, ascending; valid until the next change.
-   * @param ids id by label; the empty text for a label that is not live
-   */
-  labels(ids: readonly string[]): Uint32Array {
-    if (this.#sorted === undefined) this.#sorted = sortAll(ids);
-    else if (this.#changed.size > 0) this.#sorted = merge(this.#sorted, this.#changed, ids);
+  /** All live labels by id, ascending; valid until the next change. */
+  labels(table: OrderedLabels): Uint32Array {
+    if (this.#sorted === undefined) this.#sorted = sortedLive(allOf(table), table);
+    else if (this.#changed.size > 0) this.#sorted = merge(this.#sorted, this.#changed, table);
     this.#changed = new Set();
     return this.#sorted;
   }
 }
 
-/** Index of the first label in `sorted` whose id is greater than `after`. */
-export function firstAfter(sorted: Uint32Array, ids: readonly string[], after: string): number {
+/** Index of the first label in `sorted` that `isAfter`; all that are stand at the end. */
+export function firstAfter(sorted: Uint32Array, isAfter: (label: number) => boolean): number {
   let low = 0;
   let high = sorted.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (compareIds(ids[sorted[middle]], after) <= 0) low = middle + 1;
-    else high = middle;
+    if (isAfter(sorted[middle])) high = middle;
+    else low = middle + 1;
   }
   return low;
 }
 
-function sortAll(ids: readonly string[]): Uint32Array {
-  const live: number[] = [];
-  for (let label = 0; label < ids.length; label++) if (ids[label] !== '') live.push(label);
-  return Uint32Array.from(live.sort((a, b) => compareIds(ids[a], ids[b])));
+function* allOf({ high }: OrderedLabels): Generator<number> {
+  for (let label = 0; label < high; label++) yield label;
 }
 
-function merge(sorted: Uint32Array, changed: ReadonlySet<number>, ids: readonly string[]): Uint32Array {
-  const added = sortAllOf(changed, ids);
+function sortedLive(labels: Iterable<number>, table: OrderedLabels): Uint32Array {
+  const live: number[] = [];
+  for (const label of labels) if (table.isLive(label)) live.push(label);
+  return Uint32Array.from(live).sort((a, b) => table.compare(a, b));
+}
+
+function merge(sorted: Uint32Array, changed: ReadonlySet<number>, table: OrderedLabels): Uint32Array {
+  const added = sortedLive(changed, table);
   const kept = sorted.filter((label) => !changed.has(label));
   const merged = new Uint32Array(kept.length + added.length);
   let from = 0;
   let at = 0;
   for (const label of added) {
-    const to = firstAfter(kept, ids, ids[label]);
+    const to = firstAfter(kept, (other) => table.compare(other, label) > 0);
     merged.set(kept.subarray(from, to), at);
     at += to - from;
     from = to;
@@ -70,10 +77,4 @@ function merge(sorted: Uint32Array, changed: ReadonlySet<number>, ids: readonly 
   }
   merged.set(kept.subarray(from), at);
   return merged;
-}
-
-function sortAllOf(labels: Iterable<number>, ids: readonly string[]): number[] {
-  const live: number[] = [];
-  for (const label of labels) if (ids[label] !== '') live.push(label);
-  return live.sort((a, b) => compareIds(ids[a], ids[b]));
 }

@@ -7,7 +7,7 @@ const all = (): boolean => true;
 
 describe('LabelTable', () => {
   it('knows a label by id and an id by label', () => {
-    const table = new LabelTable();
+    const table = LabelTable.empty();
     const label = table.add('a', versionOf(5, 7), 12);
     expect([table.labelOf('a'), table.idOf(label), table.offsetOf(label)]).toEqual([label, 'a', 12]);
     expect(table.versionOf(label)).toEqual(versionOf(5, 7));
@@ -15,7 +15,7 @@ describe('LabelTable', () => {
   });
 
   it('orders versions by clock, then by operation', () => {
-    const table = new LabelTable();
+    const table = LabelTable.empty();
     const label = table.add('a', { hlc: { ms: 5, counter: 3 }, opId: new Uint8Array(16).fill(9) }, 1);
     const order = (ms: number, counter: number, op: number): number =>
       Math.sign(table.compareVersion({ hlc: { ms, counter }, opId: new Uint8Array(16).fill(op) }, label));
@@ -25,7 +25,7 @@ describe('LabelTable', () => {
   });
 
   it('gives a number again only after it was released', () => {
-    const table = new LabelTable();
+    const table = LabelTable.empty();
     const first = table.add('a', versionOf(1), 1);
     table.remove(first);
     const second = table.add('a', versionOf(2), 2);
@@ -35,7 +35,7 @@ describe('LabelTable', () => {
   });
 
   it('refuses a second live label of an id, and the release of a live one', () => {
-    const table = new LabelTable();
+    const table = LabelTable.empty();
     const label = table.add('a', versionOf(1), 1);
     expect(() => table.add('a', versionOf(2), 2)).toThrow('at most one live label');
     expect(() => table.release(label)).toThrow('is live');
@@ -52,7 +52,7 @@ describe('LabelTable', () => {
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), fc.integer({ min: 1, max: 4 }), (steps, limit) => {
-        const table = new LabelTable();
+        const table = LabelTable.empty();
         const live = new Set<string>();
         for (const { do: what, id: subject } of steps) {
           if (what === 'add' && !live.has(subject)) {
@@ -76,7 +76,7 @@ describe('LabelTable', () => {
   });
 
   it('keeps the order over many changes at once', () => {
-    const table = new LabelTable();
+    const table = LabelTable.empty();
     const ids = Array.from({ length: 3_000 }, (_, i) => `id-${(i * 7919) % 3_000}`);
     ids.slice(0, 1_000).forEach((id) => table.add(id, versionOf(1), 1));
     table.scroll(undefined, 1, all);
@@ -86,7 +86,7 @@ describe('LabelTable', () => {
   });
 
   it('passes over what is not accepted without ending the page', () => {
-    const table = new LabelTable();
+    const table = LabelTable.empty();
     for (let i = 0; i < 10; i++) table.add(`id-${i}`, versionOf(1), 1);
     const { labels, more } = table.scroll('id-1', 3, (label) => label % 2 === 0);
     expect(labels).toEqual([2, 4, 6]);
@@ -94,12 +94,11 @@ describe('LabelTable', () => {
   });
 
   it('comes back from its columns, free numbers included', () => {
-    const table = new LabelTable();
+    const table = LabelTable.empty();
     for (const id of ['a', 'b', 'c', 'd']) table.add(id, versionOf(id.charCodeAt(0)), 3);
     table.remove(1);
     table.remove(2);
-    const columns = table.columns();
-    const copy = LabelTable.fromColumns({ ...columns, ids: [...columns.ids] }, (label) => label === 2);
+    const copy = LabelTable.from(table.bytes(), (label) => label === 2);
     expect([copy.size, copy.high, copy.labelOf('d'), copy.labelOf('b')]).toEqual([2, 4, 3, NO_LABEL]);
     expect(copy.versionOf(3)).toEqual(versionOf(100));
     expect(copy.add('e', versionOf(1), 9)).toBe(2);

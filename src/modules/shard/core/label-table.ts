@@ -1,79 +1,93 @@
 import { assert } from '../../../kernel/assert.js';
+import { utf8Into } from '../../../kernel/bytes.js';
+import { idHash } from '../../../kernel/id-bytes.js';
+import { IdSlots } from '../../../kernel/id-slots.js';
 import { OP_ID_BYTES, type Version } from '../../../kernel/version.js';
 import { grown } from './grown.js';
 import { IdKeys } from './id-keys.js';
+import { IndexDamagedError } from './index-damaged-error.js';
 import { firstAfter, LabelOrder } from './label-order.js';
+import { LabelRecords } from './label-records.js';
 
 /** The label of an id that has none. */
 export const NO_LABEL = -1;
 
+/** Bytes of UTF-8 that a UTF-16 code unit takes at most. */
+const BYTES_PER_UNIT = 3;
+
 /**
- * Who the labels of a collection are: id, log offset and version of each live one, in columns. A label is a small
- * integer that names one version of one document in every index of the collection.
+ * Who the labels of a collection are: id, log offset and version of each live one. A label is a small integer that names
+ * one version of one document in every index of the collection. No object is kept for a label: a million of them is
+ * nothing to the collector.
  *
  * Life of a label: `add` takes a free one or the next; `remove` ends it (the id may get another label at once);
  * `release` makes the number free again, once no index remembers it.
  */
 export class LabelTable {
+  /** Live labels by label. */
+  readonly records: LabelRecords;
   /** Live labels by id. */
-  readonly #labels = new Map<string, number>();
-  /** Id by label; the empty text while a label is not live. */
-  readonly #ids: string[] = [];
+  readonly #slots = new IdSlots();
   readonly #free: number[] = [];
   readonly #order = new LabelOrder();
-  readonly #keys = new IdKeys(this.#ids);
-  #offsets = new Float64Array(0);
-  #ms = new Float64Array(0);
-  #counters = new Uint16Array(0);
-  #opIds = new Uint8Array(0);
+  readonly #keys: IdKeys;
+  /** 16 bytes a label. */
+  #opIds: Uint8Array<ArrayBuffer>;
+  /** The id that is asked for, in UTF-8. */
+  #asked = new Uint8Array(BYTES_PER_UNIT * 64);
+  #askedLength = 0;
+  readonly #isAsked = (label: number): boolean => this.records.compareIdTo(label, this.#asked, this.#askedLength) === 0;
+
+  private constructor(records: LabelRecords, opIds: Uint8Array<ArrayBuffer>) {
+    this.records = records;
+    this.#keys = new IdKeys(records);
+    this.#opIds = opIds;
+  }
+
+  static empty(): LabelTable {
+    return new LabelTable(new LabelRecords(), new Uint8Array(0));
+  }
 
   /** Live labels. */
   get size(): number {
-    return this.#labels.size;
+    return this.#slots.size;
   }
 
   /** Every label ever used is below. */
   get high(): number {
-    return this.#ids.length;
+    return this.records.high;
   }
 
   labelOf(id: string): number {
-    return this.#labels.get(id) ?? NO_LABEL;
+    if (this.#slots.size === 0) return NO_LABEL;
+    return this.#slots.find(this.#ask(id), this.#isAsked);
   }
 
   /** Id of a live label; the empty text for any other. */
   idOf(label: number): string {
-    return this.#ids[label] ?? '';
+    return this.records.idOf(label);
   }
 
   isLive(label: number): boolean {
-    return this.idOf(label) !== '';
+    return this.records.isLive(label);
   }
 
   /** Log offset of the entry that holds the document. */
   offsetOf(label: number): number {
-    return this.#offsets[label];
-  }
-
-  msOf(label: number): number {
-    return this.#ms[label];
-  }
-
-  counterOf(label: number): number {
-    return this.#counters[label];
+    return this.records.offsetOf(label);
   }
 
   versionOf(label: number): Version {
     const start = label * OP_ID_BYTES;
     return {
-      hlc: { ms: this.#ms[label], counter: this.#counters[label] },
+      hlc: { ms: this.records.msOf(label), counter: this.records.counterOf(label) },
       opId: this.#opIds.slice(start, start + OP_ID_BYTES),
     };
   }
 
   /** Negative, 0 or positive as `version` is lower than, equal to or greater than the label's. */
   compareVersion(version: Version, label: number): number {
-    const byHlc = version.hlc.ms - this.#ms[label] || version.hlc.counter - this.#counters[label];
+    const byHlc = version.hlc.ms - this.records.msOf(label) || version.hlc.counter - this.records.counterOf(label);
     if (byHlc !== 0) return byHlc;
     const start = label * OP_ID_BYTES;
     for (let i = 0; i < OP_ID_BYTES; i++) {
@@ -87,30 +101,28 @@ export class LabelTable {
 
   /** Gives an id that has none a label. */
   add(id: string, version: Version, offset: number): number {
-    assert(id !== '' && !this.#labels.has(id), 'an id has at most one live label');
-    const label = this.#free.pop() ?? this.#ids.length;
-    this.#reserve(label + 1);
-    this.#labels.set(id, label);
-    this.#ids[label] = id;
-    this.#keys.set(label);
-    this.#offsets[label] = offset;
-    this.#ms[label] = version.hlc.ms;
-    this.#counters[label] = version.hlc.counter;
+    const hash = this.#ask(id);
+    assert(id !== '' && this.#slots.find(hash, this.#isAsked) === NO_LABEL, 'an id has at most one live label');
+    const label = this.#free.pop() ?? this.high;
+    this.records.put(label, this.#asked, this.#askedLength, hash, version.hlc, offset);
+    this.#opIds = grown(this.#opIds, this.high * OP_ID_BYTES);
     this.#opIds.set(version.opId, label * OP_ID_BYTES);
+    this.#slots.add(hash, label);
+    this.#keys.set(label);
     this.#order.changed(label);
     return label;
   }
 
   /** The same version was written again further on. */
   repoint(label: number, offset: number): void {
-    this.#offsets[label] = offset;
+    this.records.setOffset(label, offset);
   }
 
   /** Ends a live label; its number is not free yet. */
   remove(label: number): void {
     assert(this.isLive(label), `label ${label} is not live`);
-    this.#labels.delete(this.#ids[label]);
-    this.#ids[label] = '';
+    this.#slots.remove(this.records.hashOf(label), label);
+    this.records.end(label);
     this.#order.changed(label);
   }
 
@@ -129,9 +141,9 @@ export class LabelTable {
     limit: number,
     accept: (label: number) => boolean,
   ): { readonly labels: number[]; readonly more: boolean } {
-    const sorted = this.#order.labels(this.#ids);
+    const sorted = this.#order.labels(this);
     const labels: number[] = [];
-    for (let at = after === undefined ? 0 : firstAfter(sorted, this.#ids, after); at < sorted.length; at++) {
+    for (let at = after === undefined ? 0 : this.#firstAfter(sorted, after); at < sorted.length; at++) {
       if (!accept(sorted[at])) continue;
       if (labels.length === limit) return { labels, more: true };
       labels.push(sorted[at]);
@@ -139,55 +151,57 @@ export class LabelTable {
     return { labels, more: false };
   }
 
-  /** The columns as they are, for a checkpoint: views, valid until the next change. */
-  columns(): LabelColumns {
-    const high = this.high;
-    return {
-      ids: this.#ids,
-      offsets: this.#offsets.subarray(0, high),
-      ms: this.#ms.subarray(0, high),
-      counters: this.#counters.subarray(0, high),
-      opIds: this.#opIds.subarray(0, high * OP_ID_BYTES),
-    };
+  /** The table as it is, for a checkpoint: views, valid until the next change. */
+  bytes(): LabelBytes {
+    return { ...this.records.bytes(), opIds: this.#opIds.subarray(0, this.high * OP_ID_BYTES) };
   }
 
   /**
-   * A table from the columns of a checkpoint, which it takes over.
+   * A table from what `bytes` gave.
    * @param isFree whether a label that is not live can be used again
+   * @throws IndexDamagedError
    */
-  static fromColumns(columns: LabelColumns, isFree: (label: number) => boolean): LabelTable {
-    const table = new LabelTable();
-    table.#offsets = columns.offsets;
-    table.#ms = columns.ms;
-    table.#counters = columns.counters;
-    table.#opIds = columns.opIds;
-    for (let label = 0; label < columns.ids.length; label++) {
-      const id = columns.ids[label];
-      table.#ids.push(id);
-      if (id !== '') {
-        table.#labels.set(id, label);
+  static from({ records, texts, opIds }: LabelBytes, isFree: (label: number) => boolean): LabelTable {
+    const table = new LabelTable(LabelRecords.from(records, texts), opIds.slice());
+    if (opIds.length !== table.high * OP_ID_BYTES)
+      throw new IndexDamagedError(`${table.high} labels have ${opIds.length} bytes of operation ids`);
+    for (let label = 0; label < table.high; label++) {
+      if (table.isLive(label)) {
+        table.#slots.add(table.records.hashOf(label), label);
         table.#keys.set(label);
       } else if (isFree(label)) table.#free.push(label);
     }
     return table;
   }
 
-  #reserve(labels: number): void {
-    if (labels <= this.#offsets.length) return;
-    this.#offsets = grown(this.#offsets, labels);
-    const room = this.#offsets.length;
-    this.#ms = grown(this.#ms, room);
-    this.#counters = grown(this.#counters, room);
-    this.#opIds = grown(this.#opIds, room * OP_ID_BYTES);
+  #firstAfter(sorted: Uint32Array, after: string): number {
+    this.#ask(after);
+    return firstAfter(sorted, (label) => this.records.compareIdTo(label, this.#asked, this.#askedLength) > 0);
+  }
+
+  /** Lays an id ready. @returns its hash */
+  #ask(id: string): number {
+    if (BYTES_PER_UNIT * id.length > this.#asked.length) this.#asked = new Uint8Array(BYTES_PER_UNIT * id.length);
+    this.#askedLength = written(id, this.#asked);
+    return idHash(this.#asked, 0, this.#askedLength);
   }
 }
 
-/** By label; see LabelTable. */
-export interface LabelColumns {
-  readonly ids: readonly string[];
-  readonly offsets: Float64Array<ArrayBuffer>;
-  readonly ms: Float64Array<ArrayBuffer>;
-  readonly counters: Uint16Array<ArrayBuffer>;
+/** A table as bytes, in the machine's order; see LabelRecords. */
+export interface LabelBytes {
+  readonly records: Uint8Array;
+  /** Of the ids, in UTF-8. */
+  readonly texts: Uint8Array;
   /** 16 bytes a label. */
-  readonly opIds: Uint8Array<ArrayBuffer>;
+  readonly opIds: Uint8Array;
+}
+
+/** Writes `text` in UTF-8: most ids are short and ASCII, and a call of the encoder costs more than they do. */
+function written(text: string, into: Uint8Array): number {
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit >= 0x80) return utf8Into(text, into);
+    into[i] = unit;
+  }
+  return text.length;
 }

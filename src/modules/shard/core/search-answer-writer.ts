@@ -1,6 +1,5 @@
-import { utf8Into } from '../../../kernel/bytes.js';
-import { utf8Length } from '../../../kernel/ids.js';
 import type { KeywordMatches } from './keyword-index.js';
+import type { LabelRecords } from './label-records.js';
 import {
   answersIn,
   CANDIDATE_BYTES,
@@ -15,14 +14,6 @@ import {
   type ShardSearchAnswer,
 } from './search-answer.js';
 import type { Ranked } from './top-k.js';
-
-/** Who the labels of an answer are. */
-export interface CandidateLabels {
-  idOf(label: number): string;
-  offsetOf(label: number): number;
-  msOf(label: number): number;
-  counterOf(label: number): number;
-}
 
 const FIRST_BYTES = 16_384;
 /** Memory that few answers need is not kept. */
@@ -53,12 +44,12 @@ export class SearchAnswerWriter {
     this.#at += HEADER_BYTES;
   }
 
-  vector(labels: CandidateLabels, { items, scores }: Ranked): void {
+  vector(labels: LabelRecords, { items, scores }: Ranked): void {
     this.#flags |= VECTOR;
     this.#leg(labels, items, scores);
   }
 
-  keyword(labels: CandidateLabels, found: KeywordMatches): void {
+  keyword(labels: LabelRecords, found: KeywordMatches): void {
     this.#flags |= KEYWORD;
     this.#leg(labels, found.labels, found.scores);
     const { frequencies, lengths, statistics, complete } = found;
@@ -109,51 +100,34 @@ export class SearchAnswerWriter {
     return answersIn(new DataView(bytes.buffer), 0, bytes.length);
   }
 
-  #leg(labels: CandidateLabels, items: Uint32Array, scores: Float64Array): void {
+  #leg(labels: LabelRecords, items: Uint32Array, scores: Float64Array): void {
     const count = items.length;
-    this.#reserve(LEG_BYTES + CANDIDATE_BYTES * count);
-    const view = this.#view;
     const start = this.#at;
-    const offsets = start + LEG_BYTES + 8 * count;
+    const rows = start + LEG_BYTES;
+    let ids = 0;
+    for (let row = 0; row < count; row++) ids += labels.idLengthOf(items[row]);
+    this.#reserve(LEG_BYTES + CANDIDATE_BYTES * count + ids);
+    const view = this.#view;
+    const offsets = rows + 8 * count;
     const ms = offsets + 8 * count;
-    const counters = ms + 16 * count;
-    view.setUint32(start, count, true);
+    const hashes = ms + 8 * count;
+    const ends = hashes + 4 * count;
+    const counters = ends + 4 * count;
+    const first = rows + CANDIDATE_BYTES * count;
+    let at = first;
     for (let row = 0; row < count; row++) {
       const label = items[row];
-      view.setFloat64(start + LEG_BYTES + 8 * row, scores[row], true);
+      view.setFloat64(rows + 8 * row, scores[row], true);
       view.setFloat64(offsets + 8 * row, labels.offsetOf(label), true);
       view.setFloat64(ms + 8 * row, labels.msOf(label), true);
+      view.setUint32(hashes + 4 * row, labels.hashOf(label), true);
       view.setUint16(counters + 2 * row, labels.counterOf(label), true);
+      at = labels.writeId(label, this.#bytes, at);
+      view.setUint32(ends + 4 * row, at - first, true);
     }
-    this.#at = start + LEG_BYTES + CANDIDATE_BYTES * count;
-    this.#ids(labels, items, ms + 8 * count);
-    this.#view.setUint32(start + 4, this.#at - (start + LEG_BYTES + CANDIDATE_BYTES * count), true);
-  }
-
-  /**
-   * All at once: the ids lie far apart in memory, and one by one each would be waited for.
-   * @param hashes where they and, behind them, the ends of the ids go
-   */
-  #ids(labels: CandidateLabels, items: Uint32Array, hashes: number): void {
-    const ids: string[] = [];
-    for (let row = 0; row < items.length; row++) ids.push(labels.idOf(items[row]));
-    const all = ids.join('');
-    this.#reserve(3 * all.length);
-    const bytes = this.#bytes;
-    const view = this.#view;
-    const first = this.#at;
-    this.#at += utf8Into(all, bytes.subarray(first));
-    const isAscii = this.#at - first === all.length;
-    const ends = hashes + 4 * ids.length;
-    let at = first;
-    for (let row = 0; row < ids.length; row++) {
-      const end = at + (isAscii ? ids[row].length : utf8Length(ids[row]));
-      // FNV-1a.
-      let hash = 0x811c9dc5;
-      for (; at < end; at++) hash = Math.imul(hash ^ bytes[at], 0x0100_0193);
-      view.setUint32(hashes + 4 * row, hash >>> 0, true);
-      view.setUint32(ends + 4 * row, end - first, true);
-    }
+    view.setUint32(start, count, true);
+    view.setUint32(start + 4, at - first, true);
+    this.#at = at;
   }
 
   #counts(values: Uint32Array | readonly number[]): void {

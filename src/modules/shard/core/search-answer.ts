@@ -1,4 +1,5 @@
 import { fromUtf8 } from '../../../kernel/bytes.js';
+import { codeUnitRank } from '../../../kernel/id-bytes.js';
 import type { KeywordStatistics } from './search.js';
 
 /** Sizes of what `ShardSearchAnswer` describes: before the legs, of a leg before its candidates, of a candidate, of a keyword leg's own. */
@@ -251,11 +252,6 @@ export class KeywordCandidates extends Candidates {
   length(row: number): number {
     return this.view.getUint32(this.#lengths + 4 * row, true);
   }
-}
-
-/** Ids are ordered by UTF-16 code units: there, characters of four bytes come before those from U+E000 on (EE, EF). */
-function codeUnitRank(byte: number): number {
-  return byte >= 0xee ? (byte >= 0xf0 ? byte - 2 : byte + 0x10) : byte;
 }
 
 function isCount(value: number): boolean {

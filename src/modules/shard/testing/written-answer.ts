@@ -1,4 +1,7 @@
-import { SearchAnswerWriter, type CandidateLabels } from '../core/search-answer-writer.js';
+import { utf8 } from '../../../kernel/bytes.js';
+import { idHash } from '../../../kernel/id-bytes.js';
+import { LabelRecords } from '../core/label-records.js';
+import { SearchAnswerWriter } from '../core/search-answer-writer.js';
 import type { Candidates, ShardSearchAnswer } from '../core/search-answer.js';
 import type { IndexHost } from '../core/index-host.js';
 import type { KeywordStatistics, ShardSearch } from '../core/search.js';
@@ -66,13 +69,14 @@ export function idsOf(leg: Candidates | undefined): readonly string[] | undefine
 }
 
 /** A label is a row. */
-function labelsOf(candidates: readonly WrittenCandidate[]): CandidateLabels {
-  return {
-    idOf: (label) => candidates[label].id,
-    offsetOf: (label) => candidates[label].offset ?? 1,
-    msOf: (label) => candidates[label].versionMs ?? 1,
-    counterOf: (label) => candidates[label].versionCounter ?? 0,
-  };
+function labelsOf(candidates: readonly WrittenCandidate[]): LabelRecords {
+  const labels = new LabelRecords();
+  candidates.forEach(({ id, offset = 1, versionMs = 1, versionCounter = 0 }, row) => {
+    const bytes = utf8(id);
+    const hlc = { ms: versionMs, counter: versionCounter };
+    labels.put(row, bytes, bytes.length, idHash(bytes, 0, bytes.length), hlc, offset);
+  });
+  return labels;
 }
 
 function ranked(candidates: readonly WrittenCandidate[]) {
