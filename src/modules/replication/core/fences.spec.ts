@@ -22,7 +22,7 @@ const HEARD: PeerFacts = {
   gone: false,
   refused: false,
   heardMs: 0,
-  reluctant: false,
+  reluctant: false, full: false,
   position: undefined,
 };
 

@@ -24,7 +24,7 @@ const heard = (heardMs: number, position?: Partial<ShardPosition>): PeerFacts =>
   gone: false,
   refused: false,
   heardMs,
-  reluctant: false,
+  reluctant: false, full: false,
   position: position as ShardPosition | undefined,
 });
 
