@@ -309,7 +309,10 @@ export class MembershipService implements MembershipServer {
         for (const listener of this.#pauseListeners) listener(effect.ms);
         return;
       case 'evicted':
-        this.#ports.logger.warn({}, 'the cluster holds that this node left, or its map does not have it; it asks to be taken back');
+        this.#ports.logger.warn(
+          {},
+          'the cluster holds that this node left, or its map does not have it; it asks to be taken back',
+        );
         void this.#rejoin();
         return;
       case 'foreign':

@@ -22,7 +22,8 @@ const HEARD: PeerFacts = {
   gone: false,
   refused: false,
   heardMs: 0,
-  reluctant: false, full: false,
+  reluctant: false,
+  full: false,
   position: undefined,
 };
 

@@ -24,7 +24,8 @@ const heard = (heardMs: number, position?: Partial<ShardPosition>): PeerFacts =>
   gone: false,
   refused: false,
   heardMs,
-  reluctant: false, full: false,
+  reluctant: false,
+  full: false,
   position: position as ShardPosition | undefined,
 });
 
