@@ -41,6 +41,11 @@ const POLL_MS = 2;
 /** Entries and bytes of one page of a log, whatever is asked for. */
 const ENTRIES_MAX = 1_000;
 const ENTRY_BYTES_MAX = 1024 * 1024;
+/**
+ * A write is made also when the map of its sender is newer than the one here, since a primary may be cut off from the map
+ * and not from its sender. So much newer is no map of this cluster.
+ */
+const MAP_LEAP_MAX = 2 ** 20;
 /** A primary makes no write wait longer for what it needs before it is logged (replication 2.8). */
 const SHORT_WAIT_MS = 2_000;
 /** Entries that are searched for a repeated write, and at once; more were written since than a retry can be late. */
@@ -290,9 +295,11 @@ export class LocalShards implements ShardAccess {
 
   /** Makes a write of a shard whose primary is here, or says why not; `waitMs` is how long its caller waits. */
   write(asked: ShardWrite, mapEpoch: number, waitMs: number): Promise<ShardWriteOutcome> {
+    if (mapEpoch - this.gates.mapEpoch > MAP_LEAP_MAX)
+      return Promise.resolve({ kind: 'turned-away', refusal: { code: 'STALE_MAP' } });
     const { shard, key } = asked;
     const write: GatedWrite = waitMs < SHORT_WAIT_MS ? { ...asked, waitMs } : asked;
-    const full = write.op === 'UPSERT' ? this.admission.refusal(write.payload.length) : undefined;
+    const full = this.admission.refusal(write.payload.length, write.op === 'UPSERT' ? 'upsert' : 'delete');
     if (full !== undefined) {
       const { code, message: detail, retryAfterMs } = full;
       return Promise.resolve({

@@ -25,6 +25,10 @@ export class PlannedOperations implements ClusterOperations {
     return { operation: await this.calls.movePrimary(shard, this.routes.nodeIdOf(to)) };
   }
 
+  async force(shard: number, to: NodeUuid, empty: boolean): Promise<{ readonly operation: string }> {
+    return { operation: await this.calls.force(shard, this.routes.nodeIdOf(to), empty) };
+  }
+
   operation(id: string): Promise<unknown> {
     return Promise.resolve(this.calls.operation(id));
   }

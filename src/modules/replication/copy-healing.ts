@@ -17,6 +17,8 @@ export interface HealedCopies {
   leader(shard: number): ShardLeader | undefined;
   self(): { readonly node: NodeUuid; readonly bootCount: number };
   isFaulted(shard: number): boolean;
+  /** Whether the disk may take what others write (5.8). */
+  hasRoom(): boolean;
   /** It is closed for now, to be dropped or opened again. */
   isResting(shard: number): boolean;
   /** Opens the copy again, whose log is whole. False: it is damaged still. */
@@ -57,7 +59,12 @@ export class CopyHealing {
       sources: (shard) => this.#sources(shard),
       fetch: (from, request) => copies.peers().fetch(from, request, FETCH_TIMEOUT_MS),
     });
-    this.#snapshotHealing = new SnapshotHealing({ ...ports, peers: () => copies.peers(), self: () => copies.self() });
+    this.#snapshotHealing = new SnapshotHealing({
+      ...ports,
+      peers: () => copies.peers(),
+      self: () => copies.self(),
+      hasRoom: () => copies.hasRoom(),
+    });
   }
 
   isHealing(shard: number): boolean {

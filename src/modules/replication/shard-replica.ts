@@ -393,6 +393,9 @@ export class ShardReplica {
       case 'role':
         report.role(effect.role, effect.epoch);
         return;
+      case 'held':
+        report.held(effect.held);
+        return;
       case 'fault':
         this.#fault ??= new Error(effect.detail);
         report.fault(this.#fault);

@@ -46,11 +46,14 @@ describe('SnapshotHealing', () => {
   let hellos: Hello[];
   /** What the primary says, when not what it should. */
   let instead: HelloAnswer | 'nothing' | 'ends' | undefined;
+  /** How often the disk still has room when it is asked. */
+  let roomFor: number;
 
   beforeEach(async () => {
     time = new ManualTime();
     hellos = [];
     instead = undefined;
+    roomFor = Infinity;
     [here, there] = [
       await MemoryLogStore.open({ hasher: nodeHasher }),
       await MemoryLogStore.open({ hasher: nodeHasher }),
@@ -94,7 +97,13 @@ describe('SnapshotHealing', () => {
           drained: () => Promise.resolve(),
           close: () => undefined,
         };
-        sender = new SnapshotSender(link, source, () => undefined, undefined);
+        sender = new SnapshotSender(
+          link,
+          source,
+          () => undefined,
+          () => undefined,
+          undefined,
+        );
         await sender.run();
       }
     },
@@ -107,6 +116,7 @@ describe('SnapshotHealing', () => {
       timers: time,
       peers,
       self: () => ({ node: 'a1'.repeat(16), bootCount: 4 }),
+      hasRoom: () => roomFor-- > 0,
     }).heal(SHARD, PRIMARY, NEVER);
 
   it('makes the copy what its primary has; what only it has is loose', async () => {
@@ -148,6 +158,16 @@ describe('SnapshotHealing', () => {
     expect(() => here.row(documentKey(1, SHARD, 1, 'b'))).toThrow(LogDamagedError);
     expect(here.state(SHARD)).toMatchObject({ tail: 4, generation: 1 });
     expect(here.promised(SHARD)).toEqual(epoch(1));
+  });
+
+  it('takes nothing, and no more of it, when the disk has no room', async () => {
+    roomFor = 0;
+    expect(await heal()).toBe(false);
+    expect(hellos).toEqual([]);
+    roomFor = 1;
+    expect(await heal()).toBe(false);
+    expect(hellos).toHaveLength(1);
+    expect(here.state(SHARD).generation).toBe(1);
   });
 
   it('takes none of a lower epoch than was promised', async () => {

@@ -16,6 +16,8 @@ export interface SnapshotHealingPorts {
   readonly timers: Timers;
   peers(): ReplicaPeers;
   self(): { readonly node: NodeUuid; readonly bootCount: number };
+  /** Whether the disk may take what others write (5.8). */
+  hasRoom(): boolean;
 }
 
 /** An answer to the hello that takes longer will not come. */
@@ -31,9 +33,10 @@ const CREDIT_BYTES = 8 * 1024 * 1024;
 export class SnapshotHealing {
   constructor(private readonly ports: SnapshotHealingPorts) {}
 
-  /** @returns false when the primary cannot give one now, or what came cannot be used */
+  /** @returns false when the primary cannot give one now, or what came cannot be used, or the disk has no room for it */
   async heal(shard: number, primary: NodeUuid, signal: AbortSignal): Promise<boolean> {
     const { log, hasher, timers } = this.ports;
+    if (!this.ports.hasRoom()) return false;
     await log.sync();
     const intake = new SnapshotIntake(shard, { log, hasher }, undefined, () => undefined);
     let isOpen = true;
@@ -62,7 +65,7 @@ export class SnapshotHealing {
       const { tail: durableOffset, chain } = log.state(shard);
       const here = { durableOffset, appliedOffset: durableOffset, chain };
       const receiver = await intake.take(welcome.at, false, CREDIT_BYTES, {
-        isOpen: () => isOpen,
+        isOpen: () => isOpen && this.ports.hasRoom(),
         grant: (creditBytes) => link.send({ kind: 'ack', ack: { ...here, creditBytes } }),
       });
       if (receiver === undefined) return false;

@@ -146,8 +146,10 @@ export class Upstream {
 
   #batch(batch: EntriesBatch): void {
     const drive = this.#drive;
-    const { log, hasher } = this.#ports;
-    for (const entry of batch.entries) this.#taken += entry.length;
+    const { log, hasher, report } = this.#ports;
+    const bytes = bytesOf(batch.entries);
+    this.#taken += bytes;
+    report.received(bytes);
     const copy = drive.replica.log;
     const problem = entriesProblem(hasher, copy, batch.entries);
     const stored = problem === undefined ? storedRows(log, copy, batch.entries) : [];
@@ -169,8 +171,13 @@ export class Upstream {
         drive.step({ kind: 'takeOver', epoch: message.epoch, now: drive.now() });
         return;
       case 'chunk':
+        this.#ports.report.received(bytesOf(message.chunk.entries));
         this.#intake.chunk(message.chunk);
         return;
     }
   }
+}
+
+function bytesOf(entries: readonly Uint8Array[]): number {
+  return entries.reduce((sum, entry) => sum + entry.length, 0);
 }

@@ -61,7 +61,7 @@ class Copy {
 
   tick(): void {
     this.#nowMs += 100;
-    const plan = { configured: this.#configured, leaving: false };
+    const plan = { configured: this.#configured, leaving: false, epochFloor: 0, room: 'upserts' as const };
     this.#step({ kind: 'tick', now: this.#now(), peers: ALONE, plan, opId: new Uint8Array(16) });
   }
 

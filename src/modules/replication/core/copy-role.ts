@@ -102,6 +102,8 @@ export class CopyRole {
   // ---- time
 
   tick({ now, peers, plan, opId }: Told<'tick'>, out: Out): void {
+    // What others still know of a reign that is lost must be below those of a forced set.
+    if (plan.epochFloor > 0) this.#promise.saw(plan.epochFloor);
     this.#peers = believedPeers(peers, this.#promise);
     if (this.#fault !== undefined) return;
     for (const node of this.#peers.nodes()) this.#heardOf(node, now, out);
@@ -123,7 +125,9 @@ export class CopyRole {
   #tickFollower(plan: CopyPlan, now: Now, out: Out): void {
     const nowMs = now.monotonicMs;
     this.#findPrimary();
-    this.following.tick(this.leader, plan, nowMs, out);
+    const { leader } = this;
+    const isLeaderFull = leader !== undefined && this.#peers.get(leader.node)?.full === true;
+    this.following.tick(leader, isLeaderFull, plan, nowMs, out);
     const { session } = this.following;
     if (this.#suspicion.tick(session, this.#peers, this.#mayStand(), plan.leaving, nowMs, out))
       this.#stand('suspect', now, out);
@@ -294,6 +298,7 @@ export class CopyRole {
     });
     this.#primary = primary;
     this.#known.is(primary.leader);
+    this.following.reigns(out);
     out.push({ kind: 'role', role: 'primary', epoch });
     primary.begin(now.wallMs, opId, out);
   }

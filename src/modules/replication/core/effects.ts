@@ -57,6 +57,8 @@ export type ReplicaEffect =
   | { readonly kind: 'truncate'; readonly to: number }
   /** A snapshot comes in on this stream; what the old log had beyond `fork` becomes loose. Answered by `replaced`. */
   | { readonly kind: 'receive'; readonly at: SnapshotEnd; readonly fork: number }
+  /** The copy takes no more entries, or takes them again: its disk is down to its reserve, or has room (5.8). */
+  | { readonly kind: 'held'; readonly held: boolean }
   /** Send the loose rows to the primary, then say so with `last`. */
   | { readonly kind: 'offer'; readonly branch: Offer['branch'] }
   // Primary

@@ -24,6 +24,7 @@ const HEARD: PeerFacts = {
   refused: false,
   heardMs: 0,
   reluctant: false,
+  full: false,
   position: undefined,
 };
 

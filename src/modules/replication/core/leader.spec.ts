@@ -1,4 +1,4 @@
-import { describe, expect, it } from '@jest/globals';
+import { beforeEach, describe, expect, it } from '@jest/globals';
 import { equalBytes, toHex, utf8 } from '../../../kernel/bytes.js';
 import { HLC_ZERO, versionText } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
@@ -8,9 +8,9 @@ import { shardKey } from '../../log/core/keys.js';
 import { liveDocuments, shardDigest, ZERO_COUNTERS } from '../../shard/core/rows.js';
 import { branchBeyond, decodeBranches, NO_BRANCHES, type BranchEpoch } from './branch-epochs.js';
 import type { Out, ReplicaEffect } from './effects.js';
-import { Followers } from './followers.js';
+import { APPLY_LATE_MS, Followers, IN_SYNC_MS } from './followers.js';
 import { INDEX_WAIT_MS } from './acknowledgements.js';
-import { INDEX_LATE_MS, Leader, LEADER_OPS_MAX } from './leader.js';
+import { INDEX_LATE_MS, Leader, LEADER_OPS_MAX, THROTTLED_MAX, THROTTLE_MS } from './leader.js';
 import type { LogEnd } from './protocol.js';
 import { BRANCHES_ROW, ReplicaLog } from './replica-log.js';
 import type { Proposal, Reply, WriteOutcome } from './write.js';
@@ -64,6 +64,7 @@ class Reign {
         set: () => ({ mapEpoch: 1, members }),
         followers: this.followers,
         silentMs: 2_000,
+        heartbeatMs: 500,
         map: undefined,
         expected: { nodes: new Set(members.slice(1, 1 + grantedBy)), untilMs: GRANTED_UNTIL_MS },
         gatheringUntilMs: gathering ? GATHERING_UNTIL_MS : 0,
@@ -141,6 +142,7 @@ function proposal(id: string, change: Partial<Proposal> = {}): Proposal {
     opId: new Uint8Array(16).fill(ticket),
     keyed: false,
     fingerprint: new Uint8Array(16),
+    sinceMs: 0,
     storedRow: undefined,
     storedOperation: undefined,
     ...change,
@@ -384,6 +386,83 @@ describe('Leader', () => {
     expect(asked(INDEX_LATE_MS + 1)[0].outcome).toMatchObject({ code: 'OVERLOADED' });
     machine.applied();
     expect(asked(INDEX_LATE_MS + 2)).toEqual([]);
+  });
+
+  describe('while a copy in sync applies late', () => {
+    const link = 1;
+    const kinds = (effects: readonly ReplicaEffect[]): string[] => effects.map(({ kind }) => kind);
+    let machine: Reign;
+
+    /** The follower says that it has all on disk, and this much in its index. */
+    const ack = (appliedOffset: number, nowMs: number): void => {
+      const durableOffset = machine.tail;
+      machine.followers.ack(
+        link,
+        { durableOffset, appliedOffset, chain: CHAIN_ZERO, creditBytes: 0 },
+        machine.tail,
+        nowMs,
+      );
+    };
+    /** A follower that had all at 0, and of what was logged then has nothing in its index since. */
+    const slow = (upToMs: number): void => {
+      for (let nowMs = 500; nowMs <= upToMs; nowMs += 500) ack(1, nowMs);
+    };
+
+    beforeEach(() => {
+      machine = leader({ setSize: 2 });
+      machine.followers.accept(link, toHex(new Uint8Array(16).fill(20)), 1, 0);
+      ack(1, 0);
+      machine.propose([proposal('a')], 2_000, 0);
+      machine.persisted();
+      machine.applied();
+    });
+
+    it('a write waits until it has caught up', () => {
+      slow(1_000);
+      expect(kinds(machine.propose([proposal('in time')], 2_000, APPLY_LATE_MS))).toEqual(['append']);
+      const write = proposal('b', { sinceMs: APPLY_LATE_MS + 1 });
+      expect(machine.propose([write], 2_000, APPLY_LATE_MS + 1)).toEqual([
+        { kind: 'postpone', tickets: [write.ticket] },
+      ]);
+      expect(machine.tick(APPLY_LATE_MS + 100)).toEqual([]);
+      ack(2, APPLY_LATE_MS + 200);
+      expect(machine.tick(APPLY_LATE_MS + 200)).toEqual([{ kind: 'resume' }]);
+      expect(kinds(machine.propose([write], 2_000, APPLY_LATE_MS + 200))).toEqual(['append']);
+    });
+
+    it('a write that waited for long is refused, and told when to come again; so many wait at most', () => {
+      slow(1_500);
+      const sinceMs = 1_050;
+      const many = Array.from({ length: THROTTLED_MAX + 1 }, (_, i) => proposal(`d${i}`, { sinceMs }));
+      const effects = machine.propose(many, 2_000, sinceMs);
+      const overloaded = { code: 'OVERLOADED', retryAfterMs: 100 };
+      expect(repliesOf(effects).map(({ outcome }) => outcome)).toEqual([expect.objectContaining(overloaded)]);
+      expect(machine.tail).toBe(2);
+      expect(machine.tick(sinceMs + THROTTLE_MS - 1)).toEqual([]);
+      // At a step of a tenth of a second, all together.
+      expect(machine.tick(1_600)).toEqual([{ kind: 'resume' }]);
+      expect(repliesOf(machine.propose(many, 2_000, 1_600))).toHaveLength(many.length);
+      const hurried = proposal('h', { sinceMs: 1_600, untilMs: 1_750 });
+      expect(repliesOf(machine.propose([hurried], 2_000, 1_600))[0].outcome).toMatchObject(overloaded);
+    });
+
+    it('but not when it is silent, nor when it is out of sync', () => {
+      slow(500);
+      expect(kinds(machine.propose([proposal('silent')], 2_000, 1_501))).toEqual(['append']);
+      const outOfSyncMs = IN_SYNC_MS + 500;
+      slow(outOfSyncMs);
+      expect(kinds(machine.propose([proposal('b', { sinceMs: outOfSyncMs })], 2_000, outOfSyncMs))).toEqual([
+        'postpone',
+      ]);
+      expect(machine.tick(outOfSyncMs + 1)).toEqual([{ kind: 'resume' }]);
+      expect(kinds(machine.propose([proposal('b')], 2_000, outOfSyncMs + 1))).toEqual(['append']);
+    });
+
+    it('what waits goes when the reign ends', () => {
+      slow(1_000);
+      machine.propose([proposal('b', { sinceMs: 1_400 })], 2_000, 1_400);
+      expect(machine.fail('the disk').at(0)).toEqual({ kind: 'resume' });
+    });
   });
 
   it('after a failure the outcome of what was under way is unknown, and nothing more is admitted', () => {

@@ -73,6 +73,7 @@ export class Primary {
         set,
         followers: this.#followers,
         silentMs: times.failoverAfterMs,
+        heartbeatMs: times.heartbeatMs,
         map,
         expected: { nodes: granters, untilMs: beganMs + GRANTERS_EXPECTED_MS },
         gatheringUntilMs: beganMs + GATHERING_MS,

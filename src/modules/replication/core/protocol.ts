@@ -249,6 +249,8 @@ export interface ShardPosition {
   readonly inSync: boolean;
   /** Damaged: counts nowhere (S8). */
   readonly faulted: boolean;
+  /** It takes no entries: its disk is down to its reserve (5.8). */
+  readonly held: boolean;
   readonly loose: number;
   /** Live documents. */
   readonly documents: number;

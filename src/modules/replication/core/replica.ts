@@ -51,7 +51,7 @@ export class Replica {
   readonly #log: ReplicaLog;
   readonly #retention = new Retention();
   readonly #role: CopyRole;
-  #plan: CopyPlan = { configured: { mapEpoch: 0, members: [] }, leaving: false };
+  #plan: CopyPlan = { configured: { mapEpoch: 0, members: [] }, leaving: false, epochFloor: 0, room: 'upserts' };
   #applied: number;
   #lastTickMs: number;
   /** When it last had everything, as of the last tick: on an earlier stream, or in a reign of its own; at first when it was opened. */
@@ -189,6 +189,7 @@ export class Replica {
       applied: this.#applied,
       inSync: this.inSync(nowMs),
       faulted: this.#role.fault !== undefined,
+      held: this.#role.following.isHeld,
       loose: this.#log.loose,
       lagMs: this.lagMs(nowMs),
     };

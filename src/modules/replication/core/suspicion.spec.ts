@@ -26,6 +26,7 @@ const heard = (heardMs: number, position?: Partial<ShardPosition>): PeerFacts =>
   refused: false,
   heardMs,
   reluctant: false,
+  full: false,
   position: position as ShardPosition | undefined,
 });
 
