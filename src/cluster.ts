@@ -32,11 +32,13 @@ import { ClusterOperator } from './modules/replication/operations/cluster-operat
 import { REPLICA_SERVICE } from './modules/replication/replica.mapper.js';
 import type { ReplicationService } from './modules/replication/replication.service.js';
 import type { ClusterMap } from './modules/ring/core/map.js';
+import { wasRemoved } from './modules/ring/core/node-operations.js';
 import { systemTimers } from './platform/clock/system-timers.js';
 import type { NodeConfig } from './platform/config/node-config.js';
 import type { NodeGrpcServer } from './platform/grpc/node-grpc-server.js';
 import { PeerAuth } from './platform/grpc/peer-auth.js';
 import { PeerChannels, type PeerTarget } from './platform/grpc/peer-channels.js';
+import type { PeerIdentity } from './platform/grpc/peer-identity.js';
 import { PeerCredentials } from './platform/grpc/peer-credentials.js';
 import { peerSecurityOf, type PeerSecurity } from './platform/grpc/peer-security.js';
 import type { DiskRoom, DiskSpace } from './platform/resources/disk-guard.js';
@@ -83,6 +85,8 @@ export class Cluster {
   readonly #security: PeerSecurity;
   readonly #late = new LateMembership();
   #disk: NodeJS.Timeout | undefined;
+  /** The map membership was told last. */
+  #told: ClusterMap | undefined;
 
   /** After `replication.identify()`, before the server listens. */
   constructor(
@@ -112,6 +116,7 @@ export class Cluster {
         nodeId,
         security: this.#security,
         clusterId,
+        registered: (peer) => this.#mayCall(peer),
         clock,
         log: logger.child({ module: 'peers' }),
         refused,
@@ -274,6 +279,14 @@ export class Cluster {
   }
 
   #tellMap(map: ClusterMap): void {
+    // Who is gone from the map is talked to no more: what waits for it fails, its connections end.
+    const stay = new Set(map.nodes.map(({ nodeUuid }) => nodeUuid));
+    for (const { nodeUuid, address } of this.#told?.nodes ?? []) {
+      if (stay.has(nodeUuid)) continue;
+      this.peerShards.forget(nodeUuid);
+      this.channels.forget(address);
+    }
+    this.#told = map;
     this.#late.service?.setMap(
       map.epoch,
       map.nodes.map(({ nodeUuid, nodeId, address }) => ({ nodeUuid, nodeId, address })),
@@ -304,6 +317,20 @@ export class Cluster {
   #nodeIdAt(address: string): string | undefined {
     return this.#late.service?.view().find((record) => record.grpcAddress === address && record.status !== 'LEFT')
       ?.nodeId;
+  }
+
+  /**
+   * Whether a node that proved itself may do more than join. Until this node has a map it cannot tell. A node that joined
+   * a moment ago is in the view before the map comes round: only members are believed about the view, so one of them
+   * vouched for it. One that an operator removed is refused, and learns why when it asks to join again.
+   */
+  #mayCall({ nodeUuid, nodeId }: PeerIdentity): boolean {
+    const { map } = this.replication;
+    if (!map.known) return true;
+    if (this.#registered(nodeUuid) === nodeId) return true;
+    const record = this.#late.service?.record(nodeUuid);
+    const vouched = record !== undefined && record.nodeId === nodeId && record.status !== 'LEFT';
+    return vouched && !wasRemoved(map.current(), nodeUuid);
   }
 
   #registered(uuid: NodeUuid): string | undefined {

@@ -191,7 +191,9 @@ class Running implements RunningNode {
       if (fault !== undefined) readiness.degrade(`shard ${shard}`, fault.message);
     }
     this.#replication.onCopy(({ kind, shard, node }) => {
-      if (kind !== 'demoted' && node === this.#replication.self) readiness.degrade(`shard ${shard}`, undefined);
+      if (kind === 'demoted' || node !== this.#replication.self) return;
+      const problem = 'the disk is down to its reserve: what the primary logs is not taken until there is room';
+      readiness.degrade(`shard ${shard}`, kind === 'held' ? problem : undefined);
     });
     logger.info({ shards: map.shardCount, clusterId: map.clusterId }, 'ready');
   }

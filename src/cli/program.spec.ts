@@ -122,6 +122,7 @@ describe('the command line', () => {
       'drain',
       'remove',
       'move-primary',
+      'force',
       'operation',
       'cluster',
       'demo',

@@ -43,6 +43,19 @@ export class ShardCalls {
   async movePrimary(shard: number, node: string, options: CallOptions = {}): Promise<OperationAccepted> {
     return accepted(this.#transport, 'POST', `/api/v1/cluster/shards/${shard}/primary`, { node }, options);
   }
+
+  /**
+   * When every disk of a shard's set is gone: goes on from the copy `node` has or, `empty`, without documents. What only
+   * the lost disks had is gone unless one of them comes back. 409 OPERATION_CONFLICT while a copy of the set answers.
+   */
+  async force(
+    shard: number,
+    node: string,
+    { empty = false, ...options }: CallOptions & { readonly empty?: boolean } = {},
+  ): Promise<OperationAccepted> {
+    const body = { node, empty, acceptDataLoss: true };
+    return accepted(this.#transport, 'POST', `/api/v1/cluster/shards/${shard}/force`, body, options);
+  }
 }
 
 /** Asks for an operation. Not repeated when a connection broke midway: it may have begun. */

@@ -138,6 +138,11 @@ describe('under load nothing is lost or doubled', () => {
       !['ACTIVE', 'JOINING'].includes((await observer.status()).topology['node-4']?.status ?? 'LEFT');
     await waitFor('the removed node to be gone from the topology', gone, 20_000);
     await cluster.settled();
+    // Whoever starts it again is told the same: it may no more than ask.
+    await drained.start({ ready: false });
+    expect(await removed.expectExit()).toEqual({ code: 1, signal: null });
+    expect(removed.output).toMatch(/was removed from the cluster/);
+    await cluster.settled();
     expectProblem(await observer.rest.send('POST', '/api/v1/cluster/nodes/node-9/drain'), 'NODE_NOT_FOUND', /node-9/);
   });
 

@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import * as membership from '../../src/gen/spector/peer/v1/membership_pb.js';
 import * as replication from '../../src/gen/spector/peer/v1/replication_pb.js';
 import * as shards from '../../src/gen/spector/peer/v1/shard_pb.js';
-import { fromHex, toHex } from '../../src/kernel/bytes.js';
+import { fromHex } from '../../src/kernel/bytes.js';
 import { EPOCH_LEAP_MAX } from '../../src/kernel/epoch.js';
 import { decodeWire, encodeWire } from '../../src/kernel/wire.js';
 import { SHARD_CALL_WIRE } from '../../src/modules/coordinator/core/shard-call-wire.js';
@@ -132,6 +132,8 @@ describe('what a node that proved itself says, but no node would', () => {
   let rubbish: Rubbish;
   let status: Status;
   let record: membership.NodeRecord;
+  /** An exchange as node-2 would begin one. */
+  let view: Uint8Array;
   /** The other node of the cluster. */
   let fellow: Caller;
   const stranger: Caller = { nodeId: 'node-7', nodeUuid: STRANGER };
@@ -142,14 +144,23 @@ describe('what a node that proved itself says, but no node would', () => {
     await store(node.rest, corpus(6, 50, 4));
     status = await cluster.settled();
     rubbish = new Rubbish(node, status.clusterId);
-    const from = uuidOf(STRANGER);
-    const view = { clusterId: status.clusterId, from, viewDigest: '', records: [] };
-    const { answers } = await rubbish.send(exchange, [bytesOf(membership.ExchangeRequestSchema, view)], stranger);
+    const { members } = expectStatus<{ members: { nodeId: string; nodeUuid: string }[] }>(
+      await node.rest.get('/api/v1/cluster'),
+      200,
+    );
+    const nodeUuid = members.find(({ nodeId }) => nodeId === 'node-2')?.nodeUuid ?? '';
+    fellow = { nodeId: 'node-2', nodeUuid };
+    view = bytesOf(membership.ExchangeRequestSchema, {
+      clusterId: status.clusterId,
+      from: uuidOf(nodeUuid),
+      viewDigest: '',
+      records: [],
+    });
+    const { answers } = await rubbish.send(exchange, [view], fellow);
     const { records } = fromBinary(membership.ExchangeResponseSchema, answers[0]);
     const found = records.find(({ nodeId }) => nodeId === 'node-2');
     if (found === undefined) throw new Error('the view knows no node-2');
     record = found;
-    fellow = { nodeId: 'node-2', nodeUuid: toHex(record.nodeUuid) };
   });
   afterAll(async () => {
     rubbish.close();
@@ -183,6 +194,11 @@ describe('what a node that proved itself says, but no node would', () => {
     }
   }
 
+  function introduction(): Uint8Array {
+    const self = { nodeId: 'node-7', nodeUuid: uuidOf(STRANGER), version: '1.0.0', grpcAddress: '127.0.0.1:1' };
+    return bytesOf(membership.IntroduceRequestSchema, { self });
+  }
+
   function shardLedBy(nodeId: string): { readonly shard: number; readonly epoch: number } {
     const led = status.shards.find(({ primary }) => primary === nodeId);
     if (led === undefined) throw new Error(`${nodeId} leads no shard`);
@@ -195,7 +211,25 @@ describe('what a node that proved itself says, but no node would', () => {
       for (const method of methods)
         expect(await rubbish.send(method, [NO_PROTOBUF], fellow)).toMatchObject({ status: 'INVALID_ARGUMENT' });
       for (const method of [heartbeat, follow, query])
-        expect(await rubbish.send(method, [TOO_LARGE], stranger)).toMatchObject({ status: 'INVALID_ARGUMENT' });
+        expect(await rubbish.send(method, [TOO_LARGE], fellow)).toMatchObject({ status: 'RESOURCE_EXHAUSTED' });
+    });
+  });
+
+  it('is said by one that the map does not know: it may introduce itself, and no more', async () => {
+    const known = [membership.MembershipService.method.introduce, membership.MembershipService.method.join];
+    const closed = SERVICES.flatMap(({ methods }) => methods).filter(
+      (method) => !known.some((open) => open === method),
+    );
+    const renamed = { nodeId: 'node-8', nodeUuid: fellow.nodeUuid };
+    await expectUnchanged(closed.length + 1, async () => {
+      for (const method of closed) {
+        const refused = await rubbish.send(method, [view], stranger);
+        expect(refused).toMatchObject({ status: 'FAILED_PRECONDITION', answers: [] });
+        expect(refused.details).toMatch(/node-7 is not registered in the map/);
+      }
+      expect((await rubbish.send(exchange, [view], renamed)).status).toBe('FAILED_PRECONDITION');
+      const introduced = await rubbish.send(known[0], [introduction()], stranger);
+      expect(introduced).toMatchObject({ status: 'OK', answers: [expect.anything()] });
     });
   });
 
@@ -227,17 +261,18 @@ describe('what a node that proved itself says, but no node would', () => {
     ];
     await expectUnchanged(refused.length, async () => {
       for (const message of refused)
-        expect(await rubbish.send(query, [message], stranger)).toMatchObject({ status: 'INVALID_ARGUMENT' });
+        expect(await rubbish.send(query, [message], fellow)).toMatchObject({ status: 'INVALID_ARGUMENT' });
       // What can be read but is of nothing here is turned away in the answer.
       const [payload, relay] = [encodeDocument({ title: 'x' }), { from: fellow.nodeUuid, generation: 1, to: STRANGER }];
       for (const ask of [
         { mapEpoch: 1, writes: [{ ...write, shard: 900, payload }] },
         { mapEpoch: 1, writes: [{ ...write, payload }], relay },
+        { mapEpoch: 2 ** 50, writes: [{ ...write, payload }] },
       ]) {
         const { answers } = await rubbish.send(
           query,
           [asked(WRITE, encodeWire(SHARD_CALL_WIRE.write.ask, ask))],
-          stranger,
+          fellow,
         );
         const [{ body, failure }] = fromBinary(shards.QueryResponseSchema, answers[0]).answers;
         expect(failure).toBeUndefined();
@@ -319,6 +354,7 @@ describe('what a node that proved itself says, but no node would', () => {
         applied: 2 ** 40,
         inSync: true,
         faulted: false,
+        held: false,
         loose: 0,
         documents: 0,
         lagMs: 0,
@@ -336,7 +372,7 @@ describe('what a node that proved itself says, but no node would', () => {
     await expectUnchanged(6, async () => {
       expect(await send(beating({ clusterId: foreign }))).toBe('PERMISSION_DENIED');
       expect(await send(beating({}), { ...fellow, clusterId: foreign })).toBe('FAILED_PRECONDITION');
-      expect(await send(beating({}), stranger)).toBe('PERMISSION_DENIED');
+      expect(await send(beating({}), stranger)).toBe('FAILED_PRECONDITION');
       expect(await send(beating({}), { ...fellow, aheadMs: 3_600_000 })).toBe('UNAUTHENTICATED');
       expect(await send(beating({}, 2 ** 60))).toBe('INVALID_ARGUMENT');
       expect(await send(beating({ positions: new Uint8Array(1024 * 1024 + 1) }))).toBe('INVALID_ARGUMENT');

@@ -21,7 +21,7 @@ afterAll(expectNoNodeLeft);
 const MAKE_CERTIFICATES = fileURLToPath(new URL('../../docker/tls/make-certificates.sh', import.meta.url));
 const HEARTBEAT_PATH = `/${MembershipService.typeName}/${MembershipService.method.heartbeat.name}`;
 const LOOPBACK = { ...HEARTBEAT, SPECTOR_HOST: '127.0.0.1', SPECTOR_ADVERTISE: '127.0.0.1' } as const;
-const REFUSED = /^(PERMISSION_DENIED|UNAUTHENTICATED|INVALID_ARGUMENT) /;
+const REFUSED = /^(PERMISSION_DENIED|UNAUTHENTICATED|INVALID_ARGUMENT|FAILED_PRECONDITION) /;
 
 /** A node that tries to get in and must not. */
 interface Intruder {

@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { nodeCommand, spector } from './support/command.js';
 import { makeDirectory, removeDirectory } from './support/data-files.js';
-import { count, everything, store } from './support/documents.js';
+import { corpus, count, everything, store } from './support/documents.js';
 import { ndjson } from './support/lines.js';
 import type { TestNode } from './support/node.js';
 import { startNode, withNode } from './support/node.js';
 import { expectProblem, expectStatus } from './support/problem.js';
-import { Cluster } from './cluster/cluster.js';
+import { Cluster, type ClusterNode } from './cluster/cluster.js';
 import { expectNoNodeLeft } from './cluster/running.js';
 import { waitFor } from './cluster/wait-for.js';
 
@@ -213,7 +213,7 @@ describe('a disk that fills up', () => {
   }, 60_000);
 });
 
-describe('a primary whose disk fills up', () => {
+describe('a node of a cluster whose disk fills up', () => {
   let cluster: Cluster | undefined;
   const mounted: string[] = [];
   afterAll(async () => {
@@ -223,13 +223,13 @@ describe('a primary whose disk fills up', () => {
     await expectNoNodeLeft();
   });
 
-  it('hands over to a copy with room: upserts go on, and nothing is lost', async () => {
+  it('hands over to a copy with room and takes no more: upserts go on; with space it follows again, by what it missed', async () => {
     cluster = await Cluster.plan({ shards: 1, replicas: 2 });
     for (const { directory } of cluster.nodes) {
       await mkdir(directory, { recursive: true });
       const problem = tmpfsProblem(directory);
       if (problem !== undefined) {
-        process.stderr.write(`skipped: a primary whose disk fills up: ${problem}\n`);
+        process.stderr.write(`skipped: a node whose disk fills up: ${problem}\n`);
         return;
       }
       mounted.push(directory);
@@ -255,7 +255,34 @@ describe('a primary whose disk fills up', () => {
       expectStatus(await rest.put(`/api/v1/documents/through-${nodeId}`, { title: 'after' }), 201);
     for (const { rest } of cluster.nodes) expect(await count(rest)).toBe(4);
     expect(moved).not.toBe(full.nodeId);
+    const replicaOf = async (node: ClusterNode) => {
+      const [{ replicas, offset }] = (await node.status()).shards;
+      return { offset, ...replicas.find((replica) => replica.node === full.nodeId) };
+    };
+    // Each node shows why the copy does not follow; more than the disk has room for passes it by.
+    for (const node of cluster.nodes)
+      await waitFor(
+        'the copy on the full disk to be held',
+        async () => (await replicaOf(node)).held === 'DISK_FULL',
+        20_000,
+      );
+    expect(await replicaOf(other)).toMatchObject({ inSync: false, role: 'replica' });
+    expect((await full.rest.get('/health')).json<{ degraded: string[] }>().degraded.join()).toMatch(
+      /down to its reserve/,
+    );
+    const held = (await replicaOf(full)).offset;
+    const documents = corpus(9, 1_000, 4).map((document) => ({ ...document, content: 'x'.repeat(4_000) }));
+    await store(other.rest, documents);
+    const free = await statfs(full.directory);
+    expect(free.bavail * free.bsize).toBeGreaterThan(30 * 1024 * 1024);
+    expect((await replicaOf(full)).offset).toBeLessThan(held + 50);
+    expect(await full.metric('spector_copies_total', 'event="held"')).toBe(1);
+    await rm(ballast);
     await cluster.settled();
     await cluster.converged(3);
+    expect(await full.metric('spector_copies_total', 'event="resumed"')).toBe(1);
+    const leader = cluster.node((await other.status()).shards[0].primary ?? '');
+    const sent = await leader.metric('spector_replication_sent_entries_total', `shard="0",to="${full.nodeId}"`);
+    expect(sent).toBeLessThan(documents.length + 100);
   }, 120_000);
 });

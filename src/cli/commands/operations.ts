@@ -15,7 +15,7 @@ interface WaitFlags {
   readonly wait: boolean;
 }
 
-/** `spector drain`, `remove`, `move-primary`, `reshard` and `operation`: long changes of the cluster */
+/** `spector drain`, `remove`, `move-primary`, `force`, `reshard` and `operation`: long changes of the cluster */
 export function operationCommands(program: Command, run: RunCommand): void {
   const long = (name: string, description: string): Command =>
     program.command(name).description(description).option('--no-wait', 'print the id of the operation and end');
@@ -40,6 +40,20 @@ export function operationCommands(program: Command, run: RunCommand): void {
       run((context, flags: WaitFlags, shard: string, node: string) => {
         const number = wholeNumber('<shard>', shard, 0, SHARD_MAX);
         return begin(context, flags, context.client.shards.movePrimary(number, node, { signal: context.host.signal }));
+      }),
+    );
+  program
+    .command('force')
+    .description('name the copy a shard goes on from when every disk of its set is gone, or begin an empty one')
+    .argument('<shard>', 'number of the shard')
+    .argument('<node>', 'id of the node where it goes on')
+    .option('--empty', 'begin anew, without documents: the node has no copy')
+    .requiredOption('--accept-data-loss', 'what only the lost disks had is gone, unless one of them comes back')
+    .action(
+      run((context, { empty = false }: { empty?: boolean }, shard: string, node: string) => {
+        const number = wholeNumber('<shard>', shard, 0, SHARD_MAX);
+        const options = { empty, signal: context.host.signal };
+        return begin(context, { wait: true }, context.client.shards.force(number, node, options));
       }),
     );
   long('reshard', 'change the number of shards while the cluster works; nodes of this version refuse it')
@@ -119,6 +133,8 @@ function taskText({ kind, node, shard }: Operation): string {
       return `remove ${node ?? ''}`;
     case 'movePrimary':
       return `make ${node ?? ''} primary of shard ${shard ?? ''}`;
+    case 'force':
+      return `force shard ${shard ?? ''} on ${node ?? ''}`;
     case 'rebalance':
       return 'rebalance';
   }

@@ -87,6 +87,7 @@ export function shardTable(status: Status): string {
 
 function copyText(replica: Status['shards'][number]['replicas'][number]): string {
   const lag = replica.role === 'primary' ? '' : ` ${replica.lagMs} ms`;
-  const doubt = replica.inSync || replica.role === 'learner' ? '' : ' NOT IN SYNC';
+  const reason = replica.held === 'DISK_FULL' ? ' (disk full)' : '';
+  const doubt = replica.inSync || replica.role === 'learner' ? reason : ` NOT IN SYNC${reason}`;
   return `${replica.node} ${replica.role}${doubt}${lag}`;
 }

@@ -16,6 +16,8 @@ export interface ShardStatus {
     readonly inSync: boolean;
     readonly offset: number;
     readonly lagMs: number;
+    /** Why the copy takes no entries; absent: it does. */
+    readonly held?: 'DISK_FULL';
   }[];
 }
 
@@ -80,8 +82,8 @@ export interface OperationAccepted {
 /** A long-running change of the cluster, as the map remembers it: the last 32. */
 export interface Operation {
   readonly id: string;
-  /** `rebalance` is begun by the cluster itself, when nodes came or died. */
-  readonly kind: 'drain' | 'remove' | 'movePrimary' | 'rebalance';
+  /** `rebalance` is begun by the cluster itself, when nodes came or died; `force` is done when it began. */
+  readonly kind: 'drain' | 'remove' | 'movePrimary' | 'force' | 'rebalance';
   readonly state: 'running' | 'done' | 'failed' | 'aborted';
   /** Id of the node it is about. */
   readonly node?: string;

@@ -760,7 +760,7 @@ describe('HTTP itself', () => {
         });
       }
     }
-    expect(bodies).toBe(15);
+    expect(bodies).toBe(16);
   });
 
   it.each([

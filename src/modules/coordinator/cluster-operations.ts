@@ -11,6 +11,8 @@ export interface ClusterOperations {
   remove(node: NodeUuid): Promise<{ readonly operation: string }>;
   /** Hands the primary of a shard to a node that holds it in sync (replication 5.7). @throws NodeError OPERATION_CONFLICT */
   movePrimary(shard: number, to: NodeUuid): Promise<{ readonly operation: string }>;
+  /** Goes on with a shard whose disks are all gone (replication 5.8). @throws NodeError OPERATION_CONFLICT */
+  force(shard: number, to: NodeUuid, empty: boolean): Promise<{ readonly operation: string }>;
   /** The operation as clients see it, or undefined. */
   operation(id: string): Promise<unknown>;
   /** @throws NodeError OPERATION_NOT_FOUND, OPERATION_CONFLICT when it cannot be stopped any more */

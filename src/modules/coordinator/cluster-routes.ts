@@ -144,6 +144,7 @@ export class ClusterRoutes implements Routes {
       lagMs: Math.round(position?.lagMs ?? 0),
       offset: position?.applied ?? 0,
       faulted,
+      held: position?.held === true,
     };
   }
 }

@@ -130,6 +130,11 @@ export class ClusterService implements ClusterPort {
     return this.operations.movePrimary(shard, node);
   }
 
+  async force(shard: number, nodeId: string, empty: boolean): Promise<{ readonly operation: string }> {
+    this.#route(shard);
+    return this.operations.force(shard, this.#node(nodeId), empty);
+  }
+
   async operation(id: string): Promise<unknown> {
     const operation = await this.operations.operation(id);
     if (operation === undefined) throw new NodeError('OPERATION_NOT_FOUND', `there is no operation "${id}"`);
@@ -192,12 +197,13 @@ function shardStatus({ shard, epoch, primary, documents, copies }: ShardRoute): 
     primary: leader?.nodeId ?? null,
     documents,
     offset: leader?.offset ?? Math.max(0, ...copies.map(({ offset }) => offset)),
-    replicas: copies.map(({ nodeId: node, role, inSync, status, offset, lagMs }) => ({
+    replicas: copies.map(({ nodeId: node, role, inSync, status, offset, lagMs, held }) => ({
       node,
       role,
       inSync: inSync && status !== 'UNAVAILABLE',
       offset,
       lagMs,
+      ...(held && status !== 'UNAVAILABLE' ? { held: 'DISK_FULL' as const } : {}),
     })),
   };
 }

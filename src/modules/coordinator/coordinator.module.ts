@@ -211,6 +211,7 @@ export class CoordinatorModule {
                   throw new NodeError('STARTING', 'the node has not joined its cluster yet');
                 return place.taken.operator.facts(map);
               },
+              knownEpoch: (shard) => service.leader(shard)?.epoch.num ?? 0,
               change: (operation) => changes.change(operation),
             });
             return new PlannedOperations(calls, routes, changes);

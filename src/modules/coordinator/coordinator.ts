@@ -109,6 +109,8 @@ export interface ClusterPort {
   drain(nodeId: string): Promise<{ readonly operation: string }>;
   removeNode(nodeId: string): Promise<{ readonly operation: string }>;
   movePrimary(shard: number, nodeId: string): Promise<{ readonly operation: string }>;
+  /** Names the copy a shard goes on from when every disk of its set is gone, or begins an empty one. */
+  force(shard: number, nodeId: string, empty: boolean): Promise<{ readonly operation: string }>;
   operation(id: string): Promise<unknown>;
   abortOperation(id: string): Promise<void>;
 }

@@ -44,6 +44,7 @@ class Nodes implements Routes {
         lagMs: 0,
         offset: 1,
         faulted: false,
+        held: false,
         ...changes(node, shard),
       })),
       documents: 1,
@@ -76,7 +77,7 @@ class Nodes implements Routes {
     return new FanOut(
       this,
       local,
-      { of: (node) => this.access(node), reportedLoad: () => 0, generation: () => 1 },
+      { of: (node) => this.access(node), reportedLoad: () => 0, generation: () => 1, forget: () => undefined },
       () => 0.5,
     );
   }

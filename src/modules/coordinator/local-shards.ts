@@ -4,7 +4,7 @@ import { NodeError } from '../../kernel/errors.js';
 import { LIMITS } from '../../kernel/limits.js';
 import type { Version } from '../../kernel/version.js';
 import { entryEpoch, entryOffset, entryVersion } from '../log/core/entry-codec.js';
-import { LogDamagedError, type LogState, type LogStore } from '../log/log-store.js';
+import { LogDamagedError, type LogStore } from '../log/log-store.js';
 import { looseEntry } from '../replication/loose-store.js';
 import { encodeOperation } from '../replication/core/operation-row.js';
 import type { ReplicationService } from '../replication/replication.service.js';
@@ -41,6 +41,11 @@ const POLL_MS = 2;
 /** Entries and bytes of one page of a log, whatever is asked for. */
 const ENTRIES_MAX = 1_000;
 const ENTRY_BYTES_MAX = 1024 * 1024;
+/**
+ * A write is made also when the map of its sender is newer than the one here, since a primary may be cut off from the map
+ * and not from its sender. So much newer is no map of this cluster.
+ */
+const MAP_LEAP_MAX = 2 ** 20;
 /** A primary makes no write wait longer for what it needs before it is logged (replication 2.8). */
 const SHORT_WAIT_MS = 2_000;
 /** Entries that are searched for a repeated write, and at once; more were written since than a retry can be late. */
@@ -291,9 +296,11 @@ export class LocalShards implements ShardAccess {
 
   /** Makes a write of a shard whose primary is here, or says why not; `waitMs` is how long its caller waits. */
   write(asked: ShardWrite, mapEpoch: number, waitMs: number): Promise<ShardWriteOutcome> {
+    if (mapEpoch - this.gates.mapEpoch > MAP_LEAP_MAX)
+      return Promise.resolve({ kind: 'turned-away', refusal: { code: 'STALE_MAP' } });
     const { shard, key } = asked;
     const write: GatedWrite = waitMs < SHORT_WAIT_MS ? { ...asked, waitMs } : asked;
-    const full = write.op === 'UPSERT' ? this.admission.refusal(write.payload.length) : undefined;
+    const full = this.admission.refusal(write.payload.length, write.op === 'UPSERT' ? 'upsert' : 'delete');
     if (full !== undefined) {
       const { code, message: detail, retryAfterMs } = full;
       return Promise.resolve({
@@ -361,10 +368,9 @@ export class LocalShards implements ShardAccess {
     waitMs: number,
     signal: AbortSignal | undefined,
   ): Promise<EntryPage> {
-    const state = this.log.state(shard);
-    const fork = forkOf(state, after);
+    const fork = this.gates.fork(shard, after);
     const from = (fork ?? after.offset) + 1;
-    const compacted = from <= state.start.offset;
+    const compacted = from <= this.log.state(shard).start.offset;
     let entries = await this.#scan(shard, from, limit, bytesMax);
     if (entries.length === 0 && waitMs > 0) {
       await this.#news(shard, from, waitMs, signal);
@@ -448,15 +454,4 @@ function operationOf(entry: Uint8Array, version: Version, created: boolean): Uin
     fingerprint: new Uint8Array(16),
     writtenMs: version.hlc.ms,
   });
-}
-
-/** Where the reader's branch left this log, or undefined when the log contains what it has (replication 6.3, 7.2). */
-function forkOf({ history, tail }: LogState, after: Position): number | undefined {
-  if (after.offset === 0 || after.epoch === 0) return undefined;
-  const at = history.findLastIndex((reign) => reign.start <= after.offset);
-  if (at >= 0 && history[at].epoch.num === after.epoch && after.offset <= tail) return undefined;
-  // The last offset of the newest reign that is not after the reader's: no later one can be common to both.
-  const common = history.findLastIndex((reign) => reign.epoch.num <= after.epoch);
-  const end = common + 1 < history.length ? history[common + 1].start - 1 : tail;
-  return Math.min(after.offset, end, tail);
 }

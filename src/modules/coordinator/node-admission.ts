@@ -7,15 +7,15 @@ import type { WriteAdmission } from './write-admission.js';
 const ENTRY_OVERHEAD_BYTES = 512;
 const RETRY_AFTER_MS = 5_000;
 
-/** Refuses upserts while the disk is down to its reserve or the process is too large. */
+/** Refuses upserts while the disk is down to its reserve or the process is too large, and deletes while it is down to a quarter. */
 export class NodeAdmission implements WriteAdmission {
   constructor(
     private readonly disk: DiskGuard,
     private readonly memory: MemoryGuard,
   ) {}
 
-  refusal(bytes: number): NodeError | undefined {
-    if (!this.memory.admits()) {
+  refusal(bytes: number, kind: 'upsert' | 'delete'): NodeError | undefined {
+    if (kind === 'upsert' && !this.memory.admits()) {
       return new NodeError(
         'INSUFFICIENT_STORAGE',
         `the node uses more than MAX_MEMORY (${this.memory.maxBytes} bytes); delete documents, or give it more memory`,
@@ -24,7 +24,7 @@ export class NodeAdmission implements WriteAdmission {
         },
       );
     }
-    if (!this.disk.admits(bytes + ENTRY_OVERHEAD_BYTES)) {
+    if (!this.disk.admits(bytes + ENTRY_OVERHEAD_BYTES, kind)) {
       return new NodeError(
         'INSUFFICIENT_STORAGE',
         `the disk of the node is down to its reserve of ${this.disk.reserveBytes} bytes; free space, or give it a larger disk`,

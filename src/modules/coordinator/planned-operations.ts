@@ -27,6 +27,10 @@ export class PlannedOperations implements ClusterOperations {
     return { operation: await this.calls.movePrimary(shard, this.routes.nodeIdOf(to)) };
   }
 
+  async force(shard: number, to: NodeUuid, empty: boolean): Promise<{ readonly operation: string }> {
+    return { operation: await this.calls.force(shard, this.routes.nodeIdOf(to), empty) };
+  }
+
   async operation(id: string): Promise<unknown> {
     const known = await this.changes.lookUp((map) => map.operations.find((operation) => operation.id === id));
     return known === undefined ? undefined : this.calls.operation(id);

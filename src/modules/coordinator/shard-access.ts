@@ -24,6 +24,8 @@ export interface PeerShards {
   reportedLoad(node: NodeUuid): number;
   /** The generation that what is sent there from now on has at least: above those of all streams that broke. */
   generation(node: NodeUuid): number;
+  /** The node is gone from the map: what waits for it fails. */
+  forget(node: NodeUuid): void;
 }
 
 /** Injection token of the PeerShards. */

@@ -64,7 +64,6 @@ export class ShardCallClients implements PeerShards {
     return calls;
   }
 
-  /** The node left: its stream ends, and what waits for it fails. */
   forget(node: NodeUuid): void {
     this.#clients.get(node)?.close();
     this.#clients.delete(node);

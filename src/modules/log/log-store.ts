@@ -27,6 +27,9 @@ export interface LogStore {
    */
   append(batch: AppendBatch): Promise<void>;
 
+  /** A write or a sync failed: the process is about to end, and acknowledges nothing more (2.6). */
+  readonly isBroken: boolean;
+
   /** The encoded entry at `offset`; verified (crc, shard, offset). Rejects with LogDamagedError when missing or damaged, OffsetCompactedError when compaction took it. */
   read(shard: number, offset: number): Promise<Uint8Array>;
 

@@ -78,7 +78,8 @@ export class MembershipCalls {
       const answer = await this.#ports.peers.heartbeat(address, beat, heartbeatTimeoutMs(this.#timing));
       return { kind: 'answered', to, sentMs, beat: answer };
     } catch (error) {
-      return { kind: 'unanswered', to, reason: failure(error) };
+      const unregistered = error instanceof PeerError && error.code === 'UNREGISTERED';
+      return { kind: 'unanswered', to, reason: failure(error), unregistered };
     }
   }
 

@@ -309,7 +309,10 @@ export class MembershipService implements MembershipServer {
         for (const listener of this.#pauseListeners) listener(effect.ms);
         return;
       case 'evicted':
-        this.#ports.logger.warn({}, 'the cluster holds that this node left; it asks to be taken back');
+        this.#ports.logger.warn(
+          {},
+          'the cluster holds that this node left, or its map does not have it; it asks to be taken back',
+        );
         void this.#rejoin();
         return;
       case 'foreign':
@@ -353,9 +356,9 @@ export class MembershipService implements MembershipServer {
   async #rejoin(): Promise<void> {
     await this.#untilTaken(async () => {
       while (!this.#stopped && this.#membership.roster.evicted) {
-        const addresses = this.view()
-          .filter(({ nodeUuid, status }) => nodeUuid !== this.self.nodeUuid && status === 'ACTIVE')
-          .map(({ grpcAddress }) => grpcAddress);
+        const { roster } = this.#membership;
+        // A node that was removed while it was away sees nobody: those its old map names are asked.
+        const addresses = roster.sorted().flatMap(([nodeUuid]) => roster.addressOf(nodeUuid) ?? []);
         const joined = await this.#entry.join(addresses, this.self, this.#settings.bootCount);
         if (joined !== undefined) this.#step({ kind: 'readmitted', records: joined.records });
         else await new Promise<void>((resolve) => void this.#ports.timers.after(REJOIN_MS, resolve));

@@ -9,6 +9,7 @@ import type { LogStore } from '../log/log-store.js';
 import type { ClusterRegistry, Registration } from '../membership/cluster-registry.js';
 import type { NodeRecord } from '../membership/core/node-record.js';
 import { liveDocuments } from '../shard/core/rows.js';
+import { wasRemoved } from '../ring/core/node-operations.js';
 import type { ReplicationService } from './replication.service.js';
 
 /** What a disk remembers of its cluster before it has the map. */
@@ -69,7 +70,7 @@ export class ClusterDoor implements ClusterRegistry {
       const { map } = this.replication;
       const known = map.current().nodes.find((node) => node.nodeUuid === nodeUuid);
       if (known?.nodeId === nodeId && known.address === address && known.duty === 'serving') return { kind: 'joined' };
-      if (known === undefined && this.#wasRemoved(nodeUuid)) {
+      if (known === undefined && wasRemoved(map.current(), nodeUuid)) {
         const detail = `"${nodeId}" was removed from the cluster; to take part again it starts with an empty data directory`;
         return { kind: 'refused', detail };
       }
@@ -97,16 +98,6 @@ export class ClusterDoor implements ClusterRegistry {
       .localShards()
       .every((shard) => liveDocuments(this.replication.counters(shard)) === 0);
     return { provisional: map.current().nodes.length === 1 && identity.bootCount === 1 && empty, bootstrappedMs };
-  }
-
-  /** An operator removed it (replication 9.5): its process still runs, and must not come back by itself. */
-  #wasRemoved(nodeUuid: NodeUuid): boolean {
-    return this.replication.map
-      .current()
-      .operations.some(
-        ({ task, state }) =>
-          task.kind === 'remove' && task.node === nodeUuid && (state === 'running' || state === 'done'),
-      );
   }
 
   #belonging(): Belonging | undefined {

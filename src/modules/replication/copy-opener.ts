@@ -3,6 +3,7 @@ import { META_SHARD } from '../../kernel/ids.js';
 import { LogDamagedError } from '../log/log-store.js';
 import { BulkPlaces } from './bulk-places.js';
 import { toSpec } from './collection-spec.js';
+import { MovePace } from './core/move-pace.js';
 import type { CopyPlan, FailoverTimes } from './core/peer-view.js';
 import { ShardView, type Fellows } from './fellows.js';
 import { LooseStore } from './loose-store.js';
@@ -23,6 +24,7 @@ export interface OpenerPorts {
   sweep(shard: number, collectionId: number): void;
   fault(shard: number, error: Error): void;
   durable(shard: number, offset: number): void;
+  held(shard: number, held: boolean): void;
   role(shard: number, role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void;
 }
 
@@ -31,15 +33,18 @@ export class CopyOpener {
   readonly #ports: ReplicationPorts;
   readonly #node: OpenerPorts;
   readonly #bulk = new BulkPlaces();
+  readonly #moves: MovePace;
 
-  constructor(ports: ReplicationPorts, node: OpenerPorts) {
+  /** @param moveBytesPerSecond what copies that are being built elsewhere are sent at most */
+  constructor(ports: ReplicationPorts, moveBytesPerSecond: number, node: OpenerPorts) {
     this.#ports = ports;
+    this.#moves = new MovePace(moveBytesPerSecond);
     this.#node = node;
   }
 
   /** @throws LogDamagedError */
   async open(shard: number): Promise<ShardReplica> {
-    const { log, hasher, clock, timers, random, logger, events } = this.#ports;
+    const { log, hasher, clock, timers, random, logger, events, disk } = this.#ports;
     const node = this.#node;
     const damage = log.openDamages().find((found) => found.shard === shard);
     if (damage !== undefined) throw new LogDamagedError(damage);
@@ -65,12 +70,15 @@ export class CopyOpener {
       view: () => view,
       plan: () => node.plan(shard),
       bulk: this.#bulk,
+      moves: this.#moves,
       report: {
         map: (map) => node.map.accept(map),
         sweep: (collectionId) => node.sweep(shard, collectionId),
         fault: (error) => node.fault(shard, error),
         durable: (offset) => node.durable(shard, offset),
         role: (role, epoch) => node.role(shard, role, epoch),
+        held: (held) => node.held(shard, held),
+        received: (bytes) => disk?.takes(bytes),
         streamed: (to, entries, bytes) => events.streamed(shard, to, entries, bytes),
         resumed: (rows) => logger.info({ shard, rows }, 'a snapshot goes on from where it was interrupted'),
         broken: (other) => node.fellows().doubt(other),

@@ -23,6 +23,8 @@ export interface FeedSource {
   broken(error: unknown): void;
   /** Bytes were sent, for the metrics: what a returning node receives (recovery is delta only). */
   sent(entries: number, bytes: number): void;
+  /** So much that was read from the log was sent: resolves when more may be; undefined: now. */
+  paced(bytes: number): Promise<void> | undefined;
 }
 
 /**
@@ -111,9 +113,11 @@ export class FollowerFeed {
 
   async #run(): Promise<void> {
     while (!this.#closed && this.#credit > 0) {
-      const entries = this.#fromMemory() ?? (await this.#fromLog());
+      const fresh = this.#fromMemory();
+      const entries = fresh ?? (await this.#fromLog());
       if (entries.length === 0 || this.#isClosed()) return;
       if (!this.#send(entries)) await this.#link.drained();
+      if (fresh === undefined) await this.#source.paced(entries.reduce((sum, { length }) => sum + length, 0));
     }
   }
 

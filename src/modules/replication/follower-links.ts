@@ -22,7 +22,7 @@ interface FollowerLink {
   hello: Hello | undefined;
 }
 
-type LinksPorts = Pick<ReplicaPorts, 'log' | 'hasher' | 'clock' | 'bulk' | 'report'>;
+type LinksPorts = Pick<ReplicaPorts, 'log' | 'hasher' | 'clock' | 'timers' | 'bulk' | 'moves' | 'report'>;
 
 /** The streams to the followers of one copy (4.1, 4.2): what comes on them goes to the machine, what it answers feeds them. */
 export class FollowerLinks {
@@ -122,7 +122,7 @@ export class FollowerLinks {
         follower.snapshot?.credit(message.ack.creditBytes);
         return;
       case 'offer':
-        this.#offered(ticket, message.offer);
+        this.#drive.attempt(() => this.#offered(ticket, message.offer));
         return;
     }
   }
@@ -179,7 +179,16 @@ export class FollowerLinks {
         this.#drop(ticket, true);
       },
       sent: (entries, bytes) => report.streamed(node, entries, bytes),
+      paced: (bytes) => this.#paced(node, bytes),
     };
+  }
+
+  /** A copy that is being built for a move is sent no more than the node's pace; a member gets back what it missed at once (9.6). */
+  #paced(node: NodeUuid, bytes: number): Promise<void> | undefined {
+    const { clock, timers, moves } = this.#ports;
+    if (this.#shard === META_SHARD || this.#drive.replica.set.members.includes(node)) return undefined;
+    const waitMs = moves.spend(bytes, clock.monotonicMs());
+    return waitMs === 0 ? undefined : new Promise((resolve) => void timers.after(waitMs, resolve));
   }
 
   /** Streams a snapshot, if this node has a place for one more (4.6) and the shard has no loose rows (5.6). */
@@ -199,6 +208,7 @@ export class FollowerLinks {
         follower.link,
         source,
         (entries, bytes) => report.streamed(follower.node, entries, bytes),
+        (bytes) => this.#paced(follower.node, bytes),
         resumed ? partial.after : undefined,
       );
       await follower.snapshot.run();

@@ -57,7 +57,7 @@ export class MembershipFellows implements Fellows {
     const facts = this.#membership.factsOf(node);
     if (facts === undefined || node === this.#membership.self.nodeUuid) return undefined;
     const { refused } = facts;
-    return { live: false, gone: false, refused, heardMs: -Infinity, reluctant: false, positions: NOTHING };
+    return { live: false, gone: false, refused, heardMs: -Infinity, reluctant: false, full: false, positions: NOTHING };
   }
 
   tell(positions: readonly ShardPosition[], atOnce: boolean): void {
@@ -75,13 +75,15 @@ export class MembershipFellows implements Fellows {
 
   #factsOf({ nodeUuid, status }: NodeRecord): FellowFacts {
     const facts = this.#membership.factsOf(nodeUuid);
+    const full = this.#isFull(nodeUuid);
     const gone = status === 'UNAVAILABLE' || status === 'LEFT';
     return {
       live: !gone && status !== 'SUSPECT' && facts?.reachable === true,
       gone,
       refused: facts?.refused === true,
       heardMs: facts === undefined ? -Infinity : this.#monotonicMs() - facts.silenceMs,
-      reluctant: facts?.flapping === true || Math.abs(facts?.skewMs ?? 0) > SKEW_MS || this.#isFull(nodeUuid),
+      reluctant: facts?.flapping === true || Math.abs(facts?.skewMs ?? 0) > SKEW_MS || full,
+      full,
       positions: this.#positionsOf(nodeUuid),
     };
   }

@@ -1,6 +1,8 @@
 import type { Clock } from '../../kernel/clock.js';
 import type { Random } from '../../kernel/random.js';
+import type { LogStore } from '../log/log-store.js';
 import { OP_ID_BYTES } from '../../kernel/version.js';
+import { LogDamagedError } from '../log/log-store.js';
 import type { ReplicaEffect } from './core/effects.js';
 import type { ReplicaInput } from './core/inputs.js';
 import type { Now } from './core/peer-view.js';
@@ -9,6 +11,7 @@ import type { Replica } from './core/replica.js';
 /** Steps the machine of one copy, and has what it asks for performed, in order, until it is closed. */
 export class ReplicaDrive {
   readonly replica: Replica;
+  readonly #log: Pick<LogStore, 'isBroken'>;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #perform: (effect: ReplicaEffect) => void;
@@ -18,11 +21,16 @@ export class ReplicaDrive {
   /** @param failed background work came to an end that it cannot go on after */
   constructor(
     replica: Replica,
-    { clock, random }: { readonly clock: Clock; readonly random: Random },
+    {
+      log,
+      clock,
+      random,
+    }: { readonly log: Pick<LogStore, 'isBroken'>; readonly clock: Clock; readonly random: Random },
     perform: (effect: ReplicaEffect) => void,
     failed: (error: Error) => void,
   ) {
     this.replica = replica;
+    this.#log = log;
     this.#clock = clock;
     this.#random = random;
     this.#perform = perform;
@@ -38,8 +46,9 @@ export class ReplicaDrive {
     this.#closed = true;
   }
 
+  /** After a disk has failed only that is said: what another copy of the node has on its way is not acknowledged (2.6). */
   step(input: ReplicaInput): void {
-    if (this.#closed) return;
+    if (this.#closed || (this.#log.isBroken && input.kind !== 'fail')) return;
     for (const effect of this.replica.step(input)) this.#perform(effect);
   }
 
@@ -49,6 +58,16 @@ export class ReplicaDrive {
 
   opId(): Uint8Array {
     return this.#random.bytes(OP_ID_BYTES);
+  }
+
+  /** What reads the log at once: damage fails the copy, and not whoever called (2.6). */
+  attempt(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof LogDamagedError)) throw error;
+      if (!this.#closed) this.#failed(error);
+    }
   }
 
   /** An error of background work: a damaged log fails the copy, a failed disk the node (2.6). */

@@ -7,6 +7,7 @@ import type { Timers } from '../../kernel/timers.js';
 import type { LogStore } from '../log/log-store.js';
 import type { ClusterMap } from '../ring/core/map.js';
 import type { BulkPlaces } from './bulk-places.js';
+import type { MovePace } from './core/move-pace.js';
 import type { CopyPlan, FailoverTimes, PeerView } from './core/peer-view.js';
 import type { ReplicaPeers } from './replica-peers.js';
 
@@ -37,6 +38,8 @@ export interface ReplicaPorts {
   readonly plan: () => CopyPlan;
   /** Bulk catch-ups under way on this node (4.6). */
   readonly bulk: BulkPlaces;
+  /** What this node sends to copies that are being built elsewhere (9.6). */
+  readonly moves: MovePace;
   readonly report: ReplicaReport;
 }
 
@@ -52,6 +55,10 @@ export interface ReplicaReport {
   durable(offset: number): void;
   /** Whether it reigns or follows has changed. */
   role(role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void;
+  /** The copy takes no more entries, or takes them again: the disk is down to its reserve, or has room (5.8). */
+  held(held: boolean): void;
+  /** Entry bytes came in from the primary. */
+  received(bytes: number): void;
   /** Entries were sent to a follower. */
   streamed(to: NodeUuid, entries: number, bytes: number): void;
   /** A snapshot goes on with so many rows that an earlier transfer brought. */

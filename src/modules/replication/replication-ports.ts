@@ -5,6 +5,7 @@ import type { Random } from '../../kernel/random.js';
 import type { Timers } from '../../kernel/timers.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
 import type { LogStore } from '../log/log-store.js';
+import type { DiskRoom } from './core/disk-hold.js';
 import type { ShardService } from '../shard/shard.service.js';
 
 /** What of the configuration replication goes by. */
@@ -16,6 +17,7 @@ export type ReplicationSettings = Pick<
   | 'writeConsistency'
   | 'partitionMode'
   | 'rebalanceGraceMs'
+  | 'moveBytesPerSecond'
   | 'heartbeatIntervalMs'
   | 'heartbeatTimeoutMs'
   | 'similarity'
@@ -41,8 +43,15 @@ export interface ReplicationPorts {
   readonly random: Random;
   readonly logger: ReplicationLogger;
   readonly events: ReplicationEvents;
-  /** The disk is down to its reserve: upserts are refused. */
-  readonly isFull?: () => boolean;
+  /** Of the data directory; absent: there is always room. */
+  readonly disk?: ReplicationDisk;
+}
+
+/** The disk as replication deals with it (replication 5.8). */
+export interface ReplicationDisk {
+  room(): DiskRoom;
+  /** Bytes of entries from a primary, which nobody admitted here, are being written. */
+  takes(bytes: number): void;
 }
 
 export interface ReplicationLogger {
@@ -57,8 +66,10 @@ export interface CopyEvent {
    * `dropped`: it had moved away and was deleted here (replication 9.6). `demoted`: it is behind, and the log of the shard,
    * which is over its budget, is kept for it no more: it will get a snapshot (2.11). `healed`: it was damaged here, has been
    * made whole from another one, and serves again (2.12).
+   * `held`: the disk is down to its reserve, and the copy here takes no more entries (5.8); `resumed`: it takes them again.
+   * `forced`: an operator made the shard go on from the copy of this node, or from an empty one there.
    */
-  readonly kind: 'dropped' | 'demoted' | 'healed';
+  readonly kind: 'dropped' | 'demoted' | 'healed' | 'held' | 'resumed' | 'forced';
   readonly shard: number;
   /** Whose copy. */
   readonly node: NodeUuid;

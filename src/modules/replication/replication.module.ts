@@ -58,7 +58,7 @@ export class ReplicationModule {
               clock,
               random,
               timers: systemTimers,
-              isFull: () => disk.room({ freeBytes: disk.freeBytes, totalBytes: disk.totalBytes }) === 'full',
+              disk: { room: () => disk.roomFor, takes: (bytes) => disk.takes(bytes) },
               events: {
                 copy: ({ kind }) => metrics.copy(kind),
                 streamed: (shard, to, entries, bytes) => {

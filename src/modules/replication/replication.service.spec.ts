@@ -13,6 +13,7 @@ const SETTINGS = {
   writeConsistency: 'auto',
   partitionMode: 'available',
   rebalanceGraceMs: 1_000,
+  moveBytesPerSecond: 2 ** 26,
   heartbeatIntervalMs: 500,
   heartbeatTimeoutMs: 3_000,
   similarity: 'cosine',

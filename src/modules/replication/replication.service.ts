@@ -61,6 +61,8 @@ export class ReplicationService {
   #founders: readonly NodeUuid[] = [];
   #peers: ReplicaPeers = NO_REPLICA_PEERS;
   #fellows: Fellows = NO_FELLOWS;
+  /** Operations that forced a set and were told; undefined before the map was looked at. */
+  #forced: Set<string> | undefined;
   #leaving = false;
   #bytesInFlight = 0;
   #cancelTick: CancelTimer | undefined;
@@ -85,7 +87,9 @@ export class ReplicationService {
       peers: () => this.#peers,
       fellows: () => this.#fellows,
       leader: (shard) => this.leader(shard),
+      self: () => ({ node: this.#self, bootCount: this.identity.bootCount }),
       isFaulted: (shard) => this.fault(shard) !== undefined,
+      hasRoom: () => (ports.disk?.room() ?? 'upserts') === 'upserts',
       isResting: (shard) => this.#copies.isResting(shard),
       reopen: (shard) => this.#copies.reopen(shard),
       healed: (shard) => {
@@ -93,7 +97,7 @@ export class ReplicationService {
         for (const listener of this.#roleListeners) listener();
       },
     });
-    const opener = new CopyOpener(ports, {
+    const opener = new CopyOpener(ports, config.moveBytesPerSecond, {
       map: this.map,
       times: this.#times,
       self: () => ({ node: this.#self, bootCount: this.identity.bootCount }),
@@ -107,6 +111,7 @@ export class ReplicationService {
       durable: (shard, offset) => {
         for (const listener of this.#durableListeners) listener(shard, offset);
       },
+      held: (shard, held) => this.#held(shard, held),
       role: (shard, role, epoch) => this.#roleChanged(shard, role, epoch),
     });
     const { log, hasher, shards, logger } = ports;
@@ -154,7 +159,8 @@ export class ReplicationService {
   async openMap(founder: boolean): Promise<void> {
     const { log } = this.#ports;
     const damage = log.openDamages().find((found) => found.shard === META_SHARD);
-    if (damage !== undefined)
+    // The map as it was last agreed is known all the same: with it other copies are found, which heal this one (2.12).
+    if (damage !== undefined && (damage.offset < 1 || !this.#hasFellows()))
       throw new StorageFailedError(
         `the log of the map is damaged at offset ${damage.offset} (${damage.problem}); restore a backup`,
       );
@@ -162,7 +168,7 @@ export class ReplicationService {
     await this.#copies.open(META_SHARD);
     this.map.attach(this);
     this.#tick();
-    if (founder) await this.#untilReigning(META_SHARD);
+    if (founder) await this.#untilReigning(META_SHARD, () => true);
   }
 
   /** Makes the map of a new cluster of this node alone (replication 9.2); after `openMap`. */
@@ -196,10 +202,13 @@ export class ReplicationService {
         'the shard count was fixed when the cluster was made; the configured one is not used',
       );
     }
+    this.#tellForced(map);
     this.map.onChange((next) => this.#followMap(next));
     await this.#openHosted(map);
     await Promise.all(
-      this.localShards().map((shard) => (this.#isSole(shard) ? this.#untilReigning(shard) : Promise.resolve())),
+      this.localShards()
+        .filter((shard) => this.#isSole(shard))
+        .map((shard) => this.#untilReigning(shard, () => this.#isSole(shard))),
     );
     this.#purge.purgeDropped();
   }
@@ -283,10 +292,11 @@ export class ReplicationService {
   /** Makes a write when this node is the shard's primary, or says who may be. Never rejects. */
   write(shard: number, request: WriteRequest): Promise<WriteOutcome> {
     const fault = this.#copies.fault(shard);
-    if (fault !== undefined) return Promise.resolve({ kind: 'refused', code: 'LOG_CORRUPT', detail: fault.message });
     const replica = this.#copies.get(shard);
-    if (replica === undefined) {
-      const hint = this.#leaders.get(shard);
+    if (fault !== undefined && (shard !== META_SHARD || !this.#hasFellows()))
+      return Promise.resolve({ kind: 'refused', code: 'LOG_CORRUPT', detail: fault.message });
+    if (replica === undefined || fault !== undefined) {
+      const hint = this.leader(shard);
       return Promise.resolve({ kind: 'redirect', ...(hint === undefined ? {} : { hint }) });
     }
     const bytes = request.payload.length;
@@ -344,7 +354,7 @@ export class ReplicationService {
     );
     this.#ports.shards.markFaulted(shard, error.message);
     this.#copies.get(shard)?.fail(error);
-    if (error instanceof LogDamagedError && shard !== META_SHARD) this.#healing.later(shard, [error.damage]);
+    if (error instanceof LogDamagedError) this.#healing.later(shard, [error.damage]);
   }
 
   /** The consistency asked for, made a number of copies (replication 2.8). */
@@ -481,9 +491,25 @@ export class ReplicationService {
   }
 
   #plan(shard: number): CopyPlan {
-    const leaving = this.#leaving || this.#ports.isFull?.() === true;
-    if (!this.map.known) return { configured: { mapEpoch: 0, members: this.#founders }, leaving };
-    return { configured: shardSetOf(this.map.current(), shard), leaving };
+    const room = this.#ports.disk?.room() ?? 'upserts';
+    const leaving = this.#leaving || room !== 'upserts';
+    if (!this.map.known) return { configured: { mapEpoch: 0, members: this.#founders }, leaving, epochFloor: 0, room };
+    const map = this.map.current();
+    const epochFloor = placementOf(map, shard)?.epochFloor ?? 0;
+    return { configured: shardSetOf(map, shard), leaving, epochFloor, room };
+  }
+
+  /** A full disk must not meet what a primary elsewhere, which has room, goes on sending (replication 5.8). */
+  #held(shard: number, held: boolean): void {
+    if (held)
+      this.#ports.logger.warn(
+        { shard },
+        'the disk is down to its reserve: the copy takes no more entries until there is room',
+      );
+    else this.#ports.logger.info({ shard }, 'there is room on the disk: the copy takes entries again');
+    this.#happened({ kind: held ? 'held' : 'resumed', shard, node: this.#self });
+    this.#ports.timers.soon(() => this.#tell(true));
+    for (const listener of this.#roleListeners) listener();
   }
 
   #roleChanged(shard: number, role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void {
@@ -499,19 +525,27 @@ export class ReplicationService {
     for (const listener of this.#roleListeners) listener();
   }
 
+  /** The map knows of other nodes. */
+  #hasFellows(): boolean {
+    return this.map.known && this.map.current().nodes.some(({ nodeUuid }) => nodeUuid !== this.#self);
+  }
+
   #isSole(shard: number): boolean {
     if (this.fault(shard) !== undefined || !this.map.known) return false;
     const members = placementOf(this.map.current(), shard)?.members ?? [];
     return members.length === 1 && members[0] === this.#self;
   }
 
-  /** A copy that is the only one reigns as soon as its promise and BARRIER are durable. */
-  async #untilReigning(shard: number): Promise<void> {
+  /**
+   * A copy that is the only one reigns as soon as its promise and BARRIER are durable; unless a newer map, which comes in
+   * meanwhile, knows of others.
+   */
+  async #untilReigning(shard: number, isSole: () => boolean): Promise<void> {
     const { clock, timers } = this.#ports;
     const until = clock.monotonicMs() + REIGN_WAIT_MS;
     for (;;) {
       const replica = this.#copies.get(shard);
-      if (replica === undefined || this.fault(shard) !== undefined || this.#copies.stopped) return;
+      if (replica === undefined || this.fault(shard) !== undefined || this.#copies.stopped || !isSole()) return;
       const { durable, tail } = replica.position;
       if (replica.role === 'primary' && durable === tail) return;
       if (clock.monotonicMs() >= until)
@@ -528,7 +562,8 @@ export class ReplicationService {
     for (const [, replica] of this.#copies) replica.tick();
     for (const facts of this.#fellows.all().values())
       for (const { shard, epoch, leader } of facts.positions.values())
-        if (leader !== '' && this.#copies.get(shard) === undefined) this.learn({ shard, epoch, node: leader });
+        if (leader !== '' && (this.#copies.get(shard) === undefined || this.fault(shard) !== undefined))
+          this.learn({ shard, epoch, node: leader });
     this.#tell(false);
     this.#cancelTick = this.#ports.timers.after(TICK_MS, () => this.#tick());
   }
@@ -555,6 +590,21 @@ export class ReplicationService {
     });
     for (const [, replica] of this.#copies) replica.tick();
     this.#purge.purgeDropped();
+    this.#tellForced(map);
+  }
+
+  /** What an operator forced is told by every node, once: documents may be lost with it (replication 5.8). */
+  #tellForced(map: ClusterMap): void {
+    const told = this.#forced;
+    this.#forced = new Set();
+    for (const { id, task, nodeId } of map.operations) {
+      if (task.kind !== 'force') continue;
+      this.#forced.add(id);
+      if (told === undefined || told.has(id)) continue;
+      const { shard, node, empty } = task;
+      this.#ports.logger.warn({ shard, node: nodeId, empty, operation: id }, 'an operator forced the set of a shard');
+      this.#happened({ kind: 'forced', shard, node });
+    }
   }
 
   #serving(shard: number): ShardReplica {

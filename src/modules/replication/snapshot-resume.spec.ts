@@ -9,7 +9,9 @@ import { entryCollectionId, entryId } from '../log/core/entry-codec.js';
 import { documentKey } from '../log/core/keys.js';
 import { encodeDocument } from '../shard/core/document-codec.js';
 import { decodeRow, liveDocuments, shardDigest } from '../shard/core/rows.js';
+import type { Timers } from '../../kernel/timers.js';
 import { BulkPlaces } from './bulk-places.js';
+import { MovePace } from './core/move-pace.js';
 import type { PeerView } from './core/peer-view.js';
 import type { FollowerMessage, PrimaryMessage } from './core/protocol.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
@@ -31,6 +33,16 @@ class Pair {
   /** Snapshot entries sent, and rows that a resumed transfer did not send again. */
   sent = 0;
   resumed: number[] = [];
+  members: readonly NodeUuid[] = [PRIMARY];
+  /** How long was waited between two messages; the waits themselves are cut short. */
+  waits: number[] = [];
+  readonly timers: Timers = {
+    ...systemTimers,
+    after: (ms, run) => {
+      this.waits.push(ms);
+      return systemTimers.after(0, run);
+    },
+  };
   /** Is told of each chunk before it arrives. */
   onChunk: () => void = () => undefined;
 
@@ -41,14 +53,20 @@ class Pair {
       log,
       hasher: nodeHasher,
       clock: systemClock,
-      timers: systemTimers,
+      timers: this.timers,
       random: systemRandom,
       times: { heartbeatMs: 500, failoverAfterMs: 1_800 },
       index: undefined,
       peers: self === FOLLOWER ? this.#toPrimary() : NO_REPLICA_PEERS,
       view: () => ALONE,
-      plan: () => ({ configured: { mapEpoch: 1, members: [PRIMARY] }, leaving: false }),
+      plan: () => ({
+        configured: { mapEpoch: 1, members: this.members },
+        leaving: false,
+        epochFloor: 0,
+        room: 'upserts' as const,
+      }),
       bulk: new BulkPlaces(),
+      moves: new MovePace(4 * 2 ** 20),
       report: {
         map: () => undefined,
         sweep: () => undefined,
@@ -57,6 +75,8 @@ class Pair {
         },
         durable: () => undefined,
         role: () => undefined,
+        held: () => undefined,
+        received: () => undefined,
         streamed: (_to, entries) => {
           this.sent += entries;
         },
@@ -170,5 +190,35 @@ describe('a snapshot whose receiver crashes', () => {
     await pair.until(() => pair.follower?.position.durable === pair.primary?.position.tail);
     expect(shardDigest(pair.follower.counters())).toEqual(shardDigest(pair.primary.counters()));
     expect((await pair.followerLog.scrub(SHARD, NEVER, 0)).damages).toEqual([]);
+  }, 30_000);
+});
+
+describe('what a copy lacks is sent', () => {
+  let pair: Pair;
+
+  /** A copy that begins with nothing catches up from the log; how long was waited between two batches, at most. */
+  async function caughtUp(members: readonly NodeUuid[]): Promise<number> {
+    const [log, followerLog] = [
+      await MemoryLogStore.open({ hasher: nodeHasher }),
+      await MemoryLogStore.open({ hasher: nodeHasher }),
+    ];
+    pair = new Pair(log);
+    pair.primary = await pair.open(PRIMARY, log);
+    await pair.until(() => pair.primary?.role === 'primary');
+    for (let i = 0; i < DOCUMENTS; i++) await pair.put(i, 'text');
+    pair.members = members;
+    pair.waits = [];
+    pair.follower = await pair.open(FOLLOWER, followerLog);
+    await pair.until(() => pair.follower?.position.durable === pair.primary?.position.tail);
+    pair.primary.close();
+    pair.follower.close();
+    for (const store of [log, followerLog]) await store.close();
+    return Math.max(0, ...pair.waits);
+  }
+
+  it('at the pace of moves while it is being built, and as fast as it takes it when it is a member', async () => {
+    // 8 MB in all, at 4 MiB a second.
+    expect(await caughtUp([PRIMARY])).toBeGreaterThan(1_000);
+    expect(await caughtUp([PRIMARY, FOLLOWER])).toBe(0);
   }, 30_000);
 });

@@ -8,21 +8,27 @@ export class SnapshotSender {
   readonly #link: Link<PrimaryMessage>;
   readonly #source: SnapshotSource;
   readonly #sent: (entries: number, bytes: number) => void;
+  readonly #paced: (bytes: number) => Promise<void> | undefined;
   #cursor: SnapshotCursor;
   #credit = 0;
   #wake: (() => void) | undefined;
   #closed = false;
 
-  /** @param after the last row the follower has already */
+  /**
+   * @param paced resolves when more may be sent
+   * @param after the last row the follower has already
+   */
   constructor(
     link: Link<PrimaryMessage>,
     source: SnapshotSource,
     sent: (entries: number, bytes: number) => void,
+    paced: (bytes: number) => Promise<void> | undefined,
     after: Uint8Array | undefined,
   ) {
     this.#link = link;
     this.#source = source;
     this.#sent = sent;
+    this.#paced = paced;
     this.#cursor = { part: 'documents', after };
   }
 
@@ -55,6 +61,7 @@ export class SnapshotSender {
         this.#sent(chunk.entries.length, bytes);
         if (!this.#link.send({ kind: 'chunk', chunk })) await this.#link.drained();
         if (chunk.last) return;
+        await this.#paced(bytes);
       }
     } finally {
       await this.#source.close();

@@ -8,6 +8,7 @@ interface Asked {
   readonly ticket: number;
   readonly opId: Uint8Array;
   readonly request: WriteRequest;
+  readonly sinceMs: number;
   readonly untilMs: number | undefined;
 }
 
@@ -49,8 +50,9 @@ export class WaitingWrites {
       this.#waiting.set(ticket, resolve);
       const opId = request.key ?? request.opId ?? this.#ports.random.bytes(OP_ID_BYTES);
       const { waitMs } = request;
-      const untilMs = waitMs === undefined ? undefined : this.#ports.clock.monotonicMs() + waitMs;
-      this.#ask({ ticket, opId, request, untilMs });
+      const sinceMs = this.#ports.clock.monotonicMs();
+      const untilMs = waitMs === undefined ? undefined : sinceMs + waitMs;
+      this.#ask({ ticket, opId, request, sinceMs, untilMs });
     });
   }
 
@@ -103,7 +105,7 @@ export class WaitingWrites {
   }
 
   /** What is asked for, with what is stored under its id and its key now. */
-  #proposal({ ticket, opId, request, untilMs }: Asked): Proposal {
+  #proposal({ ticket, opId, request, sinceMs, untilMs }: Asked): Proposal {
     const { log } = this.#ports;
     const { op, collectionId, id, payload, condition, level, fingerprint, mapOperation } = request;
     const { shard } = this.#copy;
@@ -120,6 +122,7 @@ export class WaitingWrites {
       opId,
       keyed,
       fingerprint: fingerprint ?? NO_FINGERPRINT,
+      sinceMs,
       ...(untilMs === undefined ? undefined : { untilMs }),
       storedRow: id === '' ? undefined : log.row(documentKey(generation, shard, collectionId, id)),
       storedOperation: keyed ? (log.row(idempotencyKey(shard, opId, generation)) ?? request.earlier) : undefined,

@@ -60,6 +60,7 @@ describe('loadConfig', () => {
       fsync: { kind: 'always' },
       rebalanceGraceMs: 600_000,
       copyGraceMs: 600_000,
+      moveBytesPerSecond: 64 * 2 ** 20,
       drainTimeoutMs: 25_000,
       logRetentionMs: 86_400_000,
       logRetentionBytes: 10 * GIB,

@@ -151,6 +151,7 @@ function assemble(values: SettingValues, machine: Machine): NodeConfig {
     fsync: v.FSYNC,
     rebalanceGraceMs: v.REBALANCE_GRACE,
     copyGraceMs: v.COPY_GRACE,
+    moveBytesPerSecond: v.MOVE_BANDWIDTH,
     drainTimeoutMs: v.DRAIN_TIMEOUT,
     logRetentionMs: v.LOG_RETENTION,
     logRetentionBytes: values.LOG_RETENTION_BYTES ?? logRetentionBytesOf(machine, v.DATA_DIR),

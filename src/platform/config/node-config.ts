@@ -22,6 +22,8 @@ export interface NodeConfig {
   readonly rebalanceGraceMs: number;
   /** A copy that the map no longer gives this node is kept for so long. */
   readonly copyGraceMs: number;
+  /** What copies that are being built elsewhere are sent at most, all together (replication 9.6). */
+  readonly moveBytesPerSecond: number;
   readonly drainTimeoutMs: number;
   readonly logRetentionMs: number;
   readonly logRetentionBytes: number;

@@ -191,6 +191,13 @@ export const SETTINGS = {
     parse: duration('0s', '24h'),
     fallback: '10m',
   }),
+  MOVE_BANDWIDTH: setting({
+    value: '<size>',
+    about: 'What a node sends in a second, at most, to copies that are being built elsewhere',
+    range: '4MiB and more',
+    parse: size(4 * 2 ** 20),
+    fallback: '64MiB',
+  }),
   DRAIN_TIMEOUT: setting({
     value: '<duration>',
     about: 'Time for running requests to finish when the node stops',

@@ -1,6 +1,5 @@
 import { status } from '@grpc/grpc-js';
 import { NodeError } from '../../kernel/errors.js';
-import { TOO_LARGE } from './package-definition.js';
 
 /**
  * The operating error behind a status that grpc-js sends on its own, before or instead of a handler: it knows neither
@@ -20,8 +19,6 @@ export function refusalOf(code: status, details: string, messageBytesMax: number
         ? new NodeError('UNSUPPORTED_MEDIA_TYPE', details)
         : new NodeError('INVALID_REQUEST', 'The method takes exactly one request message');
     case status.INTERNAL:
-      if (details.startsWith('Error deserializing request') && details.includes(TOO_LARGE))
-        return new NodeError('PAYLOAD_TOO_LARGE', 'The message is larger than peers may send: split it');
       if (details.startsWith('Error deserializing request'))
         return new NodeError('INVALID_REQUEST', 'The message is not well-formed protobuf of its type');
       if (details.startsWith('Failed to decompress'))

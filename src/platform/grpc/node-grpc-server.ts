@@ -15,6 +15,7 @@ import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { ServerGrpc } from '@nestjs/microservices';
 import { GrpcMethodStreamingType } from '@nestjs/microservices/decorators/index.js';
 import { assert } from '../../kernel/assert.js';
+import { NodeError } from '../../kernel/errors.js';
 import { LIMITS } from '../../kernel/limits.js';
 import type { Logger } from '../logging/logger.js';
 import type { ServerCall } from './grpc-call.js';
@@ -25,7 +26,7 @@ import { certificateOf } from './presented-certificate.js';
 import { GrpcCertificates } from './grpc-certificates.js';
 import { DETAILS_TRAILER, grpcFailureOf } from './grpc-errors.js';
 import { refusalOf } from './grpc-refusals.js';
-import { methodPath, serviceDefinition } from './package-definition.js';
+import { OVERSIZED, methodPath, serviceDefinition } from './package-definition.js';
 import type { PeerAuth } from './peer-auth.js';
 import { admitPeer } from './peer-identity.js';
 import type { ServiceHandlers } from './service-handlers.js';
@@ -245,7 +246,7 @@ interface PlainService {
   readonly handlers: Readonly<Record<string, Implementation>>;
 }
 
-/** Asks the guard when the metadata arrives; the handler of a refused call never learns of it. */
+/** Asks the guard when the metadata arrives; the handler of a refused call or message never learns of it. */
 function guarded(path: string, call: ServerInterceptingCallInterface, guard: PeerAuth): ServerInterceptingCall {
   return new ServerInterceptingCall(call, {
     start: (next) =>
@@ -259,6 +260,15 @@ function guarded(path: string, call: ServerInterceptingCallInterface, guard: Pee
             return;
           }
           pass(metadata);
+        },
+        onReceiveMessage: (message, pass) => {
+          if (message !== OVERSIZED) {
+            pass(message);
+            return;
+          }
+          const said = `The message is larger than the ${LIMITS.peerMessageBytesMax} bytes a node may send: split it`;
+          guard.unreadable({ method: path, from: call.getPeer() }, said);
+          call.sendStatus(grpcFailureOf(new NodeError('PAYLOAD_TOO_LARGE', said), '').status);
         },
       }),
   });

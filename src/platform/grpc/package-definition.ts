@@ -21,14 +21,14 @@ export function serviceDefinition(service: DescService, requestBytesMax?: number
   );
 }
 
-/** What a request's deserializer says of one that is larger than allowed. */
-export const TOO_LARGE = 'the message is larger than allowed';
+/**
+ * What a bounded request is read as when it is larger than allowed: NodeGrpcServer refuses it and hands it to nobody.
+ * grpc-js keeps to itself why a deserializer threw, so that an error could not say it.
+ */
+export const OVERSIZED: Message = { $typeName: 'oversized' };
 
 function bounded(deserialize: (frame: Buffer) => Message, bytesMax: number): (frame: Buffer) => Message {
-  return (frame) => {
-    if (frame.length > bytesMax) throw new RangeError(TOO_LARGE);
-    return deserialize(frame);
-  };
+  return (frame) => (frame.length > bytesMax ? OVERSIZED : deserialize(frame));
 }
 
 /** The definitions of one method; keyed by its protobuf name in `serviceDefinition`. */

@@ -174,8 +174,8 @@ export class Metrics {
     this.#sentBytes.inc(labels, bytes);
   }
 
-  /** `dropped`: a copy that moved to another node was deleted here; `demoted`: one elsewhere will need a snapshot; `healed`: a damaged one here is whole again. */
-  copy(event: 'dropped' | 'demoted' | 'healed'): void {
+  /** `dropped`: a copy that moved to another node was deleted here; `demoted`: one elsewhere will need a snapshot; `healed`: a damaged one here is whole again; `held`: one here takes no more entries, the disk is down to its reserve; `resumed`: it does; `forced`: an operator named it to go on from. */
+  copy(event: 'dropped' | 'demoted' | 'healed' | 'held' | 'resumed' | 'forced'): void {
     this.#copies.inc({ event });
   }
 

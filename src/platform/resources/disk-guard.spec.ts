@@ -116,6 +116,16 @@ describe('DiskGuard', () => {
     expect(world(1024 * MIB, 20 * MIB).guard.admits(100, 'delete')).toBe(false);
   });
 
+  it('says what there is room for, and counts what comes unasked', () => {
+    expect(world(1024 * MIB, 600 * MIB).guard.roomFor).toBe('upserts');
+    expect(world(1024 * MIB, 100 * MIB).guard.roomFor).toBe('deletes');
+    expect(world(1024 * MIB, 20 * MIB).guard.roomFor).toBe('nothing');
+    const { guard } = world(1024 * MIB, 600 * MIB);
+    const { freeBytes } = guard;
+    guard.takes(MIB);
+    expect(guard.freeBytes).toBe(freeBytes - 2 * MIB);
+  });
+
   it('takes a disk that cannot be asked for full', () => {
     const { disk, clock, guard } = world(1024 * MIB);
     expect(guard.admits(1)).toBe(true);

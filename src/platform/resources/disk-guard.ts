@@ -79,6 +79,18 @@ export class DiskGuard {
     return true;
   }
 
+  /** Bytes that nobody asked about are being written: what a primary elsewhere admitted. */
+  takes(bytes: number): void {
+    this.#admittedBytes += 2 * bytes;
+  }
+
+  /** What there is room for here; see `admits`. */
+  get roomFor(): 'upserts' | 'deletes' | 'nothing' {
+    const { freeBytes, totalBytes, reserveBytes } = this;
+    if (this.room({ freeBytes, totalBytes }) !== 'full') return 'upserts';
+    return freeBytes >= reserveBytes / 4 ? 'deletes' : 'nothing';
+  }
+
   /** Bytes free now, as far as is known; 0 when the disk cannot be asked. */
   get freeBytes(): number {
     this.#refresh();

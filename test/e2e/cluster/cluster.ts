@@ -33,6 +33,7 @@ export interface Status {
       readonly inSync: boolean;
       readonly offset: number;
       readonly lagMs: number;
+      readonly held?: string;
     }[];
   }[];
 }

@@ -50,6 +50,7 @@ export class ClusterNode implements ReplicaNode {
         replicaCount,
         partitionMode,
         rebalanceGraceMs,
+        moveBytesPerSecond: 2 ** 26,
         heartbeatIntervalMs,
         heartbeatTimeoutMs,
         writeConsistency: 'auto',

@@ -10,6 +10,7 @@ import { MembershipService } from '../../../src/modules/membership/membership.se
 import type { ShardLeader } from '../../../src/modules/replication/core/protocol.js';
 import type { WriteOutcome, WriteRequest } from '../../../src/modules/replication/core/write.js';
 import { BulkPlaces } from '../../../src/modules/replication/bulk-places.js';
+import { MovePace } from '../../../src/modules/replication/core/move-pace.js';
 import { ShardView } from '../../../src/modules/replication/fellows.js';
 import { LogDamagedError } from '../../../src/modules/log/log-store.js';
 import { MembershipFellows } from '../../../src/modules/replication/membership-fellows.js';
@@ -41,6 +42,7 @@ export class ReplicatedNode implements ReplicaNode {
   readonly #opening = new Set<number>();
   readonly #leaders = new Map<number, ShardLeader>();
   readonly #bulk = new BulkPlaces();
+  readonly #moves = new MovePace(2 ** 26);
   #cancelTick: CancelTimer | undefined;
   #leaving = false;
   #stopped = false;
@@ -189,9 +191,10 @@ export class ReplicatedNode implements ReplicaNode {
         },
       },
       bulk: this.#bulk,
+      moves: this.#moves,
       peers,
       view: () => view,
-      plan: () => ({ configured: placement.set(shard), leaving: this.#leaving }),
+      plan: () => ({ configured: placement.set(shard), leaving: this.#leaving, epochFloor: 0, room: 'upserts' }),
       report: {
         map: () => undefined,
         sweep: () => undefined,
@@ -206,6 +209,8 @@ export class ReplicatedNode implements ReplicaNode {
           if (role === 'primary') this.#leaders.set(shard, { shard, epoch, node: nodeUuid });
           timers.soon(() => this.#tell(true));
         },
+        held: () => undefined,
+        received: () => undefined,
         streamed: () => undefined,
         resumed: () => this.#ports.count('snapshot resumed'),
         broken: (node) => this.#fellows.doubt(node),

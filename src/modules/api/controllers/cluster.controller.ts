@@ -13,7 +13,7 @@ import { Endpoint } from '../http/endpoint.js';
 import { sendJson } from '../rest.mapper.js';
 import { ClusterSettingsShape, ClusterShape, OperationShape, StatusShape } from '../schemas/answers.js';
 import type { ClusterConfigBody as ClusterConfig } from '../schemas/catalog.js';
-import { ClusterConfigBody, MovePrimaryBody, ReshardBody } from '../schemas/catalog.js';
+import { ClusterConfigBody, ForceBody, MovePrimaryBody, ReshardBody } from '../schemas/catalog.js';
 import { NoQuery } from '../schemas/fields.js';
 import { queryReader } from '../schemas/query.js';
 import { validator } from '../schemas/validator.js';
@@ -21,6 +21,7 @@ import { validator } from '../schemas/validator.js';
 const configBody = validator(ClusterConfigBody);
 const reshardBody = validator(ReshardBody);
 const movePrimaryBody = validator(MovePrimaryBody);
+const forceBody = validator(ForceBody);
 const noQuery = queryReader(NoQuery);
 
 const ADMIN = { scope: 'admin', tag: 'Cluster', query: NoQuery } as const;
@@ -116,6 +117,21 @@ export class ClusterController {
   async movePrimary(@Param('n') n: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
     sendOperation(reply, await this.cluster.movePrimary(shardNumber(n), movePrimaryBody(request.body).node));
+  }
+
+  @Post('cluster/shards/:n/force')
+  @HttpCode(202)
+  @Endpoint({
+    ...ADMIN,
+    summary: 'Name the copy a shard goes on from when every disk of its set is gone',
+    body: ForceBody,
+    answers: { 202: OperationShape },
+    errors: [...NODE_ERRORS, 'SHARD_NOT_FOUND'],
+  })
+  async force(@Param('n') n: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    noQuery(request.query);
+    const { node, empty = false } = forceBody(request.body);
+    sendOperation(reply, await this.cluster.force(shardNumber(n), node, empty));
   }
 
   @Get('cluster/operations/:id')

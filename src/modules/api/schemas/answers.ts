@@ -182,6 +182,7 @@ export const StatusShape = shape('Status', {
           inSync: flag(),
           offset: count(),
           lagMs: Type.Number(),
+          held: Type.Optional(Type.Literal('DISK_FULL')),
         }),
       ),
     }),

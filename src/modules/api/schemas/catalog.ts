@@ -62,6 +62,20 @@ export const MovePrimaryBody = closed(
 );
 export type MovePrimaryBody = Static<typeof MovePrimaryBody>;
 
+/** `POST /api/v1/cluster/shards/{n}/force`. */
+export const ForceBody = closed(
+  {
+    node: Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$', description: 'Node id: the shard goes on there.' }),
+    empty: Type.Optional(Type.Boolean({ description: 'Whether it begins anew, without documents. Default false.' })),
+    acceptDataLoss: Type.Literal(true, {
+      description: 'What only the lost disks had is gone, unless one of them comes back.',
+    }),
+  },
+  'Which copy, and that the loss is accepted.',
+  { node: 'node-2', acceptDataLoss: true },
+);
+export type ForceBody = Static<typeof ForceBody>;
+
 /** `GET /api/v1/changes`. */
 export const ChangesQuery = closed({
   cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 16_384, description: 'Cursor of the last line seen.' })),

@@ -316,6 +316,8 @@ export interface StatusView {
       readonly inSync: boolean;
       readonly offset: number;
       readonly lagMs: number;
+      /** Why the copy takes no entries; absent: it does. */
+      readonly held?: 'DISK_FULL';
     }[];
   }[];
 }

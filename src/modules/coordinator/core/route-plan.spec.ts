@@ -13,6 +13,7 @@ const copy = (node: string, changes: Partial<CopyRoute> = {}): CopyRoute => ({
   lagMs: 0,
   offset: 10,
   faulted: false,
+  held: false,
   ...changes,
 });
 

@@ -19,6 +19,8 @@ export interface CopyRoute {
   readonly offset: number;
   /** Its copy is damaged: it counts nowhere. */
   readonly faulted: boolean;
+  /** Its disk is down to its reserve: it takes no entries (replication 5.8). */
+  readonly held: boolean;
 }
 
 export interface ShardRoute {

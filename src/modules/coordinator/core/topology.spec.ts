@@ -12,6 +12,7 @@ const copy = (node: string, role: CopyRoute['role'], changes: Partial<CopyRoute>
   lagMs: 0,
   offset: 1,
   faulted: false,
+  held: false,
   ...changes,
 });
 

@@ -241,7 +241,8 @@ class MemoryRoutes implements Routes {
 
   #copy({ uuid: node, nodeId }: ClusterNode, role: CopyRoute['role']): CopyRoute {
     const self = node === this.self;
-    return { node, nodeId, self, role, inSync: true, status: 'ACTIVE', lagMs: 0, offset: 0, faulted: false };
+    const standing = { inSync: true, status: 'ACTIVE', lagMs: 0, offset: 0, faulted: false, held: false } as const;
+    return { node, nodeId, self, role, ...standing };
   }
 }
 

@@ -159,6 +159,10 @@ export class TableLogStore implements LogStore, CommitHost {
     this.steps = [];
   }
 
+  get isBroken(): boolean {
+    return this.commits.failure !== undefined;
+  }
+
   async append(batch: AppendBatch): Promise<void> {
     const { shard } = batch;
     const turn = this.turns.pending(shard);

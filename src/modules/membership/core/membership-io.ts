@@ -37,7 +37,13 @@ export type MembershipInput =
   /** Another node's heartbeat; the effects hold an answer or a refusal. */
   | { readonly kind: 'beat'; readonly beat: Heartbeat }
   | { readonly kind: 'answered'; readonly to: NodeUuid; readonly sentMs: number; readonly beat: Heartbeat }
-  | { readonly kind: 'unanswered'; readonly to: NodeUuid; readonly reason: PeerFailure }
+  | {
+      readonly kind: 'unanswered';
+      readonly to: NodeUuid;
+      readonly reason: PeerFailure;
+      /** It answered that its map does not know this node. */
+      readonly unregistered?: boolean;
+    }
   /** Another node's exchange; the effects hold an answer or a refusal. */
   | { readonly kind: 'exchange'; readonly exchange: Exchange }
   | {

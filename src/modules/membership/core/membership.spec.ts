@@ -137,6 +137,31 @@ describe('the membership machine', () => {
     expect(of(effects, 'evicted')).toEqual([]);
   });
 
+  it('asks to be taken in when a node goes on saying that the map does not know it', () => {
+    const node = new Node(record(2), record(3));
+    const says = (unregistered: boolean) =>
+      node.step({ kind: 'unanswered', to: uuid(2), reason: 'REJECTED', unregistered });
+    const evictions: MembershipEffect[] = [];
+    const pass = (ms: number): void => {
+      evictions.push(...of(node.pass(ms), 'evicted'));
+    };
+    // A map that is a moment behind, a node that is not heard meanwhile, one that changed its mind: no.
+    says(true);
+    pass(2_900);
+    evictions.push(...of(says(true), 'evicted'));
+    says(false);
+    pass(2_900);
+    evictions.push(...of(says(true), 'evicted'));
+    pass(2_900);
+    node.step({ kind: 'answered', to: uuid(2), sentMs: node.at.monotonicMs, beat: beat(record(2)) });
+    pass(200);
+    evictions.push(...of(says(true), 'evicted'));
+    expect(evictions).toEqual([]);
+    pass(3_000);
+    expect(of(says(true), 'evicted')).toEqual([{ kind: 'evicted' }]);
+    expect(of(says(true), 'evicted')).toEqual([]);
+  });
+
   it('does not believe that a node failed which it hears; it tells the accused', () => {
     const node = new Node(record(2), record(3));
     node.step({ kind: 'answered', to: uuid(3), sentMs: 0, beat: beat(record(3)) });

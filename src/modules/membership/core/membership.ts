@@ -24,6 +24,8 @@ export interface MembershipOptions {
 /** Two heartbeats may be on their way to one node: a late answer to the first must not silence the second. */
 const BEATS_IN_FLIGHT_MAX = 2;
 const EXCHANGES_IN_FLIGHT_MAX = 8;
+/** A node that says for so long that the map does not know us is asked to take us in: who was removed is told so. */
+const DISOWNED_MS = 3_000;
 /** Pushes of positions that come faster than this are told together. */
 const PUSH_GAP_MS = 50;
 const UPKEEP_MS = 1_000;
@@ -142,7 +144,7 @@ export class Membership {
         this.#onAnswered(input.to, input.sentMs, input.beat);
         return;
       case 'unanswered':
-        this.#onUnanswered(input.to, input.reason);
+        this.#onUnanswered(input.to, input.reason, input.unregistered === true);
         return;
       case 'exchange':
         this.#onExchange(input.exchange);
@@ -282,6 +284,7 @@ export class Membership {
     // Another data directory serves that address now: the process we knew is gone.
     if (from !== to && peer !== undefined) this.#failed(peer, 'REFUSED');
     const answering = this.roster.meet(from);
+    answering.disownedSinceMs = undefined;
     answering.health.answered(now, sentMs);
     const rttMs = now - sentMs;
     if (rttMs <= CLOCK_RTT_MAX_MS) answering.clockOffsetMs = beat.load.wallMs - (this.#at.wallMs - rttMs / 2);
@@ -290,10 +293,14 @@ export class Membership {
     if (beat.viewDigest !== this.roster.view.digest() && answering.exchangesInFlight === 0) this.#tell(from, []);
   }
 
-  #onUnanswered(to: NodeUuid, reason: PeerFailure): void {
+  #onUnanswered(to: NodeUuid, reason: PeerFailure, unregistered: boolean): void {
     const peer = this.roster.peers.get(to);
     if (peer === undefined) return;
     peer.beatsInFlight = Math.max(0, peer.beatsInFlight - 1);
+    // Its map may be behind by a moment; a node that was removed while it was away learns of it here.
+    const now = this.#at.monotonicMs;
+    peer.disownedSinceMs = unregistered ? (peer.disownedSinceMs ?? now) : undefined;
+    if (now - (peer.disownedSinceMs ?? now) >= DISOWNED_MS) this.roster.evict();
     this.#failed(peer, reason);
   }
 

@@ -23,6 +23,8 @@ export class Peer {
   told: Told | undefined;
   /** How far its wall clock is ahead of ours. */
   clockOffsetMs: number | undefined;
+  /** Since when it says that its map does not know us; undefined: it does not say so. */
+  disownedSinceMs: number | undefined;
   /** When the view first held it UNAVAILABLE. */
   unavailableSinceMs: number | undefined;
   /** Raised alarms, so that each is told once. */

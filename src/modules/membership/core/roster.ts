@@ -128,7 +128,7 @@ export class Roster {
     for (const nodeUuid of [...before.keys()].sort(compareIds)) {
       if (this.members.has(nodeUuid)) continue;
       const record = this.view.get(nodeUuid);
-      if (nodeUuid === this.self.nodeUuid) this.#evict();
+      if (nodeUuid === this.self.nodeUuid) this.evict();
       else if (record !== undefined) this.judge(record, 'LEFT');
     }
     for (const { nodeUuid } of members) if (nodeUuid !== this.self.nodeUuid) this.meet(nodeUuid);
@@ -161,6 +161,13 @@ export class Roster {
     this.mapEpoch = 0;
     this.evicted = false;
     this.#changed = true;
+  }
+
+  /** The others do not count this node among them. */
+  evict(): void {
+    if (this.evicted) return;
+    this.evicted = true;
+    this.#out.push({ kind: 'evicted' });
   }
 
   #vetoes(record: NodeRecord): boolean {
@@ -205,16 +212,10 @@ export class Roster {
     if (record.grpcAddress !== own.grpcAddress) this.noticeTwin(record);
     if (record.status === 'LEFT') {
       // Somebody decided it, in the map: joining again asks whether it still holds.
-      this.#evict();
+      this.evict();
       return;
     }
     this.setSelf({ raise: true });
     this.#refuted = true;
-  }
-
-  #evict(): void {
-    if (this.evicted) return;
-    this.evicted = true;
-    this.#out.push({ kind: 'evicted' });
   }
 }

@@ -14,6 +14,7 @@ const UNHEARD: PeerFacts = {
   refused: false,
   heardMs: -Infinity,
   reluctant: false,
+  full: false,
   position: undefined,
 };
 

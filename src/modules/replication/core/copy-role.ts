@@ -102,6 +102,8 @@ export class CopyRole {
   // ---- time
 
   tick({ now, peers, plan, opId }: Told<'tick'>, out: Out): void {
+    // What others still know of a reign that is lost must be below those of a forced set.
+    if (plan.epochFloor > 0) this.#promise.saw(plan.epochFloor);
     this.#peers = believedPeers(peers, this.#promise);
     if (this.#fault !== undefined) return;
     for (const node of this.#peers.nodes()) this.#heardOf(node, now, out);
@@ -122,10 +124,29 @@ export class CopyRole {
 
   #tickFollower(plan: CopyPlan, now: Now, out: Out): void {
     const nowMs = now.monotonicMs;
-    this.following.tick(this.leader, plan, nowMs, out);
+    this.#findPrimary();
+    const { leader } = this;
+    const isLeaderFull = leader !== undefined && this.#peers.get(leader.node)?.full === true;
+    this.following.tick(leader, isLeaderFull, plan, nowMs, out);
     const { session } = this.following;
     if (this.#suspicion.tick(session, this.#peers, this.#mayStand(), plan.leaving, nowMs, out))
       this.#stand('suspect', now, out);
+  }
+
+  /**
+   * A copy that was removed from the set suspects nobody and never stands: knowing no primary it turns to whoever says it
+   * reigns. One in a lower epoch than was promised here learns that from the hello, and fences above it (5.4): else what this
+   * copy wrote in a reign of its own would never be merged (6.4).
+   */
+  #findPrimary(): void {
+    const { set, self, shard } = this.#options;
+    if (this.leader !== undefined || set().members.includes(self)) return;
+    for (const node of this.#peers.nodes()) {
+      const facts = this.#peers.get(node);
+      if (facts?.live !== true || facts.position?.role !== 'primary') continue;
+      this.#known.is({ shard, epoch: facts.position.epoch, node });
+      return;
+    }
   }
 
   #mayStand(): boolean {
@@ -277,6 +298,7 @@ export class CopyRole {
     });
     this.#primary = primary;
     this.#known.is(primary.leader);
+    this.following.reigns(out);
     out.push({ kind: 'role', role: 'primary', epoch });
     primary.begin(now.wallMs, opId, out);
   }

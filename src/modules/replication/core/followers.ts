@@ -4,6 +4,11 @@ import type { Ack, ShardSet } from './protocol.js';
 /** A copy counts as in sync when it had everything this long ago at most, and was heard since (replication 7.1). */
 export const IN_SYNC_MS = 2_000;
 
+/** Writes are throttled while a copy in sync applies this late (replication 3). */
+export const APPLY_LATE_MS = 1_000;
+/** A follower acknowledges keep-alives, too (4.5): one that was silent for two of them is not slow, but gone or cut off. */
+const HEARD_MS = 1_000;
+
 /** What a primary knows of one follower: lives in the stream, dies with it (replication 4.4). */
 interface Follower {
   readonly link: number;
@@ -13,9 +18,8 @@ interface Follower {
   heardMs: number;
   /** When it last had applied all there was; undefined before it did. */
   caughtUpMs: number | undefined;
-  /** The primary's tail at the last ack: reached by the next one, the follower had everything at that moment. */
-  tailAtAck: number;
-  ackedMs: number;
+  /** A tail of the primary that it had not applied then: reached, it had everything at that moment. */
+  goal: { readonly tail: number; readonly ms: number } | undefined;
 }
 
 /** The followers of one reign. Positions of the past are of no use: a follower that reconnects tells anew. */
@@ -35,8 +39,7 @@ export class Followers {
       applied: 0,
       heardMs: nowMs,
       caughtUpMs: undefined,
-      tailAtAck: Number.MAX_SAFE_INTEGER,
-      ackedMs: nowMs,
+      goal: undefined,
     };
     this.#byLink.set(link, follower);
     this.#byNode.set(node, follower);
@@ -49,12 +52,30 @@ export class Followers {
     this.#byNode.set(follower.node, follower);
     follower.durable = Math.max(follower.durable, Math.min(ack.durableOffset, tail));
     follower.applied = Math.max(follower.applied, Math.min(ack.appliedOffset, tail));
+    const { goal } = follower;
     if (follower.applied >= tail) follower.caughtUpMs = nowMs;
-    else if (follower.applied >= follower.tailAtAck) follower.caughtUpMs = follower.ackedMs;
-    follower.tailAtAck = tail;
-    follower.ackedMs = nowMs;
+    else if (goal !== undefined && follower.applied >= goal.tail) follower.caughtUpMs = goal.ms;
+    if (goal !== undefined && follower.applied >= goal.tail) follower.goal = undefined;
     follower.heardMs = nowMs;
+    aim(follower, tail, nowMs);
     return true;
+  }
+
+  /**
+   * Whether a copy in sync has not applied what was logged more than a second ago: new writes wait for it (replication 3).
+   * One that is out of sync is waited for no more (7.1), nor one that is silent.
+   */
+  late(set: ShardSet, nowMs: number, heartbeatMs: number): boolean {
+    return set.members.some((node) => {
+      const follower = this.#byNode.get(node);
+      if (follower?.goal === undefined || nowMs - follower.goal.ms <= APPLY_LATE_MS) return false;
+      return nowMs - follower.heardMs <= HEARD_MS && isInSync(follower, nowMs, heartbeatMs);
+    });
+  }
+
+  /** The primary logged entries, up to here now. */
+  logged(tail: number, nowMs: number): void {
+    for (const follower of this.#byLink.values()) aim(follower, tail, nowMs);
   }
 
   lost(link: number): void {
@@ -96,10 +117,7 @@ export class Followers {
   inSync(set: ShardSet, nowMs: number, heartbeatMs: number): readonly NodeUuid[] {
     return set.members.filter((node) => {
       const follower = this.#byNode.get(node);
-      if (follower?.caughtUpMs === undefined) return false;
-      return (
-        nowMs - follower.caughtUpMs <= IN_SYNC_MS + heartbeatMs && nowMs - follower.heardMs <= IN_SYNC_MS + heartbeatMs
-      );
+      return follower !== undefined && isInSync(follower, nowMs, heartbeatMs);
     });
   }
 
@@ -113,6 +131,16 @@ export class Followers {
   durables(set: ShardSet, self: NodeUuid, own: number): readonly number[] {
     return set.members.map((node) => (node === self ? own : this.durableOf(node))).sort((a, b) => b - a);
   }
+}
+
+/** It is measured from now on how long the follower takes for what is logged by now. */
+function aim(follower: Follower, tail: number, nowMs: number): void {
+  if (follower.applied < tail) follower.goal ??= { tail, ms: nowMs };
+}
+
+function isInSync({ caughtUpMs, heardMs }: Follower, nowMs: number, heartbeatMs: number): boolean {
+  const patienceMs = IN_SYNC_MS + heartbeatMs;
+  return caughtUpMs !== undefined && nowMs - caughtUpMs <= patienceMs && nowMs - heardMs <= patienceMs;
 }
 
 /** Members that make a majority (replication 2.8). */

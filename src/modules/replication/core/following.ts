@@ -1,6 +1,7 @@
 import { equalBytes } from '../../../kernel/bytes.js';
-import { compareEpochs, sameEpoch, type EpochStart } from '../../../kernel/epoch.js';
+import { compareEpochs, sameEpoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
+import { DiskHold } from './disk-hold.js';
 import type { Out } from './effects.js';
 import type { EpochPromise } from './epoch-promise.js';
 import { FollowSession } from './follow.js';
@@ -8,7 +9,7 @@ import { appendFollowed } from './followed-entries.js';
 import type { ReplicaInput } from './inputs.js';
 import type { MapState } from './map-state.js';
 import type { CopyPlan, FailoverTimes } from './peer-view.js';
-import type { EntriesBatch, HelloAnswer, Offer, ShardLeader } from './protocol.js';
+import type { EntriesBatch, HelloAnswer, ShardLeader } from './protocol.js';
 import type { ReplicaLog } from './replica-log.js';
 import type { Retention } from './retention.js';
 
@@ -49,6 +50,8 @@ export class Following {
   #session: FollowSession | undefined;
   /** When the next hello may be said. */
   #helloAtMs: number;
+  readonly #hold = new DiskHold();
+  #held = false;
 
   constructor(options: FollowingOptions) {
     this.#options = options;
@@ -60,19 +63,42 @@ export class Following {
     return this.#session;
   }
 
+  /** It takes no entries: this node's disk is down to its reserve (5.8). */
+  get isHeld(): boolean {
+    return this.#held;
+  }
+
   /** The log is being cut, or a snapshot comes in: this copy can do nothing else until that ends. */
   get isAltering(): boolean {
     return this.#session?.phase === 'cutting' || this.#session?.phase === 'receiving';
   }
 
-  /** Says hello when there is no stream, and ends one that is silent. */
-  tick(leader: ShardLeader | undefined, plan: CopyPlan, nowMs: number, out: Out): void {
+  /** Says hello when there is no stream, and ends one that is silent, or that the disk has no room for. */
+  tick(leader: ShardLeader | undefined, isLeaderFull: boolean, plan: CopyPlan, nowMs: number, out: Out): void {
+    // What is held of the map is small, and without the map a node can do nothing.
+    const held = this.#options.map === undefined && this.#hold.holds(plan.room, isLeaderFull, nowMs);
+    this.#beHeld(held, out);
+    if (held) {
+      if (this.#session !== undefined && this.#session.phase !== 'cutting') this.refuse(nowMs, out);
+      return;
+    }
     if (this.#session === undefined) this.#sayHello(leader, plan, nowMs, out);
     else if (!this.isAltering) {
       // A stream on which nothing comes, not even keep-alives or an answer to the hello, is no stream.
       const patienceMs = this.#session.phase === 'hello' ? HELLO_WAIT_MS : this.#options.times.failoverAfterMs;
       if (nowMs - this.#session.heardMs > patienceMs) this.refuse(nowMs, out);
     }
+  }
+
+  /** The copy follows nobody any more: it stood, and reigns. */
+  reigns(out: Out): void {
+    this.#beHeld(false, out);
+  }
+
+  #beHeld(held: boolean, out: Out): void {
+    if (held === this.#held) return;
+    this.#held = held;
+    out.push({ kind: 'held', held });
   }
 
   #sayHello(leader: ShardLeader | undefined, plan: CopyPlan, nowMs: number, out: Out): void {
@@ -158,11 +184,13 @@ export class Following {
     return batch.prevOffset === this.#log.tail && equalBytes(batch.prevChain, this.#log.chain);
   }
 
-  /** Offers the loose rows, once a stream (6.4). */
+  /** Offers the loose rows, once a stream (6.4); also when there are none, while a branch that was cut off is not known to be merged. */
   #offerLoose(session: FollowSession, out: Out): void {
-    if (session.offered || this.#log.loose === 0 || this.#options.strict) return;
+    if (session.offered || this.#options.strict) return;
+    const branch = this.#log.unmerged;
+    if (this.#log.loose === 0 && branch.length === 0) return;
     session.offered = true;
-    out.push({ kind: 'offer', branch: branchOf(this.#log.history, this.#log.tail) });
+    out.push({ kind: 'offer', branch });
   }
 
   /** Ends a stream that is of no use. */
@@ -191,9 +219,4 @@ export class Following {
     this.leave(out);
     this.#helloAtMs = nowMs;
   }
-}
-
-/** The epochs of a log and where each ends: what MERGED says of a branch. */
-function branchOf(history: readonly EpochStart[], tail: number): Offer['branch'] {
-  return history.map(({ epoch }, i) => ({ epoch, end: i + 1 < history.length ? history[i + 1].start - 1 : tail }));
 }

@@ -1,16 +1,18 @@
-import { describe, expect, it } from '@jest/globals';
-import { toHex, utf8 } from '../../../kernel/bytes.js';
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import { equalBytes, toHex, utf8 } from '../../../kernel/bytes.js';
 import { HLC_ZERO, versionText } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
-import { decodeEntry, verifyEntry } from '../../log/core/entry-codec.js';
+import { decodeEntry, entryOp, verifyEntry } from '../../log/core/entry-codec.js';
 import { CHAIN_ZERO } from '../../log/core/entry.js';
+import { shardKey } from '../../log/core/keys.js';
 import { liveDocuments, shardDigest, ZERO_COUNTERS } from '../../shard/core/rows.js';
+import { branchBeyond, decodeBranches, NO_BRANCHES, type BranchEpoch } from './branch-epochs.js';
 import type { Out, ReplicaEffect } from './effects.js';
-import { Followers } from './followers.js';
+import { APPLY_LATE_MS, Followers, IN_SYNC_MS } from './followers.js';
 import { INDEX_WAIT_MS } from './acknowledgements.js';
-import { INDEX_LATE_MS, Leader, LEADER_OPS_MAX } from './leader.js';
+import { INDEX_LATE_MS, Leader, LEADER_OPS_MAX, THROTTLED_MAX, THROTTLE_MS } from './leader.js';
 import type { LogEnd } from './protocol.js';
-import { ReplicaLog } from './replica-log.js';
+import { BRANCHES_ROW, ReplicaLog } from './replica-log.js';
 import type { Proposal, Reply, WriteOutcome } from './write.js';
 
 const uuid = new Uint8Array(16).fill(7);
@@ -50,6 +52,7 @@ class Reign {
       lastHlc: HLC_ZERO,
       counters: ZERO_COUNTERS,
       sets: [],
+      branches: NO_BRANCHES,
     });
     const members = [SELF, ...Array.from({ length: setSize - 1 }, (_, i) => toHex(new Uint8Array(16).fill(i + 20)))];
     this.leader = new Leader(
@@ -61,6 +64,7 @@ class Reign {
         set: () => ({ mapEpoch: 1, members }),
         followers: this.followers,
         silentMs: 2_000,
+        heartbeatMs: 500,
         map: undefined,
         expected: { nodes: new Set(members.slice(1, 1 + grantedBy)), untilMs: GRANTED_UNTIL_MS },
         gatheringUntilMs: gathering ? GATHERING_UNTIL_MS : 0,
@@ -81,8 +85,16 @@ class Reign {
     return this.#step((out) => this.leader.propose(proposals, wallMs, nowMs, out));
   }
 
-  merge(loose: readonly Uint8Array[], stored: readonly (Uint8Array | undefined)[]): readonly ReplicaEffect[] {
-    return this.#step((out) => this.leader.merge(loose, stored, false, out));
+  merge(
+    loose: readonly Uint8Array[],
+    stored: readonly (Uint8Array | undefined)[],
+    branch: readonly BranchEpoch[] = [],
+  ): readonly ReplicaEffect[] {
+    return this.#step((out) => this.leader.merge(loose, stored, branch, false, out));
+  }
+
+  merged(branch: readonly BranchEpoch[]): readonly ReplicaEffect[] {
+    return this.#step((out) => this.leader.merged(branch, 5_000, new Uint8Array(16), out));
   }
 
   persisted(nowMs = 0): readonly ReplicaEffect[] {
@@ -130,6 +142,7 @@ function proposal(id: string, change: Partial<Proposal> = {}): Proposal {
     opId: new Uint8Array(16).fill(ticket),
     keyed: false,
     fingerprint: new Uint8Array(16),
+    sinceMs: 0,
     storedRow: undefined,
     storedOperation: undefined,
     ...change,
@@ -375,6 +388,83 @@ describe('Leader', () => {
     expect(asked(INDEX_LATE_MS + 2)).toEqual([]);
   });
 
+  describe('while a copy in sync applies late', () => {
+    const link = 1;
+    const kinds = (effects: readonly ReplicaEffect[]): string[] => effects.map(({ kind }) => kind);
+    let machine: Reign;
+
+    /** The follower says that it has all on disk, and this much in its index. */
+    const ack = (appliedOffset: number, nowMs: number): void => {
+      const durableOffset = machine.tail;
+      machine.followers.ack(
+        link,
+        { durableOffset, appliedOffset, chain: CHAIN_ZERO, creditBytes: 0 },
+        machine.tail,
+        nowMs,
+      );
+    };
+    /** A follower that had all at 0, and of what was logged then has nothing in its index since. */
+    const slow = (upToMs: number): void => {
+      for (let nowMs = 500; nowMs <= upToMs; nowMs += 500) ack(1, nowMs);
+    };
+
+    beforeEach(() => {
+      machine = leader({ setSize: 2 });
+      machine.followers.accept(link, toHex(new Uint8Array(16).fill(20)), 1, 0);
+      ack(1, 0);
+      machine.propose([proposal('a')], 2_000, 0);
+      machine.persisted();
+      machine.applied();
+    });
+
+    it('a write waits until it has caught up', () => {
+      slow(1_000);
+      expect(kinds(machine.propose([proposal('in time')], 2_000, APPLY_LATE_MS))).toEqual(['append']);
+      const write = proposal('b', { sinceMs: APPLY_LATE_MS + 1 });
+      expect(machine.propose([write], 2_000, APPLY_LATE_MS + 1)).toEqual([
+        { kind: 'postpone', tickets: [write.ticket] },
+      ]);
+      expect(machine.tick(APPLY_LATE_MS + 100)).toEqual([]);
+      ack(2, APPLY_LATE_MS + 200);
+      expect(machine.tick(APPLY_LATE_MS + 200)).toEqual([{ kind: 'resume' }]);
+      expect(kinds(machine.propose([write], 2_000, APPLY_LATE_MS + 200))).toEqual(['append']);
+    });
+
+    it('a write that waited for long is refused, and told when to come again; so many wait at most', () => {
+      slow(1_500);
+      const sinceMs = 1_050;
+      const many = Array.from({ length: THROTTLED_MAX + 1 }, (_, i) => proposal(`d${i}`, { sinceMs }));
+      const effects = machine.propose(many, 2_000, sinceMs);
+      const overloaded = { code: 'OVERLOADED', retryAfterMs: 100 };
+      expect(repliesOf(effects).map(({ outcome }) => outcome)).toEqual([expect.objectContaining(overloaded)]);
+      expect(machine.tail).toBe(2);
+      expect(machine.tick(sinceMs + THROTTLE_MS - 1)).toEqual([]);
+      // At a step of a tenth of a second, all together.
+      expect(machine.tick(1_600)).toEqual([{ kind: 'resume' }]);
+      expect(repliesOf(machine.propose(many, 2_000, 1_600))).toHaveLength(many.length);
+      const hurried = proposal('h', { sinceMs: 1_600, untilMs: 1_750 });
+      expect(repliesOf(machine.propose([hurried], 2_000, 1_600))[0].outcome).toMatchObject(overloaded);
+    });
+
+    it('but not when it is silent, nor when it is out of sync', () => {
+      slow(500);
+      expect(kinds(machine.propose([proposal('silent')], 2_000, 1_501))).toEqual(['append']);
+      const outOfSyncMs = IN_SYNC_MS + 500;
+      slow(outOfSyncMs);
+      expect(kinds(machine.propose([proposal('b', { sinceMs: outOfSyncMs })], 2_000, outOfSyncMs))).toEqual([
+        'postpone',
+      ]);
+      expect(machine.tick(outOfSyncMs + 1)).toEqual([{ kind: 'resume' }]);
+      expect(kinds(machine.propose([proposal('b')], 2_000, outOfSyncMs + 1))).toEqual(['append']);
+    });
+
+    it('what waits goes when the reign ends', () => {
+      slow(1_000);
+      machine.propose([proposal('b', { sinceMs: 1_400 })], 2_000, 1_400);
+      expect(machine.fail('the disk').at(0)).toEqual({ kind: 'resume' });
+    });
+  });
+
   it('after a failure the outcome of what was under way is unknown, and nothing more is admitted', () => {
     const machine = leader();
     propose(machine, [proposal('a')]);
@@ -404,5 +494,60 @@ describe('Leader', () => {
     const own = appendOf(propose(base, [proposal('b')], 3_000)).batch;
     base.persisted();
     expect(conflicts(base.merge([lone.bytes], [rowOf(own)]))).toEqual([own.entries[0].offset]);
+  });
+
+  it('knows what a branch saw that had begun a reign of its own, by the fork at which it was cut off', () => {
+    // Both logs go to offset 2 in epoch 1; the branch goes on in epoch 2, the base in epoch 3.
+    const common = leader();
+    const seen = appendOf(propose(common, [proposal('a')], 2_000)).batch;
+    settle(common);
+    const fork = common.log.end();
+    const rowOf = ({ rows }: typeof seen): Uint8Array | undefined => rows[0].value;
+    const branch = new Reign({ epoch: 2, after: fork });
+    branch.begin();
+    branch.persisted();
+    const [late, lone] = appendOf(propose(branch, [proposal('a'), proposal('b')], 9_000)).batch.entries;
+    branch.persisted();
+    const cut = branchBeyond(branch.log.end(), fork.lastOffset);
+    expect(cut).toEqual([{ epoch: branch.leader.epoch, end: 5, fork: 2 }]);
+
+    const base = new Reign({ epoch: 3, after: fork });
+    const losers = (effects: readonly ReplicaEffect[]): unknown[] =>
+      effects.flatMap((effect) => (effect.kind === 'conflict' ? [effect.loser] : []));
+    base.begin();
+    const own = appendOf(propose(base, [proposal('b')], 3_000)).batch;
+    base.persisted();
+    expect(losers(base.merge([late.bytes, lone.bytes], [rowOf(seen), rowOf(own)], cut))).toEqual([
+      own.entries[0].offset,
+    ]);
+  });
+
+  it('logs once that a branch is merged, and lists nothing of it as lost that another copy of it offers later', () => {
+    const branch = new Reign({ epoch: 1 });
+    branch.begin();
+    branch.persisted();
+    const { entries } = appendOf(propose(branch, [proposal('a')], 3_000)).batch;
+    branch.persisted();
+    const cut = branchBeyond(branch.log.end(), 0);
+    const base = new Reign({ epoch: 2 });
+    base.begin();
+    base.persisted();
+    base.merge([entries[0].bytes], [undefined], cut);
+    const merged = appendOf(base.merged(cut)).batch;
+    base.persisted();
+    expect(entryOp(merged.entries[0].bytes)).toBe('MERGED');
+    expect(base.log.branches).toEqual({ merged: [{ ...cut[0], offset: 3 }], cut: [] });
+    expect(decodeBranches(merged.rows.find(({ key }) => equalBytes(key, shardKey(3, BRANCHES_ROW)))?.value)).toEqual(
+      base.log.branches,
+    );
+    expect(base.merged(cut)).toEqual([]);
+    const after = appendOf(propose(base, [proposal('a')], 9_000)).batch;
+    base.persisted();
+    expect(base.merge([entries[0].bytes], [after.rows[0].value], cut)).toEqual([]);
+    // Of a part that is not merged yet it may be lost.
+    const more = appendOf(propose(branch, [proposal('a')], 4_000)).batch.entries;
+    expect(base.merge([more[0].bytes], [after.rows[0].value], cut)).toMatchObject([
+      { kind: 'conflict', loser: more[0].bytes, winner: { entry: after.entries[0].offset } },
+    ]);
   });
 });

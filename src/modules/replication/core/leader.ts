@@ -1,10 +1,11 @@
 import { assert } from '../../../kernel/assert.js';
-import { equalBytes, toHex } from '../../../kernel/bytes.js';
+import { equalBytes } from '../../../kernel/bytes.js';
 import { sameEpoch, type Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import { compareHlc, nextHlc, type Hlc, type Version } from '../../../kernel/version.js';
 import type { AppendEntry, RowChange } from '../../log/log-store.js';
 import { Acknowledgements } from './acknowledgements.js';
+import { BRANCH_EPOCHS_MAX, type BranchEpoch } from './branch-epochs.js';
 import { BranchMerge } from './branch-merge.js';
 import type { Out } from './effects.js';
 import type { Followers } from './followers.js';
@@ -39,6 +40,8 @@ export interface LeaderOptions {
   readonly followers: Followers;
   /** Milliseconds: a follower that said nothing for so long is not counted on, though its stream is open (2.8). */
   readonly silentMs: number;
+  /** Milliseconds between heartbeats: what being in sync is judged by (7.1). */
+  readonly heartbeatMs: number;
   /** Only of META_SHARD: the map its entries change. */
   readonly map: MapState | undefined;
   /** Members that granted this reign: until then their streams are on the way, and they count as reachable (2.8). */
@@ -53,6 +56,13 @@ export const LEADER_BYTES_MAX = 32 * 1024 * 1024;
 /** Writes are throttled while the index is this late (replication 3). */
 export const INDEX_LATE_MS = 1_000;
 const RETRY_AFTER_MS = 100;
+/**
+ * A write waits this long for a copy in sync that applies late, then it is refused: writers slow down to the pace of that
+ * copy. So many wait at most, and are looked at again at steps of a tick, that trying again stays cheap.
+ */
+export const THROTTLE_MS = 500;
+export const THROTTLED_MAX = 1_024;
+const THROTTLE_STEP_MS = 100;
 /** A write that is kept for followers to come is answered this long before its caller gives up: two ticks. */
 const ANSWER_MS = 200;
 export class Leader {
@@ -69,6 +79,8 @@ export class Leader {
   readonly #acknowledgements = new Acknowledgements();
   /** Writes that wait for followers to come, outside of this machine: the fewest copies one needs, and the first time to look. */
   #postponed = NONE_POSTPONED;
+  /** Writes that wait there for a copy that applies late, and when they are looked at again at the latest. */
+  #throttled = NONE_THROTTLED;
   #sweeps: { readonly offset: number; readonly collectionId: number }[] = [];
 
   constructor(options: LeaderOptions, applied: number) {
@@ -115,7 +127,10 @@ export class Leader {
       else if (outcome !== undefined) out.push({ kind: 'reply', reply: { ticket: proposal.ticket, outcome } });
     }
     if (postponed.length > 0) out.push({ kind: 'postpone', tickets: postponed });
-    if (entries.length > 0) this.#append(entries, rows, out);
+    if (entries.length > 0) {
+      this.#append(entries, rows, out);
+      this.#options.followers.logged(this.#log.tail, nowMs);
+    }
     // A keyed retry of something durable long ago is answered at once.
     this.acknowledge(nowMs, out);
   }
@@ -130,26 +145,24 @@ export class Leader {
    * Takes rows of another branch (6.4).
    * @param own they are this replica's own loose rows
    */
-  merge(loose: readonly Uint8Array[], stored: readonly (Uint8Array | undefined)[], own: boolean, out: Out): void {
-    const merge = new BranchMerge(this.#log, this.epoch, this.#purged, own);
+  merge(
+    loose: readonly Uint8Array[],
+    stored: readonly (Uint8Array | undefined)[],
+    branch: readonly BranchEpoch[],
+    own: boolean,
+    out: Out,
+  ): void {
+    const merge = new BranchMerge(this.#log, this.epoch, this.#purged, branch, own);
     for (const [i, bytes] of loose.entries()) merge.merge(bytes, stored[i], out);
     if (merge.entries.length > 0) this.#append(merge.entries, merge.rows, out);
   }
 
-  /** Logs that a branch is merged as a whole: its positions are part of this log from now on (7.2). */
-  merged(
-    branch: readonly { readonly epoch: Epoch; readonly end: number }[],
-    wallMs: number,
-    opId: Uint8Array,
-    out: Out,
-  ): void {
-    const payload = new TextEncoder().encode(
-      JSON.stringify(branch.map(({ epoch, end }) => ({ num: epoch.num, uuid: toHex(epoch.uuid), end }))),
-    );
-    const version = { hlc: this.#log.tick(wallMs), opId };
-    const entry = this.#log.append(this.epoch, { op: 'MERGED', collectionId: 0, id: '', payload, version });
-    this.#log.supersede(entry.bytes.length);
-    this.#append([entry], [], out);
+  /** All rows of a branch were taken: logs that it is merged, unless that is known of all of it (6.4). */
+  merged(branch: readonly BranchEpoch[], wallMs: number, opId: Uint8Array, out: Out): void {
+    const missing = this.#log.missing(branch).slice(-BRANCH_EPOCHS_MAX);
+    if (missing.length === 0) return;
+    const { entry, row } = this.#log.appendMerged(this.epoch, { hlc: this.#log.tick(wallMs), opId }, missing);
+    this.#append([entry], [row], out);
   }
 
   /** Durability moved, here or on a follower: the high-water mark and what it lets out. */
@@ -192,22 +205,27 @@ export class Leader {
 
   /** The reign ends: what was logged and not acknowledged is unknown (2.8). */
   stop(detail: string, out: Out): void {
-    if (this.#postponed.ops > 0) out.push({ kind: 'resume' });
-    this.#postponed = NONE_POSTPONED;
+    if (this.#postponed.ops + this.#throttled.ops > 0) this.#release(out);
     this.#acknowledgements.stop(detail, out);
   }
 
   /** Answers what has its copies and is applied, or is late for the index; and what waited too long for its copies. */
   acknowledge(nowMs: number, out: Out): void {
-    if (this.#postponed.ops > 0) this.#resume(nowMs, out);
+    if (this.#postponed.ops + this.#throttled.ops > 0) this.#resume(nowMs, out);
     const copies = (offset: number, level: AckLevel): number => this.#confirmed(offset, level);
     this.#acknowledgements.answer({ applied: this.#applied, copies }, nowMs, out);
   }
 
-  /** Lets the writes that wait for followers try again, when enough have come or no more are awaited. */
+  /** Lets the writes that wait for followers try again: enough have come, the late one has caught up, or it took too long. */
   #resume(nowMs: number, out: Out): void {
-    if (nowMs < this.#postponed.untilMs && this.#reachable(nowMs) < this.#postponed.needed) return;
+    const [postponed, throttled] = [this.#postponed, this.#throttled];
+    const come = postponed.ops > 0 && (nowMs >= postponed.untilMs || this.#reachable(nowMs) >= postponed.needed);
+    if (come || (throttled.ops > 0 && (nowMs >= throttled.untilMs || !this.#late(nowMs)))) this.#release(out);
+  }
+
+  #release(out: Out): void {
     this.#postponed = NONE_POSTPONED;
+    this.#throttled = NONE_THROTTLED;
     out.push({ kind: 'resume' });
   }
 
@@ -271,6 +289,8 @@ export class Leader {
     const overload = this.#overload(bytes, nowMs);
     if (overload !== undefined)
       return { kind: 'refused', code: 'OVERLOADED', detail: overload, retryAfterMs: RETRY_AFTER_MS };
+    const throttled = this.#throttle(proposal, nowMs);
+    if (throttled !== undefined) return throttled;
     switch (proposal.op) {
       case 'UPSERT':
       case 'DELETE':
@@ -292,9 +312,10 @@ export class Leader {
     return members.filter((node) => node === self || heard(node) || (awaited && expected.nodes.has(node))).length;
   }
 
-  /** Why there is no room for another write: too many or too large ones in flight, or an index that falls behind. */
+  /** Why there is no room for another write: too many or too large ones in flight, or the index here falls behind. */
   #overload(bytes: number, nowMs: number): string | undefined {
-    const { ops, bytes: waiting } = this.#postponed;
+    const ops = this.#postponed.ops + this.#throttled.ops;
+    const waiting = this.#postponed.bytes + this.#throttled.bytes;
     if (
       this.#acknowledgements.count + ops >= LEADER_OPS_MAX ||
       this.#log.bytesInFlight + waiting + bytes > LEADER_BYTES_MAX
@@ -306,6 +327,26 @@ export class Leader {
       return 'the index of this shard is behind; send the write again a little later';
     }
     return undefined;
+  }
+
+  /** Whether a write waits for a copy in sync that applies late, or has waited long enough. The map is never made to wait. */
+  #throttle(proposal: Proposal, nowMs: number): WriteOutcome | 'later' | undefined {
+    if (!this.#late(nowMs)) return undefined;
+    const { sinceMs, payload } = proposal;
+    const untilMs = Math.min(sinceMs + THROTTLE_MS, (proposal.untilMs ?? Infinity) - ANSWER_MS);
+    const { ops, bytes, untilMs: before } = this.#throttled;
+    if (nowMs >= untilMs || ops >= THROTTLED_MAX) {
+      const detail = 'a replica of this shard that is in sync applies late; send the write again a little later';
+      return { kind: 'refused', code: 'OVERLOADED', detail, retryAfterMs: RETRY_AFTER_MS };
+    }
+    const lookMs = Math.ceil(untilMs / THROTTLE_STEP_MS) * THROTTLE_STEP_MS;
+    this.#throttled = { ops: ops + 1, bytes: bytes + payload.length, untilMs: Math.min(before, lookMs) };
+    return 'later';
+  }
+
+  #late(nowMs: number): boolean {
+    const { followers, set, heartbeatMs, map } = this.#options;
+    return map === undefined && followers.late(set(), nowMs, heartbeatMs);
   }
 
   #writeDocument(
@@ -431,4 +472,5 @@ export class Leader {
 }
 
 const NOTHING = new Uint8Array(0);
+const NONE_THROTTLED = { ops: 0, bytes: 0, untilMs: Infinity };
 const NONE_POSTPONED = { ops: 0, bytes: 0, needed: Infinity, untilMs: Infinity };

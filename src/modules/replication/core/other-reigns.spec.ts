@@ -29,6 +29,7 @@ function position(changes: Partial<ShardPosition>): ShardPosition {
     applied: 20,
     inSync: true,
     faulted: false,
+    held: false,
     loose: 0,
     documents: 0,
     lagMs: 0,
@@ -42,6 +43,7 @@ const facts = (told: Partial<ShardPosition>, changes: Partial<PeerFacts> = {}): 
   refused: false,
   heardMs: 200,
   reluctant: false,
+  full: false,
   position: position(told),
   ...changes,
 });

@@ -1,4 +1,5 @@
 import type { NodeUuid } from '../../../kernel/peer.js';
+import type { DiskRoom } from './disk-hold.js';
 import type { ShardPosition, ShardSet } from './protocol.js';
 
 /** What a replica knows of another node, from membership and its heartbeats. */
@@ -13,6 +14,8 @@ export interface PeerFacts {
   readonly heardMs: number;
   /** Not to be nominated while another can be: its clock is off, it flaps, or its disk is nearly full (1.3, 5.8). */
   readonly reluctant: boolean;
+  /** Its disk is down to its reserve: it refuses upserts (5.8). */
+  readonly full: boolean;
   /** Its copy of this shard, as it last told. */
   readonly position: ShardPosition | undefined;
 }
@@ -31,6 +34,10 @@ export interface CopyPlan {
   readonly configured: ShardSet;
   /** This node is on its way out, or its disk nearly full: it gives its reigns away, and takes none while another can. */
   readonly leaving: boolean;
+  /** The set was forced: a reign of this copy has a higher epoch number (5.8); 0: it was not. */
+  readonly epochFloor: number;
+  /** What this node's disk has room for. */
+  readonly room: DiskRoom;
 }
 
 /** A moment of this node's clocks. */

@@ -21,6 +21,7 @@ const position: fc.Arbitrary<ShardPosition> = fc.record({
   applied: number,
   inSync: fc.boolean(),
   faulted: fc.boolean(),
+  held: fc.boolean(),
   loose: number,
   documents: number,
   lagMs: number,

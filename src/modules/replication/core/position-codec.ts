@@ -4,7 +4,7 @@ import type { ReplicaRole, ShardPosition } from './protocol.js';
 
 /**
  * Positions as heartbeats carry them; big-endian. Per shard: shard u32, role u8, flags u8 (1 in sync, 2 faulted, 4 knows
- * a leader), epoch num u64 and uuid, leader uuid, setEpoch and settled u64, last epoch num u64 and uuid, then lastOffset, durable,
+ * a leader, 8 held), epoch num u64 and uuid, leader uuid, setEpoch and settled u64, last epoch num u64 and uuid, then lastOffset, durable,
  * applied, loose, documents and lagMs, u64 each.
  */
 const BYTES = 4 + 1 + 1 + (8 + UUID_BYTES) + UUID_BYTES + 2 * 8 + (8 + UUID_BYTES) + 6 * 8;
@@ -26,7 +26,11 @@ export function encodePositions(positions: readonly ShardPosition[]): Uint8Array
     };
     view.setUint32(at, position.shard);
     bytes[at + 4] = ROLES.indexOf(position.role);
-    bytes[at + 5] = (position.inSync ? 1 : 0) | (position.faulted ? 2 : 0) | (position.leader === '' ? 0 : 4);
+    bytes[at + 5] =
+      (position.inSync ? 1 : 0) |
+      (position.faulted ? 2 : 0) |
+      (position.leader === '' ? 0 : 4) |
+      (position.held ? 8 : 0);
     at += 6;
     number(position.epoch.num);
     uuid(position.epoch.uuid);
@@ -89,6 +93,7 @@ export function decodePositions(bytes: Uint8Array): ReadonlyMap<number, ShardPos
       applied,
       inSync: (flags & 1) !== 0,
       faulted: (flags & 2) !== 0,
+      held: (flags & 8) !== 0,
       loose,
       documents,
       lagMs,

@@ -4,6 +4,8 @@ import { HLC_ZERO } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { EMPTY_LOG } from '../../log/core/log-state.js';
 import { ZERO_COUNTERS } from '../../shard/core/rows.js';
+import { NO_BRANCHES } from './branch-epochs.js';
+import type { DiskRoom } from './disk-hold.js';
 import type { ReplicaEffect } from './effects.js';
 import type { ReplicaInput } from './inputs.js';
 import type { PeerView } from './peer-view.js';
@@ -21,10 +23,21 @@ class Copy {
   nowMs = 0;
   configured: ShardSet = { mapEpoch: 1, members: [SELF] };
   peers = ALONE;
+  room: DiskRoom = 'upserts';
+  epochFloor = 0;
 
   constructor() {
     const { tail, chain, history, generation } = EMPTY_LOG;
-    const ends = { generation, tail, chain, start: 0, history, counters: ZERO_COUNTERS, sets: [] };
+    const ends = {
+      generation,
+      tail,
+      chain,
+      start: 0,
+      history,
+      counters: ZERO_COUNTERS,
+      sets: [],
+      branches: NO_BRANCHES,
+    };
     this.replica = new Replica({
       shard: 0,
       self: SELF,
@@ -45,7 +58,7 @@ class Copy {
 
   tick(): readonly ReplicaEffect[] {
     this.nowMs += 100;
-    const plan = { configured: this.configured, leaving: false };
+    const plan = { configured: this.configured, leaving: false, epochFloor: this.epochFloor, room: this.room };
     return this.step({ kind: 'tick', now: this.now, peers: this.peers, plan, opId: OP_ID });
   }
 
@@ -120,7 +133,15 @@ describe('a number of an epoch that leaps', () => {
       epoch: { num, uuid },
       leader,
     };
-    const facts = { live: true, gone: false, refused: false, heardMs: Infinity, reluctant: false, position };
+    const facts = {
+      live: true,
+      gone: false,
+      refused: false,
+      heardMs: Infinity,
+      reluctant: false,
+      full: false,
+      position,
+    };
     return { get: (node) => (node === OTHER ? facts : undefined), nodes: () => [OTHER] };
   };
 
@@ -161,5 +182,101 @@ describe('a number of an epoch that leaps', () => {
     copy.step({ kind: 'welcomed', answer, now: copy.now });
     expect(copy.replica.promised).toEqual(NO_EPOCH);
     expect(copy.replica.log.tail).toBe(0);
+  });
+});
+
+describe('a follower whose disk is down to its reserve', () => {
+  const epoch = { num: 3, uuid: new Uint8Array(16).fill(9) };
+
+  /** A copy that streams from OTHER, which lives and says so. */
+  function following(): Copy {
+    const copy = new Copy();
+    copy.configured = { mapEpoch: 1, members: [OTHER, SELF] };
+    primaryIs(copy, false);
+    copy.step({ kind: 'announced', leader: { shard: 0, epoch, node: OTHER }, now: copy.now });
+    hears(copy, copy.tick());
+    return copy;
+  }
+
+  /** What the primary answers to a hello. */
+  function hears(copy: Copy, effects: readonly ReplicaEffect[]): void {
+    if (effects.some(({ kind }) => kind === 'follow'))
+      copy.step({ kind: 'welcomed', answer: { kind: 'accept', epoch, from: 1 }, now: copy.now });
+  }
+
+  function primaryIs(copy: Copy, full: boolean): void {
+    const standing = copy.replica.position(copy.nowMs);
+    const position: ShardPosition = { ...standing, documents: 0, role: 'primary', epoch, leader: OTHER };
+    const facts = { live: true, gone: false, refused: false, heardMs: Infinity, reluctant: full, full, position };
+    copy.peers = { get: (node) => (node === OTHER ? facts : undefined), nodes: () => [OTHER] };
+  }
+
+  /** Kinds of effects of so much time, without those of talk. */
+  function pass(copy: Copy, ms: number): readonly string[] {
+    const kinds: string[] = [];
+    for (let passed = 0; passed < ms; passed += 100) {
+      const effects = copy.tick();
+      hears(copy, effects);
+      kinds.push(...effects.map(({ kind }) => kind));
+    }
+    return kinds;
+  }
+
+  it('ends its stream, suspects nobody for it, and follows again when there has been room for a while', () => {
+    const copy = following();
+    copy.room = 'deletes';
+    expect(copy.tick()).toEqual([{ kind: 'held', held: true }, { kind: 'unfollow' }]);
+    expect(copy.replica.position(copy.nowMs)).toMatchObject({ held: true, inSync: false });
+    expect(pass(copy, 20_000)).toEqual([]);
+    expect(copy.replica.role).toBe('follower');
+    copy.room = 'upserts';
+    expect(pass(copy, 4_000)).toEqual([]);
+    const again = pass(copy, 2_000);
+    expect(again.slice(0, 2)).toEqual(['held', 'follow']);
+    expect(copy.replica.position(copy.nowMs).held).toBe(false);
+  });
+
+  it('goes on with a primary whose disk is full as well: what comes then are deletes; not with the last of its disk', () => {
+    const copy = following();
+    copy.room = 'deletes';
+    primaryIs(copy, true);
+    expect(pass(copy, 1_500)).not.toContain('held');
+    copy.room = 'nothing';
+    expect(copy.tick()).toEqual([{ kind: 'held', held: true }, { kind: 'unfollow' }]);
+    copy.room = 'deletes';
+    expect(copy.tick()).toMatchObject([{ kind: 'held', held: false }, { kind: 'follow' }]);
+    // The primary has room again, and sends upserts.
+    primaryIs(copy, false);
+    expect(copy.tick()).toEqual([{ kind: 'held', held: true }, { kind: 'unfollow' }]);
+  });
+
+  it('reigns when no other copy can', () => {
+    const copy = following();
+    copy.room = 'nothing';
+    copy.tick();
+    copy.configured = { mapEpoch: 2, members: [SELF] };
+    copy.peers = ALONE;
+    pass(copy, 10_000);
+    expect(copy.replica.role).toBe('primary');
+    expect(copy.replica.position(copy.nowMs).held).toBe(false);
+  });
+});
+
+describe('a copy outside of the set whose nodes are all gone', () => {
+  it('reigns when an operator names it, in an epoch above all that anybody may know', () => {
+    const copy = new Copy();
+    copy.configured = { mapEpoch: 1, members: [OTHER] };
+    const facts = { live: false, gone: true, refused: true, heardMs: -Infinity, reluctant: false, full: false };
+    const gone = { ...facts, position: undefined };
+    copy.peers = { get: (node) => (node === OTHER ? gone : undefined), nodes: () => [OTHER] };
+    copy.step({ kind: 'announced', leader: { shard: 0, epoch: { num: 3, uuid: OP_ID }, node: OTHER }, now: copy.now });
+    for (let i = 0; i < 100; i++) copy.tick();
+    expect(copy.replica.role).toBe('follower');
+    copy.configured = { mapEpoch: 2, members: [SELF] };
+    copy.epochFloor = 4_099;
+    for (let i = 0; i < 20; i++) copy.tick();
+    expect(copy.replica.role).toBe('primary');
+    expect(copy.replica.epoch.num).toBe(4_100);
+    expect(copy.replica.set).toEqual({ mapEpoch: 2, members: [SELF] });
   });
 });

@@ -25,6 +25,8 @@ export interface Proposal {
   readonly keyed: boolean;
   /** 16 bytes: what the client asked for; a keyed retry must ask for the same. */
   readonly fingerprint: Uint8Array;
+  /** When it was first asked for, in monotonic milliseconds. */
+  readonly sinceMs: number;
   /** Its caller waits no longer than this, in monotonic milliseconds; absent: longer than any wait here. */
   readonly untilMs?: number;
   /** The stored live row and idempotency row, as they are now. */

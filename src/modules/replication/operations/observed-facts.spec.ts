@@ -39,6 +39,7 @@ function position(role: ShardPosition['role'], of: Epoch, change: Partial<ShardP
     applied: 1,
     inSync: true,
     faulted: false,
+    held: false,
     loose: 0,
     documents: 0,
     lagMs: 0,

@@ -17,6 +17,7 @@ function cluster(nodes: number, replicaCount: number): { world: PlannedWorld; ca
     newId: () => `op-${++ids}`,
     map: () => world.map,
     facts: () => world.facts(),
+    knownEpoch: () => 7,
     change: async (operation) => {
       const result = applyMapOperation(world.map, operation);
       if (result.kind === 'refused') throw new NodeError(result.code, result.detail);
@@ -61,6 +62,27 @@ describe('OperationCalls', () => {
     expect(calls.operation(id).state).toBe('done');
     await expect(calls.removeNode('node-01')).rejects.toMatchObject({ code: 'OPERATION_CONFLICT' });
     await expect(calls.removeNode('node-02')).rejects.toMatchObject({ code: 'NODE_NOT_FOUND' });
+  });
+
+  it('forces a shard whose only copy is on a dead node, and no other', async () => {
+    const { world, calls } = cluster(3, 0);
+    const shard = world.map.placement.findIndex(({ members }) => members[0] === '02');
+    const forced = (nodeId: string, empty: boolean, of = shard) => calls.force(of, nodeId, empty);
+    await expect(forced('node-03', true)).rejects.toMatchObject({
+      code: 'OPERATION_CONFLICT',
+      message: expect.stringMatching(/"node-02" has a copy of shard \d and answers/),
+    });
+    world.die('02');
+    await expect(forced('node-03', false)).rejects.toMatchObject({ message: expect.stringMatching(/has no copy/) });
+    await expect(forced('node-02', true)).rejects.toMatchObject({ message: expect.stringMatching(/does not answer/) });
+    await expect(forced('node-03', true, 9)).rejects.toMatchObject({ code: 'SHARD_NOT_FOUND' });
+    await expect(forced('node-09', true)).rejects.toMatchObject({ code: 'NODE_NOT_FOUND' });
+    const id = await forced('node-03', true);
+    expect(calls.operation(id)).toMatchObject({ kind: 'force', state: 'done', node: 'node-03', shard });
+    expect(world.map.placement[shard]).toMatchObject({ members: ['03'], learners: [], epoch: world.map.epoch });
+    expect(world.map.placement[shard].epochFloor).toBeGreaterThan(7);
+    await expect(calls.abort(id)).rejects.toMatchObject({ code: 'OPERATION_CONFLICT' });
+    await expect(forced('node-03', true)).rejects.toMatchObject({ code: 'OPERATION_CONFLICT' });
   });
 
   it('moves a primary, but not to where it is', async () => {

@@ -3,6 +3,7 @@ import { NodeError } from '../../../kernel/errors.js';
 import type { Hasher } from '../../../kernel/hasher.js';
 import { META_SHARD } from '../../../kernel/ids.js';
 import type { ClusterFacts } from '../../ring/core/facts.js';
+import { FORCED_EPOCH_LEAP, forceProblem } from '../../ring/core/forced-set.js';
 import { nodeById, type ClusterMap, type RegisteredNode } from '../../ring/core/map.js';
 import type { MapOperation } from '../../ring/core/map-operations.js';
 import type { OperationRecord, OperationTask } from '../../ring/core/operation-record.js';
@@ -20,6 +21,8 @@ export interface OperationCallPorts {
   map(): ClusterMap;
   /** What this node knows of the cluster now. */
   facts(map: ClusterMap): ClusterFacts;
+  /** Number of the last reign over a shard that this node heard of; 0: of none. */
+  knownEpoch(shard: number): number;
   /** Changes the map, on whichever node is its primary; resolves with the map after it. @throws NodeError */
   change(operation: MapOperation): Promise<ClusterMap>;
 }
@@ -67,13 +70,26 @@ export class OperationCalls {
   /** Begins to hand the reign of a shard to another node. */
   async movePrimary(shard: number, nodeId: string): Promise<string> {
     const map = this.#ports.map();
-    if (shard === META_SHARD || map.placement[shard] === undefined)
-      throw new NodeError('SHARD_NOT_FOUND', `there is no shard ${shard}; the cluster has ${map.shardCount}`);
+    this.#checkShard(map, shard);
     const node = this.#node(nodeId).nodeUuid;
     const primary = this.#ports.facts(map).shards.get(shard)?.primary;
     if (primary === node && map.placement[shard].members[0] === node)
       throw new NodeError('OPERATION_CONFLICT', `"${nodeId}" is the primary of shard ${shard} already`);
     return this.#start({ kind: 'movePrimary', shard, node });
+  }
+
+  /**
+   * Goes on with a shard whose disks are all gone, from the copy of a node or, `empty`, from none (replication 5.8).
+   * Refused while a copy of its set answers.
+   */
+  async force(shard: number, nodeId: string, empty: boolean): Promise<string> {
+    const map = this.#ports.map();
+    this.#checkShard(map, shard);
+    const node = this.#node(nodeId).nodeUuid;
+    const problem = forceProblem(map, this.#ports.facts(map), { shard, node, empty });
+    if (problem !== undefined) throw new NodeError('OPERATION_CONFLICT', problem);
+    const epochFloor = this.#ports.knownEpoch(shard) + FORCED_EPOCH_LEAP;
+    return this.#start({ kind: 'force', shard, node, empty, epochFloor });
   }
 
   /** @throws NodeError OPERATION_NOT_FOUND: never begun, or so long ago that the map forgot it */
@@ -86,7 +102,7 @@ export class OperationCalls {
       kind: task.kind,
       state,
       ...(nodeId === undefined ? {} : { node: nodeId }),
-      ...(task.kind === 'movePrimary' ? { shard: task.shard } : {}),
+      ...(task.kind === 'movePrimary' || task.kind === 'force' ? { shard: task.shard } : {}),
       progress,
       startedMs,
       ...(endedMs === undefined ? {} : { endedMs }),
@@ -103,6 +119,11 @@ export class OperationCalls {
     const id = this.#ports.newId();
     await this.#ports.change({ kind: 'startOperation', id, task, startedMs: this.#ports.clock.wallMs() });
     return id;
+  }
+
+  #checkShard(map: ClusterMap, shard: number): void {
+    if (shard === META_SHARD || map.placement[shard] === undefined)
+      throw new NodeError('SHARD_NOT_FOUND', `there is no shard ${shard}; the cluster has ${map.shardCount}`);
   }
 
   #node(nodeId: string): RegisteredNode {

@@ -72,6 +72,8 @@ export interface ShardPlacement {
   readonly epoch: number;
   /** An operator chose the first member: balancing leaves it first as long as it is a member. */
   readonly pinned?: true;
+  /** An operator forced this set: its first reign has a higher epoch number (replication 5.8). */
+  readonly epochFloor?: number;
 }
 
 export interface Collection {

@@ -45,6 +45,13 @@ export function copiesOf(map: ClusterMap, node: NodeUuid): readonly number[] {
   );
 }
 
+/** An operator removed it (replication 9.5): its process may still run, and must not come back by itself. */
+export function wasRemoved(map: ClusterMap, node: NodeUuid): boolean {
+  return map.operations.some(
+    ({ task, state }) => task.kind === 'remove' && task.node === node && (state === 'running' || state === 'done'),
+  );
+}
+
 function register(map: ClusterMap, node: NodeRegistration, replaces: NodeUuid | undefined): MapResult {
   const { nodeId, nodeUuid, address, protocolMin, protocolMax } = node;
   const namesake = nodeById(map, nodeId);

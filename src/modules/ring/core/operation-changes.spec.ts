@@ -24,6 +24,26 @@ function record(map: ClusterMap, id: string) {
 }
 
 describe('applyOperationChange', () => {
+  it('forces the set of a shard to a node outside of it, and remembers that as done', () => {
+    const map = exampleMap(2, 2);
+    const force = (node: string, shard = 1): OperationTask => ({
+      kind: 'force',
+      shard,
+      node,
+      empty: true,
+      epochFloor: 9,
+    });
+    const forced = after(map, { kind: 'addLearner', shard: 1, node: two }, start('f', force(two)));
+    expect(forced.placement[1]).toEqual({ members: [two], learners: [], epoch: forced.epoch, epochFloor: 9 });
+    expect(forced.placement[0]).toBe(map.placement[0]);
+    expect(record(forced, 'f')).toMatchObject({ state: 'done', nodeId: 'node-02', startedMs: 5, endedMs: 5 });
+    expect(refusal(map, start('f', force(one)))).toBe('OPERATION_CONFLICT');
+    expect(refusal(map, start('f', force(two, 2)))).toBe('OPERATION_CONFLICT');
+    expect(refusal(map, start('f', force(uuidOf(3))))).toBe('OPERATION_CONFLICT');
+    const drained = after(map, start('d', { kind: 'drain', node: two }));
+    expect(refusal(drained, start('f', force(two)))).toBe('OPERATION_CONFLICT');
+  });
+
   it('drains a node: nothing new comes to it, done only when nothing is left', () => {
     const map = after(grown(exampleMap(2, 3), 0, 2), start('d', { kind: 'drain', node: two }));
     expect(nodeByUuid(map, two)?.duty).toBe('draining');

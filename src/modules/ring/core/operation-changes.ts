@@ -1,6 +1,7 @@
 import { unreachable } from '../../../kernel/assert.js';
 import { META_SHARD } from '../../../kernel/ids.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
+import { forcedPlacement, type ForceTask } from './forced-set.js';
 import { nodeByUuid, type ClusterMap, type NodeDuty, type RegisteredNode, type ShardPlacement } from './map.js';
 import { changed, refused, type MapResult } from './map-result.js';
 import { copiesOf } from './node-operations.js';
@@ -91,6 +92,8 @@ function start(map: ClusterMap, change: Extract<OperationChange, { kind: 'startO
       return startLeaving(map, task, record(copiesOf(map, task.node).length));
     case 'movePrimary':
       return startMovePrimary(map, task.shard, task.node, record(1));
+    case 'force':
+      return force(map, task, record(1));
     case 'rebalance':
       if (map.operations.some((other) => other.state === 'running' && other.task.kind === 'rebalance'))
         return refused('OPERATION_CONFLICT', 'the cluster balances its copies already');
@@ -119,6 +122,23 @@ function startLeaving(
   return changed(map, {
     nodes: withDuty(map, node, task.kind === 'drain' ? 'draining' : 'removing'),
     operations: kept([...map.operations, record]),
+  });
+}
+
+/** Done as soon as the map has it: the node begins to reign by itself. */
+function force(map: ClusterMap, task: ForceTask, record: OperationRecord): MapResult {
+  const placement = forcedPlacement(map, task);
+  if (typeof placement === 'string') return refused('OPERATION_CONFLICT', placement);
+  const done: OperationRecord = {
+    ...record,
+    state: 'done',
+    progress: { done: 1, total: 1 },
+    endedMs: record.startedMs,
+    detail: task.empty ? 'the shard begins anew, empty' : 'the shard goes on from the copy of that node',
+  };
+  return changed(map, {
+    placement: withPlacement(map, task.shard, placement),
+    operations: kept([...map.operations, done]),
   });
 }
 

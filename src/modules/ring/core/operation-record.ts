@@ -13,6 +13,17 @@ export type OperationTask =
   | { readonly kind: 'remove'; readonly node: NodeUuid }
   /** The node becomes primary of the shard, and stays the preferred one. */
   | { readonly kind: 'movePrimary'; readonly shard: number; readonly node: NodeUuid }
+  /**
+   * The set of the shard, whose disks are all gone, becomes this node alone: with the copy it has, or an empty one. Done
+   * at once, and kept for whoever asks. The next reign has a higher epoch number than `epochFloor`.
+   */
+  | {
+      readonly kind: 'force';
+      readonly shard: number;
+      readonly node: NodeUuid;
+      readonly empty: boolean;
+      readonly epochFloor: number;
+    }
   /** Copies move because nodes came or died; the planner starts it by itself. */
   | { readonly kind: 'rebalance' };
 

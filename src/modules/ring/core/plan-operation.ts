@@ -22,6 +22,9 @@ export function planOperation(
       return planLeaving(situation, record, task.kind, task.node, plans);
     case 'movePrimary':
       return planMovePrimary(situation, record, task.shard, task.node);
+    case 'force':
+      // Done when it began.
+      return undefined;
     case 'rebalance':
       return planRebalance(situation, record);
     default:
