@@ -169,6 +169,17 @@ describe('the command line', () => {
     });
   });
 
+  it.each([
+    [['surch', '--json'], /unknown command 'surch'/],
+    [['ingest', '--json'], /missing required argument 'file'/],
+    [['count', '--jsonp', '--json'], /unknown option '--jsonp'/],
+    [['search', '--json'], /nothing to search for/],
+  ])('tells that %j cannot be read as JSON', async (args, detail) => {
+    const { code, stdout, stderr } = await spector(args);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(JSON.parse(stderr)).toEqual({ error: { code: 'USAGE', detail: expect.stringMatching(detail) } });
+  });
+
   it('takes node and key from options before the environment, wherever they stand', async () => {
     answers['POST /api/v1/documents/count'] = { body: { count: 1234, shards: SHARDS } };
     expect(

@@ -19,10 +19,13 @@ import { EXIT, reportFailure } from './failure.js';
 import type { Host } from './host.js';
 import { Output } from './output.js';
 import type { RunCommand } from './run-command.js';
+import { UsageError } from './usage-error.js';
 
 /** Runs one command line (without `node` and the script) and resolves to its exit code: 0, 1, or 2 for a wrong call. */
 export async function runCli(argv: readonly string[], host: Host): Promise<number> {
   let exitCode: number = EXIT.ok;
+  // Also of a line that cannot be read any further than this.
+  const json = argv.includes('--json');
   const run: RunCommand =
     (command) =>
     async (...all) => {
@@ -36,15 +39,17 @@ export async function runCli(argv: readonly string[], host: Host): Promise<numbe
       }
     };
   try {
-    await buildProgram(host, run).parseAsync([...argv], { from: 'user' });
+    await buildProgram(host, run, json).parseAsync([...argv], { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error.exitCode === 0) return EXIT.ok;
+    if (!json) return EXIT.usage;
+    return reportFailure(new UsageError(error.message.replace(/^error: /, '')), new Output(host, true), false);
   }
   return exitCode;
 }
 
-function buildProgram(host: Host, run: RunCommand): Command {
+function buildProgram(host: Host, run: RunCommand, json: boolean): Command {
   const program = new Command('spector')
     .description('the command line of a Spector node')
     .version(packageVersion(), '--version', 'print the version')
@@ -58,7 +63,10 @@ function buildProgram(host: Host, run: RunCommand): Command {
     .option('--timeout <ms>', 'milliseconds for one request, retries included (default 30000)')
     .option('--json', 'JSON on stdout and nothing else: one object, or one a line')
     .configureHelp({ showGlobalOptions: true })
-    .configureOutput({ writeOut: (text) => host.stdout.write(text), writeErr: (text) => host.stderr.write(text) })
+    .configureOutput({
+      writeOut: (text) => host.stdout.write(text),
+      writeErr: (text) => json || host.stderr.write(text),
+    })
     .showHelpAfterError('(spector help <command> tells more)')
     .exitOverride();
   for (const command of COMMANDS) command(program, run);
