@@ -693,7 +693,12 @@ export function logBranchContract(name: string, make: () => BranchHarness): void
       it('heals a shard whose records are damaged, unless it is not known beside what', async () => {
         const store = await start();
         await store.append({ shard: 1, entries: new EntryWriter(1).take(30), rows: [], promise: epochOf(9) });
+        const { chain, history } = store.state(1);
         let next = await hands().damage(store, shardKey(1, 'tail'), 3);
+        // What it ended with is told by its entries: what only it has is kept by whoever heals it.
+        expect(next.state(1)).toMatchObject({ tail: 30, chain, history, start: { offset: 0 } });
+        next = await hands().damage(next, entryKey(1, 12), 40);
+        expect(next.state(1)).toMatchObject({ tail: 30, chain, start: { offset: 12 } });
         await expect(next.truncate(1, 0, [])).rejects.toThrow(LogDamagedError);
         await next.beginStage(1);
         await next.stage(1, { entries: live, rows: [] });

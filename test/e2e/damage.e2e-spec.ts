@@ -1,6 +1,10 @@
 import { rm, truncate } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { META_SHARD } from '../../src/kernel/ids.js';
+import { documentPrefix, entryPrefix, FIRST_GENERATION, shardKey } from '../../src/modules/log/core/keys.js';
+import { RECORD_NAMES } from '../../src/modules/log/core/log-records.js';
+import { COUNTERS_ROW } from '../../src/modules/replication/core/replica-log.js';
 import { Cluster, type ClusterNode } from './cluster/cluster.js';
 import { expectNoNodeLeft } from './cluster/running.js';
 import { waitFor } from './cluster/wait-for.js';
@@ -9,6 +13,7 @@ import { spector } from './support/command.js';
 import {
   checkpointFiles,
   copyDirectory,
+  damageValues,
   databaseDirectory,
   filesUnder,
   findBytes,
@@ -386,6 +391,52 @@ describe('in a cluster', () => {
       },
       60_000,
     );
+    await expectHealed(replica);
+  }, 120_000);
+
+  /** A replica that is stopped in the middle of a cluster with documents. */
+  async function stopped(): Promise<ClusterNode> {
+    cluster = await Cluster.start({ shards: 1, replicas: 2 });
+    await store(cluster.nodes[0].rest, DOCUMENTS);
+    const { shards } = await cluster.settled();
+    const [{ primary, replicas }] = shards;
+    const replica = cluster.node(replicas.find(({ node }) => node !== primary)?.node ?? '');
+    expect(await replica.process.stop('SIGTERM')).toEqual({ code: 0, signal: null });
+    return replica;
+  }
+
+  it.each([
+    ['rows', documentPrefix(FIRST_GENERATION, 0)],
+    ['what they add up to', shardKey(0, COUNTERS_ROW)],
+    ['the record of the end of the log', shardKey(0, RECORD_NAMES.tail)],
+  ])(
+    '%s that cannot be read are replaced by a snapshot of the primary',
+    async (_, prefix) => {
+      const replica = await stopped();
+      expect(await damageValues(replica.directory, prefix)).toBeGreaterThan(0);
+      await replica.start({ ready: false });
+      await waitFor(
+        'the replica to be healed',
+        async () => {
+          const read = await replica.rest.get(`/api/v1/documents/${DAMAGED.id}`);
+          if (read.status === 200) expect(read.json()).toMatchObject({ content: DAMAGED.content });
+          return replica.output.includes('were healed by a snapshot');
+        },
+        60_000,
+      );
+      await store(cluster?.nodes[0].rest ?? replica.rest, [{ id: 'after', title: 'river', vector: [1, 2, 3, 4] }]);
+      await expectHealed(replica);
+    },
+    120_000,
+  );
+
+  it('an entry of the map that is damaged is fetched from another voter, and the node starts meanwhile', async () => {
+    const replica = await stopped();
+    const last = (keys: readonly Uint8Array[]): readonly Uint8Array[] => keys.slice(-3, -2);
+    expect(await damageValues(replica.directory, entryPrefix(META_SHARD, FIRST_GENERATION), last)).toBe(1);
+    await replica.start();
+    await waitFor('the map to be healed', () => replica.output.includes('was healed from another copy'), 30_000);
+    await store(replica.rest, [{ id: 'after', title: 'river', vector: [1, 2, 3, 4] }]);
     await expectHealed(replica);
   }, 120_000);
 });

@@ -7,7 +7,7 @@ import { ledBy, replaced } from './cluster/reigns.js';
 import { expectNoNodeLeft } from './cluster/running.js';
 import { waitFor } from './cluster/wait-for.js';
 import { History, type Seen } from './support/history.js';
-import { expectStatus } from './support/problem.js';
+import { expectProblem, expectStatus } from './support/problem.js';
 
 jest.setTimeout(120_000);
 
@@ -28,6 +28,13 @@ afterAll(async () => {
 interface Written {
   readonly id: string;
   readonly version: string;
+  readonly session: string;
+}
+
+interface Change {
+  readonly cursor: string;
+  readonly id: string;
+  readonly restarted?: { readonly shard: number; readonly offset: number };
 }
 
 const LIGHT = { writers: 3, searchers: 1, patienceMs: 20_000 } as const;
@@ -48,6 +55,13 @@ const titled = (title: string) => ({ title, metadata: { value: title } });
 async function write(node: ClusterNode, id: string, title: string, consistency: string): Promise<Written> {
   const answer = await node.rest.put(`/api/v1/documents/${id}?consistency=${consistency}`, titled(title));
   return expectStatus<Written>(answer, 200, 201);
+}
+
+async function changes({ rest }: ClusterNode, query = ''): Promise<Change[]> {
+  const answer = await rest.get(`/api/v1/changes${query}`);
+  expect(answer.status).toBe(200);
+  const lines = answer.text.split('\n').filter((line) => line !== '');
+  return lines.map((line) => JSON.parse(line) as Change);
 }
 
 describe('a node cut off from the others, connections open and silent', () => {
@@ -78,9 +92,27 @@ describe('a node cut off from the others, connections open and silent', () => {
     const there: Written[] = [];
     for (const id of ids.slice(4)) there.push(await write(others[0], id, `there-${id}`, 'quorum'));
 
+    // A session that wrote on the side that loses, and one who read its changes: met, or told, when it is merged (7.2).
+    const [{ session }] = here.slice(-1);
+    const withSession = { headers: { 'spector-session': session } };
+    const lastRead = (await changes(alone)).at(-1)?.cursor ?? '';
+    expectProblem(await others[0].rest.get(`/api/v1/documents/${ids[0]}`, withSession), 'NOT_CAUGHT_UP');
+
     cluster.network.heal();
     await cluster.settled();
     await cluster.converged(3);
+    for (const node of cluster.nodes) {
+      await waitFor(
+        `the session to be met by ${node.nodeId}`,
+        async () => (await node.rest.get(`/api/v1/documents/${ids[0]}`, withSession)).status === 200,
+        10_000,
+      );
+      const since = await changes(node, `?cursor=${lastRead}`);
+      expect(since.flatMap(({ restarted }) => (restarted === undefined ? [] : [restarted.shard]))).toEqual([shard]);
+      // Whatever was written on the side that won is among them.
+      const told = since.map(({ id }) => id);
+      for (const { id } of there) expect(told).toContain(id);
+    }
     for (const { rest } of cluster.nodes) {
       const state = await stateOf(rest);
       for (const id of ids) {

@@ -4,7 +4,7 @@ import { NodeError } from '../../kernel/errors.js';
 import { LIMITS } from '../../kernel/limits.js';
 import type { Version } from '../../kernel/version.js';
 import { entryEpoch, entryOffset, entryVersion } from '../log/core/entry-codec.js';
-import { LogDamagedError, type LogState, type LogStore } from '../log/log-store.js';
+import { LogDamagedError, type LogStore } from '../log/log-store.js';
 import { looseEntry } from '../replication/loose-store.js';
 import { encodeOperation } from '../replication/core/operation-row.js';
 import type { ReplicationService } from '../replication/replication.service.js';
@@ -367,10 +367,9 @@ export class LocalShards implements ShardAccess {
     waitMs: number,
     signal: AbortSignal | undefined,
   ): Promise<EntryPage> {
-    const state = this.log.state(shard);
-    const fork = forkOf(state, after);
+    const fork = this.gates.fork(shard, after);
     const from = (fork ?? after.offset) + 1;
-    const compacted = from <= state.start.offset;
+    const compacted = from <= this.log.state(shard).start.offset;
     let entries = await this.#scan(shard, from, limit, bytesMax);
     if (entries.length === 0 && waitMs > 0) {
       await this.#news(shard, from, waitMs, signal);
@@ -454,15 +453,4 @@ function operationOf(entry: Uint8Array, version: Version, created: boolean): Uin
     fingerprint: new Uint8Array(16),
     writtenMs: version.hlc.ms,
   });
-}
-
-/** Where the reader's branch left this log, or undefined when the log contains what it has (replication 6.3, 7.2). */
-function forkOf({ history, tail }: LogState, after: Position): number | undefined {
-  if (after.offset === 0 || after.epoch === 0) return undefined;
-  const at = history.findLastIndex((reign) => reign.start <= after.offset);
-  if (at >= 0 && history[at].epoch.num === after.epoch && after.offset <= tail) return undefined;
-  // The last offset of the newest reign that is not after the reader's: no later one can be common to both.
-  const common = history.findLastIndex((reign) => reign.epoch.num <= after.epoch);
-  const end = common + 1 < history.length ? history[common + 1].start - 1 : tail;
-  return Math.min(after.offset, end, tail);
 }

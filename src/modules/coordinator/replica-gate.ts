@@ -3,7 +3,9 @@ import { META_SHARD } from '../../kernel/ids.js';
 import type { ErrorCode } from '../../kernel/errors.js';
 import type { NodeUuid } from '../../kernel/peer.js';
 import type { LogStore } from '../log/log-store.js';
+import { forkOfPosition, offsetOfPosition } from '../replication/core/branch-epochs.js';
 import { conflictPrefix, type Conflict } from '../replication/core/conflict-row.js';
+import type { Branch } from '../replication/core/fork.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import type { WriteRequest } from '../replication/core/write.js';
 import type { MapOperation } from '../ring/core/map-operations.js';
@@ -26,6 +28,8 @@ export interface ReplicaGate {
   check(gate: ShardGate): GateAnswer;
   /** Whether the shard's log, or a MERGED in it, contains the position, and its index has applied it (replication 7.2). */
   reached(shard: number, position: Position): boolean;
+  /** Where the branch a reader was on left the shard's log; undefined when the log has what it read (replication 7.2). */
+  fork(shard: number, position: Position): number | undefined;
   /**
    * Makes a write as primary of the shard; never rejects. `earlier` is the encoded result of the same write when it was
    * found to be logged already: it is answered once its entry has the asked level, as under an idempotency key (2.10).
@@ -82,10 +86,13 @@ export class ReplicationGate implements ReplicaGate {
   }
 
   reached(shard: number, position: Position): boolean {
-    const { history, tail } = this.log.state(shard);
-    const at = history.findLastIndex((reign) => reign.start <= position.offset);
-    if (at < 0 || history[at].epoch.num !== position.epoch || position.offset > tail) return false;
-    return (this.replication.replica(shard)?.position.applied ?? 0) >= position.offset;
+    const copy = this.replication.replica(shard);
+    const offset = offsetOfPosition(this.#branch(shard), copy?.merged ?? [], position);
+    return offset !== undefined && (copy?.position.applied ?? 0) >= offset;
+  }
+
+  fork(shard: number, position: Position): number | undefined {
+    return forkOfPosition(this.#branch(shard), this.replication.replica(shard)?.merged ?? [], position);
   }
 
   write(write: GatedWrite): Promise<ShardWriteOutcome> {
@@ -138,6 +145,11 @@ export class ReplicationGate implements ReplicaGate {
       collection: collections.find(({ id }) => id === collectionId)?.name ?? null,
       epoch: { num: epoch.num, node: nodes.find(({ nodeUuid }) => nodeUuid === epoch.node)?.nodeId ?? epoch.node },
     }));
+  }
+
+  #branch(shard: number): Branch {
+    const { history, tail } = this.log.state(shard);
+    return { history, lastOffset: tail };
   }
 
   #elsewhere(shard: number): Refusal {

@@ -1,6 +1,5 @@
-import { conflictRow } from './core/conflict-row.js';
-import type { ReplicaEffect } from './core/effects.js';
-import type { BeatenRow } from './core/replica-log.js';
+import { conflictRow, couldSee } from './core/conflict-row.js';
+import type { ReplicaEffect, StoredWrite } from './core/effects.js';
 import { looseEntry } from './loose-store.js';
 import type { ReplicaPorts } from './replica-ports.js';
 
@@ -13,17 +12,18 @@ export class ConflictLog {
 
   async record({ loser, winner }: Extract<ReplicaEffect, { kind: 'conflict' }>): Promise<void> {
     const { log, clock, random } = this.ports;
-    const entry = loser instanceof Uint8Array ? loser : await this.#losingEntry(loser);
-    if (entry === undefined) return;
+    const [entry, winning] = await Promise.all([this.#entryOf(loser), this.#entryOf(winner.entry)]);
+    if (entry === undefined || (winning !== undefined && couldSee(winning, entry))) return;
     const row = conflictRow(this.shard, clock.wallMs(), random.bytes(4), entry, winner.versionText);
     await log.append({ shard: this.shard, entries: [], rows: [row] });
   }
 
-  #losingEntry(loser: number | BeatenRow): Promise<Uint8Array | undefined> {
+  #entryOf(write: StoredWrite | undefined): Promise<Uint8Array | undefined> {
     const { log } = this.ports;
-    // At once: what is asked for next takes it out of the side store.
-    if (typeof loser !== 'number') return Promise.resolve(looseEntry(log, this.shard, loser.collectionId, loser.id));
     // It may still be on its way to the disk.
-    return log.sync().then(() => log.read(this.shard, loser));
+    if (typeof write === 'number') return log.sync().then(() => log.read(this.shard, write));
+    if (write === undefined || write instanceof Uint8Array) return Promise.resolve(write);
+    // At once: what is asked for next takes it out of the side store.
+    return Promise.resolve(looseEntry(log, this.shard, write.collectionId, write.id));
   }
 }

@@ -1,4 +1,5 @@
 import type { Hasher } from '../../kernel/hasher.js';
+import { META_SHARD } from '../../kernel/ids.js';
 import type { NodeUuid } from '../../kernel/peer.js';
 import type { Timers } from '../../kernel/timers.js';
 import type { Damage, LogStore } from '../log/log-store.js';
@@ -7,12 +8,14 @@ import type { Fellows } from './fellows.js';
 import { LogHealing } from './log-healing.js';
 import type { ReplicaPeers } from './replica-peers.js';
 import type { ReplicationLogger } from './replication-ports.js';
+import { SnapshotHealing } from './snapshot-healing.js';
 
 /** What healing needs of the copies of its node. */
 export interface HealedCopies {
   peers(): ReplicaPeers;
   fellows(): Fellows;
   leader(shard: number): ShardLeader | undefined;
+  self(): { readonly node: NodeUuid; readonly bootCount: number };
   isFaulted(shard: number): boolean;
   /** It is closed for now, to be dropped or opened again. */
   isResting(shard: number): boolean;
@@ -33,6 +36,7 @@ export class CopyHealing {
   readonly #ports: { readonly log: LogStore; readonly timers: Timers; readonly logger: ReplicationLogger };
   readonly #copies: HealedCopies;
   readonly #logHealing: LogHealing;
+  readonly #snapshotHealing: SnapshotHealing;
   readonly #healing = new Map<number, Promise<void>>();
   readonly #stopping = new AbortController();
 
@@ -53,6 +57,7 @@ export class CopyHealing {
       sources: (shard) => this.#sources(shard),
       fetch: (from, request) => copies.peers().fetch(from, request, FETCH_TIMEOUT_MS),
     });
+    this.#snapshotHealing = new SnapshotHealing({ ...ports, peers: () => copies.peers(), self: () => copies.self() });
   }
 
   isHealing(shard: number): boolean {
@@ -87,6 +92,12 @@ export class CopyHealing {
     if (this.#sources(shard).length === 0 || this.#copies.isResting(shard)) return false;
     const healed = await this.#logHealing.heal(shard, found, this.#stopping.signal);
     if (this.#stopping.signal.aborted) return true;
+    if (typeof healed !== 'number' && (await this.#replace(shard, healed))) {
+      if (!(await this.#copies.reopen(shard))) return true;
+      logger.warn({ shard }, 'the rows of the shard were healed by a snapshot of its primary; it serves again');
+      this.#copies.healed(shard);
+      return true;
+    }
     if (typeof healed !== 'number') {
       logger.warn({ shard, damage: healed }, 'no other copy can replace what is damaged now; it is tried again');
       return false;
@@ -95,6 +106,15 @@ export class CopyHealing {
     logger.warn({ shard, entries: healed }, 'the log of the shard was healed from another copy; it serves again');
     this.#copies.healed(shard);
     return true;
+  }
+
+  /** Rows and records, and what lies beyond the end of the log, no entry of another copy replaces: a snapshot does. */
+  async #replace(shard: number, { offset }: Damage): Promise<boolean> {
+    const { log } = this.#ports;
+    const primary = this.#copies.leader(shard)?.node;
+    if (shard === META_SHARD || primary === undefined || primary === this.#copies.self().node) return false;
+    if (offset >= 1 && offset <= log.state(shard).tail) return false;
+    return this.#snapshotHealing.heal(shard, primary, this.#stopping.signal);
   }
 
   /** Nodes that may have what is missing here: the primary first, then whoever follows it. */

@@ -45,6 +45,9 @@ export class ElectionCalls {
       const stored = answer === undefined || problem !== undefined ? [] : storedRows(log, copy, answer.entries);
       drive.step({ kind: 'pulled', epoch, answer, problem, stored, now: drive.now(), opId: drive.opId() });
     };
-    peers.pull(to, request, PULL_TIMEOUT_MS).then(done, () => done(undefined));
+    peers.pull(to, request, PULL_TIMEOUT_MS).then(
+      (answer) => drive.attempt(() => done(answer)),
+      () => done(undefined),
+    );
   }
 }

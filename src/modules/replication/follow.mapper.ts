@@ -14,6 +14,7 @@ import {
   writeInteger,
   writeUuid,
 } from '../../platform/grpc/peer-fields.js';
+import { MERGED_EPOCHS_MAX, type BranchEpoch, type MergedEpoch } from './core/branch-epochs.js';
 import type {
   Ack,
   EntriesBatch,
@@ -26,7 +27,7 @@ import type {
   RejectReason,
   SnapshotChunk,
 } from './core/protocol.js';
-import { readEnd, readEntries, readLeader, writeEnd, writeLeader } from './replica.mapper.js';
+import { HISTORY_MAX, readEnd, readEntries, readLeader, writeEnd, writeLeader } from './replica.mapper.js';
 
 /**
  * The messages of a replication stream, on the wire and in the core's words (replication 4). Entries are handed on as
@@ -63,9 +64,8 @@ export function writeFollowerMessage(message: FollowerMessage): wire.FollowReque
       return create(wire.FollowRequestSchema, { kind: { case: 'ack', value: writeAck(message.ack) } });
     case 'offer': {
       const { entries, last, branch } = message.offer;
-      const ends = branch.map(({ epoch, end }) => ({ epoch: writeEpoch(epoch), end: writeInteger(end) }));
       return create(wire.FollowRequestSchema, {
-        kind: { case: 'offer', value: { last, branch: ends } },
+        kind: { case: 'offer', value: { last, branch: branch.map(writeBranchEpoch) } },
         entries: entries as Uint8Array[],
       });
     }
@@ -121,6 +121,7 @@ function readHello(hello: wire.Hello): Hello {
     promised: readEpoch(hello.promised, 'promised'),
     loose: readInteger(hello.loose, 'loose'),
     ...(hello.partial === undefined ? {} : { partial: readPartial(hello.partial) }),
+    ...(hello.damaged ? { damaged: true } : {}),
   };
 }
 
@@ -139,6 +140,7 @@ function writeHello(hello: Hello): MessageInitShape<typeof wire.HelloSchema> {
     promised: writeEpoch(hello.promised),
     loose: writeInteger(hello.loose),
     end: writeEnd(hello),
+    damaged: hello.damaged === true,
     ...(hello.partial && { partial: { ...hello.partial, offset: writeInteger(hello.partial.offset) } }),
   };
 }
@@ -162,11 +164,28 @@ function writeAck(ack: Ack): MessageInitShape<typeof wire.AckSchema> {
 }
 
 function readOffer({ last, branch }: wire.Offer, entries: readonly Uint8Array[]): Offer {
+  if (branch.length > HISTORY_MAX) throw malformed(`a branch of ${branch.length} epochs`);
   return {
     entries: readEntries(entries, LIMITS.replicaBatchBytesMax),
     last,
-    branch: branch.map(({ epoch, end }) => ({ epoch: readEpoch(epoch, 'epoch'), end: readInteger(end, 'end') })),
+    branch: branch.map(readBranchEpoch),
   };
+}
+
+function readBranchEpoch({ epoch, end, fork }: wire.Offer_BranchEpoch): BranchEpoch {
+  return { epoch: readEpoch(epoch, 'epoch'), end: readInteger(end, 'end'), fork: readInteger(fork, 'fork') };
+}
+
+function writeBranchEpoch({ epoch, end, fork }: BranchEpoch): MessageInitShape<typeof wire.Offer_BranchEpochSchema> {
+  return { epoch: writeEpoch(epoch), end: writeInteger(end), fork: writeInteger(fork) };
+}
+
+function readMerged(merged: readonly wire.MergedEpoch[]): readonly MergedEpoch[] {
+  if (merged.length > MERGED_EPOCHS_MAX) throw malformed(`${merged.length} merged epochs`);
+  return merged.map(({ branch, offset }) => {
+    if (branch === undefined) throw malformed('a merged epoch without one');
+    return { ...readBranchEpoch(branch), offset: readInteger(offset, 'offset') };
+  });
 }
 
 const REJECTIONS = {
@@ -190,12 +209,12 @@ function readAnswer({ answer }: wire.HelloAnswer): HelloAnswer {
       return { kind: 'diverged', epoch: readEpoch(epoch, 'epoch'), fork: readInteger(fork, 'fork') };
     }
     case 'snapshot': {
-      const { epoch, fork, at, resumed } = answer.value;
+      const { epoch, fork, at, resumed, merged } = answer.value;
       return {
         kind: 'snapshot',
         epoch: readEpoch(epoch, 'epoch'),
         fork: readInteger(fork, 'fork'),
-        at: readEnd(at, 'at'),
+        at: { ...readEnd(at, 'at'), merged: readMerged(merged) },
         ...(resumed ? { resumed } : {}),
       };
     }
@@ -224,7 +243,11 @@ function writeAnswer(answer: HelloAnswer): MessageInitShape<typeof wire.HelloAns
     }
     case 'snapshot': {
       const { epoch, fork, at, resumed = false } = answer;
-      const value = { epoch: writeEpoch(epoch), fork: writeInteger(fork), at: writeEnd(at), resumed };
+      const merged = at.merged.map((known) => ({
+        branch: writeBranchEpoch(known),
+        offset: writeInteger(known.offset),
+      }));
+      const value = { epoch: writeEpoch(epoch), fork: writeInteger(fork), at: writeEnd(at), resumed, merged };
       return { answer: { case: 'snapshot', value } };
     }
     case 'reject': {

@@ -122,7 +122,7 @@ export class FollowerLinks {
         follower.snapshot?.credit(message.ack.creditBytes);
         return;
       case 'offer':
-        this.#offered(ticket, message.offer);
+        this.#drive.attempt(() => this.#offered(ticket, message.offer));
         return;
     }
   }

@@ -4,7 +4,7 @@ import { META_SHARD } from '../../kernel/ids.js';
 import { shardKey } from '../log/core/keys.js';
 import { LogDamagedError, type LogStore, type RowChange } from '../log/log-store.js';
 import { MAP_ROW } from './core/replica.js';
-import { COUNTERS_ROW, SCRUB_ROW, SETS_ROW } from './core/replica-log.js';
+import { BRANCHES_ROW, COUNTERS_ROW, SCRUB_ROW, SETS_ROW } from './core/replica-log.js';
 import { RECEIVING_ROW } from './core/snapshot.js';
 import { LooseStore } from './loose-store.js';
 import type { ShardIndexes } from './replication-ports.js';
@@ -169,7 +169,7 @@ export class LocalCopies {
 
 /** What is kept beside a log that is emptied. */
 function forgetRows(shard: number): readonly RowChange[] {
-  return [MAP_ROW, COUNTERS_ROW, SETS_ROW, SCRUB_ROW, RECEIVING_ROW].map((name) => ({
+  return [MAP_ROW, COUNTERS_ROW, SETS_ROW, BRANCHES_ROW, SCRUB_ROW, RECEIVING_ROW].map((name) => ({
     key: shardKey(shard, name),
     value: undefined,
   }));

@@ -1,9 +1,14 @@
+import { META_SHARD } from '../../kernel/ids.js';
 import { shardKey } from '../log/core/keys.js';
-import { SETS_ROW } from './core/replica-log.js';
-import { decodeSets, encodeSets } from './core/set-codec.js';
+import type { RowChange } from '../log/log-store.js';
+import { afterCut, encodeBranches } from './core/branch-epochs.js';
+import type { SnapshotEnd } from './core/protocol.js';
+import { BRANCHES_ROW, SETS_ROW } from './core/replica-log.js';
+import { encodeSets } from './core/set-codec.js';
 import type { LooseStore } from './loose-store.js';
 import type { ReplicaDrive } from './replica-drive.js';
 import type { ReplicaPorts } from './replica-ports.js';
+import { flipTo } from './snapshot-flip.js';
 import type { SnapshotReceiver } from './snapshot-receiver.js';
 import { storedEnd } from './stored-copy.js';
 
@@ -45,20 +50,24 @@ export class LogAlterations {
   /** Cuts the log behind `to`: rows beyond it become loose, and the index goes back (6.3, 6.4). */
   async truncate(to: number): Promise<void> {
     const { log, index } = this.#ports;
-    const sets = decodeSets(log.row(shardKey(this.#shard, SETS_ROW))).filter(({ offset }) => offset <= to);
-    const beside = [{ key: shardKey(this.#shard, SETS_ROW), value: encodeSets(sets) }];
+    const { tail: lastOffset, history, sets, branches } = storedEnd(log, this.#shard);
+    const kept = sets.filter(({ offset }) => offset <= to);
+    const beside: RowChange[] = [{ key: shardKey(this.#shard, SETS_ROW), value: encodeSets(kept) }];
+    // Of the map's shard nothing is merged: what a majority did not have was never written (9.1).
+    if (this.#shard !== META_SHARD) {
+      const value = encodeBranches(afterCut(branches, { lastOffset, history }, to));
+      beside.push({ key: shardKey(this.#shard, BRANCHES_ROW), value });
+    }
     await this.#loose.cutBranch(this.#shard, to, beside);
     await index?.rewind(to);
     this.#replaced(Math.min(this.#drive.replica.applied, to));
   }
 
   /** Makes a snapshot that is whole the log; rows beyond `fork` become loose. */
-  async flip(receiver: SnapshotReceiver, fork: number, applied: number): Promise<void> {
-    // The sets of the old log mean nothing in the new one; until a SET is logged the map's counts.
-    await receiver.finish(fork, [{ key: shardKey(this.#shard, SETS_ROW), value: undefined }]);
-    await this.#loose.sweep(this.#shard, () => Promise.resolve());
+  async flip(receiver: SnapshotReceiver, fork: number, at: SnapshotEnd): Promise<void> {
+    await flipTo({ receiver, at, fork }, this.#ports.log, this.#loose);
     await this.#ports.index?.rebuild();
-    this.#replaced(applied);
+    this.#replaced(at.lastOffset);
   }
 
   #replaced(applied: number): void {

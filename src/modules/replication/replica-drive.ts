@@ -1,7 +1,7 @@
 import type { Clock } from '../../kernel/clock.js';
 import type { Random } from '../../kernel/random.js';
-import type { LogStore } from '../log/log-store.js';
 import { OP_ID_BYTES } from '../../kernel/version.js';
+import { LogDamagedError, type LogStore } from '../log/log-store.js';
 import type { ReplicaEffect } from './core/effects.js';
 import type { ReplicaInput } from './core/inputs.js';
 import type { Now } from './core/peer-view.js';
@@ -57,6 +57,16 @@ export class ReplicaDrive {
 
   opId(): Uint8Array {
     return this.#random.bytes(OP_ID_BYTES);
+  }
+
+  /** What reads the log at once: damage fails the copy, and not whoever called (2.6). */
+  attempt(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof LogDamagedError)) throw error;
+      if (!this.#closed) this.#failed(error);
+    }
   }
 
   /** An error of background work: a damaged log fails the copy, a failed disk the node (2.6). */

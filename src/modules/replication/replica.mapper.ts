@@ -41,7 +41,7 @@ export const REPLICA_SERVICE = wire.ReplicationService;
 export type ReplicaHandlers = ServiceHandlers<typeof wire.ReplicationService>;
 
 /** A message is refused as a whole before memory is taken for absurd lists: reigns of a shard, members of a set. */
-const HISTORY_MAX = 65_536;
+export const HISTORY_MAX = 65_536;
 const MEMBERS_MAX = 1_024;
 const ENTRY_BYTES_MAX = 2 * LIMITS.documentBytesMax;
 

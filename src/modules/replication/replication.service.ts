@@ -87,6 +87,7 @@ export class ReplicationService {
       peers: () => this.#peers,
       fellows: () => this.#fellows,
       leader: (shard) => this.leader(shard),
+      self: () => ({ node: this.#self, bootCount: this.identity.bootCount }),
       isFaulted: (shard) => this.fault(shard) !== undefined,
       isResting: (shard) => this.#copies.isResting(shard),
       reopen: (shard) => this.#copies.reopen(shard),
@@ -157,7 +158,8 @@ export class ReplicationService {
   async openMap(founder: boolean): Promise<void> {
     const { log } = this.#ports;
     const damage = log.openDamages().find((found) => found.shard === META_SHARD);
-    if (damage !== undefined)
+    // The map as it was last agreed is known all the same: with it other copies are found, which heal this one (2.12).
+    if (damage !== undefined && (damage.offset < 1 || !this.#hasFellows()))
       throw new StorageFailedError(
         `the log of the map is damaged at offset ${damage.offset} (${damage.problem}); restore a backup`,
       );
@@ -289,10 +291,11 @@ export class ReplicationService {
   /** Makes a write when this node is the shard's primary, or says who may be. Never rejects. */
   write(shard: number, request: WriteRequest): Promise<WriteOutcome> {
     const fault = this.#copies.fault(shard);
-    if (fault !== undefined) return Promise.resolve({ kind: 'refused', code: 'LOG_CORRUPT', detail: fault.message });
     const replica = this.#copies.get(shard);
-    if (replica === undefined) {
-      const hint = this.#leaders.get(shard);
+    if (fault !== undefined && (shard !== META_SHARD || !this.#hasFellows()))
+      return Promise.resolve({ kind: 'refused', code: 'LOG_CORRUPT', detail: fault.message });
+    if (replica === undefined || fault !== undefined) {
+      const hint = this.leader(shard);
       return Promise.resolve({ kind: 'redirect', ...(hint === undefined ? {} : { hint }) });
     }
     const bytes = request.payload.length;
@@ -350,7 +353,7 @@ export class ReplicationService {
     );
     this.#ports.shards.markFaulted(shard, error.message);
     this.#copies.get(shard)?.fail(error);
-    if (error instanceof LogDamagedError && shard !== META_SHARD) this.#healing.later(shard, [error.damage]);
+    if (error instanceof LogDamagedError) this.#healing.later(shard, [error.damage]);
   }
 
   /** The consistency asked for, made a number of copies (replication 2.8). */
@@ -521,6 +524,11 @@ export class ReplicationService {
     for (const listener of this.#roleListeners) listener();
   }
 
+  /** The map knows of other nodes. */
+  #hasFellows(): boolean {
+    return this.map.known && this.map.current().nodes.some(({ nodeUuid }) => nodeUuid !== this.#self);
+  }
+
   #isSole(shard: number): boolean {
     if (this.fault(shard) !== undefined || !this.map.known) return false;
     const members = placementOf(this.map.current(), shard)?.members ?? [];
@@ -553,7 +561,8 @@ export class ReplicationService {
     for (const [, replica] of this.#copies) replica.tick();
     for (const facts of this.#fellows.all().values())
       for (const { shard, epoch, leader } of facts.positions.values())
-        if (leader !== '' && this.#copies.get(shard) === undefined) this.learn({ shard, epoch, node: leader });
+        if (leader !== '' && (this.#copies.get(shard) === undefined || this.fault(shard) !== undefined))
+          this.learn({ shard, epoch, node: leader });
     this.#tell(false);
     this.#cancelTick = this.#ports.timers.after(TICK_MS, () => this.#tick());
   }

@@ -4,6 +4,7 @@ import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import { documentKey } from '../log/core/keys.js';
 import { decodeRow, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
 import { ConflictLog } from './conflict-log.js';
+import type { MergedEpoch } from './core/branch-epochs.js';
 import type { ReplicaEffect } from './core/effects.js';
 import type {
   CoversAnswer,
@@ -177,6 +178,11 @@ export class ShardReplica {
 
   get generation(): number {
     return this.#replica.log.generation;
+  }
+
+  /** Branches that are part of its log (7.2). */
+  get merged(): readonly MergedEpoch[] {
+    return this.#replica.log.branches.merged;
   }
 
   get loose(): number {
@@ -428,9 +434,11 @@ export class ShardReplica {
   }
 
   async #loadLoose(): Promise<void> {
+    const drive = this.#drive;
     for await (const entries of this.#loose.entries(this.shard)) {
       const stored = storedRows(this.#ports.log, this.#replica.log, entries);
-      this.#drive.step({ kind: 'loose', entries, stored });
+      drive.step({ kind: 'loose', entries, stored, last: false, now: drive.now(), opId: drive.opId() });
     }
+    drive.step({ kind: 'loose', entries: [], stored: [], last: true, now: drive.now(), opId: drive.opId() });
   }
 }

@@ -1,9 +1,9 @@
 import { compareVersions } from '../../kernel/version.js';
 import { assert } from '../../kernel/assert.js';
 import type { Hasher } from '../../kernel/hasher.js';
-import { entryCollectionId, entryId } from '../log/core/entry-codec.js';
+import { entryCollectionId, entryId, entryOffset, entryOp, entryVersion } from '../log/core/entry-codec.js';
 import { documentKey, documentKeyParts, documentPrefix, looseKey, loosePrefix, shardKey } from '../log/core/keys.js';
-import { LogDamagedError, type LogStore, type RowChange } from '../log/log-store.js';
+import { LogDamagedError, OffsetCompactedError, type LogStore, type RowChange } from '../log/log-store.js';
 import {
   CounterTally,
   decodeCounters,
@@ -145,17 +145,22 @@ export class SnapshotReceiver {
   /**
    * Makes the snapshot the shard's log. Rows beyond `fork`, the last offset the old log had in common with it, and rows that
    * were loose stay as loose rows where the snapshot has no row or a lower version (6.4).
-   * @param rows records of the shard that change with it
+   * @param rows records of the shard that change with it, when so many rows could not be kept
+   * @param damaged its rows cannot be relied on: what is loose is told by the entries (2.12)
    */
-  async finish(fork: number, rows: readonly RowChange[] = []): Promise<SnapshotOutcome> {
+  async finish(
+    fork: number,
+    rows: (unreadable: number) => readonly RowChange[] = () => [],
+    damaged = false,
+  ): Promise<SnapshotOutcome> {
     const { log, shard, at } = this;
     assert(at !== undefined && this.complete, 'a snapshot is whole before it is used');
-    const unreadable = await this.#keepLoose(fork);
+    const unreadable = await (damaged ? this.#keepEntries(fork) : this.#keepLoose(fork));
     const counters = this.#tally.value();
     const end = { offset: at.lastOffset, chain: at.chain, history: at.history, bytes: this.#bytes };
     const received = { key: shardKey(shard, RECEIVING_ROW), value: undefined };
     await log.flip(shard, end, [
-      ...rows,
+      ...rows(unreadable),
       received,
       { key: shardKey(shard, COUNTERS_ROW), value: encodeCounters(counters) },
     ]);
@@ -213,6 +218,61 @@ export class SnapshotReceiver {
       if (page.length < PAGE_ROWS) return unreadable;
       after = page[page.length - 1].key;
     }
+  }
+
+  /** Keeps as loose what a branch wrote that the snapshot has no row or a lower version of, whatever the old rows say. */
+  async #keepEntries(fork: number): Promise<number> {
+    const { log, shard } = this;
+    const known = this.#knownCollections();
+    const keep = async (entry: Uint8Array): Promise<void> => {
+      if (known?.has(entryCollectionId(entry)) !== false) await this.#keepEntry(entry);
+    };
+    for (let after: Uint8Array | undefined; ;) {
+      const page = await log.rows(loosePrefix(shard), after, PAGE_ROWS);
+      for (const { value } of page) await keep(value);
+      if (page.length < PAGE_ROWS) break;
+      after = page[page.length - 1].key;
+    }
+    let unreadable = 0;
+    const { tail } = log.state(shard);
+    for (let offset = fork + 1; offset <= tail; offset++) {
+      try {
+        await keep(await log.read(shard, offset));
+      } catch (error) {
+        if (error instanceof LogDamagedError) unreadable++;
+        // What compaction took was superseded.
+        else if (!(error instanceof OffsetCompactedError)) throw error;
+      }
+    }
+    return unreadable;
+  }
+
+  /** Those that are not dropped; undefined when that cannot be read. */
+  #knownCollections(): ShardCounters['collections'] | undefined {
+    try {
+      const stored = this.log.row(shardKey(this.shard, COUNTERS_ROW));
+      return stored === undefined ? undefined : decodeCounters(stored).collections;
+    } catch (error) {
+      if (error instanceof LogDamagedError) return undefined;
+      throw error;
+    }
+  }
+
+  async #keepEntry(entry: Uint8Array): Promise<void> {
+    const { log, shard } = this;
+    const op = entryOp(entry);
+    if (op !== 'UPSERT' && op !== 'DELETE') return;
+    const { collectionId, id } = placeOf(entry);
+    const key = documentKey(this.receiving.generation, shard, collectionId, id);
+    const bytes = log.row(key);
+    const staged = bytes === undefined ? undefined : decodeRow(bytes);
+    const version = entryVersion(entry);
+    if (staged !== undefined && compareVersions(version, staged.version) <= 0) return;
+    const tombstone = op === 'DELETE';
+    const loose: DocumentRow = { version, offset: entryOffset(entry), tombstone, bytes: 0, loose: true };
+    this.#tally.change(collectionId, id, staged, loose);
+    const side = { key: looseKey(shard, collectionId, id), value: entry };
+    await log.stage(shard, { entries: [], rows: [side, { key, value: encodeRow(loose) }] });
   }
 
   /** The changes that keep a row of the old generation in the new one; none when the snapshot has it, or a higher version. */

@@ -12,9 +12,10 @@ import {
 } from '../log/core/keys.js';
 import type { LogStore, LogView } from '../log/log-store.js';
 import { decodeCounters, decodeRow, looseRows, ZERO_COUNTERS, type ShardCounters } from '../shard/core/rows.js';
-import { COUNTERS_ROW } from './core/replica-log.js';
+import { BRANCHES_ROW, COUNTERS_ROW } from './core/replica-log.js';
+import { decodeBranches } from './core/branch-epochs.js';
 import { decodeOperation } from './core/operation-row.js';
-import type { LogEnd, PartialSnapshot, SnapshotChunk } from './core/protocol.js';
+import type { PartialSnapshot, SnapshotChunk, SnapshotEnd } from './core/protocol.js';
 import { logEndAt, logEndOf, operationOut, rowKey, type SnapshotCursor } from './core/snapshot.js';
 
 /** Bytes of entries in one chunk, or one entry (replication 4.2, 4.7). */
@@ -34,7 +35,7 @@ export class SnapshotSource {
   private constructor(
     readonly shard: number,
     /** The end of the log the snapshot is of. */
-    readonly at: LogEnd,
+    readonly at: SnapshotEnd,
     /** Of the rows that are sent. */
     readonly counters: ShardCounters,
     private readonly view: LogView,
@@ -62,7 +63,9 @@ export class SnapshotSource {
         return undefined;
       }
       const at = offset === state.tail ? logEndOf(state) : logEndAt(state, offset, await chainAt(view, offset));
-      return new SnapshotSource(shard, at, counters, view, hasher);
+      const { merged } = decodeBranches(await view.row(shardKey(shard, BRANCHES_ROW)));
+      const known = merged.filter((epoch) => epoch.offset <= offset);
+      return new SnapshotSource(shard, { ...at, merged: known }, counters, view, hasher);
     } catch (error) {
       await view.close();
       throw error;

@@ -193,6 +193,13 @@ const write: fc.Arbitrary<Write> = fc.record({
 });
 const writes = fc.array(write, { minLength: 1, maxLength: 12 });
 
+/** None of the rows can be read any more, nor what they add up to. */
+async function damageRows(log: MemoryLogStore): Promise<void> {
+  const rows = await log.rows(documentPrefix(log.state(SHARD).generation, SHARD), undefined, 1_000);
+  for (const { key } of rows) expect(log.tamper(key, 3)).toBe(true);
+  expect(log.tamper(shardKey(SHARD, COUNTERS_ROW), 1)).toBe(true);
+}
+
 describe('a snapshot', () => {
   it('is the state of one offset, whatever is written and compacted meanwhile; the log goes on from there', async () => {
     await fc.assert(
@@ -230,9 +237,9 @@ describe('a snapshot', () => {
     );
   }, 60_000);
 
-  it('keeps what a replica has on another branch as loose rows, where it is not older', async () => {
+  it('keeps what a replica has on another branch as loose rows, where it is not older, also when its rows are damaged', async () => {
     await fc.assert(
-      fc.asyncProperty(writes, writes, writes, writes, async (common, first, mine, theirs) => {
+      fc.asyncProperty(writes, writes, writes, writes, fc.boolean(), async (common, first, mine, theirs, damaged) => {
         const primary = await Copy.open(3);
         const replica = await Copy.open(3);
         let ms = 10;
@@ -249,7 +256,8 @@ describe('a snapshot', () => {
         const source = await sourceOf(primary.log);
         const receiver = await receiverOf(replica.log, source);
         await transfer(source, receiver);
-        await receiver.finish(common.length);
+        if (damaged) await damageRows(replica.log);
+        await receiver.finish(common.length, () => [], damaged);
         await source.close();
         await other.check();
         const merged: Record<string, string> = { ...brought };

@@ -12,10 +12,11 @@ import {
 import { shardKey } from '../log/core/keys.js';
 import { LogDamagedError, type LogStore } from '../log/log-store.js';
 import { decodeCounters, ZERO_COUNTERS, type ShardCounters } from '../shard/core/rows.js';
+import { decodeBranches } from './core/branch-epochs.js';
 import { decodeAgreedMap, decodeMapOperation } from './core/map-codec.js';
 import { MapState, type PendingOperation } from './core/map-state.js';
 import { MAP_ROW } from './core/replica.js';
-import { COUNTERS_ROW, SETS_ROW, type ReplicaLog, type ReplicaLogOptions } from './core/replica-log.js';
+import { BRANCHES_ROW, COUNTERS_ROW, SETS_ROW, type ReplicaLog, type ReplicaLogOptions } from './core/replica-log.js';
 import { decodeSets } from './core/set-codec.js';
 
 // What is kept of a copy on the disk, as its machine and its peers ask for it.
@@ -33,6 +34,7 @@ export function storedEnd(log: LogStore, shard: number): Omit<ReplicaLogOptions,
     history,
     counters: storedCounters(log, shard),
     sets: decodeSets(log.row(shardKey(shard, SETS_ROW))),
+    branches: decodeBranches(log.row(shardKey(shard, BRANCHES_ROW))),
   };
 }
 

@@ -96,14 +96,29 @@ export class UpkeepService {
       await this.#sweepRows(sweep.shard, sweep.collectionId);
     }
     await this.#copies.round();
-    for (const shard of this.replication.localShards()) {
+    for (const shard of [META_SHARD, ...this.replication.localShards()]) {
       if (this.#stop.signal.aborted || this.replication.fault(shard) !== undefined) continue;
-      await this.#compact(shard);
-      await this.#scrub(shard);
+      await this.#unlessDamaged(shard, async () => {
+        // The map's log is short, and kept whole.
+        if (shard !== META_SHARD) await this.#compact(shard);
+        await this.#scrub(shard);
+      });
     }
     if (this.clock.monotonicMs() - this.#operationsAtMs >= OPERATIONS_EVERY_MS) {
       this.#operationsAtMs = this.clock.monotonicMs();
-      for (const shard of [META_SHARD, ...this.replication.localShards()]) await this.forgetOperations(shard);
+      for (const shard of [META_SHARD, ...this.replication.localShards()])
+        if (this.replication.fault(shard) === undefined)
+          await this.#unlessDamaged(shard, () => this.forgetOperations(shard));
+    }
+  }
+
+  /** What is found to be damaged is healed, and does not keep the work from the other shards (replication 2.12). */
+  async #unlessDamaged(shard: number, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof LogDamagedError)) throw error;
+      this.replication.faultShard(shard, error);
     }
   }
 

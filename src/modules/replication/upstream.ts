@@ -1,8 +1,7 @@
-import type { Epoch } from '../../kernel/epoch.js';
 import { META_SHARD } from '../../kernel/ids.js';
 import type { NodeUuid } from '../../kernel/peer.js';
 import { LogDamagedError } from '../log/log-store.js';
-import type { FollowerMessage, Hello, LogEnd, PrimaryMessage } from './core/protocol.js';
+import type { EntriesBatch, FollowerMessage, Hello, Offer, PrimaryMessage, SnapshotEnd } from './core/protocol.js';
 import { entriesProblem } from './core/received-documents.js';
 import { BATCH_BYTES } from './follower-feed.js';
 import type { LogAlterations } from './log-alterations.js';
@@ -94,12 +93,17 @@ export class Upstream {
   }
 
   /** Takes the snapshot that was announced on this stream in, then makes it the log. */
-  receive(at: LogEnd, fork: number): void {
+  receive(at: SnapshotEnd, fork: number): void {
     const [link, resumes] = [this.#link, this.#resumes];
     this.#drive.guard(this.#alterations.alone(() => this.#receive(link, at, fork, resumes)));
   }
 
-  async #receive(link: Link<FollowerMessage> | undefined, at: LogEnd, fork: number, resumes: boolean): Promise<void> {
+  async #receive(
+    link: Link<FollowerMessage> | undefined,
+    at: SnapshotEnd,
+    fork: number,
+    resumes: boolean,
+  ): Promise<void> {
     if (this.#shard === META_SHARD)
       throw new LogDamagedError({ shard: this.#shard, offset: fork + 1, problem: 'chain' });
     const isOpen = (): boolean => this.#link === link && !this.#drive.closed;
@@ -111,7 +115,7 @@ export class Upstream {
       if (this.#link === link) link?.send({ kind: 'ack', ack: { ...here, creditBytes } });
     };
     const receiver = await this.#intake.take(at, resumes, CREDIT_BYTES, { isOpen, grant });
-    if (receiver !== undefined) await this.#alterations.flip(receiver, fork, at.lastOffset);
+    if (receiver !== undefined) await this.#alterations.flip(receiver, fork, at);
     else if (this.#link === link) {
       // What came on the stream cannot be used: it is tried again on another one.
       this.unfollow();
@@ -120,12 +124,12 @@ export class Upstream {
   }
 
   /** Offers the loose rows of this copy to the primary that is followed now (6.4). */
-  async offer(loose: LooseStore, branch: readonly { readonly epoch: Epoch; readonly end: number }[]): Promise<void> {
+  async offer(loose: LooseStore, branch: Offer['branch']): Promise<void> {
     const link = this.#link;
     let part: Uint8Array[] = [];
     let bytes = 0;
     const flush = async (last: boolean): Promise<void> => {
-      const offer = { entries: part, last, branch: last ? branch : [] };
+      const offer = { entries: part, last, branch };
       part = [];
       bytes = 0;
       if (link !== undefined && this.#link === link && !link.send({ kind: 'offer', offer })) await link.drained();
@@ -140,6 +144,18 @@ export class Upstream {
     await flush(true);
   }
 
+  #batch(batch: EntriesBatch): void {
+    const drive = this.#drive;
+    const { log, hasher, report } = this.#ports;
+    const bytes = bytesOf(batch.entries);
+    this.#taken += bytes;
+    report.received(bytes);
+    const copy = drive.replica.log;
+    const problem = entriesProblem(hasher, copy, batch.entries);
+    const stored = problem === undefined ? storedRows(log, copy, batch.entries) : [];
+    drive.step({ kind: 'batch', batch, problem, stored, now: drive.now() });
+  }
+
   #received(message: PrimaryMessage): void {
     const drive = this.#drive;
     switch (message.kind) {
@@ -148,18 +164,9 @@ export class Upstream {
         if (message.answer.kind === 'accept') drive.guard(this.#alterations.alone(() => this.#intake.discard()));
         drive.step({ kind: 'welcomed', answer: message.answer, now: drive.now() });
         return;
-      case 'batch': {
-        const { batch } = message;
-        const { log, hasher, report } = this.#ports;
-        const bytes = bytesOf(batch.entries);
-        this.#taken += bytes;
-        report.received(bytes);
-        const copy = drive.replica.log;
-        const problem = entriesProblem(hasher, copy, batch.entries);
-        const stored = problem === undefined ? storedRows(log, copy, batch.entries) : [];
-        drive.step({ kind: 'batch', batch, problem, stored, now: drive.now() });
+      case 'batch':
+        drive.attempt(() => this.#batch(message.batch));
         return;
-      }
       case 'handOver':
         drive.step({ kind: 'takeOver', epoch: message.epoch, now: drive.now() });
         return;

@@ -1,3 +1,4 @@
+import { ClassicLevel } from 'classic-level';
 import { cp, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -67,4 +68,31 @@ export async function sizeOf(path: string): Promise<number> {
 /** Copies a directory. */
 export async function copyDirectory(from: string, to: string): Promise<void> {
   await cp(from, to, { recursive: true });
+}
+
+/**
+ * Turns a bit around in values of a stopped node's database, by what their keys begin with; how many there were.
+ * @param pick of their keys, in order
+ */
+export async function damageValues(
+  dataDir: string,
+  prefix: Uint8Array,
+  pick: (keys: readonly Uint8Array[]) => readonly Uint8Array[] = (keys) => keys,
+): Promise<number> {
+  const encodings = { keyEncoding: 'view', valueEncoding: 'view' } as const;
+  const database = new ClassicLevel<Uint8Array, Uint8Array>(await databaseDirectory(dataDir), encodings);
+  await database.open();
+  try {
+    const found = await database.keys({ gte: prefix }).all();
+    const picked = pick(found.filter((key) => Buffer.compare(key.subarray(0, prefix.length), prefix) === 0));
+    for (const key of picked) {
+      const value = await database.get(key);
+      if (value === undefined) continue;
+      value[value.length >> 1] ^= 4;
+      await database.put(key, value);
+    }
+    return picked.length;
+  } finally {
+    await database.close();
+  }
 }

@@ -109,12 +109,12 @@ export function dedupeMergeByOperation(): Undo {
       Leader.prototype,
       'merge',
       (before) =>
-        function (this: Leader, loose, stored, own, out) {
+        function (this: Leader, loose, stored, branch, own, out) {
           const log = logs.get(this);
           const operations = log === undefined ? undefined : known.get(log);
           const fresh = loose.map((bytes) => own || operations?.has(toHex(entryVersion(bytes).opId)) !== true);
           const kept = <T>(items: readonly T[]): T[] => items.filter((_, i) => fresh[i]);
-          before.call(this, kept(loose), kept(stored), own, out);
+          before.call(this, kept(loose), kept(stored), branch, own, out);
         },
     ),
   ];

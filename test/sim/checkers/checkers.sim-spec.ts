@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { NO_BRANCHES } from '../../../src/modules/replication/core/branch-epochs.js';
 import type { ReplicaInspection } from '../world/node.js';
 import { checkAcknowledgement, checkSurvival } from './acknowledged.js';
 import { checkIndexed, checkUnion, missing } from './convergence.js';
@@ -9,6 +10,7 @@ import { LogOrder } from './log-order.js';
 import type { Acknowledgement, Observation, ObservedCopy, Operation, StoredEntry } from './observation.js';
 import { checkQueues } from './queue-bounds.js';
 import { checkStrictOrder, Reigns } from './reigns.js';
+import { checkSessions } from './sessions.js';
 
 const A = 'aa'.repeat(16);
 const B = 'bb'.repeat(16);
@@ -79,6 +81,8 @@ function copy(nodeUuid: string, change: Partial<ObservedCopy> = {}): ObservedCop
     lastEpoch: epoch(1),
     chain: 'c',
     start: 0,
+    history: [{ epoch: epoch(1), start: 1 }],
+    branches: NO_BRANCHES,
     entries: new Map(),
     documents: [],
     indexed: new Map(),
@@ -105,6 +109,27 @@ function entry(offset: number, change: Partial<StoredEntry> = {}): StoredEntry {
     ...change,
   };
 }
+
+describe('sessions', () => {
+  const branch = { epoch: epoch(2, 0xbb), end: 9, fork: 4 };
+  const ack = acknowledgement({ epoch: 2, offset: 7 });
+  const merged = copy(B, { tail: 12, branches: { merged: [{ ...branch, offset: 11 }], cut: [] } });
+  const other = copy(B, { tail: 12 });
+
+  it('are met by the log, or by a MERGED in it', () => {
+    expect(checkSessions([ack, acknowledgement()], [merged], new Set())).toEqual([]);
+    expect(rules(checkSessions([ack], [merged, other], new Set()))).toEqual(['SESSION']);
+    expect(checkSessions([ack], [other], new Set([A]))).toEqual([]);
+  });
+
+  it('wait for what is not merged yet', () => {
+    const goal = { sets: new Map([[0, [A, B]]]), union: new Map() };
+    const both = (cut: readonly (typeof branch)[]) =>
+      observation(0, [copy(A), copy(B, { branches: { merged: [], cut } })]);
+    expect(missing(both([]), goal)).toEqual([]);
+    expect(rules(missing(both([branch]), goal))).toEqual(['SESSION']);
+  });
+});
 
 describe('S1 and S8, when it is said', () => {
   it('accepts an acknowledgement that is true', () => {

@@ -1,4 +1,6 @@
+import { META_SHARD } from '../../../src/kernel/ids.js';
 import type { NodeUuid } from '../../../src/kernel/peer.js';
+import { branchBeyond, missingIn } from '../../../src/modules/replication/core/branch-epochs.js';
 import type { Observation, ObservedCopy } from './observation.js';
 import type { Violation } from './violation.js';
 
@@ -29,6 +31,25 @@ export function missing(observation: Observation, goal: Goal): readonly Violatio
       continue;
     }
     found.push(...missingBelow(shard, primaries[0], copies, members));
+    found.push(...unmerged(shard, primaries[0], observation.copies));
+  }
+  return found;
+}
+
+/** What copies that are up went through, also removed ones, and the primary's log neither contains nor has merged (7.2). */
+function unmerged(shard: number, primary: ObservedCopy, copies: readonly ObservedCopy[]): readonly Violation[] {
+  if (shard === META_SHARD) return [];
+  const found: Violation[] = [];
+  const log = { history: primary.history, lastOffset: primary.tail };
+  for (const copy of copies) {
+    if (copy.shard !== shard || copy.inspection === undefined) continue;
+    const all = [...branchBeyond({ history: copy.history, lastOffset: copy.tail }, 0), ...copy.branches.cut];
+    const waiting = missingIn(primary.branches, log, all);
+    if (waiting.length > 0)
+      found.push({
+        rule: 'SESSION',
+        detail: `shard ${shard} on ${copy.host} has ${waiting.length} epochs to be merged`,
+      });
   }
   return found;
 }

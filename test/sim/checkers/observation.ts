@@ -1,6 +1,7 @@
-import type { Epoch } from '../../../src/kernel/epoch.js';
+import type { Epoch, EpochStart } from '../../../src/kernel/epoch.js';
 import { toHex } from '../../../src/kernel/bytes.js';
 import type { NodeUuid } from '../../../src/kernel/peer.js';
+import type { BranchRecord } from '../../../src/modules/replication/core/branch-epochs.js';
 import type { ReplicaInspection } from '../world/node.js';
 
 /** An entry as it came to lie in one copy's log. */
@@ -44,6 +45,9 @@ export interface ObservedCopy {
   readonly documents: readonly ObservedDocument[];
   /** Of a strict shard: version of each entry by offset, from the start of the log on. */
   readonly entries: ReadonlyMap<number, string>;
+  readonly history: readonly EpochStart[];
+  /** What it keeps of branches (replication 6.4). */
+  readonly branches: BranchRecord;
   /** Below it entries may have been compacted. */
   readonly start: number;
   /** Version text by document in the index. */

@@ -20,6 +20,8 @@ export type Rule =
   | 'L8'
   /** Where the planner puts copies (replication 2.8, 9.4). */
   | 'PLACEMENT'
+  /** A session that wrote is met in the end, on every copy (replication 7.2). */
+  | 'SESSION'
   /** Production's own assertions. */
   | 'INVARIANT';
 

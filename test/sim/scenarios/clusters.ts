@@ -131,7 +131,7 @@ const COMES_AND_GOES: Scenario = {
   },
 };
 
-async function settle(stage: Stage, nodes: number): Promise<void> {
+export async function settle(stage: Stage, nodes: number): Promise<void> {
   const { world, watch } = stage;
   const state = (): string | undefined => {
     const serving = world.map.real?.nodes.filter(({ duty }) => duty === 'serving').length ?? 0;
@@ -258,7 +258,7 @@ function leaderless({ world }: Stage, gone: readonly SimHost[]): readonly number
   });
 }
 
-function leads(host: SimHost, shard: number): boolean {
+export function leads(host: SimHost, shard: number): boolean {
   return host.running?.node?.inspect(shard)?.role === 'primary';
 }
 

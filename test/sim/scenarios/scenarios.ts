@@ -1,9 +1,13 @@
 import { NO_EPOCH, sameEpoch, type Epoch } from '../../../src/kernel/epoch.js';
 import { META_SHARD } from '../../../src/kernel/ids.js';
+import { shardKey } from '../../../src/modules/log/core/keys.js';
+import { decodeBranches } from '../../../src/modules/replication/core/branch-epochs.js';
+import { BRANCHES_ROW } from '../../../src/modules/replication/core/replica-log.js';
 import { encodeDocument } from '../../../src/modules/shard/core/document-codec.js';
 import type { SimHost } from '../world/host.js';
 import type { Scenario, Stage } from '../world/run.js';
 import { CLUSTERS } from './clusters.js';
+import { DAMAGES } from './damages.js';
 
 /** One shard of three copies that is available, one that is strict. */
 const THREE: Pick<Scenario, 'hosts' | 'replicas' | 'strictShards'> = {
@@ -52,6 +56,14 @@ function expectReign(stage: Stage, shard: number, reign: Epoch): void {
     sameEpoch(now, reign),
     `the reign in epoch ${reign.num} of shard ${shard} to go on, not one in ${now.num}`,
   );
+}
+
+/** The log says of a branch that it is merged. */
+function expectMerged({ world, expect }: Stage): void {
+  for (const { name, disk } of world.hosts) {
+    const { merged } = decodeBranches(disk.value(shardKey(0, BRANCHES_ROW)));
+    expect(merged.length > 0, `${name} to know of a merged branch`);
+  }
 }
 
 /** Writes, one after the other, through the given hosts. */
@@ -410,6 +422,36 @@ export const SCENARIOS: readonly Scenario[] = [
     },
   },
   {
+    name: 'two-reigns-from-one-log',
+    ...THREE,
+    async play(stage) {
+      const { world, watch, workload } = stage;
+      const primary = mustLead(stage, 0);
+      for (const id of ['a', 'b']) void workload.write(primary, 0, 'all', id);
+      await watch.pass(2_000);
+      world.crash(primary);
+      const [left, right] = world.hosts.filter((host) => host !== primary);
+      world.partition([left]);
+      const reigns = (host: SimHost): boolean => host.running?.node?.inspect(0)?.role === 'primary';
+      const both = await watch.pass(SILENT_MS, () => reigns(left) && reigns(right));
+      stage.expect(both, 'a primary on each of the two sides');
+      // Each side supersedes what both had: nothing is lost, whichever of them is the branch (replication 6.4).
+      const answers: string[] = [];
+      void workload.write(left, 0, 'one', 'a').then(({ kind }) => answers.push(kind));
+      void workload.write(right, 0, 'one', 'b').then(({ kind }) => answers.push(kind));
+      await watch.pass(1_000);
+      stage.expect(answers.join(' ') === 'acknowledged acknowledged', `a write on each side (${answers.join(' ')})`);
+      world.connect();
+      world.start(primary);
+      await watch.pass(6_000);
+      for (const { name, disk } of world.hosts) {
+        const conflicts = await disk.conflicts(0);
+        stage.expect(conflicts.length === 0, `no conflict on ${name}: ${JSON.stringify(conflicts)}`);
+      }
+      expectMerged(stage);
+    },
+  },
+  {
     name: 'adopts-its-own-removal',
     ...FIVE,
     async play(stage) {
@@ -436,4 +478,5 @@ export const SCENARIOS: readonly Scenario[] = [
     },
   },
   ...CLUSTERS,
+  ...DAMAGES,
 ];

@@ -1,3 +1,4 @@
+import { fromUtf8 } from '../../../src/kernel/bytes.js';
 import type { Hasher } from '../../../src/kernel/hasher.js';
 import { compareVersions } from '../../../src/kernel/version.js';
 import type { Version } from '../../../src/kernel/version.js';
@@ -25,6 +26,7 @@ import {
 } from '../../../src/modules/log/core/log-records.js';
 import { EMPTY_LOG } from '../../../src/modules/log/core/log-state.js';
 import type { LogState, RowChange, StorageFailedError } from '../../../src/modules/log/log-store.js';
+import { conflictPrefix, type Conflict } from '../../../src/modules/replication/core/conflict-row.js';
 import { decodeRow } from '../../../src/modules/shard/core/rows.js';
 import type { SimProcess } from './process.js';
 import type { Scheduler } from './scheduler.js';
@@ -149,6 +151,24 @@ export class SimDisk {
     return this.#memory.flipByte(entryKey(shard, offset, this.generationOf(shard)), at);
   }
 
+  /** Flips one bit of each document row of a shard; how many there are. */
+  async flipRows(shard: number): Promise<number> {
+    const from = documentPrefix(this.generationOf(shard), shard);
+    const rows = await this.#memory.range({
+      from,
+      to: prefixEnd(from),
+      limit: 1_000,
+      bytesMax: Number.MAX_SAFE_INTEGER,
+    });
+    for (const { key } of rows) this.#memory.flipByte(key, 0);
+    return rows.length;
+  }
+
+  /** Flips one bit of a record of a shard; false when there is none. */
+  flipRecord(shard: number, name: string): boolean {
+    return this.#memory.flipByte(shardKey(shard, name), 0);
+  }
+
   /**
    * The last entry of a log becomes another one of the same place and version, its sums right: what a directory brings that
    * was restored from elsewhere. False when it holds no document.
@@ -224,6 +244,21 @@ export class SimDisk {
       if (tag !== TAG_SHARD && value !== undefined && generation === this.generationOf(shard)) entries.push(value);
     }
     return written;
+  }
+
+  /** What its copy lists as lost when branches were merged (replication 6.4). */
+  async conflicts(shard: number): Promise<readonly Conflict[]> {
+    const from = conflictPrefix(shard);
+    const rows = await this.#memory.range({
+      from,
+      to: prefixEnd(from),
+      limit: 1_000,
+      bytesMax: Number.MAX_SAFE_INTEGER,
+    });
+    return rows.flatMap(({ key, value }) => {
+      const bytes = openRow(key, value, this.hasher);
+      return bytes === undefined ? [] : [JSON.parse(fromUtf8(bytes)) as Conflict];
+    });
   }
 
   /** The document rows of a shard, by collection and id. */

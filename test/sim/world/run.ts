@@ -5,6 +5,7 @@ import { BUDGETS, checkIndexed, checkUnion, missing } from '../checkers/converge
 import type { Goal } from '../checkers/convergence.js';
 import { checkInvented } from '../checkers/invented.js';
 import { checkStrictOrder } from '../checkers/reigns.js';
+import { checkSessions } from '../checkers/sessions.js';
 import type { Rule, Violation } from '../checkers/violation.js';
 import { Chaos } from './chaos.js';
 import type { Fault } from './chaos.js';
@@ -209,6 +210,7 @@ async function judge({ world }: Stage, union: ReadonlyMap<string, string>): Prom
   world.report(checkIndexed(members));
   world.report(checkUnion(members, union));
   world.report(checkSurvival(world.acknowledgements, members, world.destroyed));
+  world.report(checkSessions(world.acknowledgements, members, world.destroyed).slice(0, 5));
   world.report(checkInvented(observation.copies, world.operations));
   world.report(checkStrictOrder(world.acknowledgements));
 }

@@ -3,10 +3,18 @@ import { NO_EPOCH } from '../../../src/kernel/epoch.js';
 import { InvariantError } from '../../../src/kernel/assert.js';
 import type { NodeUuid } from '../../../src/kernel/peer.js';
 import { versionText } from '../../../src/kernel/version.js';
-import { decodeEntry, entryOp, entryPayload, entryVersion } from '../../../src/modules/log/core/entry-codec.js';
+import {
+  decodeEntry,
+  entryOffset,
+  entryOp,
+  entryPayload,
+  entryVersion,
+} from '../../../src/modules/log/core/entry-codec.js';
 import { MembershipRefusedError } from '../../../src/modules/membership/membership-refused-error.js';
 import { RECORD_NAMES } from '../../../src/modules/log/core/log-records.js';
-import { documentKey } from '../../../src/modules/log/core/keys.js';
+import { documentKey, shardKey } from '../../../src/modules/log/core/keys.js';
+import { decodeBranches } from '../../../src/modules/replication/core/branch-epochs.js';
+import { BRANCHES_ROW } from '../../../src/modules/replication/core/replica-log.js';
 import type {
   FenceRequest,
   FollowerMessage,
@@ -506,6 +514,11 @@ export class World {
     for (const [shard, entries] of written) {
       const state = host.disk.logState(shard);
       if (state === undefined) continue;
+      // Put back in its place, the end of the log being where it was (replication 2.12).
+      if (entries.length > 0 && entryOffset(entries[entries.length - 1]) < state.tail) {
+        this.count('entry restored');
+        continue;
+      }
       const first = entries.length === 0 ? state.tail : decodeEntry(entries[0]).offset - 1;
       const generation = this.#generations.get(`${nodeUuid}|${shard}`) ?? state.generation;
       if (generation !== state.generation) this.count('snapshot flip');
@@ -644,6 +657,8 @@ export class World {
       lastEpoch: state.epoch,
       chain: toHex(state.chain),
       start: state.start.offset,
+      history: state.history,
+      branches: decodeBranches(disk.value(shardKey(shard, BRANCHES_ROW))),
       entries: documents && this.map.isStrict(shard) ? await this.#entries(host, shard) : new Map(),
       documents: documents ? await this.#documents(host, shard) : [],
       indexed,

@@ -20,11 +20,13 @@ import { EMPTY_LOG } from '../core/log-state.js';
 import type { Damage, LogState, Regression } from '../log-store.js';
 import { StorageFailedError } from '../log-store.js';
 import type { SideRecord } from './side-memory.js';
+import { findState } from './found-state.js';
 import { keyAfter, prefixEnd, TableReadError } from './table.js';
 import type { Table } from './table.js';
 
 /** What is found when a log is opened. */
 export interface OpenedLog {
+  /** Of a shard that is unusable: as its entries tell. */
   readonly states: ReadonlyMap<number, LogState>;
   /** Damage found in the records and tails; fatal for the shard, not for the node. */
   readonly damages: readonly Damage[];
@@ -66,10 +68,14 @@ export async function openLog(table: Table, hasher: Hasher): Promise<OpenedLog> 
       if ('problem' in records) {
         unusable.set(shard, records);
         damages.push(records);
-        // A snapshot can heal it, when it is known beside what.
+        // A snapshot can heal it, when it is known beside what; and what only this copy has is in its entries.
         const generation = await readRecord(table, hasher, shard, RECORD_NAMES.generation);
         const known = generation === 'absent' ? FIRST_GENERATIONS : decodeGenerations(generation);
-        if (known !== undefined) generations.set(shard, known);
+        if (known !== undefined) {
+          generations.set(shard, known);
+          const found = await findState(table, hasher, shard, known.current);
+          if (found !== undefined) states.set(shard, found);
+        }
         const promise = await readRecord(table, hasher, shard, RECORD_NAMES.promise);
         const promised = promise === 'absent' ? undefined : decodePromise(promise);
         if (promised !== undefined) promises.set(shard, promised);

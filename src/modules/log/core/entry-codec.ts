@@ -212,6 +212,11 @@ export function entryId(bytes: Uint8Array): string {
   return decodeId(bytes);
 }
 
+/** Where a merged row was first written; undefined for any other entry. A copy. */
+export function entryOrigin(bytes: Uint8Array): EntryOrigin | undefined {
+  return hasOrigin(bytes) ? readOrigin(bytes) : undefined;
+}
+
 /** What a keyed entry says of its operation; undefined for any other. The fingerprint is a copy. */
 export function entryOperation(bytes: Uint8Array): EntryOperation | undefined {
   const flags = bytes[AT_FLAGS + 1];

@@ -200,14 +200,15 @@ describe('replicas over gRPC', () => {
   it('carries every message of a stream', async () => {
     const { received, ends, link } = follow();
     const ack = { durableOffset: 1, appliedOffset: 0, chain, creditBytes: 8 * 1024 * 1024 };
-    const offer = { entries: [new Uint8Array(300)], last: true, branch: [{ epoch, end: 40 }] };
+    const offer = { entries: [new Uint8Array(300)], last: true, branch: [{ epoch, end: 40, fork: 30 }] };
     const said: FollowerMessage[] = [
       { kind: 'hello', hello: { ...hello, partial: { offset: 12, chain, after: new Uint8Array(12).fill(7) } } },
+      { kind: 'hello', hello: { ...hello, damaged: true } },
       { kind: 'ack', ack },
       { kind: 'offer', offer },
     ];
     for (const message of said) link.send(message);
-    await until(() => heard.length === 3);
+    await until(() => heard.length === 4);
     expect(heard).toEqual(said);
     expect(asked).toEqual([['follow', follower, META_SHARD]]);
     const batch = {
@@ -224,8 +225,17 @@ describe('replicas over gRPC', () => {
     const answers: PrimaryMessage[] = [
       { kind: 'answer', answer: { kind: 'accept', epoch, from: 2 } },
       { kind: 'answer', answer: { kind: 'diverged', epoch, fork: 1 } },
-      { kind: 'answer', answer: { kind: 'snapshot', epoch, fork: 0, at: end } },
-      { kind: 'answer', answer: { kind: 'snapshot', epoch, fork: 0, at: end, resumed: true } },
+      { kind: 'answer', answer: { kind: 'snapshot', epoch, fork: 0, at: { ...end, merged: [] } } },
+      {
+        kind: 'answer',
+        answer: {
+          kind: 'snapshot',
+          epoch,
+          fork: 0,
+          at: { ...end, merged: [{ epoch, end: 40, fork: 30, offset: 51 }] },
+          resumed: true,
+        },
+      },
       { kind: 'answer', answer: { kind: 'reject', reason: 'NOT_PRIMARY', hint: leader } },
       { kind: 'answer', answer: { kind: 'reject', reason: 'BUSY' } },
       { kind: 'batch', batch },

@@ -5,6 +5,7 @@ import type { NodeUuid } from '../../../kernel/peer.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { EMPTY_LOG } from '../../log/core/log-state.js';
 import { ZERO_COUNTERS } from '../../shard/core/rows.js';
+import { NO_BRANCHES } from './branch-epochs.js';
 import type { ReplicaEffect } from './effects.js';
 import type { PeerView } from './peer-view.js';
 import type { ShardSet } from './protocol.js';
@@ -42,6 +43,7 @@ class Copy {
         history,
         counters,
         sets: [],
+        branches: NO_BRANCHES,
       }),
       promised: NO_EPOCH,
       strict: false,

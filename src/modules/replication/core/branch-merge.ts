@@ -9,7 +9,9 @@ import {
   entryPayload,
   entryVersion,
 } from '../../log/core/entry-codec.js';
+import type { EntryOrigin } from '../../log/core/entry.js';
 import type { AppendEntry, RowChange } from '../../log/log-store.js';
+import type { BranchEpoch } from './branch-epochs.js';
 import type { Out } from './effects.js';
 import { epochAt } from './fork.js';
 import { rowNameOf, type ReplicaLog } from './replica-log.js';
@@ -24,12 +26,14 @@ export class BranchMerge {
 
   /**
    * @param purged collections that were dropped in this reign
+   * @param branch what the rows come from
    * @param own they are this replica's own loose rows: an equal version means that row, which is re-pointed
    */
   constructor(
     private readonly log: ReplicaLog,
     private readonly epoch: Epoch,
     private readonly purged: ReadonlySet<number>,
+    private readonly branch: readonly BranchEpoch[],
     private readonly own: boolean,
   ) {}
 
@@ -46,15 +50,18 @@ export class BranchMerge {
     const rowName = rowNameOf(collectionId, id);
     const before = this.log.row(rowName, stored);
     const order = before === undefined ? 1 : compareVersions(version, before.version);
+    const origin = { epoch: entryEpoch(bytes), offset: entryOffset(bytes) };
     if (order < 0 && before !== undefined) {
-      out.push({ kind: 'conflict', loser: bytes, winner: { versionText: versionText(before.version) } });
+      // Of a branch that is merged: it was listed then, or has been superseded in full view since.
+      if (this.log.missing([{ epoch: origin.epoch, end: origin.offset, fork: 0 }]).length === 0) return;
+      const entry = before.loose ? { collectionId, id } : before.offset;
+      out.push({ kind: 'conflict', loser: bytes, winner: { versionText: versionText(before.version), entry } });
       return;
     }
     // Equal: the log has it already, unless the row here is loose itself: then it is re-pointed.
     if (order === 0 && !(this.own && before?.loose === true)) return;
-    const origin = { epoch: entryEpoch(bytes), offset: entryOffset(bytes) };
     if (order > 0 && before !== undefined && !before.loose && !before.tombstone && !this.#saw(origin, before.offset)) {
-      out.push({ kind: 'conflict', loser: before.offset, winner: { versionText: versionText(version) } });
+      out.push({ kind: 'conflict', loser: before.offset, winner: { versionText: versionText(version), entry: bytes } });
     }
     const payload = entryPayload(bytes);
     const entry = this.log.append(this.epoch, { op, collectionId, id, payload, version, origin });
@@ -64,10 +71,12 @@ export class BranchMerge {
 
   /**
    * Whether the log in which an entry was written has this log's entry at `offset` too, before it: then it superseded what
-   * it could see, and nothing is lost. Known for certain when both logs have its epoch, in which one primary wrote: they are
-   * equal as far as both go (6.3). A branch that had begun an epoch of its own is not taken to have seen anything.
+   * it could see, and nothing is lost. So it is up to the fork, which whoever cut the branch off knows; and when both logs
+   * have its epoch, in which one primary wrote: they are equal as far as both go (6.3).
    */
-  #saw(origin: { readonly epoch: Epoch; readonly offset: number }, offset: number): boolean {
+  #saw(origin: EntryOrigin, offset: number): boolean {
+    const fork = this.branch.find(({ epoch }) => sameEpoch(epoch, origin.epoch))?.fork ?? 0;
+    if (offset <= fork) return true;
     const { history } = this.log;
     if (!history.some(({ epoch }) => sameEpoch(epoch, origin.epoch)) || offset >= origin.offset) return false;
     return compareEpochs(epochAt(history, offset), origin.epoch) <= 0;

@@ -1,4 +1,5 @@
 import { toHex, utf8 } from '../../../kernel/bytes.js';
+import { sameEpoch } from '../../../kernel/epoch.js';
 import { versionText } from '../../../kernel/version.js';
 import {
   entryCollectionId,
@@ -6,8 +7,10 @@ import {
   entryId,
   entryOffset,
   entryOp,
+  entryOrigin,
   entryVersion,
 } from '../../log/core/entry-codec.js';
+import type { EntryOrigin } from '../../log/core/entry.js';
 import type { RowChange } from '../../log/log-store.js';
 
 /** A write that lost against a higher version when two branches were merged (replication 6.4). */
@@ -23,6 +26,15 @@ export interface Conflict {
   readonly offset: number;
   /** Wall clock of the merge: conflicts are kept 7 days. */
   readonly mergedMs: number;
+}
+
+/**
+ * Whether who wrote `winner` could see `loser`: both were written in one epoch, by one primary, in this order. Each says
+ * where: at its own place, and, when it was merged before, at the one it was first written at (2.2).
+ */
+export function couldSee(winner: Uint8Array, loser: Uint8Array): boolean {
+  const [later, earlier] = [placesOf(winner), placesOf(loser)];
+  return later.some((a) => earlier.some((b) => sameEpoch(a.epoch, b.epoch) && a.offset > b.offset));
 }
 
 const TAG = 0x63;
@@ -61,4 +73,10 @@ export function conflictRow(
     mergedMs,
   };
   return { key, value: utf8(JSON.stringify(conflict)) };
+}
+
+function placesOf(entry: Uint8Array): readonly EntryOrigin[] {
+  const origin = entryOrigin(entry);
+  const own = { epoch: entryEpoch(entry), offset: entryOffset(entry) };
+  return origin === undefined ? [own] : [own, origin];
 }

@@ -124,12 +124,29 @@ export class CopyRole {
 
   #tickFollower(plan: CopyPlan, now: Now, out: Out): void {
     const nowMs = now.monotonicMs;
+    this.#findPrimary();
     const { leader } = this;
     const isLeaderFull = leader !== undefined && this.#peers.get(leader.node)?.full === true;
     this.following.tick(leader, isLeaderFull, plan, nowMs, out);
     const { session } = this.following;
     if (this.#suspicion.tick(session, this.#peers, this.#mayStand(), plan.leaving, nowMs, out))
       this.#stand('suspect', now, out);
+  }
+
+  /**
+   * A copy that was removed from the set suspects nobody and never stands: knowing no primary it turns to whoever says it
+   * reigns. One in a lower epoch than was promised here learns that from the hello, and fences above it (5.4): else what this
+   * copy wrote in a reign of its own would never be merged (6.4).
+   */
+  #findPrimary(): void {
+    const { set, self, shard } = this.#options;
+    if (this.leader !== undefined || set().members.includes(self)) return;
+    for (const node of this.#peers.nodes()) {
+      const facts = this.#peers.get(node);
+      if (facts?.live !== true || facts.position?.role !== 'primary') continue;
+      this.#known.is({ shard, epoch: facts.position.epoch, node });
+      return;
+    }
   }
 
   #mayStand(): boolean {

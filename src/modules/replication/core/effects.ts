@@ -7,14 +7,16 @@ import type {
   FenceRequest,
   Hello,
   HelloAnswer,
-  LogEnd,
   Offer,
   ProbeRequest,
   PullRequest,
   ShardLeader,
+  SnapshotEnd,
 } from './protocol.js';
-import type { BeatenRow } from './replica-log.js';
 import type { Reply } from './write.js';
+
+/** The entry of a write: itself, where it lies in this log, or the document whose loose row it is. */
+export type StoredWrite = Uint8Array | number | { readonly collectionId: number; readonly id: string };
 
 /** What a replica asks of its driver; performed in order (architecture, the core contract). */
 export type ReplicaEffect =
@@ -35,13 +37,17 @@ export type ReplicaEffect =
   /** Rows of a dropped collection may be deleted. */
   | { readonly kind: 'sweep'; readonly collectionId: number }
   /**
-   * A write lost against a higher version on another branch (6.4): its entry, where it lies in this log, or the document
-   * whose loose row it was: performed before the append that ends it.
+   * A write lost against a higher version on another branch (6.4), unless its entry and the winner's say that who wrote that
+   * one could see it. Performed before the append that ends a loose row.
    */
   | {
       readonly kind: 'conflict';
-      readonly loser: Uint8Array | number | BeatenRow;
-      readonly winner: { readonly versionText: string };
+      readonly loser: StoredWrite;
+      readonly winner: {
+        readonly versionText: string;
+        /** None: its collection was dropped. */
+        readonly entry?: StoredWrite;
+      };
     }
   // Follower
   | { readonly kind: 'follow'; readonly to: NodeUuid; readonly hello: Hello }
@@ -50,7 +56,7 @@ export type ReplicaEffect =
   /** Cut the log behind `to`; rows beyond it become loose. Answered by `replaced`. */
   | { readonly kind: 'truncate'; readonly to: number }
   /** A snapshot comes in on this stream; what the old log had beyond `fork` becomes loose. Answered by `replaced`. */
-  | { readonly kind: 'receive'; readonly at: LogEnd; readonly fork: number }
+  | { readonly kind: 'receive'; readonly at: SnapshotEnd; readonly fork: number }
   /** The copy takes no more entries, or takes them again: its disk is down to its reserve, or has room (5.8). */
   | { readonly kind: 'held'; readonly held: boolean }
   /** Send the loose rows to the primary, then say so with `last`. */

@@ -5,6 +5,7 @@ import { HLC_ZERO } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { CHAIN_ZERO } from '../../log/core/entry.js';
 import { ZERO_COUNTERS } from '../../shard/core/rows.js';
+import { NO_BRANCHES } from './branch-epochs.js';
 import type { Out } from './effects.js';
 import { EpochPromise } from './epoch-promise.js';
 import { Fences, type Occupation, type WaitingFence } from './fences.js';
@@ -48,6 +49,7 @@ class Asked {
       lastHlc: HLC_ZERO,
       counters: ZERO_COUNTERS,
       sets: [],
+      branches: NO_BRANCHES,
     });
     this.fences = new Fences({
       shard: 0,

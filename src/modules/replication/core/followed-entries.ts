@@ -1,5 +1,5 @@
 import { versionText } from '../../../kernel/version.js';
-import { entryOffset, entryOp, entryPayload } from '../../log/core/entry-codec.js';
+import { entryOffset, entryOp, entryPayload, entryVersion } from '../../log/core/entry-codec.js';
 import type { Out } from './effects.js';
 import { decodeMapOperation } from './map-codec.js';
 import type { MapState } from './map-state.js';
@@ -18,7 +18,8 @@ export function appendFollowed(
   out: Out,
 ): void {
   const { batch, beaten } = log.follow(entries, stored);
-  for (const loser of beaten) out.push({ kind: 'conflict', loser, winner: { versionText: versionText(loser.winner) } });
+  for (const { winner, ...loser } of beaten)
+    out.push({ kind: 'conflict', loser, winner: { versionText: versionText(entryVersion(winner)), entry: winner } });
   out.push({ kind: 'append', batch, tail: log.tail });
   for (const entry of entries)
     if (entryOp(entry) === 'MAP') map?.logged(entryOffset(entry), decodeMapOperation(entryPayload(entry)));

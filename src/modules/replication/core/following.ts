@@ -1,5 +1,5 @@
 import { equalBytes } from '../../../kernel/bytes.js';
-import { compareEpochs, sameEpoch, type EpochStart } from '../../../kernel/epoch.js';
+import { compareEpochs, sameEpoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import { DiskHold } from './disk-hold.js';
 import type { Out } from './effects.js';
@@ -9,7 +9,7 @@ import { appendFollowed } from './followed-entries.js';
 import type { ReplicaInput } from './inputs.js';
 import type { MapState } from './map-state.js';
 import type { CopyPlan, FailoverTimes } from './peer-view.js';
-import type { EntriesBatch, HelloAnswer, Offer, ShardLeader } from './protocol.js';
+import type { EntriesBatch, HelloAnswer, ShardLeader } from './protocol.js';
 import type { ReplicaLog } from './replica-log.js';
 import type { Retention } from './retention.js';
 
@@ -184,11 +184,13 @@ export class Following {
     return batch.prevOffset === this.#log.tail && equalBytes(batch.prevChain, this.#log.chain);
   }
 
-  /** Offers the loose rows, once a stream (6.4). */
+  /** Offers the loose rows, once a stream (6.4); also when there are none, while a branch that was cut off is not known to be merged. */
   #offerLoose(session: FollowSession, out: Out): void {
-    if (session.offered || this.#log.loose === 0 || this.#options.strict) return;
+    if (session.offered || this.#options.strict) return;
+    const branch = this.#log.unmerged;
+    if (this.#log.loose === 0 && branch.length === 0) return;
     session.offered = true;
-    out.push({ kind: 'offer', branch: branchOf(this.#log.history, this.#log.tail) });
+    out.push({ kind: 'offer', branch });
   }
 
   /** Ends a stream that is of no use. */
@@ -217,9 +219,4 @@ export class Following {
     this.leave(out);
     this.#helloAtMs = nowMs;
   }
-}
-
-/** The epochs of a log and where each ends: what MERGED says of a branch. */
-function branchOf(history: readonly EpochStart[], tail: number): Offer['branch'] {
-  return history.map(({ epoch }, i) => ({ epoch, end: i + 1 < history.length ? history[i + 1].start - 1 : tail }));
 }

@@ -83,11 +83,14 @@ export type ReplicaInput =
       readonly opId: Uint8Array;
     }
   | { readonly kind: 'linkEnded'; readonly link: number }
-  /** The loose rows of this replica itself, which now reigns. */
+  /** The loose rows of this replica itself, which now reigns; at last none. */
   | {
       readonly kind: 'loose';
       readonly entries: readonly Uint8Array[];
       readonly stored: readonly (Uint8Array | undefined)[];
+      readonly last: boolean;
+      readonly now: Now;
+      readonly opId: Uint8Array;
     }
   // Elections
   | { readonly kind: 'probed'; readonly round: number; readonly alive: boolean; readonly now: Now }

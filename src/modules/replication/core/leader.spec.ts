@@ -1,16 +1,18 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import { toHex, utf8 } from '../../../kernel/bytes.js';
+import { equalBytes, toHex, utf8 } from '../../../kernel/bytes.js';
 import { HLC_ZERO, versionText } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
-import { decodeEntry, verifyEntry } from '../../log/core/entry-codec.js';
+import { decodeEntry, entryOp, verifyEntry } from '../../log/core/entry-codec.js';
 import { CHAIN_ZERO } from '../../log/core/entry.js';
+import { shardKey } from '../../log/core/keys.js';
 import { liveDocuments, shardDigest, ZERO_COUNTERS } from '../../shard/core/rows.js';
+import { branchBeyond, decodeBranches, NO_BRANCHES, type BranchEpoch } from './branch-epochs.js';
 import type { Out, ReplicaEffect } from './effects.js';
 import { APPLY_LATE_MS, Followers, IN_SYNC_MS } from './followers.js';
 import { INDEX_WAIT_MS } from './acknowledgements.js';
 import { INDEX_LATE_MS, Leader, LEADER_OPS_MAX, THROTTLED_MAX, THROTTLE_MS } from './leader.js';
 import type { LogEnd } from './protocol.js';
-import { ReplicaLog } from './replica-log.js';
+import { BRANCHES_ROW, ReplicaLog } from './replica-log.js';
 import type { Proposal, Reply, WriteOutcome } from './write.js';
 
 const uuid = new Uint8Array(16).fill(7);
@@ -50,6 +52,7 @@ class Reign {
       lastHlc: HLC_ZERO,
       counters: ZERO_COUNTERS,
       sets: [],
+      branches: NO_BRANCHES,
     });
     const members = [SELF, ...Array.from({ length: setSize - 1 }, (_, i) => toHex(new Uint8Array(16).fill(i + 20)))];
     this.leader = new Leader(
@@ -82,8 +85,16 @@ class Reign {
     return this.#step((out) => this.leader.propose(proposals, wallMs, nowMs, out));
   }
 
-  merge(loose: readonly Uint8Array[], stored: readonly (Uint8Array | undefined)[]): readonly ReplicaEffect[] {
-    return this.#step((out) => this.leader.merge(loose, stored, false, out));
+  merge(
+    loose: readonly Uint8Array[],
+    stored: readonly (Uint8Array | undefined)[],
+    branch: readonly BranchEpoch[] = [],
+  ): readonly ReplicaEffect[] {
+    return this.#step((out) => this.leader.merge(loose, stored, branch, false, out));
+  }
+
+  merged(branch: readonly BranchEpoch[]): readonly ReplicaEffect[] {
+    return this.#step((out) => this.leader.merged(branch, 5_000, new Uint8Array(16), out));
   }
 
   persisted(nowMs = 0): readonly ReplicaEffect[] {
@@ -483,5 +494,60 @@ describe('Leader', () => {
     const own = appendOf(propose(base, [proposal('b')], 3_000)).batch;
     base.persisted();
     expect(conflicts(base.merge([lone.bytes], [rowOf(own)]))).toEqual([own.entries[0].offset]);
+  });
+
+  it('knows what a branch saw that had begun a reign of its own, by the fork at which it was cut off', () => {
+    // Both logs go to offset 2 in epoch 1; the branch goes on in epoch 2, the base in epoch 3.
+    const common = leader();
+    const seen = appendOf(propose(common, [proposal('a')], 2_000)).batch;
+    settle(common);
+    const fork = common.log.end();
+    const rowOf = ({ rows }: typeof seen): Uint8Array | undefined => rows[0].value;
+    const branch = new Reign({ epoch: 2, after: fork });
+    branch.begin();
+    branch.persisted();
+    const [late, lone] = appendOf(propose(branch, [proposal('a'), proposal('b')], 9_000)).batch.entries;
+    branch.persisted();
+    const cut = branchBeyond(branch.log.end(), fork.lastOffset);
+    expect(cut).toEqual([{ epoch: branch.leader.epoch, end: 5, fork: 2 }]);
+
+    const base = new Reign({ epoch: 3, after: fork });
+    const losers = (effects: readonly ReplicaEffect[]): unknown[] =>
+      effects.flatMap((effect) => (effect.kind === 'conflict' ? [effect.loser] : []));
+    base.begin();
+    const own = appendOf(propose(base, [proposal('b')], 3_000)).batch;
+    base.persisted();
+    expect(losers(base.merge([late.bytes, lone.bytes], [rowOf(seen), rowOf(own)], cut))).toEqual([
+      own.entries[0].offset,
+    ]);
+  });
+
+  it('logs once that a branch is merged, and lists nothing of it as lost that another copy of it offers later', () => {
+    const branch = new Reign({ epoch: 1 });
+    branch.begin();
+    branch.persisted();
+    const { entries } = appendOf(propose(branch, [proposal('a')], 3_000)).batch;
+    branch.persisted();
+    const cut = branchBeyond(branch.log.end(), 0);
+    const base = new Reign({ epoch: 2 });
+    base.begin();
+    base.persisted();
+    base.merge([entries[0].bytes], [undefined], cut);
+    const merged = appendOf(base.merged(cut)).batch;
+    base.persisted();
+    expect(entryOp(merged.entries[0].bytes)).toBe('MERGED');
+    expect(base.log.branches).toEqual({ merged: [{ ...cut[0], offset: 3 }], cut: [] });
+    expect(decodeBranches(merged.rows.find(({ key }) => equalBytes(key, shardKey(3, BRANCHES_ROW)))?.value)).toEqual(
+      base.log.branches,
+    );
+    expect(base.merged(cut)).toEqual([]);
+    const after = appendOf(propose(base, [proposal('a')], 9_000)).batch;
+    base.persisted();
+    expect(base.merge([entries[0].bytes], [after.rows[0].value], cut)).toEqual([]);
+    // Of a part that is not merged yet it may be lost.
+    const more = appendOf(propose(branch, [proposal('a')], 4_000)).batch.entries;
+    expect(base.merge([more[0].bytes], [after.rows[0].value], cut)).toMatchObject([
+      { kind: 'conflict', loser: more[0].bytes, winner: { entry: after.entries[0].offset } },
+    ]);
   });
 });

@@ -1,10 +1,11 @@
 import { assert } from '../../../kernel/assert.js';
-import { equalBytes, toHex } from '../../../kernel/bytes.js';
+import { equalBytes } from '../../../kernel/bytes.js';
 import { sameEpoch, type Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import { compareHlc, nextHlc, type Hlc, type Version } from '../../../kernel/version.js';
 import type { AppendEntry, RowChange } from '../../log/log-store.js';
 import { Acknowledgements } from './acknowledgements.js';
+import { BRANCH_EPOCHS_MAX, type BranchEpoch } from './branch-epochs.js';
 import { BranchMerge } from './branch-merge.js';
 import type { Out } from './effects.js';
 import type { Followers } from './followers.js';
@@ -144,26 +145,24 @@ export class Leader {
    * Takes rows of another branch (6.4).
    * @param own they are this replica's own loose rows
    */
-  merge(loose: readonly Uint8Array[], stored: readonly (Uint8Array | undefined)[], own: boolean, out: Out): void {
-    const merge = new BranchMerge(this.#log, this.epoch, this.#purged, own);
+  merge(
+    loose: readonly Uint8Array[],
+    stored: readonly (Uint8Array | undefined)[],
+    branch: readonly BranchEpoch[],
+    own: boolean,
+    out: Out,
+  ): void {
+    const merge = new BranchMerge(this.#log, this.epoch, this.#purged, branch, own);
     for (const [i, bytes] of loose.entries()) merge.merge(bytes, stored[i], out);
     if (merge.entries.length > 0) this.#append(merge.entries, merge.rows, out);
   }
 
-  /** Logs that a branch is merged as a whole: its positions are part of this log from now on (7.2). */
-  merged(
-    branch: readonly { readonly epoch: Epoch; readonly end: number }[],
-    wallMs: number,
-    opId: Uint8Array,
-    out: Out,
-  ): void {
-    const payload = new TextEncoder().encode(
-      JSON.stringify(branch.map(({ epoch, end }) => ({ num: epoch.num, uuid: toHex(epoch.uuid), end }))),
-    );
-    const version = { hlc: this.#log.tick(wallMs), opId };
-    const entry = this.#log.append(this.epoch, { op: 'MERGED', collectionId: 0, id: '', payload, version });
-    this.#log.supersede(entry.bytes.length);
-    this.#append([entry], [], out);
+  /** All rows of a branch were taken: logs that it is merged, unless that is known of all of it (6.4). */
+  merged(branch: readonly BranchEpoch[], wallMs: number, opId: Uint8Array, out: Out): void {
+    const missing = this.#log.missing(branch).slice(-BRANCH_EPOCHS_MAX);
+    if (missing.length === 0) return;
+    const { entry, row } = this.#log.appendMerged(this.epoch, { hlc: this.#log.tick(wallMs), opId }, missing);
+    this.#append([entry], [row], out);
   }
 
   /** Durability moved, here or on a follower: the high-water mark and what it lets out. */

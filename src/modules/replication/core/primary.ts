@@ -131,7 +131,8 @@ export class Primary {
   begin(wallMs: number, opId: Uint8Array, out: Out): void {
     this.#options.retention.begin();
     this.reign.begin(wallMs, opId, out);
-    if (!this.#options.strict && this.#log.loose > 0) out.push({ kind: 'loadLoose' });
+    const isWhole = this.#log.loose === 0 && this.#log.unmerged.length === 0;
+    if (!this.#options.strict && !isWhole) out.push({ kind: 'loadLoose' });
   }
 
   tick(now: Now, peers: PeerView, configured: ShardSet, opId: Uint8Array, out: Out): ReignEnd | undefined {

@@ -1,6 +1,7 @@
 import type { Epoch, EpochStart } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import type { ShardSet } from '../../ring/core/shard-set.js';
+import type { BranchEpoch, MergedEpoch } from './branch-epochs.js';
 
 export { NO_SET, type ShardSet } from '../../ring/core/shard-set.js';
 
@@ -27,6 +28,12 @@ export interface LogEnd {
   readonly start: number;
 }
 
+/** The log a snapshot is of. */
+export interface SnapshotEnd extends LogEnd {
+  /** The branches that are part of it: the entries that said so are not in the snapshot (7.2). */
+  readonly merged: readonly MergedEpoch[];
+}
+
 /** Opens a replication stream (4.1). */
 export interface Hello extends LogEnd {
   readonly shard: number;
@@ -38,6 +45,8 @@ export interface Hello extends LogEnd {
   readonly loose: number;
   /** What it has of a snapshot that was not finished (4.7). */
   readonly partial?: PartialSnapshot;
+  /** Its rows or records are damaged: only a snapshot is of use (2.12). */
+  readonly damaged?: boolean;
 }
 
 /** A snapshot that was begun: every row up to a key is here as it was at an offset, or later. */
@@ -72,7 +81,7 @@ export type HelloAnswer =
       readonly kind: 'snapshot';
       readonly epoch: Epoch;
       readonly fork: number;
-      readonly at: LogEnd;
+      readonly at: SnapshotEnd;
       /** It goes on behind what the follower has of an earlier one, after what changed of that. */
       readonly resumed?: boolean;
     }
@@ -107,9 +116,10 @@ export interface Ack {
 /** Loose rows offered to the primary: the entries that wrote them, as they were logged (6.4). */
 export interface Offer {
   readonly entries: readonly Uint8Array[];
-  /** No loose rows are left after these; then `branch` says which epochs, up to which offset, are merged. */
+  /** No loose rows are left after these: then `branch` is merged. */
   readonly last: boolean;
-  readonly branch: readonly { readonly epoch: Epoch; readonly end: number }[];
+  /** What was cut off from the copy they come from: which epochs, up to which offset. */
+  readonly branch: readonly BranchEpoch[];
 }
 
 /** One part of a snapshot (4.7): encoded entries in row order, resumable by key. */

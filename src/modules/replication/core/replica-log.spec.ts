@@ -4,6 +4,7 @@ import { HLC_ZERO, type Version } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { CHAIN_ZERO } from '../../log/core/entry.js';
 import { CounterTally, encodeRow, ZERO_COUNTERS, type DocumentRow, type ShardCounters } from '../../shard/core/rows.js';
+import { decodeBranches, NO_BRANCHES } from './branch-epochs.js';
 import { ReplicaLog } from './replica-log.js';
 
 const EPOCH = { num: 2, uuid: new Uint8Array(16).fill(9) };
@@ -24,6 +25,7 @@ function logWith(counters: ShardCounters): ReplicaLog {
     lastHlc: HLC_ZERO,
     counters,
     sets: [],
+    branches: NO_BRANCHES,
   });
 }
 
@@ -48,15 +50,30 @@ describe('a log with loose rows that follows a primary (replication 6.4)', () =>
       payload: utf8('{}'),
       version: version(primaryMs),
     });
-    return { ...log.follow([entry.bytes], [encodeRow(row)]), loose: log.loose };
+    return { ...log.follow([entry.bytes], [encodeRow(row)]), entry: entry.bytes, loose: log.loose };
   }
 
   it('says which of them a higher version beat', () => {
-    expect(follow(5, 6)).toMatchObject({ beaten: [{ collectionId: 1, id: 'a', winner: version(6) }], loose: 0 });
+    const { beaten, entry, loose: left } = follow(5, 6);
+    expect([beaten, left]).toEqual([[{ collectionId: 1, id: 'a', winner: entry }], 0]);
   });
 
   it('does not call it a loss when its own version comes back, nor when it is the higher one', () => {
     expect(follow(5, 5)).toMatchObject({ beaten: [], loose: 0 });
     expect(follow(5, 4)).toMatchObject({ beaten: [], loose: 1 });
+  });
+});
+
+describe('a log in which a MERGED comes (replication 6.4, 7.2)', () => {
+  it('keeps what it says in the batch of the entry, as the primary does', () => {
+    const branch = [{ epoch: { num: 1, uuid: new Uint8Array(16).fill(4) }, end: 9, fork: 0 }];
+    const primary = logWith(ZERO_COUNTERS);
+    const { entry, row } = primary.appendMerged(EPOCH, version(5), branch);
+    const follower = logWith(ZERO_COUNTERS);
+    const { batch } = follower.follow([entry.bytes], [undefined]);
+    expect(follower.branches).toEqual({ merged: [{ ...branch[0], offset: 1 }], cut: [] });
+    expect(follower.branches).toEqual(primary.branches);
+    expect(batch.rows).toContainEqual(row);
+    expect(decodeBranches(row.value)).toEqual(primary.branches);
   });
 });

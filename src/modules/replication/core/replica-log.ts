@@ -28,6 +28,15 @@ import {
   type DocumentRow,
   type ShardCounters,
 } from '../../shard/core/rows.js';
+import {
+  afterMerged,
+  decodeBranch,
+  encodeBranch,
+  encodeBranches,
+  missingIn,
+  type BranchEpoch,
+  type BranchRecord,
+} from './branch-epochs.js';
 import { endOfLoose } from './loose-rows.js';
 import { decodeOperation, encodeOperation, type OperationRow } from './operation-row.js';
 import { NO_SET, type LogEnd, type ShardSet } from './protocol.js';
@@ -36,6 +45,8 @@ import { decodeSet, encodeSet, encodeSets, type LoggedSet } from './set-codec.js
 /** Names of the shard's own records (`m!`, see log/core/keys.ts) that replication writes. */
 export const COUNTERS_ROW = 'counters';
 export const SETS_ROW = 'sets';
+/** What is known of branches (6.4, 7.2). */
+export const BRANCHES_ROW = 'branches';
 /** When the whole log was last checked (2.12). */
 export const SCRUB_ROW = 'scrubbed';
 /** Sets kept: enough to go back to the one before a fork. */
@@ -56,6 +67,8 @@ export interface ReplicaLogOptions {
   readonly counters: ShardCounters;
   /** The sets its SET entries made, ascending (9.6); the last is in force. */
   readonly sets: readonly LoggedSet[];
+  /** Merged into it, and cut off from it. */
+  readonly branches: BranchRecord;
 }
 
 /** An entry on its way to the disk. */
@@ -96,6 +109,7 @@ export class ReplicaLog {
   #clock: Hlc;
   #tally: CounterTally;
   #sets: readonly LoggedSet[];
+  #branches: BranchRecord;
   #loose: number;
   #bytesInFlight = 0;
   readonly #rows = new Map<string, DocumentRow>();
@@ -115,6 +129,7 @@ export class ReplicaLog {
     this.#clock = options.lastHlc;
     this.#tally = new CounterTally(options.hasher, options.counters);
     this.#sets = options.sets;
+    this.#branches = options.branches;
     this.#loose = looseRows(options.counters);
   }
 
@@ -155,6 +170,21 @@ export class ReplicaLog {
   /** Offset of that entry; 0 when there was none. */
   get setOffset(): number {
     return this.#sets.at(-1)?.offset ?? 0;
+  }
+
+  /** Branches that are part of the log, and those that were cut off. */
+  get branches(): BranchRecord {
+    return this.#branches;
+  }
+
+  /** What was cut off from this copy and is not known to be merged (6.4). */
+  get unmerged(): readonly BranchEpoch[] {
+    return this.missing(this.#branches.cut);
+  }
+
+  /** What of a branch the log does not contain, nor what was merged into it. */
+  missing(branch: readonly BranchEpoch[]): readonly BranchEpoch[] {
+    return missingIn(this.#branches, this.end(), branch);
   }
 
   /** Loose rows there are, as of the tail. */
@@ -262,6 +292,18 @@ export class ReplicaLog {
     return { entry, row: this.#changeSet(entry.offset, set) };
   }
 
+  /** Logs that a branch is merged as a whole: its positions are part of this log from now on (6.4, 7.2). */
+  appendMerged(
+    epoch: Epoch,
+    version: Version,
+    branch: readonly BranchEpoch[],
+  ): { readonly entry: AppendEntry; readonly row: RowChange } {
+    const payload = encodeBranch(branch);
+    const entry = this.append(epoch, { op: 'MERGED', collectionId: 0, id: '', payload, version });
+    this.supersede(entry.bytes.length);
+    return { entry, row: this.#merge(entry.offset, branch) };
+  }
+
   /** An entry no row points at. */
   supersede(bytes: number): void {
     this.#tally.supersede(bytes);
@@ -299,10 +341,11 @@ export class ReplicaLog {
         const before = this.row(rowName, stored[i]);
         rows.push(...this.write(entry, what, before));
         if (before?.loose === true && compareVersions(version, before.version) > 0)
-          beaten.push({ collectionId, id, winner: version });
+          beaten.push({ collectionId, id, winner: bytes });
       } else this.supersede(bytes.length);
       if (operation !== undefined) rows.push(this.remember(version.opId, resultOf(entry, version, operation)));
       if (op === 'SET') rows.push(this.#changeSet(entry.offset, decodeSet(entryPayload(bytes))));
+      if (op === 'MERGED') rows.push(this.#merge(entry.offset, decodeBranch(entryPayload(bytes))));
       if (op === 'COLLECTION_PURGE') this.drop(entryCollectionId(bytes));
     }
     return { batch: this.batch(appended, rows), beaten };
@@ -343,6 +386,7 @@ export class ReplicaLog {
     this.#durableChain = end.chain;
     this.#tally = new CounterTally(this.#hasher, end.counters);
     this.#sets = end.sets;
+    this.#branches = end.branches;
     this.#loose = looseRows(end.counters);
     this.#rows.clear();
     this.#operations.clear();
@@ -365,6 +409,11 @@ export class ReplicaLog {
     return { key: shardKey(this.shard, SETS_ROW), value: encodeSets(this.#sets) };
   }
 
+  #merge(offset: number, branch: readonly BranchEpoch[]): RowChange {
+    this.#branches = afterMerged(this.#branches, this.end(), branch, offset);
+    return { key: shardKey(this.shard, BRANCHES_ROW), value: encodeBranches(this.#branches) };
+  }
+
   #last(): Unpersisted {
     return this.#unpersisted[this.#unpersisted.length - 1];
   }
@@ -374,7 +423,8 @@ export class ReplicaLog {
 export interface BeatenRow {
   readonly collectionId: number;
   readonly id: string;
-  readonly winner: Version;
+  /** The entry that did. */
+  readonly winner: Uint8Array;
 }
 
 /** The document an entry is about, with the key of its row. */

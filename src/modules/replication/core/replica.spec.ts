@@ -4,6 +4,7 @@ import { HLC_ZERO } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { EMPTY_LOG } from '../../log/core/log-state.js';
 import { ZERO_COUNTERS } from '../../shard/core/rows.js';
+import { NO_BRANCHES } from './branch-epochs.js';
 import type { DiskRoom } from './disk-hold.js';
 import type { ReplicaEffect } from './effects.js';
 import type { ReplicaInput } from './inputs.js';
@@ -27,7 +28,16 @@ class Copy {
 
   constructor() {
     const { tail, chain, history, generation } = EMPTY_LOG;
-    const ends = { generation, tail, chain, start: 0, history, counters: ZERO_COUNTERS, sets: [] };
+    const ends = {
+      generation,
+      tail,
+      chain,
+      start: 0,
+      history,
+      counters: ZERO_COUNTERS,
+      sets: [],
+      branches: NO_BRANCHES,
+    };
     this.replica = new Replica({
       shard: 0,
       self: SELF,

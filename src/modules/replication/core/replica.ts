@@ -259,7 +259,7 @@ export class Replica {
         this.#role.primary?.lost(input.link);
         break;
       case 'loose':
-        this.reign?.merge(input.entries, input.stored, true, out);
+        this.#ownLoose(input, out);
         break;
       case 'probed':
         this.#role.probed(input, out);
@@ -395,7 +395,14 @@ export class Replica {
   #offered(offer: Offer, stored: readonly (Uint8Array | undefined)[], now: Now, opId: Uint8Array, out: Out): void {
     const { reign } = this;
     if (reign === undefined) return;
-    reign.merge(offer.entries, stored, false, out);
-    if (offer.last && offer.branch.length > 0) reign.merged(offer.branch, now.wallMs, opId, out);
+    reign.merge(offer.entries, stored, offer.branch, false, out);
+    if (offer.last) reign.merged(offer.branch, now.wallMs, opId, out);
+  }
+
+  /** Loose rows of this copy, now that it reigns (5.6). */
+  #ownLoose({ entries, stored, last, now, opId }: Extract<ReplicaInput, { kind: 'loose' }>, out: Out): void {
+    const { unmerged } = this.#log;
+    this.reign?.merge(entries, stored, unmerged, true, out);
+    if (last) this.reign?.merged(unmerged, now.wallMs, opId, out);
   }
 }

@@ -4,6 +4,7 @@ import { HLC_ZERO } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { CHAIN_ZERO } from '../../log/core/entry.js';
 import { ZERO_COUNTERS } from '../../shard/core/rows.js';
+import { NO_BRANCHES } from './branch-epochs.js';
 import type { Out } from './effects.js';
 import { KnownPrimary } from './known-primary.js';
 import { RANK_STEP_MS } from './nomination.js';
@@ -49,6 +50,7 @@ class Suspecting {
       lastHlc: HLC_ZERO,
       counters: ZERO_COUNTERS,
       sets: [],
+      branches: NO_BRANCHES,
     });
     if (knows) this.known.is({ shard: 0, epoch: EPOCH, node: PRIMARY });
     this.suspicion = new Suspicion({

@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file spector/peer/v1/replication.proto.
  */
 export const file_spector_peer_v1_replication: GenFile = /*@__PURE__*/
-  fileDesc("CiFzcGVjdG9yL3BlZXIvdjEvcmVwbGljYXRpb24ucHJvdG8SD3NwZWN0b3IucGVlci52MSIuCghTaGFyZFNldBIRCgltYXBfZXBvY2gYASABKAQSDwoHbWVtYmVycxgCIAMoDCJRCgtTaGFyZExlYWRlchINCgVzaGFyZBgBIAEoDRIlCgVlcG9jaBgCIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBIMCgRub2RlGAMgASgMIkIKCkVwb2NoU3RhcnQSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSDQoFc3RhcnQYAiABKAQilQEKBkxvZ0VuZBITCgtsYXN0X29mZnNldBgBIAEoBBIqCgpsYXN0X2Vwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEg0KBWNoYWluGAMgASgMEiwKB2hpc3RvcnkYBCADKAsyGy5zcGVjdG9yLnBlZXIudjEuRXBvY2hTdGFydBINCgVzdGFydBgFIAEoBCLiAQoFSGVsbG8SDQoFc2hhcmQYASABKA0SEQoJbm9kZV91dWlkGAIgASgMEhIKCmJvb3RfY291bnQYAyABKAQSEQoJbWFwX2Vwb2NoGAQgASgEEigKCHByb21pc2VkGAUgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEg0KBWxvb3NlGAYgASgEEiQKA2VuZBgHIAEoCzIXLnNwZWN0b3IucGVlci52MS5Mb2dFbmQSMQoHcGFydGlhbBgIIAEoCzIgLnNwZWN0b3IucGVlci52MS5QYXJ0aWFsU25hcHNob3QiPwoPUGFydGlhbFNuYXBzaG90Eg4KBm9mZnNldBgBIAEoBBINCgVjaGFpbhgCIAEoDBINCgVhZnRlchgDIAEoDCJaCgNBY2sSFgoOZHVyYWJsZV9vZmZzZXQYASABKAQSFgoOYXBwbGllZF9vZmZzZXQYAiABKAQSDQoFY2hhaW4YAyABKAwSFAoMY3JlZGl0X2J5dGVzGAQgASgEIowBCgVPZmZlchIMCgRsYXN0GAEgASgIEjIKBmJyYW5jaBgCIAMoCzIiLnNwZWN0b3IucGVlci52MS5PZmZlci5CcmFuY2hFcG9jaBpBCgtCcmFuY2hFcG9jaBIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBILCgNlbmQYAiABKAQinwEKDUZvbGxvd1JlcXVlc3QSJwoFaGVsbG8YASABKAsyFi5zcGVjdG9yLnBlZXIudjEuSGVsbG9IABIjCgNhY2sYAiABKAsyFC5zcGVjdG9yLnBlZXIudjEuQWNrSAASJwoFb2ZmZXIYAyABKAsyFi5zcGVjdG9yLnBlZXIudjEuT2ZmZXJIABIPCgdlbnRyaWVzGAQgAygMQgYKBGtpbmQi5AYKC0hlbGxvQW5zd2VyEjUKBmFjY2VwdBgBIAEoCzIjLnNwZWN0b3IucGVlci52MS5IZWxsb0Fuc3dlci5BY2NlcHRIABI5CghkaXZlcmdlZBgCIAEoCzIlLnNwZWN0b3IucGVlci52MS5IZWxsb0Fuc3dlci5EaXZlcmdlZEgAEjkKCHNuYXBzaG90GAMgASgLMiUuc3BlY3Rvci5wZWVyLnYxLkhlbGxvQW5zd2VyLlNuYXBzaG90SAASNQoGcmVqZWN0GAQgASgLMiMuc3BlY3Rvci5wZWVyLnYxLkhlbGxvQW5zd2VyLlJlamVjdEgAGj0KBkFjY2VwdBIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBIMCgRmcm9tGAIgASgEGj8KCERpdmVyZ2VkEiUKBWVwb2NoGAEgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEgwKBGZvcmsYAiABKAQadQoIU25hcHNob3QSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSDAoEZm9yaxgCIAEoBBIjCgJhdBgDIAEoCzIXLnNwZWN0b3IucGVlci52MS5Mb2dFbmQSDwoHcmVzdW1lZBgEIAEoCBpvCgZSZWplY3QSOQoGcmVhc29uGAEgASgOMikuc3BlY3Rvci5wZWVyLnYxLkhlbGxvQW5zd2VyLlJlamVjdFJlYXNvbhIqCgRoaW50GAIgASgLMhwuc3BlY3Rvci5wZWVyLnYxLlNoYXJkTGVhZGVyIv4BCgxSZWplY3RSZWFzb24SHQoZUkVKRUNUX1JFQVNPTl9VTlNQRUNJRklFRBAAEh0KGVJFSkVDVF9SRUFTT05fTk9UX1BSSU1BUlkQARIfChtSRUpFQ1RfUkVBU09OX1VOS05PV05fU0hBUkQQAhIdChlSRUpFQ1RfUkVBU09OX1NUQUxFX0VQT0NIEAMSGQoVUkVKRUNUX1JFQVNPTl9GQVVMVEVEEAQSFgoSUkVKRUNUX1JFQVNPTl9CVVNZEAUSIQodUkVKRUNUX1JFQVNPTl9GT1JFSUdOX0NMVVNURVIQBhIaChZSRUpFQ1RfUkVBU09OX1BST1RPQ09MEAdCCAoGYW5zd2VyIqUBCgxFbnRyaWVzQmF0Y2gSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSEwoLcHJldl9vZmZzZXQYAiABKAQSEgoKcHJldl9jaGFpbhgDIAEoDBIXCg9oaWdoX3dhdGVyX21hcmsYBCABKAQSDAoEdGFpbBgFIAEoBBIPCgdpbl9zeW5jGAYgAygMEg0KBWZsb29yGAcgASgEIoYBCg1TbmFwc2hvdENodW5rEjwKCm9wZXJhdGlvbnMYASADKAsyKC5zcGVjdG9yLnBlZXIudjEuU25hcHNob3RDaHVuay5PcGVyYXRpb24SDAoEbGFzdBgCIAEoCBopCglPcGVyYXRpb24SDQoFb3BfaWQYASABKAwSDQoFdmFsdWUYAiABKAwiMQoISGFuZE92ZXISJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gi6gEKDkZvbGxvd1Jlc3BvbnNlEi4KBmFuc3dlchgBIAEoCzIcLnNwZWN0b3IucGVlci52MS5IZWxsb0Fuc3dlckgAEi4KBWJhdGNoGAIgASgLMh0uc3BlY3Rvci5wZWVyLnYxLkVudHJpZXNCYXRjaEgAEi8KBWNodW5rGAMgASgLMh4uc3BlY3Rvci5wZWVyLnYxLlNuYXBzaG90Q2h1bmtIABIuCgloYW5kX292ZXIYBSABKAsyGS5zcGVjdG9yLnBlZXIudjEuSGFuZE92ZXJIABIPCgdlbnRyaWVzGAQgAygMQgYKBGtpbmQimAEKDEZlbmNlUmVxdWVzdBINCgVzaGFyZBgBIAEoDRIlCgVlcG9jaBgCIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBIqCgVjYXVzZRgDIAEoDjIbLnNwZWN0b3IucGVlci52MS5GZW5jZUNhdXNlEiYKA3NldBgEIAEoCzIZLnNwZWN0b3IucGVlci52MS5TaGFyZFNldCLoBAoNRmVuY2VSZXNwb25zZRI5CgdncmFudGVkGAEgASgLMiYuc3BlY3Rvci5wZWVyLnYxLkZlbmNlUmVzcG9uc2UuR3JhbnRlZEgAEjkKB3JlZnVzZWQYAiABKAsyJi5zcGVjdG9yLnBlZXIudjEuRmVuY2VSZXNwb25zZS5SZWZ1c2VkSAAaQgoHR3JhbnRlZBIRCglzZXRfZXBvY2gYASABKAQSJAoDZW5kGAIgASgLMhcuc3BlY3Rvci5wZWVyLnYxLkxvZ0VuZBrFAQoHUmVmdXNlZBI8CgZyZWFzb24YASABKA4yLC5zcGVjdG9yLnBlZXIudjEuRmVuY2VSZXNwb25zZS5SZWZ1c2FsUmVhc29uEigKCHByb21pc2VkGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEiYKA3NldBgDIAEoCzIZLnNwZWN0b3IucGVlci52MS5TaGFyZFNldBIqCgRoaW50GAQgASgLMhwuc3BlY3Rvci5wZWVyLnYxLlNoYXJkTGVhZGVyIsoBCg1SZWZ1c2FsUmVhc29uEh4KGlJFRlVTQUxfUkVBU09OX1VOU1BFQ0lGSUVEEAASHAoYUkVGVVNBTF9SRUFTT05fU0VUX05FV0VSEAESGwoXUkVGVVNBTF9SRUFTT05fUFJPTUlTRUQQAhIgChxSRUZVU0FMX1JFQVNPTl9QUklNQVJZX0xJVkVTEAMSIAocUkVGVVNBTF9SRUFTT05fVU5LTk9XTl9TSEFSRBAEEhoKFlJFRlVTQUxfUkVBU09OX0ZBVUxURUQQBUIICgZhbnN3ZXIiXgoMUHJvYmVSZXF1ZXN0Eg0KBXNoYXJkGAEgASgNEiUKBWVwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEhAKA3ZpYRgDIAEoDEgAiAEBQgYKBF92aWEiHgoNUHJvYmVSZXNwb25zZRINCgVhbGl2ZRgBIAEoCCJkCgtQdWxsUmVxdWVzdBINCgVzaGFyZBgBIAEoDRIlCgVlcG9jaBgCIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBIMCgRmcm9tGAMgASgEEhEKCWJ5dGVzX21heBgEIAEoBCIzCgxQdWxsUmVzcG9uc2USDwoHZW50cmllcxgBIAMoDBISCgpwcmV2X2NoYWluGAIgASgMIlAKDUNvdmVyc1JlcXVlc3QSDQoFc2hhcmQYASABKA0SEQoJbWFwX2Vwb2NoGAIgASgEEg4KBm9mZnNldBgDIAEoBBINCgVjaGFpbhgEIAEoDCIhCg5Db3ZlcnNSZXNwb25zZRIPCgdjb3ZlcmVkGAEgASgIIloKDEZldGNoUmVxdWVzdBINCgVzaGFyZBgBIAEoDRIMCgRmcm9tGAIgASgEEgoKAnRvGAMgASgEEg4KBmFuY2hvchgEIAEoBBIRCglieXRlc19tYXgYBSABKAQiNgoNRmV0Y2hSZXNwb25zZRIPCgdlbnRyaWVzGAEgAygMEhQKDGFuY2hvcl9jaGFpbhgCIAEoDCI/Cg9Bbm5vdW5jZVJlcXVlc3QSLAoGbGVhZGVyGAEgASgLMhwuc3BlY3Rvci5wZWVyLnYxLlNoYXJkTGVhZGVyIhIKEEFubm91bmNlUmVzcG9uc2UqcgoKRmVuY2VDYXVzZRIbChdGRU5DRV9DQVVTRV9VTlNQRUNJRklFRBAAEhcKE0ZFTkNFX0NBVVNFX1NVU1BFQ1QQARIUChBGRU5DRV9DQVVTRV9IRUFMEAISGAoURkVOQ0VfQ0FVU0VfVFJBTlNGRVIQAzKcBAoSUmVwbGljYXRpb25TZXJ2aWNlEk0KBkZvbGxvdxIeLnNwZWN0b3IucGVlci52MS5Gb2xsb3dSZXF1ZXN0Gh8uc3BlY3Rvci5wZWVyLnYxLkZvbGxvd1Jlc3BvbnNlKAEwARJGCgVGZW5jZRIdLnNwZWN0b3IucGVlci52MS5GZW5jZVJlcXVlc3QaHi5zcGVjdG9yLnBlZXIudjEuRmVuY2VSZXNwb25zZRJGCgVQcm9iZRIdLnNwZWN0b3IucGVlci52MS5Qcm9iZVJlcXVlc3QaHi5zcGVjdG9yLnBlZXIudjEuUHJvYmVSZXNwb25zZRJDCgRQdWxsEhwuc3BlY3Rvci5wZWVyLnYxLlB1bGxSZXF1ZXN0Gh0uc3BlY3Rvci5wZWVyLnYxLlB1bGxSZXNwb25zZRJJCgZDb3ZlcnMSHi5zcGVjdG9yLnBlZXIudjEuQ292ZXJzUmVxdWVzdBofLnNwZWN0b3IucGVlci52MS5Db3ZlcnNSZXNwb25zZRJGCgVGZXRjaBIdLnNwZWN0b3IucGVlci52MS5GZXRjaFJlcXVlc3QaHi5zcGVjdG9yLnBlZXIudjEuRmV0Y2hSZXNwb25zZRJPCghBbm5vdW5jZRIgLnNwZWN0b3IucGVlci52MS5Bbm5vdW5jZVJlcXVlc3QaIS5zcGVjdG9yLnBlZXIudjEuQW5ub3VuY2VSZXNwb25zZWIGcHJvdG8z", [file_spector_peer_v1_epoch]);
+  fileDesc("CiFzcGVjdG9yL3BlZXIvdjEvcmVwbGljYXRpb24ucHJvdG8SD3NwZWN0b3IucGVlci52MSIuCghTaGFyZFNldBIRCgltYXBfZXBvY2gYASABKAQSDwoHbWVtYmVycxgCIAMoDCJRCgtTaGFyZExlYWRlchINCgVzaGFyZBgBIAEoDRIlCgVlcG9jaBgCIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBIMCgRub2RlGAMgASgMIkIKCkVwb2NoU3RhcnQSJQoFZXBvY2gYASABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSDQoFc3RhcnQYAiABKAQilQEKBkxvZ0VuZBITCgtsYXN0X29mZnNldBgBIAEoBBIqCgpsYXN0X2Vwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEg0KBWNoYWluGAMgASgMEiwKB2hpc3RvcnkYBCADKAsyGy5zcGVjdG9yLnBlZXIudjEuRXBvY2hTdGFydBINCgVzdGFydBgFIAEoBCLzAQoFSGVsbG8SDQoFc2hhcmQYASABKA0SEQoJbm9kZV91dWlkGAIgASgMEhIKCmJvb3RfY291bnQYAyABKAQSEQoJbWFwX2Vwb2NoGAQgASgEEigKCHByb21pc2VkGAUgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEg0KBWxvb3NlGAYgASgEEiQKA2VuZBgHIAEoCzIXLnNwZWN0b3IucGVlci52MS5Mb2dFbmQSMQoHcGFydGlhbBgIIAEoCzIgLnNwZWN0b3IucGVlci52MS5QYXJ0aWFsU25hcHNob3QSDwoHZGFtYWdlZBgJIAEoCCI/Cg9QYXJ0aWFsU25hcHNob3QSDgoGb2Zmc2V0GAEgASgEEg0KBWNoYWluGAIgASgMEg0KBWFmdGVyGAMgASgMIloKA0FjaxIWCg5kdXJhYmxlX29mZnNldBgBIAEoBBIWCg5hcHBsaWVkX29mZnNldBgCIAEoBBINCgVjaGFpbhgDIAEoDBIUCgxjcmVkaXRfYnl0ZXMYBCABKAQimgEKBU9mZmVyEgwKBGxhc3QYASABKAgSMgoGYnJhbmNoGAIgAygLMiIuc3BlY3Rvci5wZWVyLnYxLk9mZmVyLkJyYW5jaEVwb2NoGk8KC0JyYW5jaEVwb2NoEiUKBWVwb2NoGAEgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEgsKA2VuZBgCIAEoBBIMCgRmb3JrGAMgASgEIlEKC01lcmdlZEVwb2NoEjIKBmJyYW5jaBgBIAEoCzIiLnNwZWN0b3IucGVlci52MS5PZmZlci5CcmFuY2hFcG9jaBIOCgZvZmZzZXQYAiABKAQinwEKDUZvbGxvd1JlcXVlc3QSJwoFaGVsbG8YASABKAsyFi5zcGVjdG9yLnBlZXIudjEuSGVsbG9IABIjCgNhY2sYAiABKAsyFC5zcGVjdG9yLnBlZXIudjEuQWNrSAASJwoFb2ZmZXIYAyABKAsyFi5zcGVjdG9yLnBlZXIudjEuT2ZmZXJIABIPCgdlbnRyaWVzGAQgAygMQgYKBGtpbmQikwcKC0hlbGxvQW5zd2VyEjUKBmFjY2VwdBgBIAEoCzIjLnNwZWN0b3IucGVlci52MS5IZWxsb0Fuc3dlci5BY2NlcHRIABI5CghkaXZlcmdlZBgCIAEoCzIlLnNwZWN0b3IucGVlci52MS5IZWxsb0Fuc3dlci5EaXZlcmdlZEgAEjkKCHNuYXBzaG90GAMgASgLMiUuc3BlY3Rvci5wZWVyLnYxLkhlbGxvQW5zd2VyLlNuYXBzaG90SAASNQoGcmVqZWN0GAQgASgLMiMuc3BlY3Rvci5wZWVyLnYxLkhlbGxvQW5zd2VyLlJlamVjdEgAGj0KBkFjY2VwdBIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBIMCgRmcm9tGAIgASgEGj8KCERpdmVyZ2VkEiUKBWVwb2NoGAEgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEgwKBGZvcmsYAiABKAQaowEKCFNuYXBzaG90EiUKBWVwb2NoGAEgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEgwKBGZvcmsYAiABKAQSIwoCYXQYAyABKAsyFy5zcGVjdG9yLnBlZXIudjEuTG9nRW5kEg8KB3Jlc3VtZWQYBCABKAgSLAoGbWVyZ2VkGAUgAygLMhwuc3BlY3Rvci5wZWVyLnYxLk1lcmdlZEVwb2NoGm8KBlJlamVjdBI5CgZyZWFzb24YASABKA4yKS5zcGVjdG9yLnBlZXIudjEuSGVsbG9BbnN3ZXIuUmVqZWN0UmVhc29uEioKBGhpbnQYAiABKAsyHC5zcGVjdG9yLnBlZXIudjEuU2hhcmRMZWFkZXIi/gEKDFJlamVjdFJlYXNvbhIdChlSRUpFQ1RfUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZUkVKRUNUX1JFQVNPTl9OT1RfUFJJTUFSWRABEh8KG1JFSkVDVF9SRUFTT05fVU5LTk9XTl9TSEFSRBACEh0KGVJFSkVDVF9SRUFTT05fU1RBTEVfRVBPQ0gQAxIZChVSRUpFQ1RfUkVBU09OX0ZBVUxURUQQBBIWChJSRUpFQ1RfUkVBU09OX0JVU1kQBRIhCh1SRUpFQ1RfUkVBU09OX0ZPUkVJR05fQ0xVU1RFUhAGEhoKFlJFSkVDVF9SRUFTT05fUFJPVE9DT0wQB0IICgZhbnN3ZXIipQEKDEVudHJpZXNCYXRjaBIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaBITCgtwcmV2X29mZnNldBgCIAEoBBISCgpwcmV2X2NoYWluGAMgASgMEhcKD2hpZ2hfd2F0ZXJfbWFyaxgEIAEoBBIMCgR0YWlsGAUgASgEEg8KB2luX3N5bmMYBiADKAwSDQoFZmxvb3IYByABKAQihgEKDVNuYXBzaG90Q2h1bmsSPAoKb3BlcmF0aW9ucxgBIAMoCzIoLnNwZWN0b3IucGVlci52MS5TbmFwc2hvdENodW5rLk9wZXJhdGlvbhIMCgRsYXN0GAIgASgIGikKCU9wZXJhdGlvbhINCgVvcF9pZBgBIAEoDBINCgV2YWx1ZRgCIAEoDCIxCghIYW5kT3ZlchIlCgVlcG9jaBgBIAEoCzIWLnNwZWN0b3IucGVlci52MS5FcG9jaCLqAQoORm9sbG93UmVzcG9uc2USLgoGYW5zd2VyGAEgASgLMhwuc3BlY3Rvci5wZWVyLnYxLkhlbGxvQW5zd2VySAASLgoFYmF0Y2gYAiABKAsyHS5zcGVjdG9yLnBlZXIudjEuRW50cmllc0JhdGNoSAASLwoFY2h1bmsYAyABKAsyHi5zcGVjdG9yLnBlZXIudjEuU25hcHNob3RDaHVua0gAEi4KCWhhbmRfb3ZlchgFIAEoCzIZLnNwZWN0b3IucGVlci52MS5IYW5kT3ZlckgAEg8KB2VudHJpZXMYBCADKAxCBgoEa2luZCKYAQoMRmVuY2VSZXF1ZXN0Eg0KBXNoYXJkGAEgASgNEiUKBWVwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEioKBWNhdXNlGAMgASgOMhsuc3BlY3Rvci5wZWVyLnYxLkZlbmNlQ2F1c2USJgoDc2V0GAQgASgLMhkuc3BlY3Rvci5wZWVyLnYxLlNoYXJkU2V0IugECg1GZW5jZVJlc3BvbnNlEjkKB2dyYW50ZWQYASABKAsyJi5zcGVjdG9yLnBlZXIudjEuRmVuY2VSZXNwb25zZS5HcmFudGVkSAASOQoHcmVmdXNlZBgCIAEoCzImLnNwZWN0b3IucGVlci52MS5GZW5jZVJlc3BvbnNlLlJlZnVzZWRIABpCCgdHcmFudGVkEhEKCXNldF9lcG9jaBgBIAEoBBIkCgNlbmQYAiABKAsyFy5zcGVjdG9yLnBlZXIudjEuTG9nRW5kGsUBCgdSZWZ1c2VkEjwKBnJlYXNvbhgBIAEoDjIsLnNwZWN0b3IucGVlci52MS5GZW5jZVJlc3BvbnNlLlJlZnVzYWxSZWFzb24SKAoIcHJvbWlzZWQYAiABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSJgoDc2V0GAMgASgLMhkuc3BlY3Rvci5wZWVyLnYxLlNoYXJkU2V0EioKBGhpbnQYBCABKAsyHC5zcGVjdG9yLnBlZXIudjEuU2hhcmRMZWFkZXIiygEKDVJlZnVzYWxSZWFzb24SHgoaUkVGVVNBTF9SRUFTT05fVU5TUEVDSUZJRUQQABIcChhSRUZVU0FMX1JFQVNPTl9TRVRfTkVXRVIQARIbChdSRUZVU0FMX1JFQVNPTl9QUk9NSVNFRBACEiAKHFJFRlVTQUxfUkVBU09OX1BSSU1BUllfTElWRVMQAxIgChxSRUZVU0FMX1JFQVNPTl9VTktOT1dOX1NIQVJEEAQSGgoWUkVGVVNBTF9SRUFTT05fRkFVTFRFRBAFQggKBmFuc3dlciJeCgxQcm9iZVJlcXVlc3QSDQoFc2hhcmQYASABKA0SJQoFZXBvY2gYAiABKAsyFi5zcGVjdG9yLnBlZXIudjEuRXBvY2gSEAoDdmlhGAMgASgMSACIAQFCBgoEX3ZpYSIeCg1Qcm9iZVJlc3BvbnNlEg0KBWFsaXZlGAEgASgIImQKC1B1bGxSZXF1ZXN0Eg0KBXNoYXJkGAEgASgNEiUKBWVwb2NoGAIgASgLMhYuc3BlY3Rvci5wZWVyLnYxLkVwb2NoEgwKBGZyb20YAyABKAQSEQoJYnl0ZXNfbWF4GAQgASgEIjMKDFB1bGxSZXNwb25zZRIPCgdlbnRyaWVzGAEgAygMEhIKCnByZXZfY2hhaW4YAiABKAwiUAoNQ292ZXJzUmVxdWVzdBINCgVzaGFyZBgBIAEoDRIRCgltYXBfZXBvY2gYAiABKAQSDgoGb2Zmc2V0GAMgASgEEg0KBWNoYWluGAQgASgMIiEKDkNvdmVyc1Jlc3BvbnNlEg8KB2NvdmVyZWQYASABKAgiWgoMRmV0Y2hSZXF1ZXN0Eg0KBXNoYXJkGAEgASgNEgwKBGZyb20YAiABKAQSCgoCdG8YAyABKAQSDgoGYW5jaG9yGAQgASgEEhEKCWJ5dGVzX21heBgFIAEoBCI2Cg1GZXRjaFJlc3BvbnNlEg8KB2VudHJpZXMYASADKAwSFAoMYW5jaG9yX2NoYWluGAIgASgMIj8KD0Fubm91bmNlUmVxdWVzdBIsCgZsZWFkZXIYASABKAsyHC5zcGVjdG9yLnBlZXIudjEuU2hhcmRMZWFkZXIiEgoQQW5ub3VuY2VSZXNwb25zZSpyCgpGZW5jZUNhdXNlEhsKF0ZFTkNFX0NBVVNFX1VOU1BFQ0lGSUVEEAASFwoTRkVOQ0VfQ0FVU0VfU1VTUEVDVBABEhQKEEZFTkNFX0NBVVNFX0hFQUwQAhIYChRGRU5DRV9DQVVTRV9UUkFOU0ZFUhADMpwEChJSZXBsaWNhdGlvblNlcnZpY2USTQoGRm9sbG93Eh4uc3BlY3Rvci5wZWVyLnYxLkZvbGxvd1JlcXVlc3QaHy5zcGVjdG9yLnBlZXIudjEuRm9sbG93UmVzcG9uc2UoATABEkYKBUZlbmNlEh0uc3BlY3Rvci5wZWVyLnYxLkZlbmNlUmVxdWVzdBoeLnNwZWN0b3IucGVlci52MS5GZW5jZVJlc3BvbnNlEkYKBVByb2JlEh0uc3BlY3Rvci5wZWVyLnYxLlByb2JlUmVxdWVzdBoeLnNwZWN0b3IucGVlci52MS5Qcm9iZVJlc3BvbnNlEkMKBFB1bGwSHC5zcGVjdG9yLnBlZXIudjEuUHVsbFJlcXVlc3QaHS5zcGVjdG9yLnBlZXIudjEuUHVsbFJlc3BvbnNlEkkKBkNvdmVycxIeLnNwZWN0b3IucGVlci52MS5Db3ZlcnNSZXF1ZXN0Gh8uc3BlY3Rvci5wZWVyLnYxLkNvdmVyc1Jlc3BvbnNlEkYKBUZldGNoEh0uc3BlY3Rvci5wZWVyLnYxLkZldGNoUmVxdWVzdBoeLnNwZWN0b3IucGVlci52MS5GZXRjaFJlc3BvbnNlEk8KCEFubm91bmNlEiAuc3BlY3Rvci5wZWVyLnYxLkFubm91bmNlUmVxdWVzdBohLnNwZWN0b3IucGVlci52MS5Bbm5vdW5jZVJlc3BvbnNlYgZwcm90bzM", [file_spector_peer_v1_epoch]);
 
 /**
  * The configured replicas of a shard, in the map's order.
@@ -194,6 +194,13 @@ export type Hello = Message<"spector.peer.v1.Hello"> & {
    * @generated from field: spector.peer.v1.PartialSnapshot partial = 8;
    */
   partial?: PartialSnapshot | undefined;
+
+  /**
+   * Its rows or records are damaged: only a snapshot is of use.
+   *
+   * @generated from field: bool damaged = 9;
+   */
+  damaged: boolean;
 };
 
 /**
@@ -288,6 +295,8 @@ export type Offer = Message<"spector.peer.v1.Offer"> & {
   last: boolean;
 
   /**
+   * What was cut off from the copy they come from.
+   *
    * @generated from field: repeated spector.peer.v1.Offer.BranchEpoch branch = 2;
    */
   branch: Offer_BranchEpoch[];
@@ -315,6 +324,13 @@ export type Offer_BranchEpoch = Message<"spector.peer.v1.Offer.BranchEpoch"> & {
    * @generated from field: uint64 end = 2;
    */
   end: bigint;
+
+  /**
+   * The last offset it has in common with the log; 0 when that is not known.
+   *
+   * @generated from field: uint64 fork = 3;
+   */
+  fork: bigint;
 };
 
 /**
@@ -323,6 +339,32 @@ export type Offer_BranchEpoch = Message<"spector.peer.v1.Offer.BranchEpoch"> & {
  */
 export const Offer_BranchEpochSchema: GenMessage<Offer_BranchEpoch> = /*@__PURE__*/
   messageDesc(file_spector_peer_v1_replication, 7, 0);
+
+/**
+ * A branch that is part of the log.
+ *
+ * @generated from message spector.peer.v1.MergedEpoch
+ */
+export type MergedEpoch = Message<"spector.peer.v1.MergedEpoch"> & {
+  /**
+   * @generated from field: spector.peer.v1.Offer.BranchEpoch branch = 1;
+   */
+  branch?: Offer_BranchEpoch | undefined;
+
+  /**
+   * Of the entry that says so.
+   *
+   * @generated from field: uint64 offset = 2;
+   */
+  offset: bigint;
+};
+
+/**
+ * Describes the message spector.peer.v1.MergedEpoch.
+ * Use `create(MergedEpochSchema)` to create a new message.
+ */
+export const MergedEpochSchema: GenMessage<MergedEpoch> = /*@__PURE__*/
+  messageDesc(file_spector_peer_v1_replication, 8);
 
 /**
  * Entries stand beside the kind, not inside it: they are the bulk, and a nested message would copy them once more.
@@ -366,7 +408,7 @@ export type FollowRequest = Message<"spector.peer.v1.FollowRequest"> & {
  * Use `create(FollowRequestSchema)` to create a new message.
  */
 export const FollowRequestSchema: GenMessage<FollowRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 8);
+  messageDesc(file_spector_peer_v1_replication, 9);
 
 /**
  * @generated from message spector.peer.v1.HelloAnswer
@@ -407,7 +449,7 @@ export type HelloAnswer = Message<"spector.peer.v1.HelloAnswer"> & {
  * Use `create(HelloAnswerSchema)` to create a new message.
  */
 export const HelloAnswerSchema: GenMessage<HelloAnswer> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 9);
+  messageDesc(file_spector_peer_v1_replication, 10);
 
 /**
  * @generated from message spector.peer.v1.HelloAnswer.Accept
@@ -429,7 +471,7 @@ export type HelloAnswer_Accept = Message<"spector.peer.v1.HelloAnswer.Accept"> &
  * Use `create(HelloAnswer_AcceptSchema)` to create a new message.
  */
 export const HelloAnswer_AcceptSchema: GenMessage<HelloAnswer_Accept> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 9, 0);
+  messageDesc(file_spector_peer_v1_replication, 10, 0);
 
 /**
  * Truncate to the fork and say hello again.
@@ -453,7 +495,7 @@ export type HelloAnswer_Diverged = Message<"spector.peer.v1.HelloAnswer.Diverged
  * Use `create(HelloAnswer_DivergedSchema)` to create a new message.
  */
 export const HelloAnswer_DivergedSchema: GenMessage<HelloAnswer_Diverged> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 9, 1);
+  messageDesc(file_spector_peer_v1_replication, 10, 1);
 
 /**
  * A snapshot follows on this stream.
@@ -482,6 +524,13 @@ export type HelloAnswer_Snapshot = Message<"spector.peer.v1.HelloAnswer.Snapshot
    * @generated from field: bool resumed = 4;
    */
   resumed: boolean;
+
+  /**
+   * The branches that are part of the log up to there.
+   *
+   * @generated from field: repeated spector.peer.v1.MergedEpoch merged = 5;
+   */
+  merged: MergedEpoch[];
 };
 
 /**
@@ -489,7 +538,7 @@ export type HelloAnswer_Snapshot = Message<"spector.peer.v1.HelloAnswer.Snapshot
  * Use `create(HelloAnswer_SnapshotSchema)` to create a new message.
  */
 export const HelloAnswer_SnapshotSchema: GenMessage<HelloAnswer_Snapshot> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 9, 2);
+  messageDesc(file_spector_peer_v1_replication, 10, 2);
 
 /**
  * @generated from message spector.peer.v1.HelloAnswer.Reject
@@ -511,7 +560,7 @@ export type HelloAnswer_Reject = Message<"spector.peer.v1.HelloAnswer.Reject"> &
  * Use `create(HelloAnswer_RejectSchema)` to create a new message.
  */
 export const HelloAnswer_RejectSchema: GenMessage<HelloAnswer_Reject> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 9, 3);
+  messageDesc(file_spector_peer_v1_replication, 10, 3);
 
 /**
  * @generated from enum spector.peer.v1.HelloAnswer.RejectReason
@@ -562,7 +611,7 @@ export enum HelloAnswer_RejectReason {
  * Describes the enum spector.peer.v1.HelloAnswer.RejectReason.
  */
 export const HelloAnswer_RejectReasonSchema: GenEnum<HelloAnswer_RejectReason> = /*@__PURE__*/
-  enumDesc(file_spector_peer_v1_replication, 9, 0);
+  enumDesc(file_spector_peer_v1_replication, 10, 0);
 
 /**
  * Raw entries from the primary, those of the message around it; none keeps alive.
@@ -619,7 +668,7 @@ export type EntriesBatch = Message<"spector.peer.v1.EntriesBatch"> & {
  * Use `create(EntriesBatchSchema)` to create a new message.
  */
 export const EntriesBatchSchema: GenMessage<EntriesBatch> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 10);
+  messageDesc(file_spector_peer_v1_replication, 11);
 
 /**
  * One part of a snapshot; its entries are those of the message around it.
@@ -645,7 +694,7 @@ export type SnapshotChunk = Message<"spector.peer.v1.SnapshotChunk"> & {
  * Use `create(SnapshotChunkSchema)` to create a new message.
  */
 export const SnapshotChunkSchema: GenMessage<SnapshotChunk> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 11);
+  messageDesc(file_spector_peer_v1_replication, 12);
 
 /**
  * @generated from message spector.peer.v1.SnapshotChunk.Operation
@@ -667,7 +716,7 @@ export type SnapshotChunk_Operation = Message<"spector.peer.v1.SnapshotChunk.Ope
  * Use `create(SnapshotChunk_OperationSchema)` to create a new message.
  */
 export const SnapshotChunk_OperationSchema: GenMessage<SnapshotChunk_Operation> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 11, 0);
+  messageDesc(file_spector_peer_v1_replication, 12, 0);
 
 /**
  * The follower at the primary's tail shall take over.
@@ -686,7 +735,7 @@ export type HandOver = Message<"spector.peer.v1.HandOver"> & {
  * Use `create(HandOverSchema)` to create a new message.
  */
 export const HandOverSchema: GenMessage<HandOver> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 12);
+  messageDesc(file_spector_peer_v1_replication, 13);
 
 /**
  * @generated from message spector.peer.v1.FollowResponse
@@ -734,7 +783,7 @@ export type FollowResponse = Message<"spector.peer.v1.FollowResponse"> & {
  * Use `create(FollowResponseSchema)` to create a new message.
  */
 export const FollowResponseSchema: GenMessage<FollowResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 13);
+  messageDesc(file_spector_peer_v1_replication, 14);
 
 /**
  * @generated from message spector.peer.v1.FenceRequest
@@ -768,7 +817,7 @@ export type FenceRequest = Message<"spector.peer.v1.FenceRequest"> & {
  * Use `create(FenceRequestSchema)` to create a new message.
  */
 export const FenceRequestSchema: GenMessage<FenceRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 14);
+  messageDesc(file_spector_peer_v1_replication, 15);
 
 /**
  * @generated from message spector.peer.v1.FenceResponse
@@ -797,7 +846,7 @@ export type FenceResponse = Message<"spector.peer.v1.FenceResponse"> & {
  * Use `create(FenceResponseSchema)` to create a new message.
  */
 export const FenceResponseSchema: GenMessage<FenceResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 15);
+  messageDesc(file_spector_peer_v1_replication, 16);
 
 /**
  * @generated from message spector.peer.v1.FenceResponse.Granted
@@ -819,7 +868,7 @@ export type FenceResponse_Granted = Message<"spector.peer.v1.FenceResponse.Grant
  * Use `create(FenceResponse_GrantedSchema)` to create a new message.
  */
 export const FenceResponse_GrantedSchema: GenMessage<FenceResponse_Granted> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 15, 0);
+  messageDesc(file_spector_peer_v1_replication, 16, 0);
 
 /**
  * @generated from message spector.peer.v1.FenceResponse.Refused
@@ -853,7 +902,7 @@ export type FenceResponse_Refused = Message<"spector.peer.v1.FenceResponse.Refus
  * Use `create(FenceResponse_RefusedSchema)` to create a new message.
  */
 export const FenceResponse_RefusedSchema: GenMessage<FenceResponse_Refused> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 15, 1);
+  messageDesc(file_spector_peer_v1_replication, 16, 1);
 
 /**
  * @generated from enum spector.peer.v1.FenceResponse.RefusalReason
@@ -894,7 +943,7 @@ export enum FenceResponse_RefusalReason {
  * Describes the enum spector.peer.v1.FenceResponse.RefusalReason.
  */
 export const FenceResponse_RefusalReasonSchema: GenEnum<FenceResponse_RefusalReason> = /*@__PURE__*/
-  enumDesc(file_spector_peer_v1_replication, 15, 0);
+  enumDesc(file_spector_peer_v1_replication, 16, 0);
 
 /**
  * @generated from message spector.peer.v1.ProbeRequest
@@ -923,7 +972,7 @@ export type ProbeRequest = Message<"spector.peer.v1.ProbeRequest"> & {
  * Use `create(ProbeRequestSchema)` to create a new message.
  */
 export const ProbeRequestSchema: GenMessage<ProbeRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 16);
+  messageDesc(file_spector_peer_v1_replication, 17);
 
 /**
  * @generated from message spector.peer.v1.ProbeResponse
@@ -940,7 +989,7 @@ export type ProbeResponse = Message<"spector.peer.v1.ProbeResponse"> & {
  * Use `create(ProbeResponseSchema)` to create a new message.
  */
 export const ProbeResponseSchema: GenMessage<ProbeResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 17);
+  messageDesc(file_spector_peer_v1_replication, 18);
 
 /**
  * @generated from message spector.peer.v1.PullRequest
@@ -974,7 +1023,7 @@ export type PullRequest = Message<"spector.peer.v1.PullRequest"> & {
  * Use `create(PullRequestSchema)` to create a new message.
  */
 export const PullRequestSchema: GenMessage<PullRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 18);
+  messageDesc(file_spector_peer_v1_replication, 19);
 
 /**
  * @generated from message spector.peer.v1.PullResponse
@@ -1000,7 +1049,7 @@ export type PullResponse = Message<"spector.peer.v1.PullResponse"> & {
  * Use `create(PullResponseSchema)` to create a new message.
  */
 export const PullResponseSchema: GenMessage<PullResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 19);
+  messageDesc(file_spector_peer_v1_replication, 20);
 
 /**
  * The end of a copy that moved away.
@@ -1038,7 +1087,7 @@ export type CoversRequest = Message<"spector.peer.v1.CoversRequest"> & {
  * Use `create(CoversRequestSchema)` to create a new message.
  */
 export const CoversRequestSchema: GenMessage<CoversRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 20);
+  messageDesc(file_spector_peer_v1_replication, 21);
 
 /**
  * @generated from message spector.peer.v1.CoversResponse
@@ -1055,7 +1104,7 @@ export type CoversResponse = Message<"spector.peer.v1.CoversResponse"> & {
  * Use `create(CoversResponseSchema)` to create a new message.
  */
 export const CoversResponseSchema: GenMessage<CoversResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 21);
+  messageDesc(file_spector_peer_v1_replication, 22);
 
 /**
  * @generated from message spector.peer.v1.FetchRequest
@@ -1096,7 +1145,7 @@ export type FetchRequest = Message<"spector.peer.v1.FetchRequest"> & {
  * Use `create(FetchRequestSchema)` to create a new message.
  */
 export const FetchRequestSchema: GenMessage<FetchRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 22);
+  messageDesc(file_spector_peer_v1_replication, 23);
 
 /**
  * @generated from message spector.peer.v1.FetchResponse
@@ -1122,7 +1171,7 @@ export type FetchResponse = Message<"spector.peer.v1.FetchResponse"> & {
  * Use `create(FetchResponseSchema)` to create a new message.
  */
 export const FetchResponseSchema: GenMessage<FetchResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 23);
+  messageDesc(file_spector_peer_v1_replication, 24);
 
 /**
  * @generated from message spector.peer.v1.AnnounceRequest
@@ -1139,7 +1188,7 @@ export type AnnounceRequest = Message<"spector.peer.v1.AnnounceRequest"> & {
  * Use `create(AnnounceRequestSchema)` to create a new message.
  */
 export const AnnounceRequestSchema: GenMessage<AnnounceRequest> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 24);
+  messageDesc(file_spector_peer_v1_replication, 25);
 
 /**
  * @generated from message spector.peer.v1.AnnounceResponse
@@ -1152,7 +1201,7 @@ export type AnnounceResponse = Message<"spector.peer.v1.AnnounceResponse"> & {
  * Use `create(AnnounceResponseSchema)` to create a new message.
  */
 export const AnnounceResponseSchema: GenMessage<AnnounceResponse> = /*@__PURE__*/
-  messageDesc(file_spector_peer_v1_replication, 25);
+  messageDesc(file_spector_peer_v1_replication, 26);
 
 /**
  * Why a replica wants to be primary.
