@@ -389,9 +389,9 @@ describe('what a node that proved itself says, but no node would', () => {
       );
     });
     const written = await node.rest.put('/api/v1/documents/after', { title: 'after all of it' });
-    const { version } = expectStatus<{ version: string }>(written, 201);
-    expect(expectStatus<{ version: string }>(await cluster.nodes[1].rest.get('/api/v1/documents/after'), 200)).toEqual(
-      expect.objectContaining({ version }),
-    );
+    const { version, session } = expectStatus<{ version: string; session: string }>(written, 201);
+    const headers = { 'spector-session': session };
+    const read = await cluster.nodes[1].rest.get('/api/v1/documents/after', { headers });
+    expect(expectStatus<{ version: string }>(read, 200)).toEqual(expect.objectContaining({ version }));
   });
 });

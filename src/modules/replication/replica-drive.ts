@@ -1,8 +1,7 @@
 import type { Clock } from '../../kernel/clock.js';
 import type { Random } from '../../kernel/random.js';
-import type { LogStore } from '../log/log-store.js';
 import { OP_ID_BYTES } from '../../kernel/version.js';
-import { LogDamagedError } from '../log/log-store.js';
+import { LogDamagedError, type LogStore } from '../log/log-store.js';
 import type { ReplicaEffect } from './core/effects.js';
 import type { ReplicaInput } from './core/inputs.js';
 import type { Now } from './core/peer-view.js';
