@@ -86,13 +86,13 @@ function planRemoval(situation: Situation, shard: number, extra: readonly NodeUu
 }
 
 /**
- * A copy that has everything goes only when as many as wanted remain that have; one that has not, when a majority of
- * the rest has: neither step leaves fewer copies in sync than the set was made for, or than there were.
+ * A copy that has everything goes only when as many as wanted remain that have, and none goes that the majority of the rest
+ * hangs on: no step leaves fewer copies in sync than the set was made for, or a set that can agree on nothing.
  */
 function mayLeave(situation: Situation, shard: number, node: NodeUuid): boolean {
   const others = situation.map.placement[shard].members.length - 1;
   const inSync = inSyncWithout(situation, shard, node);
-  return situation.inSync(shard, node) ? inSync >= situation.wanted : 2 * inSync > others;
+  return 2 * inSync > others && (!situation.inSync(shard, node) || inSync >= situation.wanted);
 }
 
 /** A primary whose disk is nearly full refuses upserts: a copy with everything and with room takes over (replication 5.8). */

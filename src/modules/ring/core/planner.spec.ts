@@ -196,6 +196,15 @@ describe('planNext', () => {
     expect(world.map.meta.members).not.toContain('03');
   });
 
+  it('takes no copy away that the majority of the rest hangs on, when fewer are wanted while one is dead', () => {
+    const world = cluster(1, 3, 2);
+    world.joinAs('aa', 1);
+    expect(world.ask({ kind: 'settings', settings: { replicaCount: 0 } })).toBe(true);
+    // The world itself refuses a step that leaves no majority in sync.
+    expect(world.settle(4_000)).toBe(true);
+    checkConverged(world);
+  });
+
   it('builds at most two copies into a node and two out of one at a time', () => {
     const world = new PlannedWorld(16, 2);
     world.catchUpSteps = 6;
