@@ -131,7 +131,17 @@ export class ClusterNode {
     const writer = new Writer(replication, router, fanOut, changes, nodeHasher, keys, metrics);
     this.documents = new DocumentsService(config, replication, fanOut, writer, changes, sessions, this.events);
     const winners = new WinnerFetch(routes, fanOut, this.local, replication);
-    this.search = new SearchService(config, replication, routes, fanOut, winners, changes, sessions, this.events, metrics);
+    this.search = new SearchService(
+      config,
+      replication,
+      routes,
+      fanOut,
+      winners,
+      changes,
+      sessions,
+      this.events,
+      metrics,
+    );
     this.streams = new StreamsService(replication, routes, fanOut, changes);
   }
 
