@@ -41,6 +41,8 @@ export class FollowerFeed {
   #waitingBytes = 0;
   #sentMs: number;
   #pumping = false;
+  /** The high-water mark is to be told, and was not yet. */
+  #owesMark = false;
   #closed = false;
 
   constructor(link: Link<PrimaryMessage>, source: FeedSource, from: number, prevChain: Uint8Array) {
@@ -79,8 +81,9 @@ export class FollowerFeed {
     this.pump();
   }
 
-  /** Tells the high-water mark now. */
+  /** Tells the high-water mark now, or with what is being sent. */
   tell(): void {
+    this.#owesMark = true;
     if (!this.#closed && !this.#pumping) this.#send([]);
   }
 
@@ -101,6 +104,7 @@ export class FollowerFeed {
       })
       .finally(() => {
         this.#pumping = false;
+        if (this.#owesMark) this.tell();
         if (!this.#closed && this.#credit > 0 && this.#has()) this.pump();
       });
   }
@@ -150,6 +154,7 @@ export class FollowerFeed {
   }
 
   #send(entries: readonly Uint8Array[]): boolean {
+    this.#owesMark = false;
     const batch: EntriesBatch = {
       ...this.#source.head(),
       prevOffset: this.#next - 1,

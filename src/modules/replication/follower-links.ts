@@ -3,6 +3,7 @@ import type { NodeUuid } from '../../kernel/peer.js';
 import { entryShard, verifyEntry } from '../log/core/entry-codec.js';
 import { LogDamagedError, type AppendEntry } from '../log/log-store.js';
 import type { ReplicaEffect } from './core/effects.js';
+import type { ReplicaInput } from './core/inputs.js';
 import type { Ack, FollowerMessage, Hello, HelloAnswer, Offer, PrimaryMessage } from './core/protocol.js';
 import { documentProblem } from './core/received-documents.js';
 import { FollowerFeed, type FeedSource } from './follower-feed.js';
@@ -64,6 +65,18 @@ export class FollowerLinks {
   /** The primary logged entries: they may travel while the local sync runs. */
   logged(entries: readonly AppendEntry[]): void {
     for (const { feed } of this.#links.values()) feed?.logged(entries);
+  }
+
+  /**
+   * Steps the machine with what may move the high-water mark. What is agreed takes effect on the others when they hear of it:
+   * the map does not wait for a keep-alive (9.1).
+   */
+  advance(input: ReplicaInput): void {
+    const { replica } = this.#drive;
+    const before = replica.highWaterMark;
+    this.#drive.step(input);
+    if (this.#shard !== META_SHARD || replica.highWaterMark <= before) return;
+    for (const { feed } of this.#links.values()) feed?.tell();
   }
 
   /** Entries became durable here. */
@@ -137,12 +150,7 @@ export class FollowerLinks {
   }
 
   #acked(link: number, ack: Ack): void {
-    const { replica } = this.#drive;
-    const before = replica.highWaterMark;
-    this.#drive.step({ kind: 'acked', link, ack, now: this.#drive.now() });
-    // What is agreed takes effect on the others when they hear of it: the map does not wait for a keep-alive (9.1).
-    if (this.#shard === META_SHARD && replica.highWaterMark > before)
-      for (const { feed } of this.#links.values()) feed?.tell();
+    this.advance({ kind: 'acked', link, ack, now: this.#drive.now() });
   }
 
   #offered(link: number, offer: Offer): void {

@@ -410,7 +410,7 @@ export class ShardReplica {
     drive.guard(
       appended.then(() => {
         if (batch.entries.length === 0) return;
-        drive.step({ kind: 'persisted', offset: tail, now: drive.now() });
+        this.#followers.advance({ kind: 'persisted', offset: tail, now: drive.now() });
         this.#followers.pump();
       }),
     );
