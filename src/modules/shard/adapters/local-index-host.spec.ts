@@ -417,10 +417,9 @@ describe('LocalIndexHost', () => {
     const log = busyLog(40);
     const host = opened(vectorIndexes);
     apply(host, log.bytes.slice(0, 30));
-    const writing = checkpointOf(host, 'one');
-    // The directory is made first.
-    while ((await readdir(directory)).length === 0) await new Promise(setImmediate);
-    await new Promise(setImmediate);
+    const path = join(directory, 'one');
+    await mkdir(path);
+    const writing = host.checkpoint(0, path, undefined);
     expect(host.apply(0, encodeFrames(log.bytes), Infinity)).toBe(false);
     expect(host.applied(0)).toBe(30);
     host.work(1);
@@ -428,7 +427,7 @@ describe('LocalIndexHost', () => {
     expect(
       searched(host, { collectionId: 1, shards: [0], exact: false, keyword: { terms: ['red'], k: 1 } })[0].documents,
     ).toBe(30);
-    const { manifest } = await writing;
+    const manifest = await writing;
     expect([manifest.offset, manifest.collections.length]).toEqual([30, 1]);
     expect(host.count(0, 1, undefined)).toBe(0);
     expect(host.continueApply(0, Infinity)).toBe(true);
