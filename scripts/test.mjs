@@ -16,7 +16,7 @@ const JEST_ENV = { NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --experiment
 const IN_BAND = ['--selectProjects', 'e2e', '--runInBand', '--forceExit'];
 /** Suites of several nodes, whose timers are those that are promised: they have the machine for themselves. */
 const CLUSTERS =
-  '(any-node|cluster-forms|damage|harness|lost-set|nodes-come-and-go|partition|peer-rubbish|peer-security|primary-killed|primary-stopped|retention|shards-missing|snapshot-killed|storage)\\.e2e-spec';
+  '(any-node|cluster-forms|harness|lost-set|nodes-come-and-go|partition|peer-rubbish|peer-security|primary-killed|primary-stopped|retention|shards-missing|snapshot-killed)\\.e2e-spec';
 
 /** It has what the end-to-end suites leave of the machine, and after them all of it: nothing in it is timed. */
 const ALL_CORES = ['--maxWorkers', '100%'];

@@ -28,7 +28,7 @@ describe('IdSlots', () => {
           }
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 
