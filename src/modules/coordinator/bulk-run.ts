@@ -4,8 +4,11 @@ import type { BulkAnswer, BulkError, BulkItem, WriteOptions } from './core/reque
 import { laterPosition, type Position } from './core/positions.js';
 import type { WriteCall, Writer, Written } from './writer.js';
 
-/** Operations and bytes of one bulk request under way at once: enough to fill batches, few enough to stay in memory. */
-export const BULK_OPS_MAX = 1_024;
+/**
+ * Operations and bytes of one bulk request under way at once: enough to fill batches, few enough that the searches beside it
+ * wait for little (a turn of the loop, and what the collector carries over, grow with them).
+ */
+export const BULK_OPS_MAX = 256;
 export const BULK_OPS_MIN = 32;
 export const BULK_BYTES_MAX = 8 * 1024 * 1024;
 /** An overloaded shard is asked again for this long before a line fails. */
