@@ -1,17 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import { toHex } from '../../../kernel/bytes.js';
 import type { Epoch } from '../../../kernel/epoch.js';
-import { HLC_ZERO } from '../../../kernel/version.js';
-import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
-import { CHAIN_ZERO } from '../../log/core/entry.js';
-import { ZERO_COUNTERS } from '../../shard/core/rows.js';
-import { NO_BRANCHES } from './branch-epochs.js';
+import { followedLog } from '../testing/followed-log.js';
 import type { Out } from './effects.js';
 import { EpochPromise } from './epoch-promise.js';
 import { Fences, type Occupation, type WaitingFence } from './fences.js';
 import type { PeerFacts, PeerView } from './peer-view.js';
 import type { FenceRequest, ShardLeader } from './protocol.js';
-import { ReplicaLog } from './replica-log.js';
 
 const uuidOf = (byte: number): Uint8Array => new Uint8Array(16).fill(byte);
 const [SELF, PRIMARY, CANDIDATE] = [1, 2, 3].map((byte) => toHex(uuidOf(byte)));
@@ -38,19 +33,7 @@ class Asked {
 
   constructor(strict = false) {
     let round = 0;
-    const log = new ReplicaLog({
-      shard: 0,
-      hasher: nodeHasher,
-      generation: 1,
-      tail: 9,
-      chain: CHAIN_ZERO,
-      start: 0,
-      history: [{ epoch: epochOf(4, 2), start: 1 }],
-      lastHlc: HLC_ZERO,
-      counters: ZERO_COUNTERS,
-      sets: [],
-      branches: NO_BRANCHES,
-    });
+    const log = followedLog(epochOf(4, 2), 9);
     this.fences = new Fences({
       shard: 0,
       self: SELF,

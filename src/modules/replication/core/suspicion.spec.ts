@@ -1,22 +1,26 @@
 import { describe, expect, it } from '@jest/globals';
 import { toHex } from '../../../kernel/bytes.js';
-import { HLC_ZERO } from '../../../kernel/version.js';
-import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
-import { CHAIN_ZERO } from '../../log/core/entry.js';
-import { ZERO_COUNTERS } from '../../shard/core/rows.js';
-import { NO_BRANCHES } from './branch-epochs.js';
+import { followedLog } from '../testing/followed-log.js';
 import type { Out } from './effects.js';
 import { KnownPrimary } from './known-primary.js';
 import { RANK_STEP_MS } from './nomination.js';
 import type { PeerFacts, PeerView } from './peer-view.js';
 import type { ShardPosition } from './protocol.js';
-import { ReplicaLog } from './replica-log.js';
 import { Suspicion } from './suspicion.js';
 
 const uuidOf = (byte: number): Uint8Array => new Uint8Array(16).fill(byte);
 const [SELF, PRIMARY, FELLOW, ...OTHERS] = [1, 2, 3, 4, 5, 6, 7].map((byte) => toHex(uuidOf(byte)));
 const EPOCH = { num: 4, uuid: uuidOf(2) };
 const SET = { mapEpoch: 1, members: [SELF, PRIMARY, FELLOW] };
+/** Of a copy that has more than this one. */
+const AHEAD = {
+  role: 'replica',
+  setEpoch: 1,
+  lastEpoch: EPOCH,
+  lastOffset: 12,
+  faulted: false,
+  epoch: EPOCH,
+} as const;
 const TIMES = { heartbeatMs: 500, failoverAfterMs: 1_800 };
 const LONG_MS = 100_000;
 
@@ -39,19 +43,7 @@ class Suspecting {
 
   constructor({ knows = true, members = SET.members }: { knows?: boolean; members?: readonly string[] } = {}) {
     let round = 0;
-    const log = new ReplicaLog({
-      shard: 0,
-      hasher: nodeHasher,
-      generation: 1,
-      tail: 9,
-      chain: CHAIN_ZERO,
-      start: 0,
-      history: [{ epoch: EPOCH, start: 1 }],
-      lastHlc: HLC_ZERO,
-      counters: ZERO_COUNTERS,
-      sets: [],
-      branches: NO_BRANCHES,
-    });
+    const log = followedLog(EPOCH, 9);
     if (knows) this.known.is({ shard: 0, epoch: EPOCH, node: PRIMARY });
     this.suspicion = new Suspicion({
       shard: 0,
@@ -133,17 +125,9 @@ describe('Suspicion', () => {
   });
 
   it('leaves the others that are nominated before it their time (5.2)', () => {
-    const ahead = {
-      role: 'replica',
-      setEpoch: 1,
-      lastEpoch: EPOCH,
-      lastOffset: 12,
-      faulted: false,
-      epoch: EPOCH,
-    } as const;
     const copy = new Suspecting();
     copy.facts.set(PRIMARY, { ...heard(0), refused: true });
-    copy.facts.set(FELLOW, heard(LONG_MS, ahead));
+    copy.facts.set(FELLOW, heard(LONG_MS, AHEAD));
     for (const nowMs of [LONG_MS, LONG_MS + RANK_STEP_MS - 1]) {
       copy.tick(nowMs);
       expect(copy.probed).toEqual([]);
@@ -154,15 +138,7 @@ describe('Suspicion', () => {
 
   it('forgets a suspicion whose primary was heard again', () => {
     const copy = new Suspecting();
-    const ahead = {
-      role: 'replica',
-      setEpoch: 1,
-      lastEpoch: EPOCH,
-      lastOffset: 12,
-      faulted: false,
-      epoch: EPOCH,
-    } as const;
-    copy.facts.set(FELLOW, heard(LONG_MS, ahead));
+    copy.facts.set(FELLOW, heard(LONG_MS, AHEAD));
     copy.facts.set(PRIMARY, { ...heard(0), refused: true });
     copy.tick(LONG_MS);
     expect(copy.probed).toEqual([]);
