@@ -7,7 +7,10 @@ import { CheckpointDamagedError, type CheckpointFile } from '../core/index-host.
 
 const CHUNK_BYTES = 1 << 20;
 
-/** Writes a new file from its parts, syncs it, and says what to expect of it. Others have the thread at each part of nothing. */
+/**
+ * Writes a new file from its parts and says what to expect of it; it is not synced. Others have the thread at each part of
+ * nothing.
+ */
 export async function writeFile(
   directory: string,
   name: string,
@@ -40,8 +43,17 @@ export async function writeFile(
       if (waitingBytes >= CHUNK_BYTES) await flush();
     }
     if (waitingBytes > 0) await flush();
-    await handle.sync();
     return { name, bytes, crc32 };
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Syncs a file that is written. */
+export async function syncFile(directory: string, name: string): Promise<void> {
+  const handle = await open(join(directory, name), 'r+');
+  try {
+    await handle.sync();
   } finally {
     await handle.close();
   }

@@ -19,7 +19,15 @@ import type { CollectionSpec } from '../core/search.js';
 import type { VectorIndexes } from '../core/vector-index.js';
 import { PAGE_VECTORS, VectorPages } from '../core/vector-pages.js';
 import { VectorTable, type LoadedVectors } from '../core/vector-table.js';
-import { checkFile, readFile, readFileInto, sealFile, systemErrorCode, writeFile } from './checkpoint-files.js';
+import {
+  checkFile,
+  readFile,
+  readFileInto,
+  sealFile,
+  syncFile,
+  systemErrorCode,
+  writeFile,
+} from './checkpoint-files.js';
 
 /**
  * The files of one collection in a checkpoint, `<collectionId>.<part>`:
@@ -33,15 +41,25 @@ import { checkFile, readFile, readFileInto, sealFile, systemErrorCode, writeFile
  */
 type Part = 'labels' | 'keywords' | 'attributes' | 'vectors' | 'graph';
 
-/** Writes a collection; nothing may be applied to it meanwhile. */
+/** A collection in the files of a checkpoint. */
+export interface WrittenCollection {
+  /** Syncs its files, and says what to expect of them. */
+  readonly seal: () => Promise<CheckpointCollection>;
+}
+
+/**
+ * Writes a collection; nothing may be applied to it meanwhile. All files at once, and none is synced yet: under load each
+ * step of a file costs a turn of the thread, and whoever writes documents waits for all of them.
+ */
 export async function writeCollection(
   collection: CollectionIndex,
   directory: string,
   hasher: Hasher,
-): Promise<CheckpointCollection> {
-  const { spec, labels, tombstones, changedAt } = collection;
+): Promise<WrittenCollection> {
+  const { spec, labels, tombstones, changedAt, documents } = collection;
   const name = (part: Part): string => `${spec.id}.${part}`;
-  const files: CheckpointFile[] = [];
+  const write = (part: Part, parts: Iterable<Uint8Array>): Promise<CheckpointFile> =>
+    writeFile(directory, name(part), parts, hasher);
   const table = collection.vectors;
   const vectors = table === undefined ? undefined : table.parts(labels.high);
   const withGraph = table !== undefined && vectors !== undefined && vectors.graph.size > 0;
@@ -53,15 +71,26 @@ export async function writeCollection(
       ? { dimensions: table.shape.dimensions, present: table.present, inGraph: vectors.inGraph }
       : undefined,
   });
-  files.push(await writeFile(directory, name('labels'), labelParts, hasher));
-  files.push(await writeFile(directory, name('keywords'), collection.keywords.serialize(), hasher));
-  files.push(await writeFile(directory, name('attributes'), collection.attributes.serialize(), hasher));
-  if (withGraph) {
-    files.push(await writeFile(directory, name('vectors'), bytesOfPages(vectors.pages), hasher));
-    await vectors.graph.save(join(directory, name('graph')));
-    files.push(await sealFile(directory, name('graph'), hasher));
-  }
-  return { id: spec.id, documents: collection.documents, offset: changedAt, digest: toHex(collection.digest), files };
+  const digest = toHex(collection.digest);
+  const saved = withGraph ? vectors.graph.save(join(directory, name('graph'))) : undefined;
+  const writing = [
+    write('labels', labelParts),
+    write('keywords', collection.keywords.serialize()),
+    write('attributes', collection.attributes.serialize()),
+    ...(withGraph ? [write('vectors', bytesOfPages(vectors.pages))] : []),
+  ];
+  // Whatever fails: when this ends, nothing reads the collection any more.
+  await Promise.allSettled([saved, ...writing]);
+  await saved;
+  const files = await Promise.all(writing);
+  return {
+    seal: async () => {
+      // One by one: the threads that sync are those the log is written with.
+      for (const file of files) await syncFile(directory, file.name);
+      if (saved !== undefined) files.push(await sealFile(directory, name('graph'), hasher));
+      return { id: spec.id, documents, offset: changedAt, digest, files };
+    },
+  };
 }
 
 /** Links the files of an unchanged collection into a new checkpoint; undefined when the file system does not let it. */
@@ -69,18 +98,18 @@ export async function linkCollection(
   previous: CheckpointRef,
   collection: CheckpointCollection,
   directory: string,
-): Promise<CheckpointCollection | undefined> {
-  const linked: string[] = [];
-  for (const { name } of collection.files) {
-    try {
-      await link(join(previous.directory, name), join(directory, name));
-    } catch (error) {
-      if (linked.length === 0 && systemErrorCode(error) !== undefined) return undefined;
-      throw error;
-    }
-    linked.push(name);
+): Promise<WrittenCollection | undefined> {
+  const linkOf = ({ name }: CheckpointFile): Promise<void> =>
+    link(join(previous.directory, name), join(directory, name));
+  const [first, ...others] = collection.files;
+  try {
+    await linkOf(first);
+  } catch (error) {
+    if (systemErrorCode(error) !== undefined) return undefined;
+    throw error;
   }
-  return collection;
+  await Promise.all(others.map(linkOf));
+  return { seal: () => Promise.resolve(collection) };
 }
 
 /**

@@ -1,6 +1,12 @@
 import { unreachable } from '../../../kernel/assert.js';
 import type { Clock } from '../../../kernel/clock.js';
-import { CheckpointDamagedError, ShardNotOpenError, type IndexHost } from '../core/index-host.js';
+import {
+  CheckpointDamagedError,
+  ShardNotOpenError,
+  type CheckpointRef,
+  type IndexHost,
+  type WrittenCheckpoint,
+} from '../core/index-host.js';
 import type { IndexFailure, IndexReply, IndexRequest, ReplyMessage, RequestMessage } from '../core/index-messages.js';
 import { SearchAnswerWriter } from '../core/search-answer-writer.js';
 import { unpackSearches } from '../core/packed-searches.js';
@@ -230,12 +236,22 @@ export class IndexLoop {
 
   async #checkpoint(request: Extract<IndexRequest, { kind: 'checkpoint' }>): Promise<void> {
     const { id, shard, directory, previous } = request;
-    this.#saving.add(shard);
     try {
-      const manifest = await this.#host.checkpoint(shard, directory, previous);
+      const { seal } = await this.#written(shard, directory, previous);
+      const manifest = await seal();
       this.#replies.push({ id, kind: 'checkpoint', answer: manifest });
     } catch (error) {
       this.#replies.push({ id, error: failureOf(error) });
+    } finally {
+      this.#schedule();
+    }
+  }
+
+  /** What is to be applied to the shard waits until then. */
+  async #written(shard: number, directory: string, previous: CheckpointRef | undefined): Promise<WrittenCheckpoint> {
+    this.#saving.add(shard);
+    try {
+      return await this.#host.checkpoint(shard, directory, previous);
     } finally {
       this.#saving.delete(shard);
       this.#schedule();

@@ -9,18 +9,18 @@ import {
   CheckpointDamagedError,
   ShardNotOpenError,
   type CheckpointCollection,
-  type CheckpointManifest,
   type CheckpointRef,
   type ForgottenDocument,
   type IndexHost,
   type IndexStatistics,
   type ScrollPage,
+  type WrittenCheckpoint,
 } from '../core/index-host.js';
 import type { SearchAnswerWriter } from '../core/search-answer-writer.js';
 import type { CollectionSpec, KeywordStatistics, ShardSearch } from '../core/search.js';
 import { ShardIndex } from '../core/shard-index.js';
 import type { VectorIndexes } from '../core/vector-index.js';
-import { linkCollection, loadCollection, writeCollection } from './collection-checkpoint.js';
+import { linkCollection, loadCollection, writeCollection, type WrittenCollection } from './collection-checkpoint.js';
 
 /** Bytes of labels, postings and attributes a document has in a checkpoint, about: only a guess for the space it needs. */
 const DOCUMENT_BYTES = 512;
@@ -169,7 +169,7 @@ export class LocalIndexHost implements IndexHost {
     };
   }
 
-  async checkpoint(shard: number, directory: string, previous: CheckpointRef | undefined): Promise<CheckpointManifest> {
+  async checkpoint(shard: number, directory: string, previous: CheckpointRef | undefined): Promise<WrittenCheckpoint> {
     const open = this.#open(shard);
     assert(open.deferred === undefined, `a checkpoint of shard ${shard} is being written`);
     const deferred: (() => void)[] = [];
@@ -177,23 +177,23 @@ export class LocalIndexHost implements IndexHost {
     try {
       const { index } = open;
       const digest = toHex(index.digest(false));
-      const collections: CheckpointCollection[] = [];
+      const offset = index.applied;
+      const passedOver = [...index.passedOver].sort((a, b) => a - b);
+      const written: WrittenCollection[] = [];
       for (const [id, collection] of [...index.collections].sort(([a], [b]) => a - b)) {
         const same = previous?.manifest.collections.find(
           (other) => other.id === id && other.offset === collection.changedAt,
         );
         const linked =
           previous === undefined || same === undefined ? undefined : await linkCollection(previous, same, directory);
-        collections.push(linked ?? (await writeCollection(collection, directory, this.#ports.hasher)));
+        written.push(linked ?? (await writeCollection(collection, directory, this.#ports.hasher)));
       }
       return {
-        format: 2,
-        shard,
-        offset: index.applied,
-        chain: '',
-        digest,
-        collections,
-        passedOver: [...index.passedOver].sort((a, b) => a - b),
+        seal: async () => {
+          const collections: CheckpointCollection[] = [];
+          for (const { seal } of written) collections.push(await seal());
+          return { format: 2, shard, offset, chain: '', digest, collections, passedOver };
+        },
       };
     } finally {
       open.deferred = undefined;

@@ -69,11 +69,10 @@ export interface IndexHost {
   ): ScrollPage;
 
   /**
-   * Writes a whole checkpoint into `directory` (made by the caller, empty) and returns its manifest; every file is
-   * synced. Nothing is applied meanwhile, searches go on. Files of collections that did not change since `previous`
-   * are linked.
+   * Writes a whole checkpoint into `directory` (made by the caller, empty). Nothing is applied meanwhile, searches go on.
+   * Files of collections that did not change since `previous` are linked.
    */
-  checkpoint(shard: number, directory: string, previous: CheckpointRef | undefined): Promise<CheckpointManifest>;
+  checkpoint(shard: number, directory: string, previous: CheckpointRef | undefined): Promise<WrittenCheckpoint>;
 
   /** Bytes a checkpoint of the shard would take now, about. */
   checkpointBytes(shard: number): number;
@@ -115,6 +114,12 @@ export interface ScrollPage {
 export interface CheckpointRef {
   readonly directory: string;
   readonly manifest: CheckpointManifest;
+}
+
+/** A checkpoint whose files are written; the shard goes on meanwhile. */
+export interface WrittenCheckpoint {
+  /** Syncs every file. */
+  readonly seal: () => Promise<CheckpointManifest>;
 }
 
 /** Format 2 (format 1 had graphs as hnswlib writes them). Files are relative to the checkpoint's directory. */
