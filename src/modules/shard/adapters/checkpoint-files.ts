@@ -1,23 +1,47 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, writev } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import type { Hasher } from '../../../kernel/hasher.js';
 import { CheckpointDamagedError, type CheckpointFile } from '../core/index-host.js';
 
+const written = promisify(writev);
+
 const CHUNK_BYTES = 1 << 20;
+/** Writers that share the thread give it away once they have had it for so long. */
+const TAKEN_MS = 2;
 
 /**
- * Writes a new file from its parts and says what to expect of it; it is not synced. Others have the thread at each part of
- * nothing.
+ * Lets others have the thread now and then: not at each chance, since under load it is not had again for tens of
+ * milliseconds.
+ */
+export class ThreadShare {
+  #takenAtMs = performance.now();
+  #given: Promise<void> | undefined;
+
+  /** Undefined while the thread may be kept; else resolves in another turn of it, the same for all who share. */
+  due(): Promise<void> | undefined {
+    if (this.#given === undefined && performance.now() - this.#takenAtMs < TAKEN_MS) return undefined;
+    return (this.#given ??= setImmediate().then(() => {
+      this.#given = undefined;
+      this.#takenAtMs = performance.now();
+    }));
+  }
+}
+
+/**
+ * Writes a new file from its parts and says what to expect of it; it is not synced. Others have the thread at parts of
+ * nothing, and for each MiB while that is written.
  */
 export async function writeFile(
   directory: string,
   name: string,
   parts: Iterable<Uint8Array>,
   hasher: Hasher,
+  thread: ThreadShare,
 ): Promise<CheckpointFile> {
-  const handle = await open(join(directory, name), 'wx');
+  const handle = openSync(join(directory, name), 'wx');
   try {
     let bytes = 0;
     let crc32 = 0;
@@ -25,15 +49,16 @@ export async function writeFile(
     let waitingBytes = 0;
     const flush = async (): Promise<void> => {
       const wanted = waitingBytes;
-      const { bytesWritten } = await handle.writev(waiting);
+      const { bytesWritten } = await written(handle, waiting);
       if (bytesWritten !== wanted) throw new Error(`${name}: only ${bytesWritten} of ${wanted} bytes were written`);
       waiting = [];
       waitingBytes = 0;
     };
     for (const part of parts) {
-      // A breath; and zlib starts over from 0 when it is given nothing.
+      // zlib starts over from 0 when it is given nothing.
       if (part.length === 0) {
-        await setImmediate();
+        const due = thread.due();
+        if (due !== undefined) await due;
         continue;
       }
       crc32 = hasher.crc32(part, crc32);
@@ -45,7 +70,7 @@ export async function writeFile(
     if (waitingBytes > 0) await flush();
     return { name, bytes, crc32 };
   } finally {
-    await handle.close();
+    closeSync(handle);
   }
 }
 

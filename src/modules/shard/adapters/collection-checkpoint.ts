@@ -26,6 +26,7 @@ import {
   sealFile,
   syncFile,
   systemErrorCode,
+  ThreadShare,
   writeFile,
 } from './checkpoint-files.js';
 
@@ -58,8 +59,9 @@ export async function writeCollection(
 ): Promise<WrittenCollection> {
   const { spec, labels, tombstones, changedAt, documents } = collection;
   const name = (part: Part): string => `${spec.id}.${part}`;
+  const thread = new ThreadShare();
   const write = (part: Part, parts: Iterable<Uint8Array>): Promise<CheckpointFile> =>
-    writeFile(directory, name(part), parts, hasher);
+    writeFile(directory, name(part), parts, hasher, thread);
   const table = collection.vectors;
   const vectors = table === undefined ? undefined : table.parts(labels.high);
   const withGraph = table !== undefined && vectors !== undefined && vectors.graph.size > 0;
