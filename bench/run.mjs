@@ -6,6 +6,7 @@ import { ingest } from './benches/ingest.mjs';
 import { ingestLatency } from './benches/ingest-latency.mjs';
 import { memory } from './benches/memory.mjs';
 import { micro } from './benches/micro.mjs';
+import { rebalance } from './benches/rebalance.mjs';
 import { recall } from './benches/recall.mjs';
 import { restart } from './benches/restart.mjs';
 import { scaling } from './benches/scaling.mjs';
@@ -45,6 +46,7 @@ const BENCHES = {
     what: 'a primary killed again and again under load: promotion, losses, bytes of the return',
   },
   'catch-up': { run: catchUp, what: 'a node that was away during many writes: its stream, its snapshot' },
+  rebalance: { run: rebalance, what: 'a node joins and is drained under load: copies moved, nothing lost or doubled' },
   'slow-node': { run: slowNode, what: 'one of three nodes stops and goes: memory and queues of the others' },
   scaling: { run: scaling, what: 'search of one, two and three nodes beside a straight line' },
 };

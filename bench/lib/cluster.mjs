@@ -71,9 +71,19 @@ export class BenchMember {
 
 /** Nodes of one cluster on this machine. */
 export class BenchCluster {
-  /** @param {readonly BenchMember[]} members */
-  constructor(members) {
+  #member;
+
+  /** @param {BenchMember[]} members @param {(nodeId: string, grpcPort: number) => Promise<BenchMember>} member makes another one */
+  constructor(members, member) {
     this.members = members;
+    this.#member = member;
+  }
+
+  /** One more node, with the same settings; it does not run yet. @param {string} nodeId */
+  async add(nodeId) {
+    const member = await this.#member(nodeId, await freePort());
+    this.members.push(member);
+    return member;
   }
 
   /**
@@ -85,29 +95,28 @@ export class BenchCluster {
     const names = Array.from({ length: nodes }, (_, i) => `node-${i + 1}`);
     const grpcPorts = [];
     for (const _ of names) grpcPorts.push(await freePort());
+    /** @param {string} nodeId @param {number} grpcPort */
+    const member = async (nodeId, grpcPort) =>
+      new BenchMember(nodeId, freshDirectory(dataRoot), {
+        main,
+        shards,
+        threads,
+        profile,
+        environment: {
+          NODE_ID: nodeId,
+          PORT: String(await freePort()),
+          GRPC_PORT: String(grpcPort),
+          ADVERTISE: `127.0.0.1:${grpcPort}`,
+          CLUSTER_MODE: 'on',
+          SEEDS: grpcPorts.map((port) => `127.0.0.1:${port}`).join(','),
+          REPLICA_COUNT: String(replicas),
+          ...environment,
+        },
+      });
     const members = [];
-    for (const [i, nodeId] of names.entries()) {
-      members.push(
-        new BenchMember(nodeId, freshDirectory(dataRoot), {
-          main,
-          shards,
-          threads,
-          profile,
-          environment: {
-            NODE_ID: nodeId,
-            PORT: String(await freePort()),
-            GRPC_PORT: String(grpcPorts[i]),
-            ADVERTISE: `127.0.0.1:${grpcPorts[i]}`,
-            CLUSTER_MODE: 'on',
-            SEEDS: grpcPorts.map((port) => `127.0.0.1:${port}`).join(','),
-            REPLICA_COUNT: String(replicas),
-            ...environment,
-          },
-        }),
-      );
-    }
-    const cluster = new BenchCluster(members);
-    await Promise.all(members.map((member) => member.start()));
+    for (const [i, nodeId] of names.entries()) members.push(await member(nodeId, grpcPorts[i]));
+    const cluster = new BenchCluster(members, member);
+    await Promise.all(members.map((one) => one.start()));
     await cluster.balanced();
     return cluster;
   }

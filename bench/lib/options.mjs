@@ -57,7 +57,7 @@ export const USAGE = `npm run bench -- <name> [options]
   --threads N[,N]   INDEX_THREADS (the node's default; the ingest bench: 1,2)
   --clients N       connections of the load (64)
   --seconds N       of each measurement (10)
-  --warmup N        seconds before each (2)
+  --warmup N        seconds before each (2; searches of clusters: 20)
   --wait N          seconds to wait, at most, before each measurement until other processes leave the CPU alone (0)
   --only TEXT       search: only the rows whose name holds TEXT
   --replicas N[,N]  cluster-search, scaling: REPLICA_COUNT, copies beside the primary (0,2)

@@ -66,7 +66,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) await serve();
 async function serve() {
   const [, , role, build, directory] = process.argv;
   const load = (/** @type {string} */ file) => import(pathToFileURL(join(build, file)).href);
-  const [levels, replicas, { systemClock }, { systemRandom }, { systemTimers }, { nodeHasher }, { BulkPlaces }, grpc] =
+  const [levels, replicas, { systemClock }, { systemRandom }, { systemTimers }, { nodeHasher }, { BulkPlaces }, paces, grpc] =
     await Promise.all([
       load('modules/log/adapters/level-log-store.js'),
       load('modules/replication/shard-replica.js'),
@@ -75,6 +75,7 @@ async function serve() {
       load('platform/clock/system-timers.js'),
       load('platform/crypto/node-hasher.js'),
       load('modules/replication/bulk-places.js'),
+      load('modules/replication/core/move-pace.js'),
       connections(load),
     ]);
   process.once('disconnect', () => process.exit());
@@ -114,6 +115,7 @@ async function serve() {
     }),
     plan: () => ({ configured: { mapEpoch: 1, members: [UUIDS.primary] }, leaving: false }),
     bulk: new BulkPlaces(),
+    moves: new paces.MovePace(Number.MAX_VALUE),
     report: {
       map: () => undefined,
       sweep: () => undefined,
@@ -122,7 +124,10 @@ async function serve() {
       },
       durable: () => undefined,
       role: () => undefined,
+      held: () => undefined,
+      received: () => undefined,
       streamed: () => undefined,
+      resumed: () => undefined,
       broken: () => undefined,
     },
   });
