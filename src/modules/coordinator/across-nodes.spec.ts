@@ -196,6 +196,22 @@ describe('a coordinator across nodes', () => {
     await three.nodes[1].documents.delete(id, undefined, options, call());
   });
 
+  it('does not wait for a primary that fell silent once there is another', async () => {
+    const id = Array.from({ length: 50 }, (_, i) => `silent-${i}`).find(
+      (candidate) => three.primaries[three.nodes[0].replication.map.ring().shardOf(candidate)] === 1,
+    );
+    if (id === undefined) throw new Error('one of fifty ids is on the second node');
+    const shard = three.nodes[0].replication.map.ring().shardOf(id);
+    three.nodes[1].health = 'silent';
+    const writing = three.nodes[0].documents.ingest({ id, fields: { title: 'one' } }, undefined, options, call());
+    setTimeout(() => (three.primaries[shard] = 2), 150);
+    const { offset } = await writing;
+    expect(offset).toBe(three.nodes[2].log.state(shard).tail);
+    await three.nodes[0].documents.delete(id, undefined, options, call());
+    three.nodes[1].health = 'well';
+    three.primaries[shard] = 1;
+  });
+
   it('waits for a primary that is found in time, and says when there is none', async () => {
     const id = 'id-1';
     const shard = three.nodes[0].replication.map.ring().shardOf(id);

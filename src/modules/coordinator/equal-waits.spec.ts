@@ -41,4 +41,17 @@ describe('EqualWaits', () => {
     jest.advanceTimersByTime(50);
     expect(overdue).toBe(101);
   });
+
+  it('keeps one timer also when what is overdue is waited for again', () => {
+    const waits = new EqualWaits(50);
+    let looks = 0;
+    const look = (): void => {
+      looks++;
+      waits.begin(look);
+    };
+    waits.begin(look);
+    waits.begin(look);
+    jest.advanceTimersByTime(500);
+    expect([looks, jest.getTimerCount()]).toEqual([20, 1]);
+  });
 });

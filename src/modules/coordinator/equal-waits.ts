@@ -37,8 +37,8 @@ export class EqualWaits {
     this.#timer.unref();
   }
 
+  /** What is begun by what was overdue comes last, and finds a timer. */
   #look(): void {
-    this.#timer = undefined;
     const now = performance.now();
     for (const wait of this.#waits) {
       if (wait.untilMs > now) {
@@ -48,5 +48,6 @@ export class EqualWaits {
       this.#waits.delete(wait);
       wait.overdue();
     }
+    this.#timer = undefined;
   }
 }

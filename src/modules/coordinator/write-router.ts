@@ -16,6 +16,8 @@ const PAUSES_MS = [100, 400, WRITE_WAIT_MS];
 const POLL_MS = 10;
 /** A write that is passed on over another node is answered within this, or counts as lost. */
 const RELAY_WAIT_MS = 2_000;
+/** How often an unanswered write looks whether another primary reigns by now. */
+const UNANSWERED_MS = 100;
 /** A node to which the connection broke, or that could not be reached, is not asked itself for so long, while another one can pass on what is meant for it. */
 const AVOID_MS = 1_000;
 
@@ -37,10 +39,11 @@ type Sent =
   | { readonly kind: 'outcome'; readonly outcome: MadeOrRefused }
   /** Not made there: the shard is, or will be, somewhere else. */
   | { readonly kind: 'elsewhere' }
-  /** The connection broke: it may have been made. */
+  /** The connection broke, or another primary reigns before it was answered: it may have been made. */
   | { readonly kind: 'lost' };
 
 const ELSEWHERE: Sent = { kind: 'elsewhere' };
+const LOST: Sent = { kind: 'lost' };
 
 /** What is to be remembered of a write between its sendings. */
 interface Course {
@@ -57,6 +60,7 @@ interface Course {
 export class WriteRouter {
   /** Writes that nobody waits for less long than the rule says. */
   readonly #overdue = new EqualWaits(WRITE_WAIT_MS);
+  readonly #unanswered = new EqualWaits(UNANSWERED_MS);
   /** Nodes that could not be reached lately, and until when they are avoided. */
   readonly #avoided = new Map<NodeUuid, number>();
 
@@ -105,16 +109,12 @@ export class WriteRouter {
       if (sent.kind === 'outcome') return this.#conclude(sent.outcome, repeatedFrom !== undefined);
       if (sent.kind === 'lost') repeatedFrom ??= primaryOf(route)?.offset ?? 0;
       const pauseMs = PAUSES_MS.at(attempt);
-      const { primary, epoch } = route;
-      const moved = (): boolean => {
-        const now = this.routes.shards()[write.shard];
-        return now.primary !== undefined && (now.primary !== primary || now.epoch !== epoch);
-      };
+      const sentBy = route;
       if (pauseMs === undefined || performance.now() >= endsMs || this.#hopeless(route))
         return this.#gaveUp(write.shard, repeatedFrom);
       // What another copy can pass on need not wait for the routes to change.
       const open = (): boolean =>
-        moved() || (!course.relayed && this.#relayOf(this.routes.shards()[write.shard]) !== undefined);
+        this.#moved(sentBy) || (!course.relayed && this.#relayOf(this.routes.shards()[write.shard]) !== undefined);
       await until(open, Math.min(endsMs, performance.now() + pauseMs));
       if (performance.now() >= endsMs) return this.#gaveUp(write.shard, repeatedFrom);
       route = this.routes.shards()[write.shard];
@@ -128,12 +128,34 @@ export class WriteRouter {
     const primary = primaryOf(route);
     if (primary === undefined) return Promise.resolve(ELSEWHERE);
     const over = course.relayed ? undefined : this.#relayOf(route);
-    if (over === undefined) return this.#send(write, primary, course.endsMs);
+    if (over === undefined) return this.#unlessMoved(route, this.#send(write, primary, course.endsMs));
     course.relayed = true;
     const relay = { from: this.routes.self, generation: this.peers.generation(primary.node), to: primary.node };
     // It may come late, behind one that was sent again: looked for in the log in any case.
     const known = { ...write, repeatedFrom: write.repeatedFrom ?? primary.offset };
-    return this.#send(known, over, Math.min(course.endsMs, performance.now() + RELAY_WAIT_MS), relay);
+    return this.#unlessMoved(
+      route,
+      this.#send(known, over, Math.min(course.endsMs, performance.now() + RELAY_WAIT_MS), relay),
+    );
+  }
+
+  /** Whether the shard has another reign than by this route. */
+  #moved({ shard, primary, epoch }: ShardRoute): boolean {
+    const now = this.routes.shards()[shard];
+    return now.primary !== undefined && (now.primary !== primary || now.epoch !== epoch);
+  }
+
+  /** What a sending brought; a primary that fell silent is not waited for once there is another. */
+  #unlessMoved(route: ShardRoute, sending: Promise<Sent>): Promise<Sent> {
+    return new Promise((resolve, reject) => {
+      const look = (): void => {
+        if (this.#moved(route)) resolve(LOST);
+        else wait = this.#unanswered.begin(look);
+      };
+      let wait = this.#unanswered.begin(look);
+      const ended = (): void => this.#unanswered.end(wait);
+      sending.finally(ended).then(resolve, reject);
+    });
   }
 
   /** A copy in sync with a primary that this node itself cannot reach, as far as it knows. */
@@ -161,9 +183,8 @@ export class WriteRouter {
         ? await new Promise<ShardWriteOutcome>((resolve, reject) => this.#here(write, timeoutMs, resolve, reject))
         : (await this.peers.of(node).call('write', ask, { timeoutMs })).at(0);
       if (!self) this.#avoided.delete(node);
-      if (outcome === undefined) return { kind: 'lost' };
-      if (relay !== undefined && outcome.kind === 'refused' && outcome.code === 'WRITE_OUTCOME_UNKNOWN')
-        return { kind: 'lost' };
+      if (outcome === undefined) return LOST;
+      if (relay !== undefined && outcome.kind === 'refused' && outcome.code === 'WRITE_OUTCOME_UNKNOWN') return LOST;
       return outcome.kind === 'turned-away'
         ? this.#turnedAway(write.shard, outcome.refusal)
         : { kind: 'outcome', outcome };
@@ -176,7 +197,7 @@ export class WriteRouter {
       if (error.reason !== 'REJECTED' && error.reason !== 'TIMEOUT')
         this.#avoided.set(node, performance.now() + AVOID_MS);
       if (error.code === 'OVERLOADED') return { kind: 'outcome', outcome: refused('OVERLOADED', error.message, 100) };
-      return { kind: error.reason === 'RESET' || error.reason === 'TIMEOUT' ? 'lost' : 'elsewhere' };
+      return error.reason === 'RESET' || error.reason === 'TIMEOUT' ? LOST : ELSEWHERE;
     }
   }
 
