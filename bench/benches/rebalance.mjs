@@ -56,11 +56,11 @@ export async function rebalance({ options, given, progress, print }) {
   const joinedMs = performance.now();
   await four.start();
   const join = await joins.until(four, (status) => joins.isEven(status));
+  const whileJoining = requests(traffic);
   await four.node.ready();
   asked = [...cluster.members];
   await sleep(CALM_MS);
   const joined = await counted(cluster, corpus, traffic);
-  const whileJoining = { ...requests(traffic) };
 
   progress('it is drained');
   const drains = new Moves(cluster, await observer.status());
@@ -81,13 +81,13 @@ export async function rebalance({ options, given, progress, print }) {
 
   const ms = (/** @type {number | undefined} */ at) => (at === undefined ? undefined : at - joinedMs);
   return [
-    { figure: 'join: from the spawn until it is active to all, ms', value: ms(join.activeMs) },
+    { figure: 'join: from the spawn until it listens and is active to all, ms', value: ms(join.activeMs) },
     { figure: '  until one view again', value: ms(join.oneViewMs) },
     { figure: '  from active to its first shard in sync, ms', value: (join.firstMs ?? NaN) - (join.activeMs ?? NaN) },
     { figure: '  until every node has its share, s', value: (join.endMs - joinedMs) / 1_000 },
     { figure: '  copies that moved', value: joins.begun },
     { figure: '  copies that had to', value: joins.needed(NODES + 1) },
-    { figure: '  searches, failed, partial', value: text(whileJoining) },
+    { figure: '  searches, failed, partial until then', value: text(whileJoining) },
     { figure: '  documents missing, doubled, unknown on any node', value: joined },
     { figure: 'drain: until it holds nothing, s', value: (drain.endMs - drains.startedMs) / 1_000 },
     { figure: '  copies that moved', value: drains.begun },
@@ -134,11 +134,14 @@ class Moves {
     return this.copiesOf(this.#before, nodeId).length;
   }
 
-  /** Copies that nodes held beyond an equal share of `nodes`. @param {number} nodes */
+  /** Copies that some of `nodes` held beyond an equal share, or others lack of theirs. @param {number} nodes */
   needed(nodes) {
     const counts = [...holders(this.#before).values()];
-    const most = Math.ceil(counts.reduce((sum, count) => sum + count, 0) / nodes);
-    return counts.reduce((sum, count) => sum + Math.max(0, count - most), 0);
+    while (counts.length < nodes) counts.push(0);
+    const share = counts.reduce((sum, count) => sum + count, 0) / nodes;
+    const beyond = counts.reduce((sum, count) => sum + Math.max(0, count - Math.ceil(share)), 0);
+    const lacking = counts.reduce((sum, count) => sum + Math.max(0, Math.floor(share) - count), 0);
+    return Math.max(beyond, lacking);
   }
 
   /** @param {any} status @param {string} nodeId */
@@ -148,13 +151,13 @@ class Moves {
     );
   }
 
-  /** Whether no node has two copies more than another, and none is on its way. @param {any} status */
+  /** Whether no node has two copies more than another, and no more of them are members than before. @param {any} status */
   isEven(status) {
     const counts = [...holders(status).values()];
     const copies = counts.reduce((sum, count) => sum + count, 0);
     const before = [...holders(this.#before).values()].reduce((sum, count) => sum + count, 0);
-    const most = Math.ceil(copies / this.#cluster.living.length);
-    return copies === before && counts.length === this.#cluster.living.length && Math.max(...counts) <= most;
+    const isShared = counts.length === this.#cluster.living.length && Math.max(...counts) - Math.min(...counts) <= 1;
+    return copies === before && isShared;
   }
 
   /**
@@ -218,6 +221,7 @@ async function counted(cluster, corpus, traffic) {
   await applied(cluster);
   const { different } = await cluster.digests();
   if (different > 0) throw new Error(`${different} copies have another digest`);
+  const known = new Set([...corpus.ids, ...traffic.history.keys()]);
   const sums = [0, 0, 0];
   for (const { node } of cluster.living) {
     /** @type {Map<string, number>} */
@@ -235,10 +239,10 @@ async function counted(cluster, corpus, traffic) {
       for (const { id } of body.documents) times.set(id, (times.get(id) ?? 0) + 1);
       ({ cursor } = body);
     } while (cursor);
-    const { missing, invented } = await traffic.compare(node);
+    const { missing } = await traffic.compare(node);
     sums[0] += missing + corpus.ids.filter((id) => !times.has(id)).length;
     sums[1] += [...times.values()].filter((count) => count > 1).length;
-    sums[2] += invented + Math.max(0, times.size - corpus.ids.length - traffic.history.size);
+    sums[2] += [...times.keys()].filter((id) => !known.has(id)).length;
   }
   traffic.resumeWrites();
   return sums.join(', ');

@@ -40,14 +40,20 @@ export class EqualWaits {
   /** What is begun by what was overdue comes last, and finds a timer. */
   #look(): void {
     const now = performance.now();
-    for (const wait of this.#waits) {
-      if (wait.untilMs > now) {
-        this.#arm(wait.untilMs - now);
-        return;
+    let next: Wait | undefined;
+    try {
+      for (const wait of this.#waits) {
+        if (wait.untilMs > now) {
+          next = wait;
+          return;
+        }
+        this.#waits.delete(wait);
+        wait.overdue();
       }
-      this.#waits.delete(wait);
-      wait.overdue();
+    } finally {
+      this.#timer = undefined;
+      const [first] = next === undefined ? this.#waits : [next];
+      if (first !== undefined) this.#arm(Math.max(0, first.untilMs - now));
     }
-    this.#timer = undefined;
   }
 }

@@ -54,7 +54,7 @@ interface Course {
 
 /**
  * Brings a write to the primary of its shard (replication 3): sent again at most three times when the primary is another
- * one by now or the connection broke, inside the deadline and under one opId, so that it is made once. While the way to
+ * one by now, answered or not, or the connection broke, inside the deadline and under one opId, so that it is made once. While the way to
  * the primary is broken, a copy in sync with it passes the write on.
  */
 export class WriteRouter {
@@ -145,11 +145,15 @@ export class WriteRouter {
     return now.primary !== undefined && (now.primary !== primary || now.epoch !== epoch);
   }
 
-  /** What a sending brought; a primary that fell silent is not waited for once there is another. */
-  #unlessMoved(route: ShardRoute, sending: Promise<Sent>): Promise<Sent> {
+  /**
+   * What a sending brought. A primary that fell silent is not waited for once there is another: when it goes on it logs
+   * nothing before its set has confirmed it (5.4). One that reigns anew itself answers what it was sent.
+   */
+  #unlessMoved({ shard, primary }: ShardRoute, sending: Promise<Sent>): Promise<Sent> {
     return new Promise((resolve, reject) => {
       const look = (): void => {
-        if (this.#moved(route)) resolve(LOST);
+        const now = this.routes.shards()[shard].primary;
+        if (now !== undefined && now !== primary) resolve(LOST);
         else wait = this.#unanswered.begin(look);
       };
       let wait = this.#unanswered.begin(look);

@@ -108,6 +108,10 @@ class Reign {
     return this.#step((out) => this.leader.applied(this.tail, nowMs, out));
   }
 
+  hold(held: boolean, nowMs: number): readonly ReplicaEffect[] {
+    return this.#step((out) => this.leader.hold(held, nowMs, out));
+  }
+
   tick(nowMs: number): readonly ReplicaEffect[] {
     return this.#step((out) => this.leader.acknowledge(nowMs, out));
   }
@@ -369,6 +373,27 @@ describe('Leader', () => {
     expect(machine.tick(299)).toEqual([]);
     expect(machine.tick(300)).toEqual([{ kind: 'resume' }]);
     expect(repliesOf(machine.propose([hurried], 2_000, 300))[0].outcome).toMatchObject({ code: 'NO_QUORUM' });
+  });
+
+  it('logs nothing while its reign is in doubt, and proposes it anew when that is over', () => {
+    const machine = leader();
+    expect(machine.hold(true, 100)).toEqual([]);
+    const [write, hurried] = [proposal('a'), proposal('b', { untilMs: 500 })];
+    expect(machine.propose([write], 2_000, 100)).toEqual([{ kind: 'postpone', tickets: [write.ticket] }]);
+    expect(machine.propose([hurried], 2_000, 100)).toEqual([{ kind: 'postpone', tickets: [hurried.ticket] }]);
+    expect(machine.tick(299)).toEqual([]);
+    expect(machine.tick(300)).toEqual([{ kind: 'resume' }]);
+    const [late] = repliesOf(machine.propose([hurried], 2_000, 300));
+    expect(late.outcome).toMatchObject({ code: 'NO_QUORUM' });
+    expect(machine.propose([write], 2_000, 300)).toEqual([{ kind: 'postpone', tickets: [write.ticket] }]);
+    expect(machine.tail).toBe(1);
+    expect(machine.hold(false, 400)).toEqual([{ kind: 'resume' }]);
+    expect(machine.propose([write], 2_000, 400).map(({ kind }) => kind)).toEqual(['append']);
+    // What was made before it stood still is answered when it is confirmed.
+    machine.hold(true, 500);
+    expect(repliesOf(machine.persisted(500))).toEqual([]);
+    machine.applied(500);
+    expect(repliesOf(machine.hold(false, 600)).map(({ ticket }) => ticket)).toEqual([write.ticket]);
   });
 
   it('lets what waits for followers go when the reign ends', () => {

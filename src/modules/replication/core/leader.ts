@@ -72,7 +72,7 @@ export class Leader {
   #highWaterMark = 0;
   #barrier = 0;
   #failure: string | undefined;
-  /** Nothing is acknowledged until the followers confirmed the epoch (5.4). */
+  /** Nothing is logged nor acknowledged until the followers confirmed the epoch (5.4). */
   #held = false;
   readonly #purged = new Set<number>();
   /** Waiting for copies or for the index. */
@@ -187,10 +187,12 @@ export class Leader {
     this.acknowledge(nowMs, out);
   }
 
-  /** Holds back every acknowledgement, or lets them go on (5.4, after a pause). */
+  /** Holds back every write and every acknowledgement, or lets them go on (5.4, after a pause). */
   hold(held: boolean, nowMs: number, out: Out): void {
     this.#held = held;
-    if (!held) this.acknowledge(nowMs, out);
+    if (held) return;
+    if (this.#postponed.ops > 0) this.#release(out);
+    this.acknowledge(nowMs, out);
   }
 
   get held(): boolean {
@@ -266,25 +268,23 @@ export class Leader {
         return undefined;
       }
     }
-    const [needed, reachable] = [this.#needed(proposal.level), this.#reachable(nowMs)];
     const bytes = proposal.payload.length;
-    if (needed > reachable) {
-      const untilMs = Math.min(this.#options.gatheringUntilMs, (proposal.untilMs ?? Infinity) - ANSWER_MS);
-      if (nowMs < untilMs && this.#overload(bytes, nowMs) === undefined) {
-        const before = this.#postponed;
-        this.#postponed = {
-          ops: before.ops + 1,
-          bytes: before.bytes + bytes,
-          needed: Math.min(before.needed, needed),
-          untilMs: Math.min(before.untilMs, untilMs),
-        };
-        return 'later';
-      }
-      return refused(
-        'NO_QUORUM',
-        `the consistency "${proposal.level}" needs ${needed} copies and ${reachable} can be reached`,
+    const answerByMs = (proposal.untilMs ?? Infinity) - ANSWER_MS;
+    // By now another one may reign, and have made the same write, and later ones.
+    if (this.#held)
+      return (
+        this.#postpone(bytes, Infinity, answerByMs, nowMs) ??
+        refused('NO_QUORUM', 'this primary stood still, and its replicas have not confirmed it yet')
       );
-    }
+    const [needed, reachable] = [this.#needed(proposal.level), this.#reachable(nowMs)];
+    if (needed > reachable)
+      return (
+        this.#postpone(bytes, needed, Math.min(this.#options.gatheringUntilMs, answerByMs), nowMs) ??
+        refused(
+          'NO_QUORUM',
+          `the consistency "${proposal.level}" needs ${needed} copies and ${reachable} can be reached`,
+        )
+      );
     if (this.#purged.has(proposal.collectionId)) return refused('COLLECTION_NOT_FOUND', 'the collection was dropped');
     const overload = this.#overload(bytes, nowMs);
     if (overload !== undefined)
@@ -300,6 +300,19 @@ export class Leader {
       case 'MAP':
         return this.#changeMap(proposal, wallMs, nowMs, entries, rows);
     }
+  }
+
+  /** Has a proposal wait outside until `needed` copies can be reached; undefined when there is no room or no time for that. */
+  #postpone(bytes: number, needed: number, untilMs: number, nowMs: number): 'later' | undefined {
+    if (nowMs >= untilMs || this.#overload(bytes, nowMs) !== undefined) return undefined;
+    const before = this.#postponed;
+    this.#postponed = {
+      ops: before.ops + 1,
+      bytes: before.bytes + bytes,
+      needed: Math.min(before.needed, needed),
+      untilMs: Math.min(before.untilMs, untilMs),
+    };
+    return 'later';
   }
 
   /** Members that could confirm a write now: live streams and this replica (2.8). */

@@ -128,7 +128,7 @@ export class CheckpointKeeper {
     const chain = await chainAt(log, shard, manifest.offset);
     if (chain === undefined) throw new Error(`the log has no entry ${manifest.offset} of shard ${shard}`);
     const ref = await store.commit(directory, { ...manifest, chain: toHex(chain) });
-    // Nothing alters an index while its checkpoint is written.
+    // Whoever alters an index waits for the checkpoints of the node to be whole.
     this.#altered = false;
     return ref;
   }

@@ -110,7 +110,9 @@ export async function linkCollection(
     if (systemErrorCode(error) !== undefined) return undefined;
     throw error;
   }
-  await Promise.all(others.map(linkOf));
+  const linking = others.map(linkOf);
+  await Promise.allSettled(linking);
+  await Promise.all(linking);
   return { seal: () => Promise.resolve(collection) };
 }
 
