@@ -66,18 +66,27 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) await serve();
 async function serve() {
   const [, , role, build, directory] = process.argv;
   const load = (/** @type {string} */ file) => import(pathToFileURL(join(build, file)).href);
-  const [levels, replicas, { systemClock }, { systemRandom }, { systemTimers }, { nodeHasher }, { BulkPlaces }, paces, grpc] =
-    await Promise.all([
-      load('modules/log/adapters/level-log-store.js'),
-      load('modules/replication/shard-replica.js'),
-      load('platform/clock/system-clock.js'),
-      load('platform/clock/system-random.js'),
-      load('platform/clock/system-timers.js'),
-      load('platform/crypto/node-hasher.js'),
-      load('modules/replication/bulk-places.js'),
-      load('modules/replication/core/move-pace.js'),
-      connections(load),
-    ]);
+  const [
+    levels,
+    replicas,
+    { systemClock },
+    { systemRandom },
+    { systemTimers },
+    { nodeHasher },
+    { BulkPlaces },
+    paces,
+    grpc,
+  ] = await Promise.all([
+    load('modules/log/adapters/level-log-store.js'),
+    load('modules/replication/shard-replica.js'),
+    load('platform/clock/system-clock.js'),
+    load('platform/clock/system-random.js'),
+    load('platform/clock/system-timers.js'),
+    load('platform/crypto/node-hasher.js'),
+    load('modules/replication/bulk-places.js'),
+    load('modules/replication/core/move-pace.js'),
+    connections(load),
+  ]);
   process.once('disconnect', () => process.exit());
   const self = role === 'primary' ? UUIDS.primary : UUIDS.follower;
   const other = role === 'primary' ? UUIDS.follower : UUIDS.primary;

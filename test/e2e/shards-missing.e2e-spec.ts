@@ -37,6 +37,16 @@ beforeAll(async () => {
   holders = spread.map(({ primary }) => cluster.node(primary ?? ''));
   empty = cluster.nodes.find((node) => !holders.includes(node)) ?? cluster.nodes[0];
   await store(empty.rest, corpus(7, 200, 4));
+  // What a shard that is gone holds is known by its last heartbeat.
+  await waitFor(
+    'every node to know how many documents each shard has',
+    async () => {
+      const statuses = await Promise.all(cluster.nodes.map((node) => node.status()));
+      const counted = ({ shards }: Status): number => shards.reduce((sum, { documents }) => sum + documents, 0);
+      return statuses.every((status) => counted(status) === 200);
+    },
+    20_000,
+  );
 });
 afterEach(async () => {
   cluster.network.heal();
