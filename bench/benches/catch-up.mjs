@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BenchCluster, CLUSTER_SHARDS, sentTo } from '../lib/cluster.mjs';
+import { BenchCluster, clusterSettings, sentTo } from '../lib/cluster.mjs';
 import { clusteredCorpus, linesOf } from '../lib/corpus.mjs';
 import { applied, fill } from '../lib/filled-cluster.mjs';
 import { logEnds } from '../lib/log-ends.mjs';
@@ -33,16 +33,9 @@ export async function catchUp({ options, given, progress, print, quiet }) {
     rows.push(await bareStream(options, corpus.documents, print));
   }
   if (options.only === 'stream') return rows;
-  const cluster = await BenchCluster.start({
-    main: options.main,
-    nodes: NODES,
-    shards: given.has('shards') ? options.shards[0] : CLUSTER_SHARDS,
-    replicas: REPLICAS,
-    threads: options.threads[0],
-    dataRoot: options.dataRoot,
-    profile: options.profile,
-    environment: { LOG_RETENTION: '0s' },
-  });
+  const cluster = await BenchCluster.start(
+    clusterSettings({ options, given }, { nodes: NODES, replicas: REPLICAS, environment: { LOG_RETENTION: '0s' } }),
+  );
   const away = cluster.members[NODES - 1];
   const others = cluster.members.slice(0, NODES - 1);
   const base = Math.floor(corpus.documents * BASE_SHARE);

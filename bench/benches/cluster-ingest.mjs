@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BenchCluster, CLUSTER_SHARDS } from '../lib/cluster.mjs';
+import { BenchCluster, clusterSettings, CLUSTER_SHARDS } from '../lib/cluster.mjs';
 import { clusteredCorpus, linesOf } from '../lib/corpus.mjs';
 import { again, applied } from '../lib/filled-cluster.mjs';
 import { percentile } from '../lib/load.mjs';
@@ -13,7 +13,6 @@ const PROBE_EVERY_MS = 150;
 /** Between two looks at a node: what its lag is known to at best. */
 const LOOK_EVERY_MS = 5;
 const PROBE_GIVEN_UP_MS = 30_000;
-const SCROLL = 1_000;
 
 /**
  * The corpus as two bulks at quorum into three nodes with three copies of everything; beside the second one single
@@ -25,13 +24,8 @@ export async function clusterIngest({ options, given, progress, print, quiet }) 
   const rows = [];
   for (const shards of given.has('shards') ? options.shards : [CLUSTER_SHARDS]) {
     const cluster = await BenchCluster.start({
-      main: options.main,
-      nodes: NODES,
+      ...clusterSettings({ options, given }, { nodes: NODES, replicas: REPLICAS }),
       shards,
-      replicas: REPLICAS,
-      threads: options.threads[0],
-      dataRoot: options.dataRoot,
-      profile: options.profile,
     });
     const row = { nodes: NODES, shards, replicaCount: REPLICAS };
     const half = Math.floor(corpus.documents / 2);
@@ -99,19 +93,7 @@ async function measured(cluster, corpus, { from, to }, watched, options, print) 
 /** Ids that a scroll through a node does not find. @param {import('../lib/node.mjs').BenchNode} node @param {ReadonlySet<string>} expected */
 async function missingOf(node, expected) {
   const missing = new Set(expected);
-  /** @type {string | undefined} */
-  let cursor;
-  do {
-    const { status, body } = await node.call('POST', '/api/v1/documents/scroll', {
-      limit: SCROLL,
-      withTitle: false,
-      withMetadata: false,
-      ...(cursor === undefined ? {} : { cursor }),
-    });
-    if (status !== 200) throw new Error(`a scroll was answered ${status}: ${JSON.stringify(body).slice(0, 300)}`);
-    for (const { id } of body.documents) missing.delete(id);
-    ({ cursor } = body);
-  } while (cursor);
+  for await (const { id } of node.documents({ withTitle: false, withMetadata: false })) missing.delete(id);
   return missing.size;
 }
 

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { CLUSTER_SHARDS } from '../lib/cluster.mjs';
+import { clusterSettings, CLUSTER_SHARDS } from '../lib/cluster.mjs';
 import { clusteredCorpus } from '../lib/corpus.mjs';
 import { filledCluster } from '../lib/filled-cluster.mjs';
 import { load } from '../lib/load.mjs';
@@ -21,13 +21,8 @@ export async function clusterSearch(context) {
   for (const shards of given.has('shards') ? options.shards : [CLUSTER_SHARDS]) {
     for (const replicas of options.replicas) {
       const cluster = await filledCluster(corpus, {
-        main: options.main,
-        nodes: NODES,
+        ...clusterSettings(context, { nodes: NODES, replicas }),
         shards,
-        replicas,
-        threads: options.threads[0],
-        dataRoot: options.dataRoot,
-        profile: options.profile,
         progress,
       });
       const row = { nodes: NODES, shards, replicaCount: replicas };

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
-import { BenchCluster, CLUSTER_SHARDS, ledBy, sentTo } from '../lib/cluster.mjs';
+import { BenchCluster, clusterSettings, ledBy, sentTo } from '../lib/cluster.mjs';
 import { clusteredCorpus } from '../lib/corpus.mjs';
 import { applied, fill } from '../lib/filled-cluster.mjs';
 import { percentile } from '../lib/load.mjs';
@@ -32,15 +32,16 @@ export async function failover({ options, given, progress, print }) {
   const corpus = clusteredCorpus({ ...options, documents: given.has('documents') ? options.documents : 20_000 });
   const [interval, timeout] = options.heartbeat.split('/');
   const silent = options.signal === 'stop';
-  const cluster = await BenchCluster.start({
-    main: options.main,
-    nodes: NODES,
-    shards: given.has('shards') ? options.shards[0] : CLUSTER_SHARDS,
-    replicas: REPLICAS,
-    threads: options.threads[0],
-    dataRoot: options.dataRoot,
-    environment: { HEARTBEAT_INTERVAL: interval, HEARTBEAT_TIMEOUT: timeout },
-  });
+  const cluster = await BenchCluster.start(
+    clusterSettings(
+      { options, given },
+      {
+        nodes: NODES,
+        replicas: REPLICAS,
+        environment: { HEARTBEAT_INTERVAL: interval, HEARTBEAT_TIMEOUT: timeout },
+      },
+    ),
+  );
   progress(`loading ${corpus.documents} documents`);
   await fill(cluster, corpus.file, corpus.documents);
   /** @type {import('../lib/cluster.mjs').BenchMember | undefined} */

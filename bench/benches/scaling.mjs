@@ -1,4 +1,4 @@
-import { CLUSTER_SHARDS } from '../lib/cluster.mjs';
+import { clusterSettings } from '../lib/cluster.mjs';
 import { clusteredCorpus } from '../lib/corpus.mjs';
 import { filledCluster } from '../lib/filled-cluster.mjs';
 import { truthOf } from '../lib/truth.mjs';
@@ -21,16 +21,7 @@ export async function scaling(context) {
   for (const nodes of NODE_COUNTS) {
     // One node has no other to keep copies.
     for (const replicas of nodes === 1 ? [0] : new Set(options.replicas.map((count) => Math.min(count, nodes - 1)))) {
-      const cluster = await filledCluster(corpus, {
-        main: options.main,
-        nodes,
-        shards: given.has('shards') ? options.shards[0] : CLUSTER_SHARDS,
-        replicas,
-        threads: options.threads[0],
-        dataRoot: options.dataRoot,
-        profile: options.profile,
-        progress,
-      });
+      const cluster = await filledCluster(corpus, { ...clusterSettings(context, { nodes, replicas }), progress });
       const row = await measuredSearch(context, corpus, truth, cluster, 'all');
       await cluster.dispose();
       const allowed = Number(row['own machines allow /s']);

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CLUSTER_SHARDS } from '../lib/cluster.mjs';
+import { clusterSettings } from '../lib/cluster.mjs';
 import { clusteredCorpus } from '../lib/corpus.mjs';
 import { applied, filledCluster } from '../lib/filled-cluster.mjs';
 import { percentile } from '../lib/load.mjs';
@@ -29,12 +29,7 @@ const PATTERNS = [
 export async function slowNode({ options, given, progress, print, quiet }) {
   const corpus = clusteredCorpus({ ...options, documents: given.has('documents') ? options.documents : 20_000 });
   const cluster = await filledCluster(corpus, {
-    main: options.main,
-    nodes: NODES,
-    shards: given.has('shards') ? options.shards[0] : CLUSTER_SHARDS,
-    replicas: REPLICAS,
-    threads: options.threads[0],
-    dataRoot: options.dataRoot,
+    ...clusterSettings({ options, given }, { nodes: NODES, replicas: REPLICAS }),
     progress,
   });
   const slow = cluster.members[NODES - 1];

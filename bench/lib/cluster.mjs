@@ -21,6 +21,23 @@ export const CLUSTER_SHARDS = 9;
  * @property {Record<string, string>} [environment] further settings, without SPECTOR_
  */
 
+/**
+ * What the options say of a cluster; `own` is what its bench wants.
+ * @param {Pick<import('../run.mjs').Context, 'options' | 'given'>} context
+ * @param {Pick<ClusterSettings, 'nodes' | 'replicas'> & Partial<ClusterSettings>} own
+ * @returns {ClusterSettings}
+ */
+export function clusterSettings({ options, given }, { shards = CLUSTER_SHARDS, ...own }) {
+  return {
+    main: options.main,
+    shards: given.has('shards') ? options.shards[0] : shards,
+    threads: options.threads[0],
+    dataRoot: options.dataRoot,
+    profile: options.profile,
+    ...own,
+  };
+}
+
 /** One node of a cluster: the same name, ports and directory over all its processes. */
 export class BenchMember {
   /** @type {BenchNode | undefined} */

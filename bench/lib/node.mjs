@@ -22,6 +22,7 @@ const STOP_MS = 60_000;
 const POLL_MS = 4;
 const READ_BYTES = 1 << 18;
 const LOG_TAIL = 2_000;
+const SCROLL = 1_000;
 
 /** Directories and processes to end with this process. @type {Set<string>} */
 const directories = new Set();
@@ -183,6 +184,23 @@ export class BenchNode {
     if (this.child.exitCode !== null || this.child.signalCode !== null) {
       throw new Error(`the node ended with ${this.child.exitCode ?? this.child.signalCode}:\n${tail(this.logFile)}`);
     }
+  }
+
+  /**
+   * All its documents, by a scroll.
+   * @param {{ withTitle?: boolean, withMetadata?: boolean }} [fields]
+   * @returns {AsyncGenerator<any>}
+   */
+  async *documents(fields = {}) {
+    /** @type {string | undefined} */
+    let cursor;
+    do {
+      const request = { limit: SCROLL, ...fields, ...(cursor === undefined ? {} : { cursor }) };
+      const { status, body } = await this.call('POST', '/api/v1/documents/scroll', request);
+      if (status !== 200) throw new Error(`a scroll was answered ${status}: ${JSON.stringify(body).slice(0, 300)}`);
+      yield* body.documents;
+      ({ cursor } = body);
+    } while (cursor);
   }
 
   /** Every sample of /metrics. @returns {Promise<Samples>} */

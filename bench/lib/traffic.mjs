@@ -5,7 +5,6 @@ const CALL_MS = 12_000;
 /** How long a client repeats a write, under the same idempotency key, before it calls it failed. */
 const PATIENCE_MS = 30_000;
 const RETRY_MS = 25;
-const SCROLL = 1_000;
 
 /**
  * Clients of a cluster whose nodes come and go. Each writer overwrites documents of its own, so that what is
@@ -222,17 +221,8 @@ export class Traffic {
   async compare(node) {
     /** @type {Map<string, number>} */
     const found = new Map();
-    /** @type {string | undefined} */
-    let cursor;
-    do {
-      const { status, body } = await node.call('POST', '/api/v1/documents/scroll', {
-        limit: SCROLL,
-        ...(cursor === undefined ? {} : { cursor }),
-      });
-      if (status !== 200) throw new Error(`a scroll was answered ${status}: ${JSON.stringify(body).slice(0, 300)}`);
-      for (const { id, metadata } of body.documents) if (id.startsWith(`${this.#run}-`)) found.set(id, metadata.serial);
-      ({ cursor } = body);
-    } while (cursor);
+    for await (const { id, metadata } of node.documents())
+      if (id.startsWith(`${this.#run}-`)) found.set(id, metadata.serial);
     let missing = 0;
     let invented = 0;
     for (const [id, { acknowledged, sent }] of this.history) {

@@ -40,20 +40,16 @@ export class EqualWaits {
   /** What is begun by what was overdue comes last, and finds a timer. */
   #look(): void {
     const now = performance.now();
-    let next: Wait | undefined;
     try {
       for (const wait of this.#waits) {
-        if (wait.untilMs > now) {
-          next = wait;
-          return;
-        }
+        if (wait.untilMs > now) return;
         this.#waits.delete(wait);
         wait.overdue();
       }
     } finally {
       this.#timer = undefined;
-      const [first] = next === undefined ? this.#waits : [next];
-      if (first !== undefined) this.#arm(Math.max(0, first.untilMs - now));
+      const [next] = this.#waits;
+      if (next !== undefined) this.#arm(Math.max(0, next.untilMs - now));
     }
   }
 }

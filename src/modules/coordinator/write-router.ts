@@ -54,8 +54,8 @@ interface Course {
 
 /**
  * Brings a write to the primary of its shard (replication 3): sent again at most three times when the primary is another
- * one by now, answered or not, or the connection broke, inside the deadline and under one opId, so that it is made once. While the way to
- * the primary is broken, a copy in sync with it passes the write on.
+ * one by now, answered or not, or the connection broke, inside the deadline and under one opId, so that it is made once.
+ * While the way to the primary is broken, a copy in sync with it passes the write on.
  */
 export class WriteRouter {
   /** Writes that nobody waits for less long than the rule says. */

@@ -274,7 +274,7 @@ export class Leader {
     if (this.#held)
       return (
         this.#postpone(bytes, Infinity, answerByMs, nowMs) ??
-        refused('NO_QUORUM', 'this primary stood still, and its replicas have not confirmed it yet')
+        refused('NO_QUORUM', 'the reign of this primary is in doubt, and its replicas have not confirmed it yet')
       );
     const [needed, reachable] = [this.#needed(proposal.level), this.#reachable(nowMs)];
     if (needed > reachable)

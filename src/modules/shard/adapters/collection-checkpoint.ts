@@ -81,9 +81,7 @@ export async function writeCollection(
     write('attributes', collection.attributes.serialize()),
     ...(withGraph ? [write('vectors', bytesOfPages(vectors.pages))] : []),
   ];
-  // Whatever fails: when this ends, nothing reads the collection any more.
-  await Promise.allSettled([saved, ...writing]);
-  await saved;
+  await ended(saved === undefined ? writing : [...writing, saved]);
   const files = await Promise.all(writing);
   return {
     seal: async () => {
@@ -93,6 +91,12 @@ export async function writeCollection(
       return { id: spec.id, documents, offset: changedAt, digest, files };
     },
   };
+}
+
+/** Fails when one of them does, but not before none is under way: nothing reads the collection or writes files any more. */
+async function ended(steps: readonly Promise<unknown>[]): Promise<void> {
+  await Promise.allSettled(steps);
+  await Promise.all(steps);
 }
 
 /** Links the files of an unchanged collection into a new checkpoint; undefined when the file system does not let it. */
@@ -110,9 +114,7 @@ export async function linkCollection(
     if (systemErrorCode(error) !== undefined) return undefined;
     throw error;
   }
-  const linking = others.map(linkOf);
-  await Promise.allSettled(linking);
-  await Promise.all(linking);
+  await ended(others.map(linkOf));
   return { seal: () => Promise.resolve(collection) };
 }
 
