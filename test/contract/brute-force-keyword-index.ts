@@ -68,7 +68,7 @@ export class BruteForceKeywordIndex implements KeywordIndexContract {
         );
         return { label, score, frequencies, length: tokens.length };
       })
-      .sort((a, b) => b.score - a.score || options.compareLabels(a.label, b.label));
+      .sort((a, b) => b.score - a.score || options.ties.compare(a.label, b.label));
     const best = matching.slice(0, k);
     return {
       labels: Uint32Array.from(best, (one) => one.label),

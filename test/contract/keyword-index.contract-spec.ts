@@ -4,6 +4,7 @@ import { concatBytes } from '../../src/kernel/bytes.js';
 import { nativeVectorIndexes } from '../../src/modules/shard/adapters/native-vector-index.js';
 import { Bitmap } from '../../src/modules/shard/core/bitmap.js';
 import { KeywordIndex } from '../../src/modules/shard/core/keyword-index.js';
+import type { LabelTies } from '../../src/modules/shard/core/id-columns.js';
 import type { KeywordSearchOptions } from '../../src/modules/shard/core/keyword-index.js';
 import { BruteForceKeywordIndex } from './brute-force-keyword-index.js';
 import { keywordIndexSuite } from './keyword-index.suite.js';
@@ -17,6 +18,8 @@ keywordIndexSuite('KeywordIndex, read back', () =>
   KeywordIndex.deserialize(concatBytes([...new KeywordIndex().serialize()])),
 );
 
+/** More than any index here has. */
+const LABELS = 40_000;
 const WORDS = Array.from({ length: 12 }, (_, i) => `w${String(i).padStart(2, '0')}`);
 
 /** A stream of numbers below `bound`, the same for the same seed; the low ones more often, as words are. */
@@ -27,6 +30,17 @@ function seeded(seed: number): (bound: number, skew?: number) => number {
     return Math.floor(((state >>> 8) / 2 ** 24) ** skew * bound);
   };
 }
+
+/** Labels ordered by a number each has, as ids would order them: with the columns that native code reads. */
+function tiesBy(rank: (label: number) => number): LabelTies {
+  const keys = Float64Array.from({ length: LABELS }, (_, label) => rank(label));
+  const records = { words: new Uint32Array(8 * LABELS), texts: new Uint8Array(0) };
+  return { compare: (a, b) => rank(a) - rank(b), ids: { keys, records } };
+}
+
+const ascending = tiesBy((label) => label);
+const descending = tiesBy((label) => -label);
+const shuffled = tiesBy((label) => (label * 7_919) % 10_007);
 
 function expectSame(
   index: KeywordIndex,
@@ -84,7 +98,7 @@ describe.each(kinds)('%s and the brute-force oracle', (_, sums) => {
           else if (one.kind === 'reload') index = readBack(index);
           else {
             expectSame(index, oracle, one.terms, one.k, {
-              compareLabels: (a, b) => (one.backwards ? b - a : a - b),
+              ties: one.backwards ? descending : ascending,
               ...(one.allowed === undefined ? {} : { allowed: Bitmap.of(one.allowed) }),
             });
           }
@@ -117,7 +131,7 @@ describe.each(kinds)('%s and the brute-force oracle', (_, sums) => {
       const sums = next(4) > 0 ? {} : { statistics: otherSums(index, [...new Set(terms)].sort()) };
       const k = [1, 5, 50, 400][next(4)];
       expectSame(index, oracle, terms, k, {
-        compareLabels: (a, b) => ((a * 7_919) % 10_007) - ((b * 7_919) % 10_007),
+        ties: shuffled,
         ...options,
         ...sums,
       });
@@ -136,7 +150,7 @@ describe.each(kinds)('%s and the brute-force oracle', (_, sums) => {
     const again = readBack(index);
     for (let i = 0; i < 8; i++) {
       const terms = [vocabulary[next(600, 3)], vocabulary[next(600, 3)]];
-      expectSame(again, oracle, terms, 20, { compareLabels: (a, b) => a - b });
+      expectSame(again, oracle, terms, 20, { ties: ascending });
     }
     expect(again.documentFrequencies(vocabulary)).toEqual(oracle.documentFrequencies(vocabulary));
   });
@@ -164,7 +178,7 @@ describe.each(kinds)('%s and the brute-force oracle', (_, sums) => {
     for (let i = 0; i < 40; i++) {
       const terms = Array.from({ length: 2 + next(5) }, () => words[next(words.length)]);
       const k = [1, 3, 10, 50, 300][next(5)];
-      const options = { compareLabels: (a: number, b: number) => (i % 2 === 0 ? a - b : b - a) };
+      const options = { ties: i % 2 === 0 ? ascending : descending };
       expectSame(index, oracle, terms, k, next(4) === 0 ? { ...options, allowed: half } : options);
     }
   });
@@ -224,7 +238,7 @@ describe.each(kinds)('%s and the brute-force oracle', (_, sums) => {
       index.add(label, tokens);
       oracle.add(label, tokens);
     });
-    for (const k of [1, 10, 50, 200]) expectSame(index, oracle, terms, k, { compareLabels: (a, b) => a - b });
+    for (const k of [1, 10, 50, 200]) expectSame(index, oracle, terms, k, { ties: ascending });
   });
 
   it('agree when lists are so long that none is read whole', () => {
@@ -236,7 +250,7 @@ describe.each(kinds)('%s and the brute-force oracle', (_, sums) => {
       index.add(label, tokens);
       oracle.add(label, tokens);
     }
-    for (const k of [1, 50]) expectSame(index, oracle, ['all', 'few', 'most'], k, { compareLabels: (a, b) => b - a });
+    for (const k of [1, 50]) expectSame(index, oracle, ['all', 'few', 'most'], k, { ties: descending });
   });
 
   it('agree when few are allowed and fewer match', () => {
@@ -248,8 +262,7 @@ describe.each(kinds)('%s and the brute-force oracle', (_, sums) => {
       oracle.add(label, tokens);
     }
     const allowed = Bitmap.of([2_999, 3, 4, 5, 6, 1_000, 5_000]);
-    for (const k of [2, 5, 50])
-      expectSame(index, oracle, ['more', 'word'], k, { compareLabels: (a, b) => a - b, allowed });
+    for (const k of [2, 5, 50]) expectSame(index, oracle, ['more', 'word'], k, { ties: ascending, allowed });
   });
 
   it('agree when the index is written in the middle of a sweep', () => {
@@ -267,7 +280,7 @@ describe.each(kinds)('%s and the brute-force oracle', (_, sums) => {
     }
     const again = readBack(index);
     for (const one of [index, again]) {
-      expectSame(one, oracle, ['t3', 't499', 'u1'], 100, { compareLabels: (a, b) => a - b });
+      expectSame(one, oracle, ['t3', 't499', 'u1'], 100, { ties: ascending });
       expect(one.documentFrequencies(['all', 't0', 'u0'])).toEqual(oracle.documentFrequencies(['all', 't0', 'u0']));
       expect(one.statistics().postings).toBe(3 * oracle.documents);
     }
@@ -314,6 +327,35 @@ function otherSums(
     );
     return [...ordinals.subarray(0, outcome[0])];
   };
+
+  it('ranks into the room there is, or refuses', () => {
+    const ranked = (room: number, records: number): number[] => {
+      const sums = native?.();
+      sums?.setPage(0, Uint32Array.of(0, 0, posting(1), posting(4)));
+      const columns = {
+        labels: new Uint32Array(room),
+        scores: new Float64Array(room),
+        lengths: new Uint32Array(room),
+        frequencies: new Uint32Array(2 * room),
+        terms: 2,
+        termOf: Uint32Array.of(1),
+      };
+      const outcome = new Uint32Array(2);
+      const lists = { chains: Uint32Array.of(1, 2), weights: Float64Array.of(1), lists: 1, averageLength: 1 };
+      const lengths = new Uint32Array(5).fill(1);
+      const documents = { lengths, labels: Uint32Array.of(9, 8, 7, 6, 5), documents: 5, allowed: undefined };
+      const words = new Uint32Array(8 * records);
+      const ids = { keys: new Float64Array(records), records: { words, texts: new Uint8Array(0) } };
+      sums?.rank({ ...lists, ...documents, k: 8, rest: 0 }, ids, columns, outcome);
+      expect(outcome).toEqual(Uint32Array.of(2, 2));
+      expect([...columns.frequencies]).toEqual([0, 1, 0, 1]);
+      return [...columns.labels].sort();
+    };
+    expect(ranked(2, 10)).toEqual([5, 8]);
+    expect(() => ranked(1, 10)).toThrow(/room/);
+    // Two of equal score, and nothing to tell them apart by.
+    expect(() => ranked(2, 3)).toThrow(/key/);
+  });
 
   it('reads a list', () => {
     expect(gathered(Uint32Array.of(0, 0, posting(1), posting(4)), 1, 2, 5)).toEqual([1, 4]);

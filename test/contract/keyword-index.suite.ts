@@ -13,7 +13,7 @@ export function keywordIndexSuite(name: string, create: () => KeywordIndexContra
       expect(index.totalLength).toBe(0);
       expect(index.has(0)).toBe(false);
       expect(index.remove(0)).toBe(false);
-      const found = index.search(['any'], 10, { compareLabels: byNumber });
+      const found = index.search(['any'], 10, { ties: { compare: byNumber } });
       expect([...found.labels]).toEqual([]);
       expect(found.complete).toBe(true);
       expect(found.statistics).toEqual({ documents: 0, totalLength: 0, documentFrequencies: [0] });
@@ -25,7 +25,7 @@ export function keywordIndexSuite(name: string, create: () => KeywordIndexContra
       index.add(1, ['apple', 'tree']);
       index.add(2, ['apple', 'apple', 'pie', 'quince']);
       index.add(3, ['stone']);
-      const found = index.search(['apple', 'quince'], 10, { compareLabels: byNumber });
+      const found = index.search(['apple', 'quince'], 10, { ties: { compare: byNumber } });
       expect([...found.labels]).toEqual([2, 1, 0]);
       expect([...found.frequencies]).toEqual([2, 1, 1, 0, 1, 0]);
       expect([...found.lengths]).toEqual([4, 2, 4]);
@@ -37,14 +37,14 @@ export function keywordIndexSuite(name: string, create: () => KeywordIndexContra
     it('breaks ties by the order given, at the k boundary too', () => {
       const index = create();
       for (let label = 0; label < 20; label++) index.add(label, ['same', 'text']);
-      const forward = index.search(['same', 'text'], 3, { compareLabels: byNumber });
+      const forward = index.search(['same', 'text'], 3, { ties: { compare: byNumber } });
       expect([...forward.labels]).toEqual([0, 1, 2]);
       expect(forward.complete).toBe(false);
-      const backward = index.search(['same', 'text'], 3, { compareLabels: (a, b) => b - a });
+      const backward = index.search(['same', 'text'], 3, { ties: { compare: (a, b) => b - a } });
       expect([...backward.labels]).toEqual([19, 18, 17]);
-      expect(index.search(['same'], 20, { compareLabels: byNumber }).complete).toBe(true);
-      expect([...index.search(['same'], 0, { compareLabels: byNumber }).labels]).toEqual([]);
-      expect(index.search(['same'], 0, { compareLabels: byNumber }).complete).toBe(false);
+      expect(index.search(['same'], 20, { ties: { compare: byNumber } }).complete).toBe(true);
+      expect([...index.search(['same'], 0, { ties: { compare: byNumber } }).labels]).toEqual([]);
+      expect(index.search(['same'], 0, { ties: { compare: byNumber } }).complete).toBe(false);
     });
 
     it('forgets a removed text at once, and a reused label is only what it is now', () => {
@@ -56,8 +56,8 @@ export function keywordIndexSuite(name: string, create: () => KeywordIndexContra
       expect(index.has(7)).toBe(false);
       expect(index.documentFrequencies(['old', 'words'])).toEqual([1, 0]);
       index.add(7, ['new']);
-      expect([...index.search(['old', 'words'], 9, { compareLabels: byNumber }).labels]).toEqual([8]);
-      expect([...index.search(['new'], 9, { compareLabels: byNumber }).labels]).toEqual([7]);
+      expect([...index.search(['old', 'words'], 9, { ties: { compare: byNumber } }).labels]).toEqual([8]);
+      expect([...index.search(['new'], 9, { ties: { compare: byNumber } }).labels]).toEqual([7]);
       expect(index.statisticsOf(['new'])).toEqual({ documents: 2, totalLength: 2, documentFrequencies: [1] });
     });
 
@@ -79,11 +79,11 @@ export function keywordIndexSuite(name: string, create: () => KeywordIndexContra
       const index = create();
       for (let label = 0; label < 50; label++) index.add(label, label % 2 === 0 ? ['even', 'number'] : ['number']);
       const allowed = Bitmap.of([3, 4, 10, 99]);
-      const found = index.search(['even', 'number'], 3, { compareLabels: byNumber, allowed });
+      const found = index.search(['even', 'number'], 3, { ties: { compare: byNumber }, allowed });
       expect([...found.labels]).toEqual([4, 10, 3]);
       expect(found.complete).toBe(true);
       expect(found.statistics.documentFrequencies).toEqual([25, 50]);
-      const none = index.search(['number'], 3, { compareLabels: byNumber, allowed: new Bitmap() });
+      const none = index.search(['number'], 3, { ties: { compare: byNumber }, allowed: new Bitmap() });
       expect([...none.labels]).toEqual([]);
       expect(none.complete).toBe(true);
     });
@@ -93,7 +93,7 @@ export function keywordIndexSuite(name: string, create: () => KeywordIndexContra
       index.add(0, ['rare']);
       index.add(1, ['common']);
       const statistics = { documents: 1_000, totalLength: 9_000, documentFrequencies: [900, 2] };
-      const found = index.search(['common', 'rare'], 2, { compareLabels: byNumber, statistics });
+      const found = index.search(['common', 'rare'], 2, { ties: { compare: byNumber }, statistics });
       expect([...found.labels]).toEqual([0, 1]);
       expect(found.scores[0] / found.scores[1]).toBeGreaterThan(10);
       expect(found.statistics).toEqual({ documents: 2, totalLength: 2, documentFrequencies: [1, 1] });
@@ -105,7 +105,7 @@ export function keywordIndexSuite(name: string, create: () => KeywordIndexContra
       frequencies.forEach((frequency, label) =>
         index.add(label, [...new Array<string>(frequency).fill('again'), 'x1']),
       );
-      const found = index.search(['again', 'x1'], 10, { compareLabels: byNumber });
+      const found = index.search(['again', 'x1'], 10, { ties: { compare: byNumber } });
       const byLabel = new Map([...found.labels].map((label, i) => [label, found.frequencies[2 * i]]));
       expect(frequencies.map((_, label) => byLabel.get(label))).toEqual(frequencies);
       expect([...found.lengths].sort(byNumber)).toEqual(frequencies.map((frequency) => frequency + 1));

@@ -1,7 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
 import { nativeVectorIndexes } from '../../src/modules/shard/adapters/native-vector-index.js';
+import { LabelTable } from '../../src/modules/shard/core/label-table.js';
+import { TopK } from '../../src/modules/shard/core/top-k.js';
 import { PAGE_VECTORS, VectorPages } from '../../src/modules/shard/core/vector-pages.js';
 import type { Similarity } from '../../src/kernel/collection.js';
+import { idText, tableOf } from './label-tables.js';
 import { Clusters } from './vector-index.suite.js';
 
 const SIMILARITIES: readonly Similarity[] = ['cosine', 'dot', 'euclidean'];
@@ -36,5 +40,34 @@ const DIMENSIONS = [1, 7, 8, 13, 64, 128, 301];
     const pages = new VectorPages(2, 'dot', faster);
     pages.set(0, Float32Array.of(1, 2));
     expect(() => pages.scores(Float32Array.of(1, 1), Uint32Array.of(PAGE_VECTORS), 1, new Float64Array(1))).toThrow();
+    const columns = [new Uint32Array(1), new Float64Array(1)] as const;
+    const ids = LabelTable.empty();
+    expect(() => pages.best(Float32Array.of(1, 1), Uint32Array.of(PAGE_VECTORS), 1, 1, ids, ...columns)).toThrow(
+      /page/,
+    );
+    const two = Uint32Array.of(0, 0);
+    expect(() => pages.best(Float32Array.of(1, 1), two, 2, 2, ids, ...columns)).toThrow(/room/);
+    expect(() => pages.best(Float32Array.of(1, 1), two, 2, 1, ids, ...columns)).toThrow(/key/);
+  });
+
+  it('ranks as sorting by score and id does, however long and however like ids are', () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(idText, { minLength: 1, maxLength: 40 }), fc.nat(50), fc.nat(3), (ids, k, seed) => {
+        const table = tableOf(ids);
+        const faster = nativeVectorIndexes?.scores?.({ similarity: 'dot', dimensions: 1 }, PAGE_VECTORS);
+        const pages = new VectorPages(1, 'dot', faster);
+        // Few scores, so that most are equal.
+        ids.forEach((_, label) => pages.set(label, Float32Array.of((label * (seed + 1)) % 3)));
+        const labels = Uint32Array.from(ids, (_, label) => label);
+        const [items, scores] = [new Uint32Array(ids.length), new Float64Array(ids.length)];
+        const found = pages.best(Float32Array.of(1), labels, labels.length, k, table, items, scores);
+        const plain = new TopK(k, table.compare);
+        for (const label of labels) plain.push(label, (label * (seed + 1)) % 3);
+        const expected = plain.drain();
+        expect([...items.subarray(0, found)]).toEqual([...expected.items]);
+        expect([...scores.subarray(0, found)]).toEqual([...expected.scores]);
+      }),
+      { numRuns: 500 },
+    );
   });
 });

@@ -157,7 +157,7 @@ export function loadCollection(
       const dead = size - vectors.present.count();
       const graph = indexes.load(shape, join(directory, file('graph').name), size, dead);
       const loaded: LoadedVectors = { pages, graph, present: vectors.present, inGraph: vectors.inGraph };
-      return (table) => new VectorTable(shape, indexes, table.compare, (label) => table.release(label), loaded);
+      return (table) => new VectorTable(shape, indexes, table, (label) => table.release(label), loaded);
     };
     return new CollectionIndex(spec, indexes, hasher, {
       changedAt,

@@ -4,7 +4,8 @@ import type { Similarity } from '../../../kernel/collection.js';
 import { LIMITS } from '../../../kernel/limits.js';
 import type { Bitmap } from '../core/bitmap.js';
 import { grown } from '../core/grown.js';
-import type { ListsToSum, PostingSums } from '../core/posting-sums.js';
+import type { IdColumns, RecordColumns } from '../core/id-columns.js';
+import type { ListsToSum, PostingSums, RankedColumns } from '../core/posting-sums.js';
 import type { PageScores, VectorIndex, VectorIndexes, VectorShape } from '../core/vector-index.js';
 
 /** From src/ and from dist/ alike. */
@@ -44,6 +45,29 @@ interface Addon {
   /** Gives free memory of the process back. */
   trim(): void;
   scores(pages: Pages, query: Float64Array, norm: number, labels: Uint32Array, count: number, into: Float64Array): void;
+  best(
+    pages: Pages,
+    query: Float64Array,
+    norm: number,
+    labels: Uint32Array,
+    count: number,
+    k: number,
+    keys: Float64Array,
+    records: Uint32Array,
+    texts: Uint8Array,
+    items: Uint32Array,
+    scores: Float64Array,
+  ): number;
+  /** @returns the bytes it takes; nothing was written when `into` has fewer from `at` on */
+  writeLeg(
+    records: Uint32Array,
+    texts: Uint8Array,
+    labels: Uint32Array,
+    scores: Float64Array,
+    count: number,
+    into: Uint8Array,
+    at: number,
+  ): number;
   postings(): Postings;
   setPage(postings: Postings, index: number, page: Uint32Array): void;
   gather(
@@ -60,6 +84,28 @@ interface Addon {
     rest: number,
     ordinals: Uint32Array,
     sums: Float64Array,
+    outcome: Uint32Array,
+  ): void;
+  rank(
+    postings: Postings,
+    chains: Uint32Array,
+    weights: Float64Array,
+    lists: number,
+    averageLength: number,
+    lengths: Uint32Array,
+    labels: Uint32Array,
+    documents: number,
+    allowed: Uint32Array | undefined,
+    k: number,
+    keys: Float64Array,
+    records: Uint32Array,
+    texts: Uint8Array,
+    termOf: Uint32Array,
+    terms: number,
+    intoLabels: Uint32Array,
+    intoScores: Float64Array,
+    intoLengths: Uint32Array,
+    intoFrequencies: Uint32Array,
     outcome: Uint32Array,
   ): void;
   frequencies(
@@ -161,6 +207,19 @@ class NativePageScores implements PageScores {
   score(query: Float64Array, norm: number, labels: Uint32Array, count: number, into: Float64Array): void {
     this.#addon.scores(this.#pages, query, norm, labels, count, into);
   }
+
+  best(
+    query: Float64Array,
+    norm: number,
+    labels: Uint32Array,
+    count: number,
+    k: number,
+    { keys, records: { words, texts } }: IdColumns,
+    items: Uint32Array,
+    scores: Float64Array,
+  ): number {
+    return this.#addon.best(this.#pages, query, norm, labels, count, k, keys, words, texts, items, scores);
+  }
 }
 
 class NativePostingSums implements PostingSums {
@@ -194,6 +253,36 @@ class NativePostingSums implements PostingSums {
       of.rest,
       ordinals,
       sums,
+      outcome,
+    );
+  }
+
+  rank(
+    of: ListsToSum,
+    { keys, records: { words, texts } }: IdColumns,
+    into: RankedColumns,
+    outcome: Uint32Array,
+  ): void {
+    this.#addon.rank(
+      this.#postings,
+      of.chains,
+      of.weights,
+      of.lists,
+      of.averageLength,
+      of.lengths,
+      of.labels,
+      of.documents,
+      of.allowed,
+      of.k,
+      keys,
+      words,
+      texts,
+      into.termOf,
+      into.terms,
+      into.labels,
+      into.scores,
+      into.lengths,
+      into.frequencies,
       outcome,
     );
   }
@@ -251,6 +340,8 @@ function indexesOf(addon: Addon): VectorIndexes {
     },
     scores: (shape, pageVectors) => new NativePageScores(addon, shape, pageVectors),
     postingSums: () => new NativePostingSums(addon),
+    writeLeg: ({ words, texts }: RecordColumns, labels, scores, into, at) =>
+      addon.writeLeg(words, texts, labels, scores, labels.length, into, at),
   };
 }
 

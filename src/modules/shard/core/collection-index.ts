@@ -175,13 +175,12 @@ export class CollectionIndex {
 
   searchVectors(leg: VectorLeg, filter: Filter | undefined, exact: boolean, into: SearchAnswerWriter): void {
     const found = this.#vectors?.search(leg.values, leg.k, leg.ef, this.matching(filter), exact) ?? NOTHING;
-    into.vector(this.labels.records, found);
+    into.vector(this.labels.records, found, this.#indexes.writeLeg);
   }
 
   searchKeywords(leg: KeywordLeg, filter: Filter | undefined, into: SearchAnswerWriter): void {
-    const { compare: compareLabels } = this.labels;
-    const options = { compareLabels, statistics: leg.statistics, allowed: this.matching(filter) };
-    into.keyword(this.labels.records, this.keywords.search(leg.terms, leg.k, options));
+    const options = { ties: this.labels, statistics: leg.statistics, allowed: this.matching(filter) };
+    into.keyword(this.labels.records, this.keywords.search(leg.terms, leg.k, options), this.#indexes.writeLeg);
   }
 
   /** The live digest from the labels alone. */
@@ -265,7 +264,7 @@ export class CollectionIndex {
       // The first vector of a collection was agreed on in the map before it was logged: it fixes the dimension here too.
       { ...this.#spec, dimensions: this.#spec.dimensions ?? vector.length },
       this.#indexes,
-      this.labels.compare,
+      this.labels,
       (label) => this.labels.release(label),
     );
     return this.#vectors;

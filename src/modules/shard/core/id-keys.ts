@@ -32,6 +32,11 @@ export class IdKeys {
     this.#ids = ids;
   }
 
+  /** By label. A view, valid until the next `set`. */
+  get keys(): Float64Array {
+    return this.#keys;
+  }
+
   /** To be called when a label has got an id. */
   set(label: number): void {
     this.#common ??= this.#bytesOf(label);

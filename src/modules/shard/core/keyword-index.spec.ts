@@ -6,7 +6,7 @@ import { tokenize } from './tokenizer.js';
 
 const byNumber = (a: number, b: number): number => a - b;
 const found = (index: KeywordIndex, ...terms: string[]): number[] => [
-  ...index.search(terms.sort(), 100, { compareLabels: byNumber }).labels,
+  ...index.search(terms.sort(), 100, { ties: { compare: byNumber } }).labels,
 ];
 
 describe('KeywordIndex', () => {
@@ -78,8 +78,8 @@ describe('KeywordIndex', () => {
     const again = KeywordIndex.deserialize(concatBytes([...index.serialize()]));
     expect(again.statistics()).toMatchObject({ documents: 3, terms: 6, postings: 8 });
     expect(again.totalLength).toBe(index.totalLength);
-    expect(again.search(['again', 'école'], 9, { compareLabels: byNumber })).toEqual(
-      index.search(['again', 'école'], 9, { compareLabels: byNumber }),
+    expect(again.search(['again', 'école'], 9, { ties: { compare: byNumber } })).toEqual(
+      index.search(['again', 'école'], 9, { ties: { compare: byNumber } }),
     );
     again.remove(900);
     again.add(900, ['école']);

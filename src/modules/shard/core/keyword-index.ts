@@ -1,21 +1,21 @@
 import type { Bitmap } from './bitmap.js';
 import { averageLength, idf } from './bm25.js';
 import { grown } from './grown.js';
+import type { LabelTies } from './id-columns.js';
 import { BREATH } from './index-sections.js';
 import { KeywordDocuments } from './keyword-documents.js';
 import { decodeKeywordIndex, encodeKeywordIndex } from './keyword-index-codec.js';
 import { KeywordScorer } from './keyword-scorer.js';
-import type { KeywordRanking } from './keyword-scorer.js';
+import type { KeywordRanking } from './keyword-ranking.js';
 import { PostingLists } from './posting-lists.js';
 import { PostingUpkeep } from './posting-upkeep.js';
 import type { PostingSums } from './posting-sums.js';
 import type { KeywordStatistics } from './search.js';
 import { TermDictionary } from './term-dictionary.js';
-import type { TieOrder } from './top-k.js';
 
 export interface KeywordSearchOptions {
-  /** Order of two labels' ids, for documents of equal score. */
-  readonly compareLabels: TieOrder;
+  /** For documents of equal score. */
+  readonly ties: LabelTies;
   /** Sums to rank by, their frequencies in the order of the terms; by default the index's own. */
   readonly statistics?: KeywordStatistics | undefined;
   /** Labels that may be found; by default all. */
@@ -127,7 +127,7 @@ export class KeywordIndex {
   }
 
   /**
-   * The best `k` documents that have any of `terms`: exactly those a sort by (score descending, `compareLabels`) puts first.
+   * The best `k` documents that have any of `terms`: exactly those a sort by (score descending, `ties`) puts first.
    * @param terms distinct, sorted; scores are summed in this order
    * @param k ≥ 0
    * @returns columns valid until the next search
@@ -144,7 +144,7 @@ export class KeywordIndex {
       averageLength: averageLength(by),
       k,
       allowed: options.allowed,
-      compareLabels: options.compareLabels,
+      ties: options.ties,
     });
     return { labels, scores, frequencies, lengths, complete, statistics };
   }

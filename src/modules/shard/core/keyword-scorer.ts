@@ -1,13 +1,15 @@
 import type { Bitmap } from './bitmap.js';
 import { bm25, lengthNorm, termScore } from './bm25.js';
 import type { KeywordDocuments } from './keyword-documents.js';
+import type { KeywordRanking } from './keyword-ranking.js';
 import { PostingCursor } from './posting-chunks.js';
 import { FREQUENCY_BITS, FREQUENCY_MASK } from './posting-lists.js';
 import type { PostingLists } from './posting-lists.js';
 import type { PostingSums } from './posting-sums.js';
 import { SumsOfLists } from './sums-of-lists.js';
 import { kthGreatest } from './kth-greatest.js';
-import { TopK, type TieOrder } from './top-k.js';
+import type { LabelTies } from './id-columns.js';
+import { TopK } from './top-k.js';
 import { grown } from './grown.js';
 
 /** What to rank by; the columns go with the query's terms, in sorted order. */
@@ -20,19 +22,7 @@ export interface KeywordQuery {
   readonly k: number;
   /** Labels that may be found; undefined for all. */
   readonly allowed: Bitmap | undefined;
-  readonly compareLabels: TieOrder;
-}
-
-/** Columns of equal length, best first; views, valid until the scorer ranks again. */
-export interface KeywordRanking {
-  readonly labels: Uint32Array;
-  readonly scores: Float64Array;
-  /** Term frequencies, row-major: candidate × term. */
-  readonly frequencies: Uint32Array;
-  /** Terms in each candidate's text. */
-  readonly lengths: Uint32Array;
-  /** Whether every document that matches is among them. */
-  readonly complete: boolean;
+  readonly ties: LabelTies;
 }
 
 /** One term of a query with a list; `at` is its place among the query's terms. */
@@ -115,10 +105,14 @@ export class KeywordScorer {
     let postings = 0;
     for (const term of terms) postings += term.count;
     const { labels } = this.#documents;
-    const { compareLabels } = query;
-    this.#best.reset(query.k, (a, b) => compareLabels(labels[a], labels[b]));
+    const { compare } = query.ties;
+    this.#best.reset(query.k, (a, b) => compare(labels[a], labels[b]));
     if (this.#lookUpAllowed(query, terms, postings)) this.#offer();
-    else if (postings < this.#pruningMin || !this.#prune(query, terms)) this.#gather(query, terms, undefined);
+    else if (postings < this.#pruningMin || !this.#prune(query, terms)) {
+      const ranked = this.#elsewhere?.rank(query, terms);
+      if (ranked !== undefined) return ranked;
+      this.#gather(query, terms, undefined);
+    }
     return this.#answer(query, terms, this.#matched <= query.k);
   }
 

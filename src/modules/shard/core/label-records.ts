@@ -2,6 +2,7 @@ import { fromUtf8 } from '../../../kernel/bytes.js';
 import { compareIdBytes } from '../../../kernel/id-bytes.js';
 import type { Hlc } from '../../../kernel/version.js';
 import { grown } from './grown.js';
+import type { RecordColumns } from './id-columns.js';
 import { IndexDamagedError } from './index-damaged-error.js';
 
 /** Of one record: log offset and milliseconds of the version, as float64; then, as u32, the words below. */
@@ -23,7 +24,7 @@ const COPIED_BY_HAND = 32;
  * What a table knows of each label, in records of 32 bytes: a candidate of a search costs one line of memory, and another
  * for the text of its id, which is kept in UTF-8 with all others.
  */
-export class LabelRecords {
+export class LabelRecords implements RecordColumns {
   #floats: Float64Array<ArrayBuffer> = new Float64Array(0);
   #words = new Uint32Array(this.#floats.buffer);
   #texts: Uint8Array<ArrayBuffer> = new Uint8Array(0);
@@ -34,6 +35,14 @@ export class LabelRecords {
   /** Every label ever used is below. */
   get high(): number {
     return this.#high;
+  }
+
+  get words(): Uint32Array {
+    return this.#words;
+  }
+
+  get texts(): Uint8Array {
+    return this.#texts;
   }
 
   isLive(label: number): boolean {

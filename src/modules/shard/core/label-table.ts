@@ -4,6 +4,7 @@ import { idHash } from '../../../kernel/id-bytes.js';
 import { IdSlots } from '../../../kernel/id-slots.js';
 import { OP_ID_BYTES, type Version } from '../../../kernel/version.js';
 import { grown } from './grown.js';
+import type { IdColumns, LabelTies } from './id-columns.js';
 import { IdKeys } from './id-keys.js';
 import { IndexDamagedError } from './index-damaged-error.js';
 import { firstAfter, LabelOrder } from './label-order.js';
@@ -23,7 +24,7 @@ const BYTES_PER_UNIT = 3;
  * Life of a label: `add` takes a free one or the next; `remove` ends it (the id may get another label at once);
  * `release` makes the number free again, once no index remembers it.
  */
-export class LabelTable {
+export class LabelTable implements LabelTies, IdColumns {
   /** Live labels by label. */
   readonly records: LabelRecords;
   /** Live labels by id. */
@@ -56,6 +57,14 @@ export class LabelTable {
   /** Every label ever used is below. */
   get high(): number {
     return this.records.high;
+  }
+
+  get ids(): IdColumns {
+    return this;
+  }
+
+  get keys(): Float64Array {
+    return this.#keys.keys;
   }
 
   labelOf(id: string): number {

@@ -1,3 +1,5 @@
+import type { IdColumns } from './id-columns.js';
+
 /** Lists and what to sum them by. */
 export interface ListsToSum {
   /** Head and count of each list, in the order their terms are added. */
@@ -19,6 +21,19 @@ export interface ListsToSum {
   readonly rest: number;
 }
 
+/** Room for the documents a ranking finds: columns, best first. */
+export interface RankedColumns {
+  readonly labels: Uint32Array;
+  readonly scores: Float64Array;
+  /** Terms in each text. */
+  readonly lengths: Uint32Array;
+  /** Row-major: document × term; 0 for terms without a list. */
+  readonly frequencies: Uint32Array;
+  readonly terms: number;
+  /** By list: its term. */
+  readonly termOf: Uint32Array;
+}
+
 /** Sums posting lists faster than `KeywordScorer` can by itself: to the bit what that says. */
 export interface PostingSums {
   /** The page at `index` of the lists' arena is `page`: memory that stays where it is until another page takes its place. */
@@ -30,6 +45,13 @@ export interface PostingSums {
    * @param outcome how many are kept, how many were met; when more are kept than there is room for, none is written
    */
   gather(lists: ListsToSum, ordinals: Uint32Array, sums: Float64Array, outcome: Uint32Array): void;
+
+  /**
+   * Sums the lists and ranks: the `k` best by score, ties by id, with all that is said of them. There is room for as many
+   * as the lists have postings, or `k`. No list may have a frequency of 63 or more.
+   * @param outcome how many are found, how many were met
+   */
+  rank(lists: ListsToSum, ids: IdColumns, into: RankedColumns, outcome: Uint32Array): void;
 
   /** Frequencies of the first `n` of `ordinals` (ascending) in each list, list by list, 0 where it lacks one. */
   frequencies(lists: Pick<ListsToSum, 'chains' | 'lists'>, ordinals: Uint32Array, n: number, into: Uint32Array): void;

@@ -1,5 +1,6 @@
 import type { HnswParameters, Similarity } from '../../../kernel/collection.js';
 import type { Bitmap } from './bitmap.js';
+import type { IdColumns, RecordColumns } from './id-columns.js';
 import type { PostingSums } from './posting-sums.js';
 
 /**
@@ -69,7 +70,22 @@ export interface VectorIndexes {
 
   /** Sums posting lists faster than a keyword index can by itself; left out when nothing does. */
   postingSums?(): PostingSums;
+
+  /** Writes legs of answers faster than SearchAnswerWriter can by itself; left out when nothing does. */
+  readonly writeLeg?: LegWriter;
 }
+
+/**
+ * Writes the candidates of a leg, as `ShardSearchAnswer` says, to `into` from `at` on; nothing when there is less room than
+ * they take. @returns the bytes they take
+ */
+export type LegWriter = (
+  records: RecordColumns,
+  labels: Uint32Array,
+  scores: Float64Array,
+  into: Uint8Array,
+  at: number,
+) => number;
 
 /** Scores vectors in pages: to the bit what `VectorPages` says. */
 export interface PageScores {
@@ -78,4 +94,19 @@ export interface PageScores {
 
   /** Scores of the first `count` of `labels`, into `into`. @param norm length of the query */
   score(query: Float64Array, norm: number, labels: Uint32Array, count: number, into: Float64Array): void;
+
+  /**
+   * The `k` best of the first `count` of `labels` by score, ties by id: into `items` and `scores`, best first.
+   * @returns how many there are
+   */
+  best(
+    query: Float64Array,
+    norm: number,
+    labels: Uint32Array,
+    count: number,
+    k: number,
+    ids: IdColumns,
+    items: Uint32Array,
+    scores: Float64Array,
+  ): number;
 }

@@ -1,5 +1,6 @@
 import { assert } from '../../../kernel/assert.js';
 import type { Similarity } from '../../../kernel/collection.js';
+import type { IdColumns } from './id-columns.js';
 import type { PageScores } from './vector-index.js';
 
 /** Vectors a page. A page is taken whole but touched vector by vector, so that an unused rest takes no memory. */
@@ -78,10 +79,23 @@ export class VectorPages {
       for (let i = 0; i < count; i++) into[i] = score(labels[i]);
       return;
     }
-    assert(query.length === this.dimensions, `a vector here has ${this.dimensions} dimensions, not ${query.length}`);
-    const exact = this.#query;
-    exact.set(query);
-    this.#faster.score(exact, Math.sqrt(squaredLength(exact, 0, exact.length)), labels, count, into);
+    this.#faster.score(this.#query, this.#ask(query), labels, count, into);
+  }
+
+  /**
+   * The `k` best of the first `count` of `labels`, all of which were set, by score, ties by id: into `items` and `scores`,
+   * best first. @returns how many there are; undefined when nothing does it faster than scoring and sorting them
+   */
+  best(
+    query: Float32Array,
+    labels: Uint32Array,
+    count: number,
+    k: number,
+    ids: IdColumns,
+    items: Uint32Array,
+    scores: Float64Array,
+  ): number | undefined {
+    return this.#faster?.best(this.#query, this.#ask(query), labels, count, k, ids, items, scores);
   }
 
   /** The pages up to and without label `high`, for a checkpoint: views, not copies. */
@@ -99,6 +113,13 @@ export class VectorPages {
       norms[slot] = Math.sqrt(squaredLength(page, slot * this.dimensions, this.dimensions));
     }
     this.#add(page, norms);
+  }
+
+  /** Lays a query ready for `#faster`. @returns its length */
+  #ask(query: Float32Array): number {
+    assert(query.length === this.dimensions, `a vector here has ${this.dimensions} dimensions, not ${query.length}`);
+    this.#query.set(query);
+    return Math.sqrt(squaredLength(this.#query, 0, query.length));
   }
 
   #add(vectors: Float32Array, norms: Float64Array): void {

@@ -38,12 +38,7 @@ class WatchedIndexes implements VectorIndexes {
 }
 
 function tableOf(indexes: VectorIndexes, released: number[] = []): VectorTable {
-  return new VectorTable(
-    shapeOf(DIMENSIONS),
-    indexes,
-    (a, b) => a - b,
-    (label) => released.push(label),
-  );
+  return new VectorTable(shapeOf(DIMENSIONS), indexes, { compare: (a, b) => a - b }, (label) => released.push(label));
 }
 
 function filled(count: number): {

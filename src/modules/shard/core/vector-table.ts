@@ -2,7 +2,8 @@ import { assert } from '../../../kernel/assert.js';
 import { Bitmap } from './bitmap.js';
 import { GraphRebuild } from './graph-rebuild.js';
 import { grown } from './grown.js';
-import { TopK, type Ranked, type TieOrder } from './top-k.js';
+import type { LabelTies } from './id-columns.js';
+import { TopK, type Ranked } from './top-k.js';
 import type { VectorIndex, VectorIndexes, VectorShape } from './vector-index.js';
 import { PAGE_VECTORS, VectorPages } from './vector-pages.js';
 
@@ -37,31 +38,32 @@ export class VectorTable {
   readonly #released: (label: number) => void;
   readonly #pages: VectorPages;
   readonly #best: TopK;
-  readonly #order: TieOrder;
+  readonly #ties: LabelTies;
   #graph: VectorIndex;
   #present = new Bitmap();
   #inGraph = new Bitmap();
   #size = 0;
-  /** Room for the scores of one search. */
+  /** Room for what one search finds. */
+  #items = new Uint32Array(0);
   #scores = new Float64Array(0);
   #rebuild: GraphRebuild | undefined;
 
   /**
-   * @param order of live labels with equal scores
+   * @param ties order of live labels with equal scores
    * @param released is told of each label that no graph remembers any more
    */
   constructor(
     shape: VectorShape,
     indexes: VectorIndexes,
-    order: TieOrder,
+    ties: LabelTies,
     released: (label: number) => void,
     loaded?: LoadedVectors,
   ) {
     this.shape = shape;
     this.#indexes = indexes;
-    this.#order = order;
+    this.#ties = ties;
     this.#released = released;
-    this.#best = new TopK(0, order);
+    this.#best = new TopK(0, ties.compare);
     this.#pages =
       loaded?.pages ?? new VectorPages(shape.dimensions, shape.similarity, indexes.scores?.(shape, PAGE_VECTORS));
     this.#graph = loaded?.graph ?? indexes.create(shape, 0);
@@ -197,11 +199,17 @@ export class VectorTable {
 
   #rank(query: Float32Array, k: number, labels: Uint32Array): Ranked {
     const { length } = labels;
+    const { compare, ids } = this.#ties;
     this.#scores = grown(this.#scores, length);
     const scores = this.#scores;
+    if (ids !== undefined) {
+      const items = (this.#items = grown(this.#items, Math.min(k, length)));
+      const found = this.#pages.best(query, labels, length, k, ids, items, scores);
+      if (found !== undefined) return { items: items.subarray(0, found), scores: scores.subarray(0, found) };
+    }
     this.#pages.scores(query, labels, length, scores);
     const best = this.#best;
-    best.reset(k, this.#order);
+    best.reset(k, compare);
     for (let i = 0; i < length; i++) best.push(labels[i], scores[i]);
     return best.drain();
   }

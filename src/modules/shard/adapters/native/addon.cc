@@ -13,6 +13,7 @@
 
 #include "distances.h"
 #include "graph.h"
+#include "ids.h"
 #include "postings.h"
 #include "scores.h"
 
@@ -297,6 +298,62 @@ napi_value scoresOf(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+/** The columns of a LabelTable at `at`, `at + 1` and `at + 2`: keys, records, texts. */
+template <size_t N>
+Ids idsOf(const Arguments<N>& arguments, size_t at) {
+  Ids ids{};
+  size_t words = 0;
+  ids.keys = arguments.template array<double>(at, napi_float64_array, &ids.keyCount);
+  ids.records =
+      reinterpret_cast<const Record*>(arguments.template array<uint32_t>(at + 1, napi_uint32_array, &words));
+  ids.recordCount = words / (sizeof(Record) / sizeof(uint32_t));
+  ids.texts = arguments.template array<uint8_t>(at + 2, napi_uint8_array, &ids.textBytes);
+  return ids;
+}
+
+/** best(pages, query, norm, labels, count, k, keys, records, texts, items, scores) → how many there are */
+napi_value bestOf(napi_env env, napi_callback_info info) {
+  Arguments<11> arguments(env, info);
+  const Pages* pages = arguments.external<Pages>(0);
+  size_t dimensions, labelled, room, scoreRoom;
+  const double* query = arguments.array<double>(1, napi_float64_array, &dimensions);
+  const uint32_t* labels = arguments.array<uint32_t>(3, napi_uint32_array, &labelled);
+  const size_t count = arguments.size(4), k = arguments.size(5);
+  uint32_t* items = arguments.array<uint32_t>(9, napi_uint32_array, &room);
+  double* into = arguments.array<double>(10, napi_float64_array, &scoreRoom);
+  if (pages == nullptr || dimensions != pages->dimensions) return fail(env, "a query of another dimension");
+  if (count > labelled || std::min(count, k) > std::min(room, scoreRoom)) return fail(env, "no room for the best");
+  for (size_t at = 0; at < count; at++) {
+    if (labels[at] / pages->size >= pages->vectors.size()) return fail(env, "a label without a page");
+  }
+  try {
+    return number(env,
+                  best(*pages, query, arguments.number(2), labels, count, k, idsOf(arguments, 6), items, into));
+  } catch (const std::exception& error) {
+    return fail(env, error.what());
+  }
+}
+
+/** writeLeg(records, texts, labels, scores, count, into, at) → the bytes it takes; nothing is written without that room */
+napi_value writeLegOf(napi_env env, napi_callback_info info) {
+  Arguments<7> arguments(env, info);
+  Ids ids{};
+  size_t words, labelled, scored, room;
+  ids.records = reinterpret_cast<const Record*>(arguments.array<uint32_t>(0, napi_uint32_array, &words));
+  ids.recordCount = words / (sizeof(Record) / sizeof(uint32_t));
+  ids.texts = arguments.array<uint8_t>(1, napi_uint8_array, &ids.textBytes);
+  const uint32_t* labels = arguments.array<uint32_t>(2, napi_uint32_array, &labelled);
+  const double* scoreOf = arguments.array<double>(3, napi_float64_array, &scored);
+  uint8_t* into = arguments.array<uint8_t>(5, napi_uint8_array, &room);
+  const size_t count = arguments.size(4), at = arguments.size(6);
+  if (count > labelled || count > scored || at > room) return fail(env, "no such candidates");
+  try {
+    return number(env, writeLeg(ids, labels, scoreOf, count, into + at, room - at));
+  } catch (const std::exception& error) {
+    return fail(env, error.what());
+  }
+}
+
 /** postings() */
 napi_value postings(napi_env env, napi_callback_info) { return external(env, new PostingSums()); }
 
@@ -353,6 +410,50 @@ napi_value gather(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+/**
+ * rank(postings, chains, weights, lists, average, lengths, labels, documents, allowed, k, keys, records, texts, terms: of
+ * each list, termCount, into labels, scores, lengths, frequencies, outcome): outcome is [found, matched]
+ */
+napi_value rank(napi_env env, napi_callback_info info) {
+  Arguments<20> arguments(env, info);
+  PostingSums* postings = arguments.external<PostingSums>(0);
+  size_t chained, weighed, lengths, labels, words, placed, labelRoom, scoreRoom, lengthRoom, frequencyRoom, outcomes;
+  const uint32_t* chains = arguments.array<uint32_t>(1, napi_uint32_array, &chained);
+  const double* weights = arguments.array<double>(2, napi_float64_array, &weighed);
+  const size_t lists = arguments.size(3), documents = arguments.size(7), k = arguments.size(9);
+  const uint32_t* lengthOf = arguments.array<uint32_t>(5, napi_uint32_array, &lengths);
+  const uint32_t* labelOf = arguments.array<uint32_t>(6, napi_uint32_array, &labels);
+  const uint32_t* allowed = arguments.array<uint32_t>(8, napi_uint32_array, &words);
+  RankedTexts into{};
+  into.termOf = arguments.array<uint32_t>(13, napi_uint32_array, &placed);
+  into.terms = arguments.size(14);
+  into.labels = arguments.array<uint32_t>(15, napi_uint32_array, &labelRoom);
+  into.scores = arguments.array<double>(16, napi_float64_array, &scoreRoom);
+  into.lengths = arguments.array<uint32_t>(17, napi_uint32_array, &lengthRoom);
+  into.frequencies = arguments.array<uint32_t>(18, napi_uint32_array, &frequencyRoom);
+  uint32_t* outcome = arguments.array<uint32_t>(19, napi_uint32_array, &outcomes);
+  if (postings == nullptr || chained < 2 * lists || weighed < lists || placed < lists || outcomes < 2)
+    return fail(env, "no such lists");
+  for (size_t list = 0; list < lists; list++) {
+    if (into.termOf[list] >= into.terms) return fail(env, "a list of no term");
+  }
+  if (documents > lengths || documents > labels) return fail(env, "no such documents");
+  size_t most = 0;
+  for (size_t list = 0; list < lists; list++) most += chainsOf(chains)[list].count;
+  most = std::min(most, k);
+  if (most > std::min({labelRoom, scoreRoom, lengthRoom}) || most * into.terms > frequencyRoom)
+    return fail(env, "no room for the best");
+  try {
+    outcome[0] = static_cast<uint32_t>(postings->rank(chainsOf(chains), weights, lists, arguments.number(4),
+                                                      {lengthOf, labelOf, documents}, {allowed, words}, k,
+                                                      idsOf(arguments, 10), into));
+    outcome[1] = static_cast<uint32_t>(postings->matched());
+  } catch (const std::exception& error) {
+    return fail(env, error.what());
+  }
+  return nullptr;
+}
+
 /** frequencies(postings, chains, lists, ordinals, count, into) */
 napi_value frequencies(napi_env env, napi_callback_info info) {
   Arguments<6> arguments(env, info);
@@ -399,6 +500,9 @@ NAPI_MODULE_INIT() {
       {"postings", nullptr, postings, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"setPage", nullptr, setPage, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"gather", nullptr, gather, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"best", nullptr, bestOf, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"writeLeg", nullptr, writeLegOf, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"rank", nullptr, rank, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"frequencies", nullptr, frequencies, nullptr, nullptr, nullptr, napi_default, nullptr},
   };
   napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);

@@ -177,6 +177,36 @@ const Gathered& PostingSums::gather(const Chain* chains, const double* weights, 
   return gathered_;
 }
 
+size_t PostingSums::rank(const Chain* chains, const double* weights, size_t lists, double average, const Texts& texts,
+                         const Allowed& allowed, size_t k, const Ids& ids, const RankedTexts& into) {
+  const Gathered& found = gather(chains, weights, lists, average, texts, allowed, k, 0);
+  ranked_.clear();
+  for (size_t i = 0; i < found.sums.size(); i++)
+    ranked_.push_back({found.sums[i], texts.labels[found.ordinals[i]], found.ordinals[i]});
+  keepBest(ranked_, k, ids);
+  const size_t count = ranked_.size();
+  rows_.clear();
+  for (size_t row = 0; row < count; row++) {
+    const Scored& one = ranked_[row];
+    into.labels[row] = one.label;
+    into.scores[row] = one.score;
+    into.lengths[row] = texts.lengths[one.place];
+    rows_.push_back(static_cast<uint64_t>(one.place) << 32 | row);
+  }
+  // Lists are looked up in ascending order.
+  std::sort(rows_.begin(), rows_.end());
+  ordinals_.resize(count);
+  column_.resize(count);
+  for (size_t i = 0; i < count; i++) ordinals_[i] = static_cast<uint32_t>(rows_[i] >> 32);
+  std::fill(into.frequencies, into.frequencies + count * into.terms, 0);
+  for (size_t list = 0; list < lists; list++) {
+    frequencies(chains + list, 1, ordinals_.data(), count, column_.data());
+    for (size_t i = 0; i < count; i++)
+      into.frequencies[static_cast<uint32_t>(rows_[i]) * into.terms + into.termOf[list]] = column_[i];
+  }
+  return count;
+}
+
 void PostingSums::frequencies(const Chain* chains, size_t lists, const uint32_t* ordinals, size_t count,
                               uint32_t* into) const {
   for (size_t list = 0; list < lists; list++, into += count) {

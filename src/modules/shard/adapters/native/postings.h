@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "ids.h"
+
 namespace spector {
 
 /** The pages of an arena of posting lists (PostingLists); their memory belongs to the caller. */
@@ -41,6 +43,19 @@ struct Gathered {
   size_t matched = 0;
 };
 
+/** Columns of the best documents, best first. */
+struct RankedTexts {
+  uint32_t* labels;
+  double* scores;
+  /** Terms in each text. */
+  uint32_t* lengths;
+  /** Row-major: document x term. */
+  uint32_t* frequencies;
+  size_t terms;
+  /** By list: its term. */
+  const uint32_t* termOf;
+};
+
 /** Sums lists; keeps its working memory from one call to the next. */
 class PostingSums {
  public:
@@ -53,6 +68,17 @@ class PostingSums {
    */
   const Gathered& gather(const Chain* chains, const double* weights, size_t lists, double average, const Texts& texts,
                          const Allowed& allowed, size_t k, double rest);
+
+  /**
+   * Gathers and writes the `k` best by score, ties by id, with all an answer says of them; there is room for `k`.
+   * @return how many there are
+   * @throws std::exception as `gather`, and when a document has no id
+   */
+  size_t rank(const Chain* chains, const double* weights, size_t lists, double average, const Texts& texts,
+              const Allowed& allowed, size_t k, const Ids& ids, const RankedTexts& into);
+
+  /** Documents met by the last gathering, those not kept included. */
+  size_t matched() const { return gathered_.matched; }
 
   /** Frequencies of ordinals (ascending) in each list, list by list; 0 where it lacks one. */
   void frequencies(const Chain* chains, size_t lists, const uint32_t* ordinals, size_t count, uint32_t* into) const;
@@ -69,6 +95,11 @@ class PostingSums {
   std::vector<double> best_;
   double least_ = 0;
   Gathered gathered_;
+  std::vector<Scored> ranked_;
+  /** Of ranked documents: ordinals ascending with their rows, and the frequencies of one list. */
+  std::vector<uint64_t> rows_;
+  std::vector<uint32_t> ordinals_;
+  std::vector<uint32_t> column_;
 };
 
 }  // namespace spector

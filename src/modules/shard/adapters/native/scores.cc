@@ -75,4 +75,19 @@ void scores(const Pages& pages, const double* query, double norm, const uint32_t
   }
 }
 
+size_t best(const Pages& pages, const double* query, double norm, const uint32_t* labels, size_t count, size_t k,
+            const Ids& ids, uint32_t* items, double* scoresOfItems) {
+  std::vector<double> found(count);
+  scores(pages, query, norm, labels, count, found.data());
+  std::vector<Scored> all;
+  all.reserve(count);
+  for (size_t i = 0; i < count; i++) all.push_back({found[i], labels[i], 0});
+  keepBest(all, k, ids);
+  for (size_t i = 0; i < all.size(); i++) {
+    items[i] = all[i].label;
+    scoresOfItems[i] = all[i].score;
+  }
+  return all.size();
+}
+
 }  // namespace spector

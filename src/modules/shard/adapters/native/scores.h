@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "ids.h"
+
 namespace spector {
 
 enum class Similarity : uint32_t { COSINE = 1, DOT = 2, EUCLIDEAN = 3 };
@@ -22,5 +24,12 @@ struct Pages {
 
 /** Scores of `count` labels, each of which has a vector in the pages. */
 void scores(const Pages& pages, const double* query, double norm, const uint32_t* labels, size_t count, double* into);
+
+/**
+ * Writes the `k` best of `count` labels by score, ties by id, best first; there is room for as many.
+ * @return how many there are
+ */
+size_t best(const Pages& pages, const double* query, double norm, const uint32_t* labels, size_t count, size_t k,
+            const Ids& ids, uint32_t* items, double* scoresOfItems);
 
 }  // namespace spector
