@@ -27,6 +27,8 @@ constexpr size_t WINDOW = 4096;
 constexpr size_t NORMS = 512;
 /** Postings looked ahead: the lengths of their texts are on their way from memory meanwhile. */
 constexpr size_t AHEAD = 24;
+/** Sums kept beyond twice those that must be, before what cannot be among the best is dropped. */
+constexpr size_t SURPLUS = 256;
 
 inline double lengthNorm(uint32_t length, double average) { return K1 * (1 - B + (B * length) / average); }
 
@@ -101,24 +103,41 @@ void PostingSums::prepareNorms(double average) {
   normsAverage_ = average;
 }
 
-void PostingSums::offer(uint32_t first, size_t met, size_t k, double rest) {
+void PostingSums::take(uint32_t first, size_t met) {
+  std::vector<uint32_t>& ordinals = gathered_.ordinals;
+  std::vector<double>& sums = gathered_.sums;
+  size_t kept = sums.size();
+  ordinals.resize(kept + met);
+  sums.resize(kept + met);
   for (size_t i = 0; i < met; i++) {
     const uint32_t slot = met_[i];
     const double sum = window_[slot];
     window_[slot] = 0;
-    if (sum < least_) continue;
-    gathered_.ordinals.push_back(first + slot);
-    gathered_.sums.push_back(sum);
-    if (best_.size() < k) {
-      best_.push_back(sum);
-      std::push_heap(best_.begin(), best_.end(), std::greater<double>());
-    } else if (sum > best_.front()) {
-      std::pop_heap(best_.begin(), best_.end(), std::greater<double>());
-      best_.back() = sum;
-      std::push_heap(best_.begin(), best_.end(), std::greater<double>());
-    }
-    if (best_.size() == k) least_ = best_.front() - rest;
+    ordinals[kept] = first + slot;
+    sums[kept] = sum;
+    kept += sum >= least_;
   }
+  ordinals.resize(kept);
+  sums.resize(kept);
+}
+
+void PostingSums::drop(size_t k, double rest) {
+  std::vector<uint32_t>& ordinals = gathered_.ordinals;
+  std::vector<double>& sums = gathered_.sums;
+  if (k > 0 && sums.size() >= k) {
+    best_ = sums;
+    const auto kth = best_.begin() + static_cast<ptrdiff_t>(k) - 1;
+    std::nth_element(best_.begin(), kth, best_.end(), std::greater<double>());
+    least_ = *kth - rest;
+  }
+  size_t kept = 0;
+  for (size_t i = 0; i < sums.size(); i++) {
+    ordinals[kept] = ordinals[i];
+    sums[kept] = sums[i];
+    kept += sums[i] >= least_;
+  }
+  ordinals.resize(kept);
+  sums.resize(kept);
 }
 
 const Gathered& PostingSums::gather(const Chain* chains, const double* weights, size_t lists, double average,
@@ -128,11 +147,11 @@ const Gathered& PostingSums::gather(const Chain* chains, const double* weights, 
   // One more than there can be: what is written before it is known to count.
   met_.resize(WINDOW + 1);
   prepareNorms(average);
-  best_.clear();
   least_ = k == 0 ? std::numeric_limits<double>::infinity() : -std::numeric_limits<double>::infinity();
   gathered_.ordinals.clear();
   gathered_.sums.clear();
   gathered_.matched = 0;
+  size_t tooMany = 2 * std::min(k, texts.count) + SURPLUS;
   std::vector<Cursor> cursors;
   cursors.reserve(lists);
   for (size_t i = 0; i < lists; i++) {
@@ -160,20 +179,16 @@ const Gathered& PostingSums::gather(const Chain* chains, const double* weights, 
                                     window_.data(), met_.data(), met);
       }
       gathered_.matched += met;
-      offer(first, met, k, rest);
+      take(first, met);
+      if (gathered_.sums.size() < tooMany) continue;
+      drop(k, rest);
+      tooMany = 2 * gathered_.sums.size() + SURPLUS;
     }
   } catch (...) {
     window_.clear();
     throw;
   }
-  size_t kept = 0;
-  for (size_t i = 0; i < gathered_.sums.size(); i++) {
-    if (gathered_.sums[i] < least_) continue;
-    gathered_.ordinals[kept] = gathered_.ordinals[i];
-    gathered_.sums[kept++] = gathered_.sums[i];
-  }
-  gathered_.ordinals.resize(kept);
-  gathered_.sums.resize(kept);
+  drop(k, rest);
   return gathered_;
 }
 

@@ -85,14 +85,18 @@ class PostingSums {
 
  private:
   void prepareNorms(double average);
-  void offer(uint32_t first, size_t met, size_t k, double rest);
+  /** Takes the window's sums that may be kept, and leaves it empty. */
+  void take(uint32_t first, size_t met);
+  /** Drops what is not within `rest` of the `k`-th best so far. */
+  void drop(size_t k, double rest);
 
   std::vector<double> window_;
   std::vector<uint32_t> met_;
   std::vector<double> norms_;
   double normsAverage_ = 0;
-  /** The k best sums so far, the least at the front. */
+  /** Room to find the k-th best sum. */
   std::vector<double> best_;
+  /** Sums below are not kept. */
   double least_ = 0;
   Gathered gathered_;
   std::vector<Scored> ranked_;
