@@ -180,11 +180,11 @@ class FanOutRun<C extends GatedCall> {
     const routes = this.ports.routes.shards();
     const wishes = shards.map((shard) => this.#wish(routes[shard], shard, why === 'hedge'));
     const plan = planRoutes(wishes, this.ports.load, this.ports.random);
-    for (const { shard, ...failed } of plan.failed) {
+    for (const { shard, node, reason } of plan.failed) {
       const pending = this.#pending.get(shard);
       // Another copy may still answer.
       if (pending === undefined || pending.inFlight > 0) continue;
-      this.#fail(shard, pending, pending.last ?? failed);
+      this.#fail(shard, pending, pending.last ?? (node === undefined ? { reason } : { node, reason }));
     }
     // A lone question to this node needs no way to be called back.
     const lone = why === 'first' && plan.requests.length === 1 && this.#attempts.length === 0;
@@ -196,8 +196,7 @@ class FanOutRun<C extends GatedCall> {
     const pending = this.#pending.get(shard);
     assert(pending !== undefined, 'only shards without an answer are asked');
     const { tried, behind, primary } = pending;
-    const none: ShardRoute = { shard, epoch: 0, primary: undefined, copies: [], documents: 0, wanted: 1 };
-    return { route: route ?? none, primary, tried, behind, inSyncOnly };
+    return { route: route ?? nowhere(shard), primary, tried, behind, inSyncOnly };
   }
 
   #send(node: NodeUuid, choices: readonly Choice[], lone: boolean): void {
@@ -211,7 +210,8 @@ class FanOutRun<C extends GatedCall> {
       pending.inFlight++;
       pending.last = { node: copy.nodeId, reason: 'TIMEOUT' };
       const position = session.get(shard);
-      return { shard, epoch, primary: pending.primary, stale, ...(position === undefined ? {} : { position }) };
+      const { primary } = pending;
+      return position === undefined ? { shard, epoch, primary, stale } : { shard, epoch, primary, stale, position };
     });
     this.#attempts.push(attempt);
     this.ports.count(node, 1);
@@ -273,12 +273,15 @@ class FanOutRun<C extends GatedCall> {
   #answered(attempt: Attempt, replies: readonly ShardReply<GatedValue<C>>[]): void {
     if (this.#over) return;
     const again: number[] = [];
-    for (const choice of attempt.choices) {
+    for (let at = 0; at < attempt.choices.length; at++) {
+      const choice = attempt.choices[at];
       const { shard, copy } = choice;
       const pending = this.#pending.get(shard);
       if (pending === undefined) continue;
       pending.inFlight--;
-      const reply = replies.find((candidate) => candidate.shard === shard);
+      // Replies mostly come in the order of the question.
+      const reply =
+        replies.at(at)?.shard === shard ? replies[at] : replies.find((candidate) => candidate.shard === shard);
       if (reply !== undefined && reply.refusal === undefined) {
         this.#values.set(shard, { node: attempt.node, value: reply.value });
         if (reply.lagMs !== undefined) this.#stale.set(shard, { node: copy.nodeId, lagMs: reply.lagMs });
@@ -384,6 +387,11 @@ class FanOutRun<C extends GatedCall> {
       attempt.controller?.abort();
     }
   }
+}
+
+/** Of a shard the map does not have. */
+function nowhere(shard: number): ShardRoute {
+  return { shard, epoch: 0, primary: undefined, copies: [], documents: 0, wanted: 1 };
 }
 
 function including(nodes: readonly NodeUuid[], node: NodeUuid): readonly NodeUuid[] {

@@ -9,7 +9,7 @@ import type { KeywordStatistics, SearchOfShards } from '../shard/core/search.js'
 import { tokenize } from '../shard/core/tokenizer.js';
 import { explainHit, explainQuery, type QueryTimes } from './core/explain.js';
 import { fuse, single, type Fused } from './core/fusion.js';
-import { keywordScorer, sumStatistics } from './core/keyword-sums.js';
+import { SumsScorer, sumStatistics } from './core/keyword-sums.js';
 import { mergeLeg, NO_LEG, type MergedLeg, type ShardLeg } from './core/merge.js';
 import { planQuery, type Plan } from './core/plan.js';
 import type { Positions } from './core/positions.js';
@@ -55,8 +55,8 @@ export class Query {
   readonly #failed = new Map<number, ShardFailed>();
   readonly #stale = new Map<number, { readonly node: string; readonly lagMs: number }>();
   /** By shard: live documents of the collection in the copy that answered, and the node that did. */
-  readonly #documents = new Map<number, number>();
-  readonly #answeredBy = new Map<number, NodeUuid>();
+  readonly #documents: (number | undefined)[] = [];
+  readonly #answeredBy: NodeUuid[] = [];
   readonly #session: Positions;
   readonly #collection: Collection;
   readonly #terms: readonly string[];
@@ -159,7 +159,7 @@ export class Query {
       (gates) => ({ mapEpoch: this.#mapEpoch, gates, search }),
       mayAskAgain ? this.#firstRoundMs() : undefined,
     );
-    for (const { shard, documents } of answers) this.#documents.set(shard, documents);
+    for (const { shard, documents } of answers) this.#documents[shard] = documents;
     return answers;
   }
 
@@ -186,7 +186,7 @@ export class Query {
       for (const [shard, stale] of answer.stale) this.#stale.set(shard, stale);
       const values: GatedValue<C>[] = [];
       for (const [shard, { node, value }] of answer.values) {
-        this.#answeredBy.set(shard, node);
+        this.#answeredBy[shard] = node;
         values.push(value);
       }
       return values;
@@ -240,12 +240,12 @@ export class Query {
     );
     this.#statistics = sums;
     if (this.#failed.size === 0) this.#ports.terms.learn(this.#collection.id, this.#terms, sums);
-    const scorer = keywordScorer(sums);
+    const scorer = new SumsScorer(sums);
     const merged = mergeLeg(sources, this.#plan.legSize, scorer);
     if (this.#request.exact || (sources.length === 1 && ranked === undefined)) return merged;
     const end = merged.length - 1;
     const last = end + 1 < this.#plan.legSize ? undefined : { score: merged.scores[end], id: merged.id(end) };
-    const again = sources.filter(({ leg }) => couldStillWin(leg, ranked ?? leg.statistics, sums, last));
+    const again = sources.filter(({ leg }) => couldStillWin(leg, ranked ?? leg.statistics, sums, last, scorer));
     if (again.length === 0) return merged;
     const second = await this.#ask(
       again.map(({ shard }) => shard),
@@ -311,8 +311,7 @@ export class Query {
     if (rank === undefined) return undefined;
     const place = rank - 1;
     const shard = merged.shard(place);
-    const node = this.#answeredBy.get(shard);
-    if (node === undefined) return undefined;
+    const node = this.#answeredBy[shard];
     const leg = merged.leg(place);
     const row = merged.row(place);
     return {
@@ -388,7 +387,7 @@ export class Query {
     let answeredOfAll = 0;
     for (const shard of this.#shardNumbers) {
       if (this.#failed.has(shard)) continue;
-      answered += this.#documents.get(shard) ?? 0;
+      answered += this.#documents[shard] ?? 0;
       answeredOfAll += routes[shard].documents;
     }
     const share = answeredOfAll === 0 ? 1 : Math.min(1, answered / answeredOfAll);

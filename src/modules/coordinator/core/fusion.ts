@@ -31,31 +31,32 @@ export function fuse(vector: MergedLeg, keyword: MergedLeg, fusion: Fusion, page
   const vectorPart = partOf(vector, fusion, 'vector');
   const keywordPart = partOf(keyword, fusion, 'keyword');
   const both = vector.length;
-  const inVector = placesOf(vector, keyword);
+  const { scores, keywordRanks } = room.of(both + keyword.length);
   /** Places: the vector leg's, then the documents that only the keyword leg holds. */
-  const scores: number[] = [];
-  const keywordRanks: number[] = [];
+  let places = both;
   for (let place = 0; place < both; place++) {
-    scores.push(vectorPart(place));
-    keywordRanks.push(0);
+    scores[place] = vectorPart(place);
+    keywordRanks[place] = 0;
   }
-  for (let i = 0; i < keyword.length; i++) {
-    const place = inVector[i];
+  byId.reset(both);
+  for (let place = 0; place < both; place++) byId.add(vector.idHash(place), place);
+  let asked = 0;
+  const isSame = (other: number): boolean => keyword.compareId(asked, vector, other) === 0;
+  for (; asked < keyword.length; asked++) {
+    let place = byId.find(keyword.idHash(asked), isSame);
     if (place < 0) {
-      scores.push(keywordPart(i));
-      keywordRanks.push(i + 1);
-    } else {
-      scores[place] += keywordPart(i);
-      keywordRanks[place] = i + 1;
+      place = places++;
+      scores[place] = 0;
     }
+    scores[place] += keywordPart(asked);
+    keywordRanks[place] = asked + 1;
   }
   const compare = (a: number, b: number): number => {
-    const byScore = scores[b] - scores[a];
-    if (byScore !== 0) return byScore;
+    if (scores[a] !== scores[b]) return scores[a] > scores[b] ? -1 : 1;
     const [legOfB, placeOfB] = b < both ? [vector, b] : [keyword, keywordRanks[b] - 1];
     return a < both ? vector.compareId(a, legOfB, placeOfB) : keyword.compareId(keywordRanks[a] - 1, legOfB, placeOfB);
   };
-  return bestPlaces(scores.length, page.offset + page.size, compare)
+  return bestPlaces(places, page.offset + page.size, compare)
     .slice(page.offset)
     .map((place) => {
       const isInVector = place < both;
@@ -89,18 +90,24 @@ export function single(leg: MergedLeg, mode: 'VECTOR' | 'KEYWORD', { offset, siz
   return results;
 }
 
-/** By place in `leg`: where `among` holds the same document; −1 where it does not. */
-function placesOf(among: MergedLeg, leg: MergedLeg): readonly number[] {
-  byId.reset(among.length);
-  for (let place = 0; place < among.length; place++) byId.add(among.idHash(place), place);
-  const places: number[] = [];
-  let asked = 0;
-  const isSame = (other: number): boolean => leg.compareId(asked, among, other) === 0;
-  for (; asked < leg.length; asked++) places.push(byId.find(leg.idHash(asked), isSame));
-  return places;
+/** Columns by place. */
+class Room {
+  scores = new Float64Array(256);
+  keywordRanks = new Uint32Array(256);
+
+  /** With at least so many places; what is in them is of an earlier fusion. */
+  of(places: number): this {
+    if (places > this.scores.length) {
+      this.scores = new Float64Array(2 * places);
+      this.keywordRanks = new Uint32Array(2 * places);
+    }
+    return this;
+  }
 }
 
-/** Places by the ids of their documents; used again by every fusion: each is one turn. */
+// Used again by every fusion: each is one turn.
+const room = new Room();
+/** Places of the vector leg by the ids of their documents. */
 const byId = new IdSlots();
 
 /** The `wanted` best of `count` places. */

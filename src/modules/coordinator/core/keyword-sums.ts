@@ -16,18 +16,28 @@ export function sumStatistics(all: readonly KeywordStatistics[], terms: number):
   return { documents, totalLength, documentFrequencies };
 }
 
-/** Scores a candidate's row with the given statistics; terms in their sorted order, so that the sum is the same everywhere. */
-export function keywordScorer(statistics: KeywordStatistics): Scorer<KeywordCandidates> {
-  const weights = statistics.documentFrequencies.map((df) => idf(statistics.documents, df));
-  const average = averageLength(statistics);
-  const terms = weights.length;
-  return (leg, row) => {
-    const norm = lengthNorm(leg.length(row), average);
+/** Scores candidates by the given statistics; terms in their sorted order, so that the sum is the same everywhere. */
+export class SumsScorer implements Scorer<KeywordCandidates> {
+  readonly #weights: readonly number[];
+  readonly #average: number;
+
+  constructor(sums: KeywordStatistics) {
+    this.#weights = sums.documentFrequencies.map((df) => idf(sums.documents, df));
+    this.#average = averageLength(sums);
+  }
+
+  of(leg: KeywordCandidates, row: number): number {
+    const weights = this.#weights;
+    const norm = lengthNorm(leg.length(row), this.#average);
     let score = 0;
-    for (let t = 0; t < terms; t++) {
+    for (let t = 0; t < weights.length; t++) {
       const frequency = leg.frequency(row, t);
       if (frequency > 0) score += termScore(weights[t], frequency, norm);
     }
     return score;
-  };
+  }
+
+  all(leg: KeywordCandidates, scores: Float64Array, at: number): void {
+    for (let row = 0; row < leg.count; row++) scores[at + row] = this.of(leg, row);
+  }
 }

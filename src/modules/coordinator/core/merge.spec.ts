@@ -34,7 +34,10 @@ describe('mergeLeg', () => {
       0,
       ['a', 'b', 'c', 'd'].map((id, row) => ({ id, score: -row })),
     );
-    const merged = mergeLeg([leg], 3, (_, row) => [1, 3, 2, 3][row]);
+    const merged = mergeLeg([leg], 3, {
+      of: (_, row) => [1, 3, 2, 3][row],
+      all: (_, scores, at) => scores.set([1, 3, 2, 3], at),
+    });
     expect([...merged.scores].map((score, place) => [merged.id(place), score])).toEqual([
       ['b', 3],
       ['d', 3],

@@ -7,8 +7,12 @@ export interface ShardLeg<L extends Candidates = Candidates> {
   readonly leg: L;
 }
 
-/** Gives each row of a shard's candidates its score. */
-export type Scorer<L extends Candidates> = (leg: L, row: number) => number;
+/** Gives a shard's candidates other scores than they came with. */
+export interface Scorer<L extends Candidates> {
+  of(leg: L, row: number): number;
+  /** Those of all rows, into `scores` from `at` on. */
+  all(leg: L, scores: Float64Array, at: number): void;
+}
 
 /** Rows of one shard: more than any answer may have. */
 const ROWS = 2 ** 20;
@@ -70,9 +74,9 @@ export const NO_LEG: MergedLeg<never> = new MergedLeg([], [], new Float64Array(0
 export function mergeLeg<L extends Candidates>(
   sources: readonly ShardLeg<L>[],
   size: number,
-  scoreOf?: Scorer<L>,
+  scorer?: Scorer<L>,
 ): MergedLeg<L> {
-  pool.fill(sources, scoreOf as Scorer<Candidates> | undefined);
+  pool.fill(sources, scorer);
   const from = pool.best(size);
   const scores = new Float64Array(from.length);
   for (let place = 0; place < from.length; place++) {
@@ -102,7 +106,7 @@ class Pool {
   #heap = new Uint32Array(64);
   readonly #byId = new IdSlots();
 
-  fill(sources: readonly ShardLeg[], scoreOf: Scorer<Candidates> | undefined): void {
+  fill(sources: readonly ShardLeg[], scorer: Scorer<Candidates> | undefined): void {
     this.#sources = sources;
     this.#reserve(sources);
     let at = 0;
@@ -110,12 +114,13 @@ class Pool {
       const { leg } = sources[source];
       const start = at;
       this.starts[source] = start;
-      for (let row = 0; row < leg.count; row++, at++) {
-        this.scores[at] = scoreOf === undefined ? leg.score(row) : scoreOf(leg, row);
+      if (scorer === undefined) leg.scores(this.scores, at);
+      else scorer.all(leg, this.scores, at);
+      for (const end = start + leg.count; at < end; at++) {
         this.sourceOf[at] = source;
         // Answers come best first; new sums may have changed that a little.
         let place = at;
-        for (; place > start && this.#compare(at, this.#order[place - 1]) < 0; place--)
+        for (; place > start && this.#isBefore(at, this.#order[place - 1]); place--)
           this.#order[place] = this.#order[place - 1];
         this.#order[place] = at;
       }
@@ -150,8 +155,10 @@ class Pool {
   }
 
   /** By score descending, then by id. */
-  #compare(a: number, b: number): number {
-    return this.scores[b] - this.scores[a] || this.#compareIds(a, b);
+  #isBefore(a: number, b: number): boolean {
+    const scoreOfA = this.scores[a];
+    const scoreOfB = this.scores[b];
+    return scoreOfA > scoreOfB || (scoreOfA === scoreOfB && this.#compareIds(a, b) < 0);
   }
 
   #compareIds(a: number, b: number): number {
@@ -168,8 +175,8 @@ class Pool {
     const head = this.#order[this.#heads[source]];
     let at = from;
     for (let child = 2 * at + 1; child < shards; child = 2 * at + 1) {
-      if (child + 1 < shards && this.#compare(this.#head(heap[child + 1]), this.#head(heap[child])) < 0) child++;
-      if (this.#compare(head, this.#head(heap[child])) <= 0) break;
+      if (child + 1 < shards && this.#isBefore(this.#head(heap[child + 1]), this.#head(heap[child]))) child++;
+      if (!this.#isBefore(this.#head(heap[child]), head)) break;
       heap[at] = heap[child];
       at = child;
     }

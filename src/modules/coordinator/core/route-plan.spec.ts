@@ -101,42 +101,51 @@ describe('planRoutes', () => {
       { selector: ({ node }) => node, maxLength: 4 },
     );
     fc.assert(
-      fc.property(fc.array(copies, { maxLength: 6 }), fc.boolean(), fc.array(fc.nat(40)), (shards, primary, loads) => {
-        const wishes = shards.map((some, shard) =>
-          wish(
-            routeOf(
-              shard,
-              some.map(({ node, ...rest }) => copy(node, rest)),
+      fc.property(
+        fc.array(copies, { maxLength: 6 }),
+        fc.boolean(),
+        fc.array(fc.nat(40)),
+        fc.nat(),
+        (shards, primary, loads, turn) => {
+          const wishes = shards.map((some, shard) =>
+            wish(
+              routeOf(
+                shard,
+                some.map(({ node, ...rest }) => copy(node, rest)),
+              ),
+              { primary },
             ),
-            { primary },
-          ),
-        );
-        const plan = planRoutes(
-          wishes,
-          ({ node }) => loads[node.charCodeAt(0) - 97] ?? 0,
-          () => 0.3,
-        );
-        const seen = [
-          ...plan.requests.flatMap(({ choices }) => choices.map(({ shard }) => shard)),
-          ...plan.failed.map(({ shard }) => shard),
-        ].sort((a, b) => a - b);
-        expect(seen).toEqual(shards.map((_, shard) => shard));
-        expect(new Set(plan.requests.map(({ node }) => node)).size).toBe(plan.requests.length);
-        for (const { choices } of plan.requests) {
-          for (const { shard, copy: taken, stale } of choices) {
-            expect(taken.status).not.toBe('UNAVAILABLE');
-            expect(taken.faulted).toBe(false);
-            if (!primary) {
-              expect(taken.role).not.toBe('learner');
-              expect(stale).toBe(!taken.inSync);
-              const better = shards[shard].some(
-                (other) => other.inSync && other.status === 'ACTIVE' && !other.faulted && other.role !== 'learner',
-              );
-              if (better) expect([taken.inSync, taken.status]).toEqual([true, 'ACTIVE']);
+          );
+          const first = turn % (wishes.length + 1);
+          const plan = planRoutes(
+            [...wishes.slice(first), ...wishes.slice(0, first)],
+            ({ node }) => loads[node.charCodeAt(0) - 97] ?? 0,
+            () => 0.3,
+          );
+          const seen = [
+            ...plan.requests.flatMap(({ choices }) => choices.map(({ shard }) => shard)),
+            ...plan.failed.map(({ shard }) => shard),
+          ].sort((a, b) => a - b);
+          expect(seen).toEqual(shards.map((_, shard) => shard));
+          expect(new Set(plan.requests.map(({ node }) => node)).size).toBe(plan.requests.length);
+          for (const { choices } of plan.requests) {
+            const numbers = choices.map(({ shard }) => shard);
+            expect(numbers).toEqual([...numbers].sort((a, b) => a - b));
+            for (const { shard, copy: taken, stale } of choices) {
+              expect(taken.status).not.toBe('UNAVAILABLE');
+              expect(taken.faulted).toBe(false);
+              if (!primary) {
+                expect(taken.role).not.toBe('learner');
+                expect(stale).toBe(!taken.inSync);
+                const better = shards[shard].some(
+                  (other) => other.inSync && other.status === 'ACTIVE' && !other.faulted && other.role !== 'learner',
+                );
+                if (better) expect([taken.inSync, taken.status]).toEqual([true, 'ACTIVE']);
+              }
             }
           }
-        }
-      }),
+        },
+      ),
     );
   });
 });

@@ -68,12 +68,20 @@ export function planRoutes(
     const choice: Choice = { shard, epoch, copy: found.copy, stale: found.stale };
     const choices = byNode.get(found.copy.node);
     if (choices === undefined) byNode.set(found.copy.node, [choice]);
-    else choices.push(choice);
+    else insert(choices, choice);
   }
-  const requests = [...byNode]
-    .map(([node, choices]) => ({ node, choices: choices.sort((a, b) => a.shard - b.shard) }))
-    .sort((a, b) => (a.node < b.node ? -1 : 1));
+  const requests: { readonly node: NodeUuid; readonly choices: Choice[] }[] = [];
+  for (const [node, choices] of byNode) requests.push({ node, choices });
+  if (requests.length > 1) requests.sort((a, b) => (a.node < b.node ? -1 : 1));
   return { requests, failed };
+}
+
+/** Most come in order. */
+function insert(choices: Choice[], choice: Choice): void {
+  let at = choices.length;
+  while (at > 0 && choices[at - 1].shard > choice.shard) at--;
+  if (at === choices.length) choices.push(choice);
+  else choices.splice(at, 0, choice);
 }
 
 interface Found {
@@ -93,13 +101,16 @@ function anyOf(
   load: (copy: CopyRoute) => number,
   rankOf: (copy: CopyRoute) => number,
 ): Found | undefined {
+  const { copies } = wish.route;
+  const [only] = copies;
+  if (copies.length === 1 && only.status === 'ACTIVE' && isFresh(only, wish) && mayAnswer(only, wish))
+    return { copy: only, stale: false };
   const inSync: CopyRoute[] = [];
   const suspect: CopyRoute[] = [];
   let freshest: CopyRoute | undefined;
-  for (const copy of wish.route.copies) {
-    if (copy.status === 'UNAVAILABLE' || copy.faulted || copy.role === 'learner') continue;
-    const fresh = copy.inSync && !wish.behind.includes(copy.node);
-    if (wish.tried.includes(copy.node)) continue;
+  for (const copy of copies) {
+    if (!mayAnswer(copy, wish)) continue;
+    const fresh = isFresh(copy, wish);
     if (fresh && copy.status === 'ACTIVE') inSync.push(copy);
     else if (fresh) suspect.push(copy);
     else if (freshest === undefined || fresher(copy, freshest)) freshest = copy;
@@ -107,6 +118,14 @@ function anyOf(
   const tier = inSync.length > 0 ? inSync : suspect;
   if (tier.length > 0) return { copy: lessLoaded(tier, load, rankOf), stale: false };
   return freshest === undefined || wish.inSyncOnly ? undefined : { copy: freshest, stale: true };
+}
+
+function mayAnswer({ status, faulted, role, node }: CopyRoute, { tried }: ShardWish): boolean {
+  return status !== 'UNAVAILABLE' && !faulted && role !== 'learner' && !tried.includes(node);
+}
+
+function isFresh({ inSync, node }: CopyRoute, { behind }: ShardWish): boolean {
+  return inSync && !behind.includes(node);
 }
 
 /** The less loaded of two, this node among them when it holds a copy; of equals the one looked at first. */

@@ -4,7 +4,7 @@ import { bm25, idf, averageLength } from '../../shard/core/bm25.js';
 import type { KeywordCandidates } from '../../shard/core/search-answer.js';
 import type { KeywordStatistics } from '../../shard/core/search.js';
 import { written } from '../../shard/testing/written-answer.js';
-import { keywordScorer, sumStatistics } from './keyword-sums.js';
+import { SumsScorer, sumStatistics } from './keyword-sums.js';
 import { mergeLeg, type MergedLeg } from './merge.js';
 import { couldStillWin } from './second-round.js';
 
@@ -100,13 +100,13 @@ describe('keyword merge', () => {
           answers.map(({ leg }) => leg.statistics),
           TERMS,
         );
-        const first = mergeLeg(answers, k, keywordScorer(sums));
+        const first = mergeLeg(answers, k, new SumsScorer(sums));
         const second = answers.map((given, i) =>
-          couldStillWin(given.leg, given.leg.statistics, sums, lastOf(first, k))
+          couldStillWin(given.leg, given.leg.statistics, sums, lastOf(first, k), new SumsScorer(sums))
             ? { ...given, leg: answer(lists[i], Infinity) }
             : given,
         );
-        expect(listed(mergeLeg(second, k, keywordScorer(sums)))).toEqual(whole(all, sums, k));
+        expect(listed(mergeLeg(second, k, new SumsScorer(sums)))).toEqual(whole(all, sums, k));
       }),
       { numRuns: 1_000 },
     );
@@ -127,13 +127,13 @@ describe('keyword merge', () => {
           answers.map(({ leg }) => leg.statistics),
           TERMS,
         );
-        const first = mergeLeg(answers, k, keywordScorer(sums));
+        const first = mergeLeg(answers, k, new SumsScorer(sums));
         const second = answers.map((given, i) =>
-          couldStillWin(given.leg, ranked, sums, lastOf(first, k))
+          couldStillWin(given.leg, ranked, sums, lastOf(first, k), new SumsScorer(sums))
             ? { ...given, leg: answer(lists[i], Infinity) }
             : given,
         );
-        expect(listed(mergeLeg(second, k, keywordScorer(sums)))).toEqual(whole(all, sums, k));
+        expect(listed(mergeLeg(second, k, new SumsScorer(sums)))).toEqual(whole(all, sums, k));
       }),
       { numRuns: 1_000 },
     );
@@ -148,9 +148,9 @@ describe('keyword merge', () => {
           TERMS,
         );
         const answers = lists.map((list) => ({ shard: list[0].shard, leg: answer(list, k, sums) }));
-        const last = lastOf(mergeLeg(answers, k, keywordScorer(sums)), k);
+        const last = lastOf(mergeLeg(answers, k, new SumsScorer(sums)), k);
         // Each gave as many as are wanted in all.
-        for (const { leg } of answers) expect(couldStillWin(leg, sums, sums, last)).toBe(false);
+        for (const { leg } of answers) expect(couldStillWin(leg, sums, sums, last, new SumsScorer(sums))).toBe(false);
       }),
     );
   });
@@ -167,6 +167,6 @@ describe('keyword merge', () => {
     // The rare term weighs twice as much over all shards; what is left out does not have it.
     const sums = { documents: 42, totalLength: given.statistics.totalLength * 2, documentFrequencies: [1, 40] };
     const kth = { score: given.score(2), id: 'a' };
-    expect(couldStillWin(given, given.statistics, sums, kth)).toBe(false);
+    expect(couldStillWin(given, given.statistics, sums, kth, new SumsScorer(sums))).toBe(false);
   });
 });

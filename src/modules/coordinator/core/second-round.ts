@@ -2,7 +2,7 @@ import { compareIds } from '../../../kernel/ids.js';
 import { averageLength, BM25_K1, idf } from '../../shard/core/bm25.js';
 import type { KeywordCandidates } from '../../shard/core/search-answer.js';
 import type { KeywordStatistics } from '../../shard/core/search.js';
-import { keywordScorer } from './keyword-sums.js';
+import type { Scorer } from './merge.js';
 
 /**
  * Whether a document the shard did not return could still be among the best, given the last of the best so far
@@ -10,18 +10,20 @@ import { keywordScorer } from './keyword-sums.js';
  * out comes after its last candidate, so its score by the sums is at most that candidate's, blown up by how much the sums
  * raise the weights of the terms it can have and dampen less for length.
  * @param last of the best so far; undefined while there are fewer than wanted
+ * @param scorer by `sums`
  */
 export function couldStillWin(
   answer: KeywordCandidates,
   ranked: KeywordStatistics,
   sums: KeywordStatistics,
   last: { readonly score: number; readonly id: string } | undefined,
+  scorer: Scorer<KeywordCandidates>,
 ): boolean {
   if (answer.complete) return false;
   const row = answer.count - 1;
   if (last === undefined || row < 0) return true;
   if (sameStatistics(ranked, sums)) {
-    const score = keywordScorer(sums)(answer, row);
+    const score = scorer.of(answer, row);
     return score > last.score || (score === last.score && compareIds(answer.id(row), last.id) < 0);
   }
   const lengthRatio = Math.max(1, averageLength(sums) / averageLength(ranked));

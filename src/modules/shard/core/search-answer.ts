@@ -145,6 +145,11 @@ export class Candidates {
     return this.view.getFloat64(this.#scores + 8 * row, true);
   }
 
+  /** Those of all rows, into `into` from `at` on. */
+  scores(into: Float64Array, at: number): void {
+    for (let row = 0; row < this.count; row++) into[at + row] = this.view.getFloat64(this.#scores + 8 * row, true);
+  }
+
   /** Log offset of the candidate's entry. */
   offset(row: number): number {
     return this.view.getFloat64(this.#offsets + 8 * row, true);
