@@ -185,7 +185,10 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
         const query = clusters.next();
         expect(loaded.search(query, 10, 100)).toEqual(index.search(query, 10, 100));
       }
-      for (let label = 500; label < 2_500; label++) loaded.add(label, clusters.next(), 1);
+      for (let label = 500; label < 2_500; label++) {
+        const vector = clusters.next();
+        loaded.add(label, vector, norm(vector));
+      }
       loaded.markDead(1);
       expect([loaded.size, loaded.dead]).toEqual([2_500, index.dead + 1]);
     });
