@@ -28,6 +28,19 @@ for (const similarity of [1, 2, 3]) {
   addon.search(graph, point(7), Math.hypot(...point(7)), 1, 32, undefined, labels);
   if (similarity !== 2 && labels[0] !== 7) process.exit(1);
 }
+const one = (type) => type.of(1);
+const ids = [new Float64Array(1), new Uint32Array(8), new Uint8Array(0)];
+const pages = addon.pages(2, 1, 1);
+addon.addPage(pages, one(Float32Array), one(Float64Array));
+const [item, score] = [new Uint32Array(1), new Float64Array(1)];
+if (addon.best(pages, one(Float64Array), 1, new Uint32Array(1), 1, 1, ...ids, item, score) !== 1) process.exit(1);
+if (addon.writeLeg(ids[1], ids[2], item, score, 1, new Uint8Array(64), 0) !== 42) process.exit(1);
+const postings = addon.postings();
+addon.setPage(postings, 0, Uint32Array.of(0, 0, 1, 0, 0));
+const [lists, documents, outcome] = [Uint32Array.of(1, 1), [one(Uint32Array), new Uint32Array(1), 1], new Uint32Array(2)];
+const into = [new Uint32Array(1), 1, item, score, one(Uint32Array), new Uint32Array(1)];
+addon.rank(postings, lists, one(Float64Array), 1, 1, ...documents, undefined, 1, ...ids, ...into, outcome);
+if (outcome[0] !== 1) process.exit(1);
 `;
 
 /** @returns {Promise<string>} what was done, in words */

@@ -3,6 +3,10 @@ import fc from 'fast-check';
 import { concatBytes } from '../../src/kernel/bytes.js';
 import { nativeVectorIndexes } from '../../src/modules/shard/adapters/native-vector-index.js';
 import { Bitmap } from '../../src/modules/shard/core/bitmap.js';
+import { bm25 } from '../../src/modules/shard/core/bm25.js';
+import { KeywordDocuments } from '../../src/modules/shard/core/keyword-documents.js';
+import { PostingLists } from '../../src/modules/shard/core/posting-lists.js';
+import { SumsOfLists } from '../../src/modules/shard/core/sums-of-lists.js';
 import { KeywordIndex } from '../../src/modules/shard/core/keyword-index.js';
 import type { LabelTies } from '../../src/modules/shard/core/id-columns.js';
 import type { KeywordSearchOptions } from '../../src/modules/shard/core/keyword-index.js';
@@ -18,7 +22,7 @@ keywordIndexSuite('KeywordIndex, read back', () =>
   KeywordIndex.deserialize(concatBytes([...new KeywordIndex().serialize()])),
 );
 
-/** More than any index here has. */
+/** As many as the largest index here has. */
 const LABELS = 40_000;
 const WORDS = Array.from({ length: 12 }, (_, i) => `w${String(i).padStart(2, '0')}`);
 
@@ -327,6 +331,81 @@ function otherSums(
     );
     return [...ordinals.subarray(0, outcome[0])];
   };
+
+  it('is what an index ranks by, but for frequencies its postings do not say', () => {
+    let ranked = 0;
+    const sums = native?.();
+    const watched = sums && {
+      setPage: sums.setPage.bind(sums),
+      gather: sums.gather.bind(sums),
+      frequencies: sums.frequencies.bind(sums),
+      rank: (...given: Parameters<typeof sums.rank>) => {
+        ranked++;
+        sums.rank(...given);
+      },
+    };
+    const index = new KeywordIndex(watched);
+    index.add(0, ['few', 'many']);
+    index.add(1, ['few', ...new Array<string>(63).fill('many')]);
+    expect([...index.search(['few'], 5, { ties: ascending }).labels]).toEqual([0, 1]);
+    expect(ranked).toBe(1);
+    expect([...index.search(['few', 'many'], 5, { ties: ascending }).frequencies].sort()).toEqual([1, 1, 1, 63]);
+    expect(ranked).toBe(1);
+  });
+
+  it('keeps every sum within `rest` of the k-th best, however many windows it drops others in', () => {
+    const documents = new KeywordDocuments();
+    const next = seeded(7);
+    const lists = new PostingLists();
+    const expected = new Map<number, number>();
+    for (const list of [0, 1, 2]) lists.create(list);
+    for (let ordinal = 0; ordinal < 30_000; ordinal++) documents.add(ordinal, 1 + next(40));
+    for (let ordinal = 0; ordinal < 30_000; ordinal++) {
+      for (const list of [0, 1, 2]) {
+        if (next(2 + list) > 0) continue;
+        const frequency = 1 + next(3);
+        lists.append(list, ordinal, frequency, documents.lengths[ordinal]);
+        const score = bm25(1 + list, frequency, documents.lengths[ordinal], 20);
+        expected.set(ordinal, (expected.get(ordinal) ?? 0) + score);
+      }
+    }
+    const sums = native?.();
+    if (sums === undefined) throw new Error('there is an addon');
+    const gathering = new SumsOfLists(sums, lists, documents);
+    expect(gathering.take([0, 1, 2].map((list) => ({ list, weight: 1 + list, at: list })))).toBe(true);
+    for (const [k, rest] of [
+      [1, 0],
+      [10, 0.5],
+      [50, 0],
+      [50, 2],
+      [700, 0.1],
+      [40_000, 0],
+    ]) {
+      const [ordinals, found] = [new Uint32Array(30_000), new Float64Array(30_000)];
+      expect(gathering.gather({ averageLength: 20, k, allowed: undefined }, rest, ordinals, found)).toBe(true);
+      const best = [...expected.values()].sort((a, b) => b - a);
+      const least = (best.at(k - 1) ?? -Infinity) - rest;
+      const kept = [...ordinals.subarray(0, gathering.kept)].sort((a, b) => a - b);
+      expect(kept).toEqual([...expected].flatMap(([ordinal, sum]) => (sum >= least ? [ordinal] : [])));
+      expect(gathering.matched).toBe(expected.size);
+    }
+  });
+
+  it('refuses lists without a weight, whose documents would be met again and again', () => {
+    const sums = native?.();
+    sums?.setPage(0, Uint32Array.of(0, 0, posting(1), posting(4)));
+    const documents = { lengths: new Uint32Array(5).fill(1), labels: new Uint32Array(5), documents: 5 };
+    const lists = { chains: Uint32Array.of(1, 2), weights: Float64Array.of(0), lists: 1, averageLength: 1, k: 8 };
+    const outcome = new Uint32Array(2);
+    expect(() =>
+      sums?.gather(
+        { ...lists, ...documents, allowed: undefined, rest: 0 },
+        new Uint32Array(8),
+        new Float64Array(8),
+        outcome,
+      ),
+    ).toThrow(/weight/);
+  });
 
   it('ranks into the room there is, or refuses', () => {
     const ranked = (room: number, records: number): number[] => {

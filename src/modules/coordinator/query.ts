@@ -56,7 +56,7 @@ export class Query {
   readonly #stale = new Map<number, { readonly node: string; readonly lagMs: number }>();
   /** By shard: live documents of the collection in the copy that answered, and the node that did. */
   readonly #documents: (number | undefined)[] = [];
-  readonly #answeredBy: NodeUuid[] = [];
+  readonly #answeredBy: (NodeUuid | undefined)[] = [];
   readonly #session: Positions;
   readonly #collection: Collection;
   readonly #terms: readonly string[];
@@ -312,6 +312,8 @@ export class Query {
     const place = rank - 1;
     const shard = merged.shard(place);
     const node = this.#answeredBy[shard];
+    // A peer's answer may name a shard that nobody answered for.
+    if (node === undefined) return undefined;
     const leg = merged.leg(place);
     const row = merged.row(place);
     return {

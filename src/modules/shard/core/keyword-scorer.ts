@@ -97,7 +97,7 @@ export class KeywordScorer {
   get bytes(): number {
     const columns = [this.#window, ...this.#singles, this.#met, this.#sums, this.#scratch, this.#frequencyColumns];
     columns.push(this.#labels, this.#lengths, this.#matrix);
-    return columns.reduce((bytes, column) => bytes + column.byteLength, 0);
+    return columns.reduce((bytes, column) => bytes + column.byteLength, this.#elsewhere?.bytes ?? 0);
   }
 
   rank(query: KeywordQuery): KeywordRanking {

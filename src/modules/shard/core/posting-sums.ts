@@ -40,15 +40,15 @@ export interface PostingSums {
   setPage(index: number, page: Uint32Array): void;
 
   /**
-   * Sums the lists; `ordinals` (ascending) and `sums` become the documents kept. No list may have a frequency of 63 or
+   * Sums the lists; `ordinals` (in no order) and `sums` become the documents kept. No list may have a frequency of 63 or
    * more, which is not in the postings alone.
    * @param outcome how many are kept, how many were met; when more are kept than there is room for, none is written
    */
   gather(lists: ListsToSum, ordinals: Uint32Array, sums: Float64Array, outcome: Uint32Array): void;
 
   /**
-   * Sums the lists and ranks: the `k` best by score, ties by id, with all that is said of them. There is room for as many
-   * as the lists have postings, or `k`. No list may have a frequency of 63 or more.
+   * Sums the lists and ranks: the `k` best by score, ties by id, with all that is said of them. There is room for `k`,
+   * or for as many as the lists have postings, whichever is less. No list may have a frequency of 63 or more.
    * @param outcome how many are found, how many were met
    */
   rank(lists: ListsToSum, ids: IdColumns, into: RankedColumns, outcome: Uint32Array): void;

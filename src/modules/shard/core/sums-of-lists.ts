@@ -45,6 +45,12 @@ export class SumsOfLists {
     this.#documents = documents;
   }
 
+  get bytes(): number {
+    const columns = [this.#chains, this.#weights, this.#termOf];
+    columns.push(this.#labels, this.#scores, this.#lengths, this.#frequencies);
+    return columns.reduce((bytes, column) => bytes + column.byteLength, 0);
+  }
+
   /** Documents the last gathering kept. */
   get kept(): number {
     return this.#outcome[0];

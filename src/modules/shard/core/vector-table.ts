@@ -127,7 +127,7 @@ export class VectorTable {
   }
 
   /**
-   * The best labels by similarity, ties in the order of the table.
+   * The best labels by similarity, ties in the order of the table; views, valid until the next search.
    * @param allowed leaves every other label out
    * @param exact scans, whatever it takes
    */
@@ -200,13 +200,14 @@ export class VectorTable {
   #rank(query: Float32Array, k: number, labels: Uint32Array): Ranked {
     const { length } = labels;
     const { compare, ids } = this.#ties;
-    this.#scores = grown(this.#scores, length);
-    const scores = this.#scores;
     if (ids !== undefined) {
-      const items = (this.#items = grown(this.#items, Math.min(k, length)));
+      const most = Math.min(k, length);
+      const items = (this.#items = grown(this.#items, most));
+      const scores = (this.#scores = grown(this.#scores, most));
       const found = this.#pages.best(query, labels, length, k, ids, items, scores);
       if (found !== undefined) return { items: items.subarray(0, found), scores: scores.subarray(0, found) };
     }
+    const scores = (this.#scores = grown(this.#scores, length));
     this.#pages.scores(query, labels, length, scores);
     const best = this.#best;
     best.reset(k, compare);

@@ -1,5 +1,5 @@
-// The graph, the scores and the sums as functions of JavaScript (Node-API). The callers, NativeVectorIndex and
-// NativePostingSums, check what they pass; what is checked here is what would otherwise touch memory it must not.
+// The graph, the scores, the sums and the legs of answers as functions of JavaScript (Node-API). The callers, in
+// native-vector-index.ts, check what they pass; what is checked here is what would otherwise touch memory it must not.
 #include <node_api.h>
 
 #include <algorithm>
@@ -375,6 +375,11 @@ napi_value setPage(napi_env env, napi_callback_info info) {
 /** Heads and counts of lists, one after the other. */
 const Chain* chainsOf(const uint32_t* chains) { return reinterpret_cast<const Chain*>(chains); }
 
+/** Whether every posting of the lists adds something: a document is met by its sum, and once. */
+bool addAll(const double* weights, size_t lists) {
+  return std::all_of(weights, weights + lists, [](double weight) { return weight > 0; });
+}
+
 /**
  * gather(postings, chains: [head, count]…, weights, lists, average, lengths, labels, documents, allowed, k, rest, ordinals,
  * sums, outcome): outcome is [kept, matched]; nothing is written to `ordinals` and `sums` when they have no room
@@ -395,6 +400,7 @@ napi_value gather(napi_env env, napi_callback_info info) {
   uint32_t* outcome = arguments.array<uint32_t>(13, napi_uint32_array, &outcomes);
   if (postings == nullptr || chained < 2 * lists || weighed < lists || outcomes < 2) return fail(env, "no such lists");
   if (documents > lengths || documents > labels) return fail(env, "no such documents");
+  if (!addAll(weights, lists)) return fail(env, "a list without a weight");
   try {
     const Gathered& found =
         postings->gather(chainsOf(chains), weights, lists, arguments.number(4), {lengthOf, labelOf, documents},
@@ -438,6 +444,7 @@ napi_value rank(napi_env env, napi_callback_info info) {
     if (into.termOf[list] >= into.terms) return fail(env, "a list of no term");
   }
   if (documents > lengths || documents > labels) return fail(env, "no such documents");
+  if (!addAll(weights, lists)) return fail(env, "a list without a weight");
   size_t most = 0;
   for (size_t list = 0; list < lists; list++) most += chainsOf(chains)[list].count;
   most = std::min(most, k);

@@ -31,7 +31,7 @@ struct Ids {
   /** @throws std::exception when the label is not in the columns, or its id not in the texts */
   const Record& record(uint32_t label) const;
 
-  /** Whether the id of `a` goes before that of `b`. */
+  /** Whether the id of `a` goes before that of `b`. @throws std::exception as `record` */
   bool before(uint32_t a, uint32_t b) const;
 };
 

@@ -35,7 +35,7 @@ struct Allowed {
   size_t count;
 };
 
-/** What a gathering found, by ordinal ascending. */
+/** What a gathering found: window after window by ordinal ascending, within one as the lists bring it. */
 struct Gathered {
   std::vector<uint32_t> ordinals;
   std::vector<double> sums;
@@ -70,9 +70,10 @@ class PostingSums {
                          const Allowed& allowed, size_t k, double rest);
 
   /**
-   * Gathers and writes the `k` best by score, ties by id, with all an answer says of them; there is room for `k`.
+   * Gathers and writes the `k` best by score, ties by id, with all an answer says of them; there is room for as many as
+   * the lists have postings, if that is less.
    * @return how many there are
-   * @throws std::exception as `gather`, and when a document has no id
+   * @throws std::exception as `gather`, and when two of equal score cannot be told apart by the ids
    */
   size_t rank(const Chain* chains, const double* weights, size_t lists, double average, const Texts& texts,
               const Allowed& allowed, size_t k, const Ids& ids, const RankedTexts& into);
