@@ -40,14 +40,12 @@ const DIMENSIONS = [1, 7, 8, 13, 64, 128, 301];
     const pages = new VectorPages(2, 'dot', faster);
     pages.set(0, Float32Array.of(1, 2));
     expect(() => pages.scores(Float32Array.of(1, 1), Uint32Array.of(PAGE_VECTORS), 1, new Float64Array(1))).toThrow();
-    const columns = [new Uint32Array(1), new Float64Array(1)] as const;
+    const into = { items: new Uint32Array(1), scores: new Float64Array(1) };
     const ids = LabelTable.empty();
-    expect(() => pages.best(Float32Array.of(1, 1), Uint32Array.of(PAGE_VECTORS), 1, 1, ids, ...columns)).toThrow(
-      /page/,
-    );
+    expect(() => pages.best(Float32Array.of(1, 1), Uint32Array.of(PAGE_VECTORS), 1, ids, into)).toThrow(/page/);
     const two = Uint32Array.of(0, 0);
-    expect(() => pages.best(Float32Array.of(1, 1), two, 2, 2, ids, ...columns)).toThrow(/room/);
-    expect(() => pages.best(Float32Array.of(1, 1), two, 2, 1, ids, ...columns)).toThrow(/key/);
+    expect(() => pages.best(Float32Array.of(1, 1), two, 2, ids, into)).toThrow(/room/);
+    expect(() => pages.best(Float32Array.of(1, 1), two, 1, ids, into)).toThrow(/key/);
   });
 
   it('ranks as sorting by score and id does, however long and however like ids are', () => {
@@ -60,7 +58,7 @@ const DIMENSIONS = [1, 7, 8, 13, 64, 128, 301];
         ids.forEach((_, label) => pages.set(label, Float32Array.of((label * (seed + 1)) % 3)));
         const labels = Uint32Array.from(ids, (_, label) => label);
         const [items, scores] = [new Uint32Array(ids.length), new Float64Array(ids.length)];
-        const found = pages.best(Float32Array.of(1), labels, labels.length, k, table, items, scores);
+        const found = pages.best(Float32Array.of(1), labels, k, table, { items, scores });
         const plain = new TopK(k, table.compare);
         for (const label of labels) plain.push(label, (label * (seed + 1)) % 3);
         const expected = plain.drain();

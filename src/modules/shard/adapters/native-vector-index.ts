@@ -6,6 +6,7 @@ import type { Bitmap } from '../core/bitmap.js';
 import { grown } from '../core/grown.js';
 import type { IdColumns, RecordColumns } from '../core/id-columns.js';
 import type { ListsToSum, PostingSums, RankedColumns } from '../core/posting-sums.js';
+import type { Ranked } from '../core/top-k.js';
 import type { PageScores, VectorIndex, VectorIndexes, VectorShape } from '../core/vector-index.js';
 
 /** From src/ and from dist/ alike. */
@@ -212,13 +213,11 @@ class NativePageScores implements PageScores {
     query: Float64Array,
     norm: number,
     labels: Uint32Array,
-    count: number,
     k: number,
     { keys, records: { words, texts } }: IdColumns,
-    items: Uint32Array,
-    scores: Float64Array,
+    { items, scores }: Ranked,
   ): number {
-    return this.#addon.best(this.#pages, query, norm, labels, count, k, keys, words, texts, items, scores);
+    return this.#addon.best(this.#pages, query, norm, labels, labels.length, k, keys, words, texts, items, scores);
   }
 }
 

@@ -2,6 +2,7 @@ import type { HnswParameters, Similarity } from '../../../kernel/collection.js';
 import type { Bitmap } from './bitmap.js';
 import type { IdColumns, RecordColumns } from './id-columns.js';
 import type { PostingSums } from './posting-sums.js';
+import type { Ranked } from './top-k.js';
 
 /**
  * A graph over the vectors of one collection in one shard: finds near labels, never scores. Scores come from the
@@ -96,17 +97,8 @@ export interface PageScores {
   score(query: Float64Array, norm: number, labels: Uint32Array, count: number, into: Float64Array): void;
 
   /**
-   * The `k` best of the first `count` of `labels` by score, ties by id: into `items` and `scores`, best first.
+   * The `k` best of `labels` by score, ties by id, into columns that have room for them, best first.
    * @returns how many there are
    */
-  best(
-    query: Float64Array,
-    norm: number,
-    labels: Uint32Array,
-    count: number,
-    k: number,
-    ids: IdColumns,
-    items: Uint32Array,
-    scores: Float64Array,
-  ): number;
+  best(query: Float64Array, norm: number, labels: Uint32Array, k: number, ids: IdColumns, into: Ranked): number;
 }

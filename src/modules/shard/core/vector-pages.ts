@@ -1,6 +1,7 @@
 import { assert } from '../../../kernel/assert.js';
 import type { Similarity } from '../../../kernel/collection.js';
 import type { IdColumns } from './id-columns.js';
+import type { Ranked } from './top-k.js';
 import type { PageScores } from './vector-index.js';
 
 /** Vectors a page. A page is taken whole but touched vector by vector, so that an unused rest takes no memory. */
@@ -83,19 +84,11 @@ export class VectorPages {
   }
 
   /**
-   * The `k` best of the first `count` of `labels`, all of which were set, by score, ties by id: into `items` and `scores`,
-   * best first. @returns how many there are; undefined when nothing does it faster than scoring and sorting them
+   * The `k` best of `labels`, all of which were set, by score, ties by id, into columns that have room for them, best first.
+   * @returns how many there are; undefined when nothing does it faster than scoring and sorting them
    */
-  best(
-    query: Float32Array,
-    labels: Uint32Array,
-    count: number,
-    k: number,
-    ids: IdColumns,
-    items: Uint32Array,
-    scores: Float64Array,
-  ): number | undefined {
-    return this.#faster?.best(this.#query, this.#ask(query), labels, count, k, ids, items, scores);
+  best(query: Float32Array, labels: Uint32Array, k: number, ids: IdColumns, into: Ranked): number | undefined {
+    return this.#faster?.best(this.#query, this.#ask(query), labels, k, ids, into);
   }
 
   /** The pages up to and without label `high`, for a checkpoint: views, not copies. */

@@ -204,7 +204,7 @@ export class VectorTable {
       const most = Math.min(k, length);
       const items = (this.#items = grown(this.#items, most));
       const scores = (this.#scores = grown(this.#scores, most));
-      const found = this.#pages.best(query, labels, length, k, ids, items, scores);
+      const found = this.#pages.best(query, labels, k, ids, { items, scores });
       if (found !== undefined) return { items: items.subarray(0, found), scores: scores.subarray(0, found) };
     }
     const scores = (this.#scores = grown(this.#scores, length));
