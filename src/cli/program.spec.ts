@@ -123,6 +123,7 @@ describe('the command line', () => {
       'remove',
       'move-primary',
       'force',
+      'force-map',
       'operation',
       'cluster',
       'demo',

@@ -212,6 +212,16 @@ export class SpectorClient {
     );
   }
 
+  /**
+   * When a majority of the map's voters is gone for good: goes on with the map from the copy of `nodeId`, which must be the
+   * node that is asked. Changes of the map that only the lost voters had are gone. 409 OPERATION_CONFLICT while a majority
+   * answers, or a node whose copy goes further.
+   */
+  forceMap(nodeId: string, options: CallOptions = {}): Promise<OperationAccepted> {
+    const body = { node: nodeId, acceptDataLoss: true };
+    return accepted(this.#transport, 'POST', '/api/v1/cluster/map/force', body, options);
+  }
+
   /** Moves everything off a node, or what a dead one held to others, and takes it out of the map. */
   remove(nodeId: string, options: CallOptions = {}): Promise<OperationAccepted> {
     return accepted(

@@ -15,7 +15,7 @@ interface WaitFlags {
   readonly wait: boolean;
 }
 
-/** `spector drain`, `remove`, `move-primary`, `force`, `reshard` and `operation`: long changes of the cluster */
+/** `spector drain`, `remove`, `move-primary`, `force`, `force-map`, `reshard` and `operation`: long changes of the cluster */
 export function operationCommands(program: Command, run: RunCommand): void {
   const long = (name: string, description: string): Command =>
     program.command(name).description(description).option('--no-wait', 'print the id of the operation and end');
@@ -55,6 +55,16 @@ export function operationCommands(program: Command, run: RunCommand): void {
         const options = { empty, signal: context.host.signal };
         return begin(context, { wait: true }, context.client.shards.force(number, node, options));
       }),
+    );
+  program
+    .command('force-map')
+    .description('go on with the map from one copy when a majority of its voters is gone; --url names that node')
+    .argument('<node>', 'id of the node that is asked')
+    .requiredOption('--accept-data-loss', 'changes of the map that only the lost voters had are gone')
+    .action(
+      run((context, _flags: object, node: string) =>
+        begin(context, { wait: true }, context.client.forceMap(node, { signal: context.host.signal })),
+      ),
     );
   long('reshard', 'change the number of shards while the cluster works; nodes of this version refuse it')
     .argument('<count>', 'the new number of shards, 1-256')
@@ -135,6 +145,8 @@ function taskText({ kind, node, shard }: Operation): string {
       return `make ${node ?? ''} primary of shard ${shard ?? ''}`;
     case 'force':
       return `force shard ${shard ?? ''} on ${node ?? ''}`;
+    case 'forceMap':
+      return `force the map on ${node ?? ''}`;
     case 'rebalance':
       return 'rebalance';
   }

@@ -82,8 +82,8 @@ export interface OperationAccepted {
 /** A long-running change of the cluster, as the map remembers it: the last 32. */
 export interface Operation {
   readonly id: string;
-  /** `rebalance` is begun by the cluster itself, when nodes came or died; `force` is done when it began. */
-  readonly kind: 'drain' | 'remove' | 'movePrimary' | 'force' | 'rebalance';
+  /** `rebalance` is begun by the cluster itself, when nodes came or died; `force` and `forceMap` are done when they began. */
+  readonly kind: 'drain' | 'remove' | 'movePrimary' | 'force' | 'forceMap' | 'rebalance';
   readonly state: 'running' | 'done' | 'failed' | 'aborted';
   /** Id of the node it is about. */
   readonly node?: string;

@@ -760,7 +760,7 @@ describe('HTTP itself', () => {
         });
       }
     }
-    expect(bodies).toBe(16);
+    expect(bodies).toBe(17);
   });
 
   it.each([

@@ -1,3 +1,4 @@
+import { META_SHARD } from '../../kernel/ids.js';
 import type { CancelTimer, Timers } from '../../kernel/timers.js';
 import type { ClusterReading } from '../../platform/metrics/metrics.js';
 import type { ClusterPlace } from '../replication/cluster-place.js';
@@ -44,7 +45,10 @@ export class ClusterEvents {
     }
     this.replication.onRole(changed);
     this.replication.onCopy(({ kind, shard, node }) => {
-      this.events.publish({ type: `cluster.copy_${kind}`, data: { shard, node: this.routes.nodeIdOf(node) } });
+      this.events.publish({
+        type: `cluster.copy_${kind}`,
+        data: { shard: shard === META_SHARD ? 'map' : shard, node: this.routes.nodeIdOf(node) },
+      });
     });
     this.replication.map.onChange(changed);
   }

@@ -13,6 +13,8 @@ export interface ClusterOperations {
   movePrimary(shard: number, to: NodeUuid): Promise<{ readonly operation: string }>;
   /** Goes on with a shard whose disks are all gone (replication 5.8). @throws NodeError OPERATION_CONFLICT */
   force(shard: number, to: NodeUuid, empty: boolean): Promise<{ readonly operation: string }>;
+  /** Goes on with the map from the copy of this node, whose other voters are gone (replication 5.8). @throws NodeError OPERATION_CONFLICT */
+  forceMap(): Promise<{ readonly operation: string }>;
   /** The operation as clients see it, or undefined. */
   operation(id: string): Promise<unknown>;
   /** @throws NodeError OPERATION_NOT_FOUND, OPERATION_CONFLICT when it cannot be stopped any more */

@@ -9,7 +9,7 @@ import type { ClusterOperations } from './cluster-operations.js';
 import type { ClusterPort } from './coordinator.js';
 import type { ClusterView, DigestView, StatusView } from './core/requests.js';
 import type { CopyRoute, ShardRoute } from './core/route.js';
-import { degradation, isDegraded, topologyOf } from './core/topology.js';
+import { degradation, isDegraded, mapDegradation, topologyOf } from './core/topology.js';
 import type { FanOut } from './fan-out.js';
 import type { Member, Members } from './members.js';
 import type { NodeFacts } from './node-facts.js';
@@ -60,7 +60,9 @@ export class ClusterService implements ClusterPort {
   degraded(): readonly string[] {
     if (!this.replication.map.known) return [];
     this.routes.refresh();
-    return this.routes.shards().flatMap((route) => degradation(route) ?? []);
+    const shards = this.routes.shards().flatMap((route) => degradation(route) ?? []);
+    const map = mapDegradation(this.routes.meta());
+    return map === undefined ? shards : [...shards, map];
   }
 
   cluster(): Promise<ClusterView> {
@@ -133,6 +135,12 @@ export class ClusterService implements ClusterPort {
   async force(shard: number, nodeId: string, empty: boolean): Promise<{ readonly operation: string }> {
     this.#route(shard);
     return this.operations.force(shard, this.#node(nodeId), empty);
+  }
+
+  async forceMap(nodeId: string): Promise<{ readonly operation: string }> {
+    if (this.#node(nodeId) === this.replication.self) return this.operations.forceMap();
+    const detail = `the map goes on from the copy of the node that is asked, which is "${this.config.nodeId}": ask "${nodeId}"`;
+    throw new NodeError('OPERATION_CONFLICT', detail);
   }
 
   async operation(id: string): Promise<unknown> {

@@ -35,6 +35,7 @@ import { ClusterMembers } from './cluster-members.js';
 import { ClusterEvents } from './cluster-events.js';
 import { MEMBERS, type Members } from './members.js';
 import { PlannedOperations } from './planned-operations.js';
+import { ForcedMap } from '../replication/forced-map.js';
 import { OperationCalls } from '../replication/operations/operation-calls.js';
 import { ClusterPlace } from '../replication/cluster-place.js';
 import { ClusterRoutes } from './cluster-routes.js';
@@ -214,7 +215,8 @@ export class CoordinatorModule {
               knownEpoch: (shard) => service.leader(shard)?.epoch.num ?? 0,
               change: (operation) => changes.change(operation),
             });
-            return new PlannedOperations(calls, routes, changes);
+            const forcedMap = new ForcedMap({ clock, timers: systemTimers, replication: service, newId: randomUUID });
+            return new PlannedOperations(calls, forcedMap, routes, changes);
           },
         },
         {

@@ -111,6 +111,8 @@ export interface ClusterPort {
   movePrimary(shard: number, nodeId: string): Promise<{ readonly operation: string }>;
   /** Names the copy a shard goes on from when every disk of its set is gone, or begins an empty one. */
   force(shard: number, nodeId: string, empty: boolean): Promise<{ readonly operation: string }>;
+  /** Goes on with the map from the copy of the node that is asked, by its name, when a majority of the voters is gone. */
+  forceMap(nodeId: string): Promise<{ readonly operation: string }>;
   operation(id: string): Promise<unknown>;
   abortOperation(id: string): Promise<void>;
 }

@@ -28,6 +28,8 @@ const ARRIVES_MS = 2_000;
 /** The primary of the map is asked for its epoch for so long; without an answer the map here is what there is. */
 const NEWEST_MS = 1_000;
 const TRIES = 4;
+const NO_MAJORITY =
+  'the map of the cluster cannot be changed now: a majority of its voters cannot be reached; searches and writes go on';
 
 /** Brings a change to the primary of the map's shard, wherever it is. */
 export class ForwardedMapChanges implements MapChanges {
@@ -45,7 +47,8 @@ export class ForwardedMapChanges implements MapChanges {
       if (primary !== undefined) {
         const answer = await this.#ask(primary, operation, Math.ceil(endsMs - performance.now()));
         if (answer?.kind === 'changed') return this.#arrived(answer.mapEpoch);
-        if (answer?.kind === 'refused') throw new NodeError(answer.code, answer.detail);
+        if (answer?.kind === 'refused')
+          throw new NodeError(answer.code, answer.code === 'NO_QUORUM' ? NO_MAJORITY : answer.detail);
         if (answer !== undefined) this.routes.onStaleLeader(META_SHARD, answer.refusal.hint);
       }
       const moved = (): boolean => {

@@ -1,5 +1,6 @@
 import type { NodeUuid } from '../../kernel/peer.js';
 import { NodeError } from '../../kernel/errors.js';
+import type { ForcedMap } from '../replication/forced-map.js';
 import type { OperationCalls } from '../replication/operations/operation-calls.js';
 import type { MapChanges } from './map-changes.js';
 import type { Routes } from './routes.js';
@@ -9,6 +10,7 @@ import type { ClusterOperations } from './cluster-operations.js';
 export class PlannedOperations implements ClusterOperations {
   constructor(
     private readonly calls: OperationCalls,
+    private readonly forcedMap: ForcedMap,
     private readonly routes: Routes,
     private readonly changes: MapChanges,
   ) {}
@@ -29,6 +31,10 @@ export class PlannedOperations implements ClusterOperations {
 
   async force(shard: number, to: NodeUuid, empty: boolean): Promise<{ readonly operation: string }> {
     return { operation: await this.calls.force(shard, this.routes.nodeIdOf(to), empty) };
+  }
+
+  async forceMap(): Promise<{ readonly operation: string }> {
+    return { operation: await this.forcedMap.force() };
   }
 
   async operation(id: string): Promise<unknown> {

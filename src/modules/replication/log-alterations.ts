@@ -1,16 +1,10 @@
-import { META_SHARD } from '../../kernel/ids.js';
-import { shardKey } from '../log/core/keys.js';
-import type { RowChange } from '../log/log-store.js';
-import { afterCut, encodeBranches } from './core/branch-epochs.js';
 import type { SnapshotEnd } from './core/protocol.js';
-import { BRANCHES_ROW, SETS_ROW } from './core/replica-log.js';
-import { encodeSets } from './core/set-codec.js';
 import type { LooseStore } from './loose-store.js';
 import type { ReplicaDrive } from './replica-drive.js';
 import type { ReplicaPorts } from './replica-ports.js';
 import { flipTo } from './snapshot-flip.js';
 import type { SnapshotReceiver } from './snapshot-receiver.js';
-import { storedEnd } from './stored-copy.js';
+import { rowsOfCut, storedEnd } from './stored-copy.js';
 
 /**
  * What changes a copy's log other than by appending: it is cut to a fork (6.3), or a snapshot takes its place (4.7). One after
@@ -50,14 +44,7 @@ export class LogAlterations {
   /** Cuts the log behind `to`: rows beyond it become loose, and the index goes back (6.3, 6.4). */
   async truncate(to: number): Promise<void> {
     const { log, index } = this.#ports;
-    const { tail: lastOffset, history, sets, branches } = storedEnd(log, this.#shard);
-    const kept = sets.filter(({ offset }) => offset <= to);
-    const beside: RowChange[] = [{ key: shardKey(this.#shard, SETS_ROW), value: encodeSets(kept) }];
-    // Of the map's shard nothing is merged: what a majority did not have was never written (9.1).
-    if (this.#shard !== META_SHARD) {
-      const value = encodeBranches(afterCut(branches, { lastOffset, history }, to));
-      beside.push({ key: shardKey(this.#shard, BRANCHES_ROW), value });
-    }
+    const beside = rowsOfCut(log, this.#shard, to);
     await this.#loose.cutBranch(this.#shard, to, beside);
     await index?.rewind(to);
     this.#replaced(Math.min(this.#drive.replica.applied, to));

@@ -598,9 +598,14 @@ export class ReplicationService {
     const told = this.#forced;
     this.#forced = new Set();
     for (const { id, task, nodeId } of map.operations) {
-      if (task.kind !== 'force') continue;
+      if (task.kind !== 'force' && task.kind !== 'forceMap') continue;
       this.#forced.add(id);
       if (told === undefined || told.has(id)) continue;
+      if (task.kind === 'forceMap') {
+        this.#ports.logger.warn({ node: nodeId, operation: id }, 'an operator forced the map to go on from one copy');
+        this.#happened({ kind: 'forced', shard: META_SHARD, node: task.node });
+        continue;
+      }
       const { shard, node, empty } = task;
       this.#ports.logger.warn({ shard, node: nodeId, empty, operation: id }, 'an operator forced the set of a shard');
       this.#happened({ kind: 'forced', shard, node });

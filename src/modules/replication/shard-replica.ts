@@ -5,6 +5,7 @@ import { documentKey } from '../log/core/keys.js';
 import { decodeRow, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
 import { ConflictLog } from './conflict-log.js';
 import type { MergedEpoch } from './core/branch-epochs.js';
+import type { ForceMapProblem } from './core/forced-map.js';
 import type { ReplicaEffect } from './core/effects.js';
 import type {
   CoversAnswer,
@@ -253,6 +254,16 @@ export class ShardReplica {
   /** Hands the reign over to a follower; its announcement tells that it worked (5.7). */
   transfer(to: NodeUuid): void {
     this.#drive.step({ kind: 'transfer', to, now: this.#drive.now() });
+  }
+
+  /** Why this copy of the map may not be made the only voter (5.8). */
+  get forceMapProblem(): ForceMapProblem | undefined {
+    return this.#replica.forceMapProblem(this.#ports.view());
+  }
+
+  /** Makes this copy of the map the only voter, for a reign that begins at once (5.8). */
+  force(epochFloor: number): void {
+    this.#drive.step({ kind: 'force', epochFloor, now: this.#drive.now() });
   }
 
   announced(leader: ShardLeader): void {

@@ -10,14 +10,14 @@ import {
   entryVersion,
 } from '../log/core/entry-codec.js';
 import { shardKey } from '../log/core/keys.js';
-import { LogDamagedError, type LogStore } from '../log/log-store.js';
+import { LogDamagedError, type LogStore, type RowChange } from '../log/log-store.js';
 import { decodeCounters, ZERO_COUNTERS, type ShardCounters } from '../shard/core/rows.js';
-import { decodeBranches } from './core/branch-epochs.js';
-import { decodeAgreedMap, decodeMapOperation } from './core/map-codec.js';
+import { afterCut, decodeBranches, encodeBranches } from './core/branch-epochs.js';
+import { cutAgreedMap, decodeAgreedMap, decodeMapOperation, encodeAgreedMap } from './core/map-codec.js';
 import { MapState, type PendingOperation } from './core/map-state.js';
 import { MAP_ROW } from './core/replica.js';
 import { BRANCHES_ROW, COUNTERS_ROW, SETS_ROW, type ReplicaLog, type ReplicaLogOptions } from './core/replica-log.js';
-import { decodeSets } from './core/set-codec.js';
+import { decodeSets, encodeSets } from './core/set-codec.js';
 
 // What is kept of a copy on the disk, as its machine and its peers ask for it.
 
@@ -53,7 +53,23 @@ export async function storedMap(log: LogStore, tail: number): Promise<MapState> 
     }
     if (entries.length === 0) break;
   }
-  return new MapState(agreed?.map, agreed?.offset ?? 0, pending);
+  return new MapState(agreed, pending);
+}
+
+/** Rows of a copy that are others once its log is cut behind `to` (6.3), beside its counters and those of documents. */
+export function rowsOfCut(log: LogStore, shard: number, to: number): RowChange[] {
+  const { tail: lastOffset, history, sets, branches } = storedEnd(log, shard);
+  const kept = sets.filter(({ offset }) => offset <= to);
+  const rows: RowChange[] = [{ key: shardKey(shard, SETS_ROW), value: encodeSets(kept) }];
+  // Of the map's shard nothing is merged: what a majority did not have was never written (9.1).
+  if (shard !== META_SHARD) {
+    const value = encodeBranches(afterCut(branches, { lastOffset, history }, to));
+    return [...rows, { key: shardKey(shard, BRANCHES_ROW), value }];
+  }
+  const key = shardKey(shard, MAP_ROW);
+  const agreed = log.row(key);
+  const map = agreed && cutAgreedMap(decodeAgreedMap(agreed), to);
+  return map === undefined ? rows : [...rows, { key, value: encodeAgreedMap(map) }];
 }
 
 /** The clock reading of the last entry: versions of this copy continue above it (replication 1.3). */

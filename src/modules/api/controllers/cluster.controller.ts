@@ -13,7 +13,7 @@ import { Endpoint } from '../http/endpoint.js';
 import { sendJson } from '../rest.mapper.js';
 import { ClusterSettingsShape, ClusterShape, OperationShape, StatusShape } from '../schemas/answers.js';
 import type { ClusterConfigBody as ClusterConfig } from '../schemas/catalog.js';
-import { ClusterConfigBody, ForceBody, MovePrimaryBody, ReshardBody } from '../schemas/catalog.js';
+import { ClusterConfigBody, ForceBody, ForceMapBody, MovePrimaryBody, ReshardBody } from '../schemas/catalog.js';
 import { NoQuery } from '../schemas/fields.js';
 import { queryReader } from '../schemas/query.js';
 import { validator } from '../schemas/validator.js';
@@ -22,6 +22,7 @@ const configBody = validator(ClusterConfigBody);
 const reshardBody = validator(ReshardBody);
 const movePrimaryBody = validator(MovePrimaryBody);
 const forceBody = validator(ForceBody);
+const forceMapBody = validator(ForceMapBody);
 const noQuery = queryReader(NoQuery);
 
 const ADMIN = { scope: 'admin', tag: 'Cluster', query: NoQuery } as const;
@@ -132,6 +133,20 @@ export class ClusterController {
     noQuery(request.query);
     const { node, empty = false } = forceBody(request.body);
     sendOperation(reply, await this.cluster.force(shardNumber(n), node, empty));
+  }
+
+  @Post('cluster/map/force')
+  @HttpCode(202)
+  @Endpoint({
+    ...ADMIN,
+    summary: 'Go on with the map from the copy of the node that is asked when a majority of its voters is gone',
+    body: ForceMapBody,
+    answers: { 202: OperationShape },
+    errors: [...NODE_ERRORS, 'LOG_CORRUPT'],
+  })
+  async forceMap(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    noQuery(request.query);
+    sendOperation(reply, await this.cluster.forceMap(forceMapBody(request.body).node));
   }
 
   @Get('cluster/operations/:id')

@@ -76,6 +76,22 @@ export const ForceBody = closed(
 );
 export type ForceBody = Static<typeof ForceBody>;
 
+/** `POST /api/v1/cluster/map/force`. */
+export const ForceMapBody = closed(
+  {
+    node: Type.String({
+      pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
+      description: 'Node id: that of the node that is asked.',
+    }),
+    acceptDataLoss: Type.Literal(true, {
+      description: 'Changes of the map that only the lost voters had are gone: collections, aliases, settings, moves.',
+    }),
+  },
+  'Which copy, and that the loss is accepted.',
+  { node: 'node-2', acceptDataLoss: true },
+);
+export type ForceMapBody = Static<typeof ForceMapBody>;
+
 /** `GET /api/v1/changes`. */
 export const ChangesQuery = closed({
   cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 16_384, description: 'Cursor of the last line seen.' })),

@@ -317,6 +317,10 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
     return settle(() => ({ operation: 'op-4' }));
   };
 
+  readonly forceMap: ClusterPort['forceMap'] = () => {
+    return settle(() => ({ operation: 'op-5' }));
+  };
+
   readonly operation: ClusterPort['operation'] = (id) => {
     return settle(() => (id === 'op-1' ? { operation: id, state: 'DONE' } : missing('OPERATION_NOT_FOUND', id)));
   };

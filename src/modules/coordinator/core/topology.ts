@@ -34,3 +34,12 @@ export function degradation({ shard, primary, copies, wanted }: ShardRoute): str
   if (!serving.some(({ node }) => node === primary)) return `shard ${shard} has no primary`;
   return serving.length < wanted ? `shard ${shard} has ${serving.length} of ${wanted} copies in sync` : undefined;
 }
+
+/** Why the map cannot be changed, in words, or undefined (replication 9.1). */
+export function mapDegradation({ copies, wanted }: ShardRoute): string | undefined {
+  const voters = copies.filter(
+    ({ role, status, faulted }) => role !== 'learner' && status !== 'UNAVAILABLE' && !faulted,
+  );
+  if (2 * voters.length > wanted) return undefined;
+  return `the map has ${voters.length} of ${wanted} voters, no majority: joins, moves and new collections wait`;
+}

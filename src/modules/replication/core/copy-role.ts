@@ -200,6 +200,12 @@ export class CopyRole {
     this.#stand('transfer', now, out);
   }
 
+  /** Stands at once, whoever else may reign; nobody else is asked (5.8). */
+  force(epochFloor: number, now: Now, out: Out): void {
+    this.#promise.saw(epochFloor);
+    this.#stand('heal', now, out);
+  }
+
   // ---- standing (5.3–5.5)
 
   probed({ round, alive, now }: Told<'probed'>, out: Out): void {

@@ -43,6 +43,8 @@ export type ReplicaInput =
   | { readonly kind: 'transfer'; readonly to: NodeUuid; readonly now: Now }
   /** Somebody says who is primary. */
   | { readonly kind: 'announced'; readonly leader: ShardLeader; readonly now: Now }
+  /** An operator makes this copy of the map the only voter, whose others are gone (5.8): it reigns above `epochFloor`. */
+  | { readonly kind: 'force'; readonly epochFloor: number; readonly now: Now }
   // As a follower
   | { readonly kind: 'welcomed'; readonly answer: HelloAnswer; readonly now: Now }
   | {

@@ -16,6 +16,8 @@ export interface AgreedMap {
   readonly map: ClusterMap;
   /** High-water mark it is of. */
   readonly offset: number;
+  /** What was agreed beyond `offset` was cut off: only a forced map may follow (5.8). */
+  readonly astray?: true;
 }
 
 export function encodeAgreedMap(agreed: AgreedMap): Uint8Array {
@@ -24,4 +26,9 @@ export function encodeAgreedMap(agreed: AgreedMap): Uint8Array {
 
 export function decodeAgreedMap(value: Uint8Array): AgreedMap {
   return JSON.parse(fromUtf8(value)) as AgreedMap;
+}
+
+/** The row after the log was cut behind `to`; undefined: it stays as it is, as nothing that was agreed is gone. */
+export function cutAgreedMap({ map, offset }: AgreedMap, to: number): AgreedMap | undefined {
+  return offset <= to ? undefined : { map, offset: to, astray: true };
 }

@@ -26,7 +26,7 @@ class Copy {
   room: DiskRoom = 'upserts';
   epochFloor = 0;
 
-  constructor() {
+  constructor(strict = false) {
     const { tail, chain, history, generation } = EMPTY_LOG;
     const ends = {
       generation,
@@ -44,7 +44,7 @@ class Copy {
       bootCount: 1,
       log: new ReplicaLog({ shard: 0, hasher: nodeHasher, lastHlc: HLC_ZERO, ...ends }),
       promised: NO_EPOCH,
-      strict: false,
+      strict,
       times: { heartbeatMs: 500, failoverAfterMs: 1_800 },
       applied: 0,
       map: undefined,
@@ -103,6 +103,53 @@ describe('a reign that a hello speaks against', () => {
     expect(copy.replica.promised.num).toBe(promised.num + 1);
     expect(effects.map(({ kind }) => kind)).not.toContain('append');
     expect(copy.replica.log.tail).toBe(before);
+  });
+});
+
+describe('a copy of the map that an operator makes the only voter', () => {
+  const THIRD = 'c3'.repeat(16);
+
+  /** It knows the set, and hears nobody. */
+  function left(): Copy {
+    const copy = new Copy(true);
+    copy.configured = { mapEpoch: 1, members: [SELF] };
+    while (copy.replica.role !== 'primary') copy.tick();
+    for (const members of [
+      [SELF, OTHER],
+      [SELF, OTHER, THIRD],
+    ]) {
+      copy.configured = { mapEpoch: copy.configured.mapEpoch + 1, members };
+      copy.tick();
+      copy.step({ kind: 'force', epochFloor: 0, now: copy.now });
+    }
+    copy.step({ kind: 'paused', now: copy.now });
+    return copy;
+  }
+
+  it('reigns at once, above the floor, and what is in its log is in force', () => {
+    const copy = left();
+    expect(copy.replica.set.members).toEqual([SELF]);
+    copy.step({ kind: 'force', epochFloor: 5_000, now: copy.now });
+    expect(copy.replica.role).toBe('primary');
+    expect(copy.replica.epoch.num).toBeGreaterThan(5_000);
+    expect(copy.replica.highWaterMark).toBe(copy.replica.log.tail);
+  });
+
+  it('counts alone until the forced set is logged, and no longer than it reigns', () => {
+    const copy = left();
+    copy.step({ kind: 'force', epochFloor: 5_000, now: copy.now });
+    copy.configured = { mapEpoch: 100, members: [SELF] };
+    copy.tick();
+    expect(copy.replica.log.set).toEqual({ mapEpoch: 100, members: [SELF] });
+
+    const deposed = left();
+    deposed.step({ kind: 'force', epochFloor: 5_000, now: deposed.now });
+    const epoch = { num: 9_000, uuid: new Uint8Array(16).fill(9) };
+    const set = deposed.replica.log.set;
+    const request = { shard: 0, epoch, cause: 'heal', set } as const;
+    deposed.step({ kind: 'fence', ticket: 1, from: OTHER, request, now: deposed.now });
+    expect(deposed.replica.role).toBe('follower');
+    expect(deposed.replica.set.members).toEqual([SELF, OTHER, THIRD]);
   });
 });
 

@@ -5,11 +5,12 @@ import { entryCollectionId, entryOp } from '../../log/core/entry-codec.js';
 import { shardKey } from '../../log/core/keys.js';
 import { CopyRole } from './copy-role.js';
 import type { Out, ReplicaEffect } from './effects.js';
+import { forceMapProblem, type ForceMapProblem } from './forced-map.js';
 import type { ReplicaInput } from './inputs.js';
 import type { Leader } from './leader.js';
 import { encodeAgreedMap } from './map-codec.js';
 import type { MapState } from './map-state.js';
-import type { CopyPlan, FailoverTimes, Now } from './peer-view.js';
+import type { CopyPlan, FailoverTimes, Now, PeerView } from './peer-view.js';
 import type { Offer, ReplicaRole, ShardLeader, ShardPosition, ShardSet } from './protocol.js';
 import type { ReplicaLog } from './replica-log.js';
 import { Retention } from './retention.js';
@@ -56,6 +57,8 @@ export class Replica {
   #lastTickMs: number;
   /** When it last had everything, as of the last tick: on an earlier stream, or in a reign of its own; at first when it was opened. */
   #hadAllMs: number;
+  /** Map epoch of the logged set when an operator made this copy the only voter: it counts alone until the next SET. */
+  #forcedAbove: number | undefined;
 
   constructor(options: ReplicaOptions) {
     const { log, openedMs } = options;
@@ -106,6 +109,7 @@ export class Replica {
   get set(): ShardSet {
     const logged = this.#log.set;
     const { configured } = this.#plan;
+    if (logged.mapEpoch === this.#forcedAbove) return { mapEpoch: logged.mapEpoch, members: [this.#options.self] };
     if (this.#options.strict) return logged.mapEpoch > 0 || logged.members.length > 0 ? logged : configured;
     return configured.mapEpoch > logged.mapEpoch || logged.members.length === 0 ? configured : logged;
   }
@@ -148,6 +152,13 @@ export class Replica {
 
   get fault(): string | undefined {
     return this.#role.fault;
+  }
+
+  /** Why an operator may not make this copy of the map the only voter (5.8). */
+  forceMapProblem(peers: PeerView): ForceMapProblem | undefined {
+    // Nothing else can change a map that its log does not make.
+    if (this.#options.map?.astray === true) return undefined;
+    return forceMapProblem({ self: this.#options.self, set: this.set, end: this.#log.end(), peers });
   }
 
   /** Up to here every replica that the log is kept for has it (2.11). */
@@ -228,6 +239,9 @@ export class Replica {
       case 'transfer':
         this.#role.primary?.handOver(input.to, input.now.monotonicMs);
         break;
+      case 'force':
+        this.#force(input, out);
+        break;
       case 'announced':
         this.#role.learn(input.leader, input.now, out);
         break;
@@ -276,6 +290,7 @@ export class Replica {
       default:
         unreachable(input);
     }
+    if (this.#role.name === 'follower') this.#forcedAbove = undefined;
     return out;
   }
 
@@ -293,6 +308,12 @@ export class Replica {
     const paused = now.monotonicMs - this.#lastTickMs > PAUSE_MS;
     this.#lastTickMs = now.monotonicMs;
     if (paused) this.#role.primary?.confirm(now.monotonicMs, out);
+  }
+
+  /** Only for the length of the reign it leads to: the map that is logged in it says the same for good (5.8). */
+  #force({ epochFloor, now }: Extract<ReplicaInput, { kind: 'force' }>, out: Out): void {
+    this.#forcedAbove = this.#log.set.mapEpoch;
+    this.#role.force(epochFloor, now, out);
   }
 
   // ---- following

@@ -30,7 +30,7 @@ export interface OperationCallPorts {
 /** An operation as clients see it (api.md, cluster). */
 export interface OperationView {
   readonly id: string;
-  readonly kind: OperationTask['kind'];
+  readonly kind: OperationRecord['task']['kind'];
   readonly state: OperationRecord['state'];
   readonly node?: string;
   readonly shard?: number;

@@ -2,6 +2,7 @@ import type { HnswParameters, Similarity } from '../../../kernel/collection.js';
 import { unreachable } from '../../../kernel/assert.js';
 import { LIMITS } from '../../../kernel/limits.js';
 import type { ClusterMap, ClusterSettings, Collection, NodeRegistration, ShardPlacement } from './map.js';
+import { forceMap, type ForceMapChange } from './forced-map.js';
 import { changed, refused, type MapResult } from './map-result.js';
 import { applyNodeOperation, type NodeOperation } from './node-operations.js';
 import { applyOperationChange, type OperationChange } from './operation-changes.js';
@@ -14,6 +15,7 @@ export type MapOperation =
   | NodeOperation
   | SetOperation
   | OperationChange
+  | ForceMapChange
   | {
       readonly kind: 'bootstrap';
       readonly clusterId: string;
@@ -67,6 +69,8 @@ export function applyMapOperation(map: ClusterMap | undefined, operation: MapOpe
     case 'finishOperation':
     case 'abortOperation':
       return applyOperationChange(map, operation);
+    case 'forceMap':
+      return forceMap(map, operation);
     case 'putCollection':
       return putCollection(map, operation);
     case 'setDimensions':

@@ -6,8 +6,8 @@ import { nodeByUuid, type ClusterMap, type NodeDuty, type RegisteredNode, type S
 import { changed, refused, type MapResult } from './map-result.js';
 import { copiesOf } from './node-operations.js';
 import {
-  OPERATIONS_KEPT_MAX,
   OPERATIONS_RUNNING_MAX,
+  remembered,
   type OperationEnd,
   type OperationRecord,
   type OperationTask,
@@ -97,7 +97,7 @@ function start(map: ClusterMap, change: Extract<OperationChange, { kind: 'startO
     case 'rebalance':
       if (map.operations.some((other) => other.state === 'running' && other.task.kind === 'rebalance'))
         return refused('OPERATION_CONFLICT', 'the cluster balances its copies already');
-      return changed(map, { operations: kept([...map.operations, record(change.copies ?? 0)]) });
+      return changed(map, { operations: remembered([...map.operations, record(change.copies ?? 0)]) });
     default:
       return unreachable(task);
   }
@@ -121,7 +121,7 @@ function startLeaving(
   }
   return changed(map, {
     nodes: withDuty(map, node, task.kind === 'drain' ? 'draining' : 'removing'),
-    operations: kept([...map.operations, record]),
+    operations: remembered([...map.operations, record]),
   });
 }
 
@@ -138,7 +138,7 @@ function force(map: ClusterMap, task: ForceTask, record: OperationRecord): MapRe
   };
   return changed(map, {
     placement: withPlacement(map, task.shard, placement),
-    operations: kept([...map.operations, done]),
+    operations: remembered([...map.operations, done]),
   });
 }
 
@@ -157,7 +157,7 @@ function startMovePrimary(map: ClusterMap, shard: number, node: NodeUuid, record
   const { learners, epoch, members } = placement;
   return changed(map, {
     placement: withPlacement(map, shard, { members: preferring(members, node), learners, epoch, pinned: true }),
-    operations: kept([...map.operations, record]),
+    operations: remembered([...map.operations, record]),
   });
 }
 
@@ -206,12 +206,4 @@ function updated(map: ClusterMap, record: OperationRecord): readonly OperationRe
 
 function withDuty(map: ClusterMap, node: RegisteredNode, duty: NodeDuty): readonly RegisteredNode[] {
   return map.nodes.map((other) => (other.nodeUuid === node.nodeUuid ? { ...other, duty } : other));
-}
-
-/** The running ones and the last that ended. */
-function kept(records: readonly OperationRecord[]): readonly OperationRecord[] {
-  const surplus = records.length - OPERATIONS_KEPT_MAX;
-  if (surplus <= 0) return records;
-  const ended = records.filter(({ state }) => state !== 'running').slice(0, surplus);
-  return records.filter((record) => !ended.includes(record));
 }

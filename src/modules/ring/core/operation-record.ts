@@ -27,12 +27,18 @@ export type OperationTask =
   /** Copies move because nodes came or died; the planner starts it by itself. */
   | { readonly kind: 'rebalance' };
 
+/** The map goes on from the copy of this node, whose other voters are gone. Done at once, and kept for whoever asks. */
+export interface ForceMapTask {
+  readonly kind: 'forceMap';
+  readonly node: NodeUuid;
+}
+
 export type OperationEnd = 'done' | 'failed' | 'aborted';
 
 /** A long change of the cluster, kept in the map so that every primary of META_SHARD can go on with it. */
 export interface OperationRecord {
   readonly id: string;
-  readonly task: OperationTask;
+  readonly task: OperationTask | ForceMapTask;
   /** Name of the task's node when it began: the node may be gone from the map. */
   readonly nodeId?: string;
   readonly state: 'running' | OperationEnd;
@@ -43,4 +49,12 @@ export interface OperationRecord {
   readonly endedMs?: number;
   /** What it waits for, or why it failed. */
   readonly detail?: string;
+}
+
+/** Of the records those a map keeps: the running ones and the last that ended. */
+export function remembered(records: readonly OperationRecord[]): readonly OperationRecord[] {
+  const surplus = records.length - OPERATIONS_KEPT_MAX;
+  if (surplus <= 0) return records;
+  const ended = records.filter(({ state }) => state !== 'running').slice(0, surplus);
+  return records.filter((record) => !ended.includes(record));
 }

@@ -23,6 +23,7 @@ export function planOperation(
     case 'movePrimary':
       return planMovePrimary(situation, record, task.shard, task.node);
     case 'force':
+    case 'forceMap':
       // Done when it began.
       return undefined;
     case 'rebalance':
