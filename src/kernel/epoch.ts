@@ -25,6 +25,11 @@ export function sameEpoch(a: Epoch, b: Epoch): boolean {
   return a.num === b.num && equalBytes(a.uuid, b.uuid);
 }
 
+/** The first 32 bits of the uuid: with the number they tell the reigns of one shard apart. */
+export function reignTag({ uuid }: Epoch): number {
+  return ((uuid[0] << 24) | (uuid[1] << 16) | (uuid[2] << 8) | uuid[3]) >>> 0;
+}
+
 /** One reign in a shard's history: from `start`, its BARRIER, on. */
 export interface EpochStart {
   readonly epoch: Epoch;

@@ -597,7 +597,7 @@ describe('sessions', () => {
   it('is met by every read, unless that says `any` outright', async () => {
     expectStatus(await rest.put(path('sess-ahead'), { content: 'aheadword' }), 201);
     const { clusterId } = expectStatus<{ clusterId: string }>(await rest.get('/api/v1/status'), 200);
-    const never = { epoch: 1, offset: 1_000_000 };
+    const never = { epoch: 1, reign: 0, offset: 1_000_000 };
     const positions = [0, 1].map((shard) => [shard, never] as const);
     const session = encodePositions(new Map(positions), clusterTag(clusterId));
     const headers = { 'spector-session': session };

@@ -116,11 +116,11 @@ export class BulkRun {
     }
   }
 
-  #stored({ shard, epoch, offset }: Written): void {
+  #stored({ shard, epoch, reign, offset }: Written): void {
     this.#success++;
     this.#window = Math.min(BULK_OPS_MAX, this.#window + 1 / BULK_OPS_MIN);
     const before = this.#positions.get(shard);
-    this.#positions.set(shard, laterPosition(before, { epoch, offset }));
+    this.#positions.set(shard, laterPosition(before, { epoch, reign, offset }));
   }
 
   #write(index: number, item: Exclude<BulkItem, { kind: 'invalid' }>): Promise<Written> {

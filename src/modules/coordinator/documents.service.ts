@@ -374,7 +374,7 @@ export class DocumentsService implements DocumentsPort {
   }
 
   #written(id: string, written: Written, session: ReturnType<Sessions['read']>): WriteAnswer {
-    const { shard, epoch, offset, indexed, created, durable } = written;
+    const { shard, epoch, reign, offset, indexed, created, durable } = written;
     const { fsync } = this.config;
     return {
       id,
@@ -386,7 +386,7 @@ export class DocumentsService implements DocumentsPort {
       offset,
       durable,
       fsync: fsync.kind === 'interval' ? `interval:${fsync.ms}` : fsync.kind,
-      session: this.sessions.withWrite(session, shard, { epoch, offset }),
+      session: this.sessions.withWrite(session, shard, { epoch, reign, offset }),
     };
   }
 }

@@ -1,5 +1,6 @@
 import type { NodeUuid } from '../../kernel/peer.js';
 import { toHex } from '../../kernel/bytes.js';
+import { reignTag } from '../../kernel/epoch.js';
 import { NodeError } from '../../kernel/errors.js';
 import { LIMITS } from '../../kernel/limits.js';
 import type { Version } from '../../kernel/version.js';
@@ -283,13 +284,14 @@ export class LocalShards implements ShardAccess {
   #summary(shard: number): ShardSummary {
     const replica = this.replication.replica(shard);
     if (replica === undefined) throw new ShardUnavailableError(shard, 'NOT_READY');
-    const { offset, chain, counters } = replica.summary();
+    const { offset, epoch, chain, counters } = replica.summary();
     return {
       offset,
       applied: replica.position.applied,
       chain,
       live: shardDigest(counters),
-      epoch: replica.epoch.num,
+      epoch: epoch.num,
+      reign: reignTag(epoch),
       collections: [...counters.collections].map(([id, { live }]) => ({ id, live })),
     };
   }

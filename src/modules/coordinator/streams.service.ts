@@ -1,3 +1,4 @@
+import { reignTag } from '../../kernel/epoch.js';
 import { NodeError } from '../../kernel/errors.js';
 import { toHex } from '../../kernel/bytes.js';
 import { PeerError } from '../../kernel/peer.js';
@@ -23,7 +24,7 @@ const SCAN_LIMIT = 500;
 const SCAN_BYTES = 1024 * 1024;
 /** The cursor that means "from now on". */
 export const CURSOR_LATEST = 'latest';
-const NOWHERE: Position = { epoch: 0, offset: 0 };
+const NOWHERE: Position = { epoch: 0, reign: 0, offset: 0 };
 
 /** Shards that are read at once: their pages are in memory together. */
 const SHARDS_AT_ONCE = 8;
@@ -86,13 +87,13 @@ export class StreamsService implements StreamsPort {
             throw compacted(shard, (page.fork ?? positionIn(positions, shard).offset) + 1, page.start);
           begun.add(shard);
           if (page.fork !== undefined) {
-            positions.set(shard, { epoch: 0, offset: page.fork });
+            positions.set(shard, { epoch: 0, reign: 0, offset: page.fork });
             restarts.set(shard, page.fork);
           }
           for (const bytes of page.entries) {
             found = true;
             const entry = decodeEntry(bytes);
-            positions.set(shard, { epoch: entry.epoch.num, offset: entry.offset });
+            positions.set(shard, positionOf(entry));
             const change = this.#change(entry, collection);
             if (change !== undefined) {
               const offset = restarts.get(shard);
@@ -124,7 +125,7 @@ export class StreamsService implements StreamsPort {
     const { shardCount } = this.replication.map.current();
     if (shard >= shardCount)
       throw new NodeError('SHARD_NOT_FOUND', `there is no shard ${shard}; the cluster has ${shardCount}`);
-    let after: Position = { epoch: 0, offset: from - 1 };
+    let after: Position = { epoch: 0, reign: 0, offset: from - 1 };
     let left = limit;
     let waitMs = 0;
     let begun = false;
@@ -137,11 +138,11 @@ export class StreamsService implements StreamsPort {
       }
       if (page.compacted && !begun) throw compacted(shard, after.offset + 1, page.start);
       begun = true;
-      if (page.fork !== undefined) after = { epoch: 0, offset: page.fork };
+      if (page.fork !== undefined) after = { epoch: 0, reign: 0, offset: page.fork };
       for (const bytes of page.entries) {
         const entry = decodeEntry(bytes);
         yield this.#line(entry);
-        after = { epoch: entry.epoch.num, offset: entry.offset };
+        after = positionOf(entry);
         left--;
         if (signal.aborted) return;
       }
@@ -173,7 +174,9 @@ export class StreamsService implements StreamsPort {
       for (const [shard, failed] of answer.failed) throw shardError(shard, failed);
       return new Map(
         [...answer.values]
-          .map(([shard, { value }]) => [shard, { epoch: value.epoch, offset: value.offset }] as const)
+          .map(
+            ([shard, { value }]) => [shard, { epoch: value.epoch, reign: value.reign, offset: value.offset }] as const,
+          )
           .sort(([a], [b]) => a - b),
       );
     } finally {
@@ -270,6 +273,10 @@ function readingOrder({ primary, copies }: ShardRoute): readonly CopyRoute[] {
         b.offset - a.offset ||
         (a.node < b.node ? -1 : 1),
     );
+}
+
+function positionOf({ epoch, offset }: Pick<Entry, 'epoch' | 'offset'>): Position {
+  return { epoch: epoch.num, reign: reignTag(epoch), offset };
 }
 
 function positionIn(positions: ReadonlyMap<number, Position>, shard: number): Position {

@@ -201,9 +201,14 @@ export class ShardReplica {
   }
 
   /** End of the log and what its rows add up to, of one moment. */
-  summary(): { readonly offset: number; readonly chain: Uint8Array; readonly counters: ShardCounters } {
+  summary(): {
+    readonly offset: number;
+    readonly epoch: Epoch;
+    readonly chain: Uint8Array;
+    readonly counters: ShardCounters;
+  } {
     const { log } = this.#replica;
-    return { offset: log.tail, chain: log.chain, counters: log.counters() };
+    return { offset: log.tail, epoch: log.lastEpoch, chain: log.chain, counters: log.counters() };
   }
 
   counters(): ShardCounters {

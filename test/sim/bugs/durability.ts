@@ -176,7 +176,16 @@ export function storedResultAtOnce(): Undo {
             request.key === undefined ? undefined : log?.row(idempotencyKey(this.shard, request.key, this.generation));
           if (stored === undefined || this.role !== 'primary') return before.call(this, request);
           const { version, epoch, offset, created } = decodeOperation(stored);
-          return Promise.resolve({ kind: 'written', version, epoch, offset, created, durable: 1, indexed: true });
+          return Promise.resolve({
+            kind: 'written',
+            version,
+            epoch,
+            reign: 0,
+            offset,
+            created,
+            durable: 1,
+            indexed: true,
+          });
         },
     ),
   ];

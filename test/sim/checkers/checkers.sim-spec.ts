@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { reignTag } from '../../../src/kernel/epoch.js';
 import { NO_BRANCHES } from '../../../src/modules/replication/core/branch-epochs.js';
 import type { ReplicaInspection } from '../world/node.js';
 import { checkAcknowledgement, checkSurvival } from './acknowledged.js';
@@ -41,6 +42,7 @@ function acknowledgement(change: Partial<Acknowledgement> = {}): Acknowledgement
     askedMs: 5,
     version: version(5),
     epoch: 1,
+    tag: 0,
     offset: 2,
     reign: epoch(1),
     strict: false,
@@ -112,7 +114,7 @@ function entry(offset: number, change: Partial<StoredEntry> = {}): StoredEntry {
 
 describe('sessions', () => {
   const branch = { epoch: epoch(2, 0xbb), end: 9, fork: 4 };
-  const ack = acknowledgement({ epoch: 2, offset: 7 });
+  const ack = acknowledgement({ epoch: 2, tag: reignTag(branch.epoch), offset: 7 });
   const merged = copy(B, { tail: 12, branches: { merged: [{ ...branch, offset: 11 }], cut: [] } });
   const other = copy(B, { tail: 12 });
 
@@ -120,6 +122,8 @@ describe('sessions', () => {
     expect(checkSessions([ack, acknowledgement()], [merged], new Set())).toEqual([]);
     expect(rules(checkSessions([ack], [merged, other], new Set()))).toEqual(['SESSION']);
     expect(checkSessions([ack], [other], new Set([A]))).toEqual([]);
+    // Another primary's reign of the same number.
+    expect(rules(checkSessions([{ ...ack, tag: 1 }], [merged], new Set()))).toEqual(['SESSION']);
   });
 
   it('wait for what is not merged yet', () => {

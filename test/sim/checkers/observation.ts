@@ -89,6 +89,8 @@ export interface Acknowledgement {
   readonly version: string;
   /** Of the entry. */
   readonly epoch: number;
+  /** Of the primary of that epoch; 0: not known. */
+  readonly tag: number;
   readonly offset: number;
   /** Of the reign that acknowledged. */
   readonly reign: Epoch;

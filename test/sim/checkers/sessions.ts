@@ -13,11 +13,11 @@ export function checkSessions(
   destroyed: ReadonlySet<NodeUuid>,
 ): readonly Violation[] {
   const violations: Violation[] = [];
-  for (const { strict, holders, epoch, offset, operation } of acks) {
+  for (const { strict, holders, epoch, tag: reign, offset, operation } of acks) {
     if (strict || holders.some((holder) => destroyed.has(holder))) continue;
     for (const { shard, host, history, tail: lastOffset, branches } of copies) {
       if (shard !== operation.shard) continue;
-      if (offsetOfPosition({ history, lastOffset }, branches.merged, { epoch, offset }) !== undefined) continue;
+      if (offsetOfPosition({ history, lastOffset }, branches.merged, { epoch, reign, offset }) !== undefined) continue;
       violations.push({
         rule: 'SESSION',
         detail: `write ${operation.index} of ${operation.document} in shard ${shard}, acknowledged in epoch ${epoch} at offset ${offset}, is in no branch ${host} knows of`,

@@ -369,7 +369,7 @@ class StaticShard {
     offset: number,
     result: { readonly version: Version; readonly epoch: number; readonly created: boolean },
   ): WriteOutcome {
-    return { kind: 'written', ...result, offset, durable: this.#copies(offset).length, indexed: true };
+    return { kind: 'written', ...result, reign: 0, offset, durable: this.#copies(offset).length, indexed: true };
   }
 
   #copies(offset: number): readonly NodeUuid[] {

@@ -611,6 +611,7 @@ export class World {
       askedMs,
       version,
       epoch: outcome.epoch,
+      tag: outcome.reign,
       offset: outcome.offset,
       reign: inspection?.epoch ?? NO_EPOCH,
       strict: this.map.isStrict(shard),

@@ -138,7 +138,7 @@ describe('questions about shards over gRPC', () => {
   });
 
   it('carries an answer larger than a message in parts', async () => {
-    const ask = { mapEpoch: 1, shard: 1, after: { epoch: 0, offset: 0 }, limit: 1, bytesMax: BIG, waitMs: 0 };
+    const ask = { mapEpoch: 1, shard: 1, after: { epoch: 0, reign: 0, offset: 0 }, limit: 1, bytesMax: BIG, waitMs: 0 };
     const reply = await clients.of(asked).call('entries', ask, { timeoutMs: 5_000 });
     if (reply.refusal !== undefined) throw new Error('it was refused');
     const [entry] = reply.value.entries;

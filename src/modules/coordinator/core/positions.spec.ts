@@ -2,7 +2,11 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { clusterTag, decodePositions, encodePositions, foldPositions, type Position } from './positions.js';
 
-const position = fc.record({ epoch: fc.nat(), offset: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }) });
+const position = fc.record({
+  epoch: fc.nat(),
+  reign: fc.nat(0xffff_ffff),
+  offset: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
+});
 const positions = fc
   .dictionary(fc.nat(255).map(String), position, { maxKeys: 256 })
   .map((all) => new Map<number, Position>(Object.entries(all).map(([shard, at]) => [Number(shard), at])));

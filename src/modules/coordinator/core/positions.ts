@@ -1,21 +1,17 @@
+import type { LogPosition } from '../../replication/core/branch-epochs.js';
 import { fromBase64Url, toBase64Url } from '../../../kernel/base64url.js';
 
-/**
- * Positions in the logs of shards: what a session token and a change-stream cursor hold (replication 7.2). A position is
- * (epoch number, offset); a log meets it only when its history contains it.
- */
-export interface Position {
-  readonly epoch: number;
-  readonly offset: number;
-}
+/** Positions in the logs of shards: what a session token and a change-stream cursor hold (replication 7.2). */
+export type Position = LogPosition;
 
 export type Positions = ReadonlyMap<number, Position>;
 
-const FORMAT = 1;
-/** 256 shards × 3 numbers of up to 8 bytes, in base64. */
+const FORMAT = 2;
+const NUMBERS = 4;
+/** 256 shards × 4 numbers of up to 8 bytes, in base64. */
 export const POSITIONS_TEXT_MAX = 12_288;
 
-/** Opaque base64url: a format byte, the cluster's tag, then (shard, epoch, offset) as variable-length numbers. */
+/** Opaque base64url: a format byte, the cluster's tag, then (shard, epoch, reign, offset) as variable-length numbers. */
 export function encodePositions(positions: Positions, clusterTag: number): string {
   const bytes: number[] = [FORMAT];
   pushNumber(bytes, clusterTag);
@@ -24,6 +20,7 @@ export function encodePositions(positions: Positions, clusterTag: number): strin
     if (position === undefined) continue;
     pushNumber(bytes, shard);
     pushNumber(bytes, position.epoch);
+    pushNumber(bytes, position.reign);
     pushNumber(bytes, position.offset);
   }
   return toBase64Url(bytes);
@@ -38,17 +35,19 @@ export function decodePositions(
   const bytes = fromBase64Url(text);
   if (bytes === undefined || bytes[0] !== FORMAT) return undefined;
   const numbers = readNumbers(bytes);
-  if (numbers === undefined || numbers.length === 0 || numbers.length % 3 !== 1) return undefined;
+  if (numbers === undefined || numbers.length === 0 || numbers.length % NUMBERS !== 1) return undefined;
   const positions = new Map<number, Position>();
-  for (let i = 1; i < numbers.length; i += 3)
-    positions.set(numbers[i], { epoch: numbers[i + 1], offset: numbers[i + 2] });
+  for (let i = 1; i < numbers.length; i += NUMBERS) {
+    const [shard, epoch, reign, offset] = numbers.slice(i, i + NUMBERS);
+    positions.set(shard, { epoch, reign, offset });
+  }
   return { positions, foreign: numbers[0] !== clusterTag };
 }
 
 /** The later of two positions of one shard. */
 export function laterPosition(a: Position | undefined, b: Position): Position {
   if (a === undefined) return b;
-  return (a.epoch - b.epoch || a.offset - b.offset) >= 0 ? a : b;
+  return (a.epoch - b.epoch || a.reign - b.reign || a.offset - b.offset) >= 0 ? a : b;
 }
 
 /** Both sets of positions, the later one of each shard. */

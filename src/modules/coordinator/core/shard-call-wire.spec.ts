@@ -18,7 +18,7 @@ const filter: Filter = {
   mustNot: [{ kind: 'ids', ids: ['a', 'é'] }],
 };
 const gates = [
-  { shard: 3, epoch: 2 ** 40, primary: true, stale: false, position: { epoch: 4, offset: 2 ** 45 } },
+  { shard: 3, epoch: 2 ** 40, primary: true, stale: false, position: { epoch: 4, reign: 2 ** 31, offset: 2 ** 45 } },
   { shard: 200, epoch: 0, primary: false, stale: true },
 ];
 const fields = { title: true, content: false, metadata: true, vector: true };
@@ -73,7 +73,7 @@ const asks: { readonly [C in ShardCall]: ShardAsk<C> } = {
       },
     ],
   },
-  entries: { mapEpoch: 5, shard: 1, after: { epoch: 1, offset: 2 }, limit: 3, bytesMax: 4, waitMs: 5 },
+  entries: { mapEpoch: 5, shard: 1, after: { epoch: 1, reign: 3, offset: 2 }, limit: 3, bytesMax: 4, waitMs: 5 },
   change: { operation: { kind: 'dropAlias', name: 'x' } },
   map: { mapEpoch: 5 },
   transfer: { shard: 1, to: 'ab'.repeat(16) },
@@ -111,6 +111,7 @@ const answers: { readonly [C in ShardCall]: ShardAnswer<C> } = {
         chain: new Uint8Array(16),
         live: new Uint8Array(16),
         epoch: 1,
+        reign: 9,
         collections: [{ id: 1, live: 2 }],
       },
     },
@@ -121,6 +122,7 @@ const answers: { readonly [C in ShardCall]: ShardAnswer<C> } = {
       kind: 'written',
       version: { hlc: { ms: 2 ** 47, counter: 1 }, opId: new Uint8Array(16) },
       epoch: 1,
+      reign: 2 ** 31,
       offset: 2,
       created: true,
       durable: 3,

@@ -52,7 +52,7 @@ import {
 
 const errorCode = oneOf<ErrorCode>(Object.keys(ERRORS) as ErrorCode[]);
 const version = record({ hlc: record({ ms: uint, counter: uint }), opId: bytes });
-const position: Codec<Position> = record<Position>({ epoch: uint, offset: uint });
+const position: Codec<Position> = record<Position>({ epoch: uint, reign: uint, offset: uint });
 const leader: Codec<ShardLeader> = record<ShardLeader>({
   shard: uint,
   epoch: record({ num: uint, uuid: bytes }),
@@ -112,6 +112,7 @@ const summary: Codec<ShardSummary> = record<ShardSummary>({
   chain: bytes,
   live: bytes,
   epoch: uint,
+  reign: uint,
   collections: list(record<{ readonly id: number; readonly live: number }>({ id: uint, live: uint })),
 });
 const condition: Codec<RowCondition> = kinds<RowCondition>({
@@ -138,6 +139,7 @@ const outcome: Codec<ShardWriteOutcome> = kinds<ShardWriteOutcome>({
   written: record<Outcome<'written'>>({
     version,
     epoch: uint,
+    reign: uint,
     offset: uint,
     created: flag,
     durable: uint,

@@ -128,7 +128,9 @@ export interface ShardSummary {
   readonly chain: Uint8Array;
   /** Live digest at `offset`. */
   readonly live: Uint8Array;
+  /** Of `offset`: number and tag of its epoch. */
   readonly epoch: number;
+  readonly reign: number;
   /** (collectionId, live documents). */
   readonly collections: readonly { readonly id: number; readonly live: number }[];
 }

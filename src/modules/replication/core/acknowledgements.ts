@@ -1,3 +1,4 @@
+import { reignTag, type Epoch } from '../../../kernel/epoch.js';
 import type { Out } from './effects.js';
 import type { OperationRow } from './operation-row.js';
 import type { AckLevel, WriteOutcome } from './write.js';
@@ -22,6 +23,8 @@ export interface Reach {
   readonly applied: number;
   /** Durable copies an offset counts, when they are enough for the level; 0: not yet. */
   copies(offset: number, level: AckLevel): number;
+  /** The epoch an offset of the log is in. */
+  epoch(offset: number): Epoch;
 }
 
 /** Writes that are logged and not answered: each is when it has its copies and is applied, or waited too long (replication 3). */
@@ -58,7 +61,7 @@ export class Acknowledgements {
       if (copies > 0) pending.durableAtMs ??= nowMs;
       const indexed = offset <= reach.applied;
       if (copies > 0 && (indexed || nowMs - (pending.durableAtMs ?? nowMs) >= INDEX_WAIT_MS))
-        out.push({ kind: 'reply', reply: { ticket, outcome: written(result, copies, indexed) } });
+        out.push({ kind: 'reply', reply: { ticket, outcome: written(result, reach.epoch(offset), copies, indexed) } });
       else if (nowMs - proposedMs >= OUTCOME_WAIT_MS)
         out.push({ kind: 'reply', reply: { ticket, outcome: unknown('too few copies confirmed it') } });
       else kept.push(pending);
@@ -73,9 +76,11 @@ export class Acknowledgements {
   }
 }
 
-function written(result: OperationRow, copies: number, indexed: boolean): WriteOutcome {
+/** @param at the epoch of the log there: another one than the result's, when that came with a branch that was merged */
+function written(result: OperationRow, at: Epoch, copies: number, indexed: boolean): WriteOutcome {
   const { version, epoch, offset, created } = result;
-  return { kind: 'written', version, epoch, offset, created, durable: copies, indexed };
+  const reign = at.num === epoch ? reignTag(at) : 0;
+  return { kind: 'written', version, epoch, reign, offset, created, durable: copies, indexed };
 }
 
 function unknown(detail: string): WriteOutcome {

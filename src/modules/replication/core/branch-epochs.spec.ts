@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { utf8 } from '../../../kernel/bytes.js';
-import type { Epoch, EpochStart } from '../../../kernel/epoch.js';
+import { reignTag, type Epoch, type EpochStart } from '../../../kernel/epoch.js';
 import {
   afterCut,
   afterMerged,
@@ -41,7 +41,7 @@ describe('what a log knows of branches (replication 6.4, 7.2)', () => {
 
   it('contains the positions of a merged branch, up to its end, once the MERGED is there', () => {
     const at = (num: number, offset: number, merged = MERGED.merged): number | undefined =>
-      offsetOfPosition(BASE, merged, { epoch: num, offset });
+      offsetOfPosition(BASE, merged, { epoch: num, reign: 0, offset });
     expect([at(1, 90), at(3, 91), at(3, 130)]).toEqual([90, 91, 130]);
     expect([at(1, 95), at(1, 100), at(2, 101), at(2, 120)]).toEqual([130, 130, 130, 130]);
     expect([at(1, 101), at(2, 121), at(3, 131), at(4, 5)]).toEqual([undefined, undefined, undefined, undefined]);
@@ -50,13 +50,26 @@ describe('what a log knows of branches (replication 6.4, 7.2)', () => {
 
   it('tells a reader of a branch where that left the log', () => {
     const fork = (num: number, offset: number, merged = MERGED.merged): number | undefined =>
-      forkOfPosition(BASE, merged, { epoch: num, offset });
+      forkOfPosition(BASE, merged, { epoch: num, reign: 0, offset });
     expect([fork(1, 90), fork(3, 100), fork(0, 7)]).toEqual([undefined, undefined, undefined]);
     expect([fork(1, 95), fork(1, 95, []), fork(2, 110)]).toEqual([90, 90, 90]);
     // A reign of which nothing is known may have begun anywhere; a later one than any here may only not be heard of yet.
     expect([fork(2, 110, []), fork(4, 140), fork(4, 120)]).toEqual([0, 130, 120]);
     // The end of a log that is behind.
     expect(fork(3, 140)).toBe(130);
+  });
+
+  it('tells the two reigns of one number apart', () => {
+    // Two sides in epoch 2, of nodes 2 and 3; the side of node 3 won, and the other one is merged, or not yet.
+    const won = log(130, reign(1, 1), reign(2, 91, 3));
+    const lost = branchBeyond(log(120, reign(1, 1), reign(2, 91, 2)), 90);
+    const { merged } = afterMerged(NO_BRANCHES, won, lost, 130);
+    const at = (node: number, offset: number) => ({ epoch: 2, reign: reignTag(epoch(2, node)), offset });
+    expect([offsetOfPosition(won, [], at(3, 100)), offsetOfPosition(won, [], at(2, 100))]).toEqual([100, undefined]);
+    expect([offsetOfPosition(won, merged, at(3, 100)), offsetOfPosition(won, merged, at(2, 100))]).toEqual([100, 130]);
+    expect([forkOfPosition(won, merged, at(3, 100)), forkOfPosition(won, merged, at(2, 100))]).toEqual([undefined, 90]);
+    // Of a lower one that is not merged nothing is known; a higher one may be what this log goes on with.
+    expect([forkOfPosition(won, [], at(2, 100)), forkOfPosition(won, [], at(4, 100))]).toEqual([0, 100]);
   });
 
   it('goes with a MERGED that is cut off, which is part of a branch itself then', () => {

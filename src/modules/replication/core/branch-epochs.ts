@@ -1,5 +1,5 @@
 import { fromHex, fromUtf8, toHex, utf8 } from '../../../kernel/bytes.js';
-import { sameEpoch, UUID_BYTES, type Epoch, type EpochStart } from '../../../kernel/epoch.js';
+import { NO_EPOCH, reignTag, sameEpoch, UUID_BYTES, type Epoch, type EpochStart } from '../../../kernel/epoch.js';
 import type { Branch } from './fork.js';
 
 /** An epoch of another branch, as far as that went in it, and where it left the log this is said of (replication 6.3, 6.4). */
@@ -88,6 +88,8 @@ export function afterReplaced(
 export interface LogPosition {
   /** Number of the epoch. */
   readonly epoch: number;
+  /** `reignTag` of the epoch: two sides may reign under one number (1.2); 0: not known, that of any. */
+  readonly reign: number;
   readonly offset: number;
 }
 
@@ -109,11 +111,12 @@ export function offsetOfPosition(
 export function forkOfPosition(log: Branch, merged: readonly MergedEpoch[], position: LogPosition): number | undefined {
   if (position.offset === 0 || position.epoch === 0 || isIn(log, position)) return undefined;
   const { history, lastOffset } = log;
-  const own = history.findIndex(({ epoch, start }) => epoch.num === position.epoch && start <= position.offset);
+  const own = history.findIndex(({ epoch, start }) => isEpochOf(epoch, position) && start <= position.offset);
   if (own >= 0) return Math.min(position.offset, endOf(history, own, lastOffset));
   const known = mergedWith(merged, position);
   if (known !== undefined) return Math.min(known.fork, lastOffset);
-  const isAhead = position.epoch > (history.at(-1)?.epoch.num ?? 0);
+  const last = history.at(-1)?.epoch ?? NO_EPOCH;
+  const isAhead = (position.epoch - last.num || position.reign - reignTag(last)) > 0;
   return isAhead ? Math.min(position.offset, lastOffset) : 0;
 }
 
@@ -154,13 +157,17 @@ function union(before: readonly BranchEpoch[], now: readonly BranchEpoch[], fork
   return all.slice(-BRANCH_EPOCHS_MAX);
 }
 
-function isIn({ history, lastOffset }: Branch, { epoch, offset }: LogPosition): boolean {
-  const at = history.findLastIndex(({ start }) => start <= offset);
-  return at >= 0 && history[at].epoch.num === epoch && offset <= lastOffset;
+function isIn({ history, lastOffset }: Branch, position: LogPosition): boolean {
+  const at = history.findLastIndex(({ start }) => start <= position.offset);
+  return at >= 0 && isEpochOf(history[at].epoch, position) && position.offset <= lastOffset;
 }
 
-function mergedWith(merged: readonly MergedEpoch[], { epoch, offset }: LogPosition): MergedEpoch | undefined {
-  return merged.find((known) => known.epoch.num === epoch && known.end >= offset);
+function mergedWith(merged: readonly MergedEpoch[], position: LogPosition): MergedEpoch | undefined {
+  return merged.find(({ epoch, end }) => isEpochOf(epoch, position) && end >= position.offset);
+}
+
+function isEpochOf(epoch: Epoch, position: LogPosition): boolean {
+  return epoch.num === position.epoch && (position.reign === 0 || position.reign === reignTag(epoch));
 }
 
 function endOf(history: readonly EpochStart[], i: number, lastOffset: number): number {

@@ -215,7 +215,8 @@ export class Leader {
   acknowledge(nowMs: number, out: Out): void {
     if (this.#postponed.ops + this.#throttled.ops > 0) this.#resume(nowMs, out);
     const copies = (offset: number, level: AckLevel): number => this.#confirmed(offset, level);
-    this.#acknowledgements.answer({ applied: this.#applied, copies }, nowMs, out);
+    const epoch = (offset: number): Epoch => epochAt(this.#log.history, offset);
+    this.#acknowledgements.answer({ applied: this.#applied, copies, epoch }, nowMs, out);
   }
 
   /** Lets the writes that wait for followers try again: enough have come, the late one has caught up, or it took too long. */

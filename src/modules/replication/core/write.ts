@@ -65,6 +65,8 @@ export type WriteOutcome =
       readonly version: Version;
       /** Number of the epoch the entry belongs to. */
       readonly epoch: number;
+      /** `reignTag` of that epoch; 0 when it is not known, of a result that came with a merged branch. */
+      readonly reign: number;
       readonly offset: number;
       /** Whether the id had no live document before. */
       readonly created: boolean;
