@@ -92,6 +92,10 @@ describe('the map when a majority of its voters is gone', () => {
       throw new Error(`answered ${status}`);
     };
     await waitFor('two voters to change the map without the third', changed, 60_000);
+    const lost = ['a', 'b', 'c', 'd'].map((id) =>
+      other.rest.put(`/api/v1/documents/${id}?collection=lost`, { title: id }),
+    );
+    expect((await Promise.all(lost)).map(({ status }) => status)).toContain(201);
     await Promise.all([other, third].map((node) => node.kill()));
     left.process.signal('SIGCONT');
     await untilGone([other, third]);
@@ -112,5 +116,8 @@ describe('the map when a majority of its voters is gone', () => {
       20_000,
     );
     await expectOneMap(['after', 'again', 'default', 'last']);
+    // What was written to the lost collection is in none.
+    for (const { rest } of cluster.nodes)
+      expect((await rest.post('/api/v1/documents/count?collection=again', {})).text).toMatch(/"count":0/);
   });
 });

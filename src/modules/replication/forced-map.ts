@@ -2,7 +2,6 @@ import type { Clock } from '../../kernel/clock.js';
 import { NodeError } from '../../kernel/errors.js';
 import { META_SHARD } from '../../kernel/ids.js';
 import type { Timers } from '../../kernel/timers.js';
-import { FORCED_EPOCH_LEAP } from '../ring/core/forced-set.js';
 import { nodeByUuid } from '../ring/core/map.js';
 import type { ReplicationService } from './replication.service.js';
 import type { ShardReplica } from './shard-replica.js';
@@ -10,7 +9,7 @@ import type { ShardReplica } from './shard-replica.js';
 export interface ForcedMapPorts {
   readonly clock: Clock;
   readonly timers: Timers;
-  readonly replication: Pick<ReplicationService, 'map' | 'replica' | 'leader' | 'self' | 'times'>;
+  readonly replication: Pick<ReplicationService, 'map' | 'registered' | 'replica' | 'self' | 'times'>;
   /** A new id for an operation. */
   readonly newId: () => string;
 }
@@ -20,8 +19,8 @@ const REIGN_WAIT_MS = 5_000;
 const POLL_MS = 10;
 
 /**
- * Goes on with the map from the copy of this node when a majority of its voters is gone for good (replication 5.8): reigns
- * alone, then logs the map with this node as its only voter.
+ * Goes on with the map from the copy of this node when a majority of its voters is gone for good (replication 5.8): its
+ * reign begins with the map that has this node as its only voter.
  */
 export class ForcedMap {
   readonly #ports: ForcedMapPorts;
@@ -40,12 +39,9 @@ export class ForcedMap {
     if (copy === undefined || copy.fault !== undefined)
       throw new NodeError('LOG_CORRUPT', 'the copy of the map on this node is damaged: name another node');
     this.#check(copy);
-    copy.force((replication.leader(META_SHARD)?.epoch.num ?? 0) + FORCED_EPOCH_LEAP);
-    await this.#agreed(copy);
     const id = newId();
-    const startedMs = clock.wallMs();
-    const base = replication.map.current();
-    await replication.map.change({ kind: 'forceMap', id, node: replication.self, base, startedMs });
+    copy.force({ id, startedMs: clock.wallMs() });
+    await this.#agreed(id);
     return id;
   }
 
@@ -53,6 +49,7 @@ export class ForcedMap {
     const { clock, replication } = this.#ports;
     if (clock.monotonicMs() - this.#sinceMs < replication.times.failoverAfterMs)
       throw conflict('this node started just now, and does not know who else is there; try again in a moment');
+    if (!replication.registered) throw conflict('this node is not in its own map any more: name another node');
     const problem = copy.forceMapProblem;
     if (problem?.kind === 'majority') throw conflict('a majority of the voters answers: the map goes on by itself');
     if (problem?.kind !== 'further') return;
@@ -60,14 +57,12 @@ export class ForcedMap {
     throw conflict(`"${name}" answers, and its copy of the map goes further: name that node`);
   }
 
-  /** It reigns, and all of its log is in force. */
-  async #agreed(copy: ShardReplica): Promise<void> {
-    const { clock, timers } = this.#ports;
+  async #agreed(id: string): Promise<void> {
+    const { clock, timers, replication } = this.#ports;
     const until = clock.monotonicMs() + REIGN_WAIT_MS;
-    for (;;) {
-      const { durable, tail } = copy.position;
-      if (copy.role === 'primary' && durable === tail && copy.highWaterMark === tail) return;
-      if (clock.monotonicMs() >= until) throw conflict('this copy of the map did not begin to reign; try again');
+    while (!replication.map.current().operations.some((operation) => operation.id === id)) {
+      if (clock.monotonicMs() >= until)
+        throw conflict('this copy of the map did not begin to reign; look, and try again');
       await new Promise<void>((resolve) => timers.after(POLL_MS, resolve));
     }
   }

@@ -1,4 +1,3 @@
-import { assert } from '../../kernel/assert.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { Hasher } from '../../kernel/hasher.js';
 import { META_SHARD } from '../../kernel/ids.js';
@@ -76,9 +75,8 @@ export class MapService {
     });
   }
 
-  /** A newer map is durable. */
+  /** A newer map is durable; or, of two that were forced, the one whose reign goes on (5.8). */
   accept(map: ClusterMap): void {
-    assert(this.#map === undefined || map.epoch > this.#map.epoch, 'the map only moves forward');
     if (this.#map?.shardCount !== map.shardCount) this.#ring = Ring.of(map.shardCount, this.#hasher);
     this.#map = map;
     for (const listener of this.#listeners) listener(map);

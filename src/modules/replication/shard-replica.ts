@@ -5,6 +5,7 @@ import { documentKey } from '../log/core/keys.js';
 import { decodeRow, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
 import { ConflictLog } from './conflict-log.js';
 import type { MergedEpoch } from './core/branch-epochs.js';
+import type { MapForce } from './core/inputs.js';
 import type { ForceMapProblem } from './core/forced-map.js';
 import type { ReplicaEffect } from './core/effects.js';
 import type {
@@ -266,9 +267,9 @@ export class ShardReplica {
     return this.#replica.forceMapProblem(this.#ports.view());
   }
 
-  /** Makes this copy of the map the only voter, for a reign that begins at once (5.8). */
-  force(epochFloor: number): void {
-    this.#drive.step({ kind: 'force', epochFloor, now: this.#drive.now() });
+  /** Makes this copy of the map the only voter: the reign that says so begins at once (5.8). */
+  force(force: MapForce): void {
+    this.#drive.step({ kind: 'force', force, now: this.#drive.now() });
   }
 
   announced(leader: ShardLeader): void {

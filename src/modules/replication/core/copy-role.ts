@@ -1,5 +1,6 @@
 import { compareEpochs, sameEpoch, type Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
+import { FORCED_EPOCH_LEAP } from '../../ring/core/forced-set.js';
 import { believedPeers } from './believed-peers.js';
 import { GRANT_WAIT_MS } from './candidacy.js';
 import { isRefutation } from './confirmation.js';
@@ -8,7 +9,7 @@ import { Election, type ElectionEnd } from './election.js';
 import { EpochPromise } from './epoch-promise.js';
 import { Fences, type Occupation, type WaitingFence } from './fences.js';
 import { Following } from './following.js';
-import type { ReplicaInput } from './inputs.js';
+import type { MapForce, ReplicaInput } from './inputs.js';
 import { KnownPrimary } from './known-primary.js';
 import type { MapState } from './map-state.js';
 import type { CopyPlan, FailoverTimes, Now, PeerView } from './peer-view.js';
@@ -60,6 +61,7 @@ export class CopyRole {
   #primary: Primary | undefined;
   #peers: PeerView = NO_PEERS;
   #fault: string | undefined;
+  #forced: MapForce | undefined;
 
   constructor(options: CopyRoleOptions) {
     const { log, promised, retention } = options;
@@ -201,9 +203,17 @@ export class CopyRole {
   }
 
   /** Stands at once, whoever else may reign; nobody else is asked (5.8). */
-  force(epochFloor: number, now: Now, out: Out): void {
-    this.#promise.saw(epochFloor);
+  force(force: MapForce, now: Now, out: Out): void {
+    if (this.#election?.isCutting === true) return;
+    this.#forced = force;
+    this.#promise.leap(FORCED_EPOCH_LEAP);
     this.#stand('heal', now, out);
+    if (this.#election === undefined) this.#forced = undefined;
+  }
+
+  /** An operator made it stand: until the forced set is logged, with the BARRIER, it counts alone. */
+  get isForced(): boolean {
+    return this.#forced !== undefined;
   }
 
   // ---- standing (5.3–5.5)
@@ -286,6 +296,7 @@ export class CopyRole {
     if (this.#election === undefined) return;
     // The driver may still cut: what it brings is taken in as a follower.
     this.#election = undefined;
+    this.#forced = undefined;
     const place = Math.max(0, this.#options.set().members.indexOf(this.#options.self));
     this.#suspicion.holdBack(now.monotonicMs + RETRY_MS * (1 + place));
     out.push({ kind: 'role', role: 'follower', epoch: this.#promise.epoch });
@@ -306,7 +317,9 @@ export class CopyRole {
     this.#known.is(primary.leader);
     this.following.reigns(out);
     out.push({ kind: 'role', role: 'primary', epoch });
-    primary.begin(now.wallMs, opId, out);
+    const forced = this.#forced;
+    this.#forced = undefined;
+    primary.begin(now.wallMs, opId, out, forced);
   }
 
   /** What a member answers whether it stands by this reign (5.4). */
@@ -395,6 +408,7 @@ export class CopyRole {
     if (this.#fault !== undefined) return;
     this.#fault = detail;
     this.#election = undefined;
+    this.#forced = undefined;
     this.following.leave(out);
     this.#fences.forsake(out);
     const primary = this.#primary;

@@ -44,6 +44,11 @@ export class EpochPromise {
     return { num: this.#numSeen, uuid };
   }
 
+  /** What follows is so far above all it has heard of. */
+  leap(by: number): void {
+    this.#numSeen += by;
+  }
+
   make(epoch: Epoch, out: Out): void {
     this.#epoch = epoch;
     out.push({ kind: 'promise', epoch });

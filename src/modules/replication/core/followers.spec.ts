@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { CHAIN_ZERO } from '../../log/core/entry.js';
-import { Followers, IN_SYNC_MS } from './followers.js';
+import { APPLY_PACE_MS, Followers, IN_SYNC_MS } from './followers.js';
 
 const NODE = '02'.repeat(16);
 const set = { mapEpoch: 1, members: ['01'.repeat(16), NODE] };
@@ -30,7 +30,7 @@ describe('what a primary makes of the acknowledgements of a follower', () => {
         ackEveryMs,
         inSync: [NODE],
       });
-      expect(followers.late(set, nowMs, HEARTBEAT_MS)).toBe(false);
+      expect(followers.lateness(set, nowMs, HEARTBEAT_MS)).not.toBe('late');
     }
     const { followers, nowMs } = steady(2 * IN_SYNC_MS, 10, 10_000);
     expect(followers.inSync(set, nowMs, HEARTBEAT_MS)).toEqual([]);
@@ -46,10 +46,27 @@ describe('what a primary makes of the acknowledgements of a follower', () => {
     followers.logged(6, 900);
     ack(5, 6, 1_400);
     followers.logged(7, 1_450);
-    expect(followers.late(set, 1_900, HEARTBEAT_MS)).toBe(false);
-    expect(followers.late(set, 1_901, HEARTBEAT_MS)).toBe(true);
-    expect(followers.late({ ...set, members: [] }, 1_901, HEARTBEAT_MS)).toBe(false);
+    expect(followers.lateness(set, 1_900, HEARTBEAT_MS)).toBe('paced');
+    expect(followers.lateness(set, 1_901, HEARTBEAT_MS)).toBe('late');
+    expect(followers.lateness({ ...set, members: [] }, 1_901, HEARTBEAT_MS)).toBe('none');
     ack(6, 7, 1_950);
-    expect(followers.late(set, 2_900, HEARTBEAT_MS)).toBe(false);
+    expect(followers.lateness(set, 1_950 + APPLY_PACE_MS, HEARTBEAT_MS)).toBe('none');
+  });
+
+  it('is paced when its index is a little behind what it has on disk, and not while it has yet to get that', () => {
+    const followers = new Followers();
+    followers.accept(1, NODE, 5, 0);
+    const ack = (durableOffset: number, appliedOffset: number, nowMs: number): void => {
+      followers.ack(1, { durableOffset, appliedOffset, chain: CHAIN_ZERO, creditBytes: 0 }, 6, nowMs);
+    };
+    followers.ack(1, { durableOffset: 5, appliedOffset: 5, chain: CHAIN_ZERO, creditBytes: 0 }, 5, 0);
+    followers.logged(6, 100);
+    ack(5, 5, 200);
+    expect(followers.lateness(set, 101 + APPLY_PACE_MS, HEARTBEAT_MS)).toBe('none');
+    ack(6, 5, 200);
+    expect(followers.lateness(set, 100 + APPLY_PACE_MS, HEARTBEAT_MS)).toBe('none');
+    expect(followers.lateness(set, 101 + APPLY_PACE_MS, HEARTBEAT_MS)).toBe('paced');
+    ack(6, 6, 300);
+    expect(followers.lateness(set, 1_000, HEARTBEAT_MS)).toBe('none');
   });
 });

@@ -6,6 +6,8 @@ export const IN_SYNC_MS = 2_000;
 
 /** Writes are throttled while a copy in sync applies this late (replication 3). */
 export const APPLY_LATE_MS = 1_000;
+/** Writes are paced while a copy in sync has had for so long what is not in its index: a longer queue there gains nothing. */
+export const APPLY_PACE_MS = 150;
 /** A follower acknowledges keep-alives, too (4.5): one that was silent for two of them is not slow, but gone or cut off. */
 const HEARD_MS = 1_000;
 
@@ -21,6 +23,9 @@ interface Follower {
   /** A tail of the primary that it had not applied then: reached, it had everything at that moment. */
   goal: { readonly tail: number; readonly ms: number } | undefined;
 }
+
+/** How a copy in sync keeps up with what is logged: it does; its index is a little behind; it is late as a whole. */
+export type Lateness = 'none' | 'paced' | 'late';
 
 /** The followers of one reign. Positions of the past are of no use: a follower that reconnects tells anew. */
 export class Followers {
@@ -62,15 +67,22 @@ export class Followers {
   }
 
   /**
-   * Whether a copy in sync has not applied what was logged more than a second ago: new writes wait for it (replication 3).
-   * One that is out of sync is waited for no more (7.1), nor one that is silent.
+   * Whether a copy in sync has not applied what was logged more than a second ago, or a moment ago though it has it on the
+   * disk: new writes wait for it (replication 3). One that is out of sync is waited for no more (7.1), nor one that is silent.
    */
-  late(set: ShardSet, nowMs: number, heartbeatMs: number): boolean {
-    return set.members.some((node) => {
+  lateness(set: ShardSet, nowMs: number, heartbeatMs: number): Lateness {
+    let lateness: Lateness = 'none';
+    for (const node of set.members) {
       const follower = this.#byNode.get(node);
-      if (follower?.goal === undefined || nowMs - follower.goal.ms <= APPLY_LATE_MS) return false;
-      return nowMs - follower.heardMs <= HEARD_MS && isInSync(follower, nowMs, heartbeatMs);
-    });
+      if (follower?.goal === undefined) continue;
+      const waitedMs = nowMs - follower.goal.ms;
+      if (waitedMs <= APPLY_PACE_MS || nowMs - follower.heardMs > HEARD_MS) continue;
+      if (!isInSync(follower, nowMs, heartbeatMs)) continue;
+      if (waitedMs > APPLY_LATE_MS) return 'late';
+      // One that has not even got it is slow to reach, and would be no sooner up to date.
+      if (follower.durable >= follower.goal.tail) lateness = 'paced';
+    }
+    return lateness;
   }
 
   /** The primary logged entries, up to here now. */

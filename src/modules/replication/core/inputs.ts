@@ -15,6 +15,13 @@ import type {
 import type { ReplicaLogOptions } from './replica-log.js';
 import type { Proposal } from './write.js';
 
+/** An operator's word that the map goes on from this copy (5.8): the operation to remember it by, and when it began. */
+export interface MapForce {
+  readonly id: string;
+  /** Wall clock. */
+  readonly startedMs: number;
+}
+
 /** What a replica is told by its driver: a tick, a message, a proposal, or what became of an earlier effect. */
 export type ReplicaInput =
   | {
@@ -43,8 +50,8 @@ export type ReplicaInput =
   | { readonly kind: 'transfer'; readonly to: NodeUuid; readonly now: Now }
   /** Somebody says who is primary. */
   | { readonly kind: 'announced'; readonly leader: ShardLeader; readonly now: Now }
-  /** An operator makes this copy of the map the only voter, whose others are gone (5.8): it reigns above `epochFloor`. */
-  | { readonly kind: 'force'; readonly epochFloor: number; readonly now: Now }
+  /** An operator makes this copy of the map the only voter, whose others are gone (5.8). */
+  | { readonly kind: 'force'; readonly force: MapForce; readonly now: Now }
   // As a follower
   | { readonly kind: 'welcomed'; readonly answer: HelloAnswer; readonly now: Now }
   | {

@@ -8,7 +8,7 @@ import { shardKey } from '../../log/core/keys.js';
 import { liveDocuments, shardDigest, ZERO_COUNTERS } from '../../shard/core/rows.js';
 import { branchBeyond, decodeBranches, NO_BRANCHES, type BranchEpoch } from './branch-epochs.js';
 import type { Out, ReplicaEffect } from './effects.js';
-import { APPLY_LATE_MS, Followers, IN_SYNC_MS } from './followers.js';
+import { APPLY_LATE_MS, APPLY_PACE_MS, Followers, IN_SYNC_MS } from './followers.js';
 import { INDEX_WAIT_MS } from './acknowledgements.js';
 import { INDEX_LATE_MS, Leader, LEADER_OPS_MAX, THROTTLED_MAX, THROTTLE_MS } from './leader.js';
 import type { LogEnd } from './protocol.js';
@@ -444,7 +444,7 @@ describe('Leader', () => {
 
     it('a write waits until it has caught up', () => {
       slow(1_000);
-      expect(kinds(machine.propose([proposal('in time')], 2_000, APPLY_LATE_MS))).toEqual(['append']);
+      expect(kinds(machine.propose([proposal('in time')], 2_000, APPLY_PACE_MS))).toEqual(['append']);
       const write = proposal('b', { sinceMs: APPLY_LATE_MS + 1 });
       expect(machine.propose([write], 2_000, APPLY_LATE_MS + 1)).toEqual([
         { kind: 'postpone', tickets: [write.ticket] },
@@ -453,6 +453,16 @@ describe('Leader', () => {
       ack(2, APPLY_LATE_MS + 200);
       expect(machine.tick(APPLY_LATE_MS + 200)).toEqual([{ kind: 'resume' }]);
       expect(kinds(machine.propose([write], 2_000, APPLY_LATE_MS + 200))).toEqual(['append']);
+    });
+
+    it('a write that waited for one that is only a little behind is made all the same', () => {
+      slow(500);
+      const sinceMs = 400;
+      const write = proposal('b', { sinceMs });
+      expect(kinds(machine.propose([write], 2_000, sinceMs))).toEqual(['postpone']);
+      expect(machine.tick(sinceMs + THROTTLE_MS - 1)).toEqual([]);
+      expect(machine.tick(sinceMs + THROTTLE_MS)).toEqual([{ kind: 'resume' }]);
+      expect(kinds(machine.propose([write], 2_000, sinceMs + THROTTLE_MS))).toEqual(['append']);
     });
 
     it('a write that waited for long is refused, and told when to come again; so many wait at most', () => {

@@ -4,13 +4,14 @@ import { sameEpoch, type Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import { compareHlc, nextHlc, type Hlc, type Version } from '../../../kernel/version.js';
 import type { AppendEntry, RowChange } from '../../log/log-store.js';
+import { forceMap } from '../../ring/core/forced-map.js';
 import { Acknowledgements } from './acknowledgements.js';
 import { BRANCH_EPOCHS_MAX, type BranchEpoch } from './branch-epochs.js';
 import { BranchMerge } from './branch-merge.js';
 import type { Out } from './effects.js';
-import type { Followers } from './followers.js';
-import { majority } from './followers.js';
+import { majority, type Followers, type Lateness } from './followers.js';
 import { epochAt } from './fork.js';
+import type { MapForce } from './inputs.js';
 import { encodeMapOperation } from './map-codec.js';
 import type { MapState } from './map-state.js';
 import type { OperationRow } from './operation-row.js';
@@ -57,8 +58,8 @@ export const LEADER_BYTES_MAX = 32 * 1024 * 1024;
 export const INDEX_LATE_MS = 1_000;
 const RETRY_AFTER_MS = 100;
 /**
- * A write waits this long for a copy in sync that applies late, then it is refused: writers slow down to the pace of that
- * copy. So many wait at most, and are looked at again at steps of a tick, that trying again stays cheap.
+ * A write waits this long for a copy in sync that applies late, then it is refused, or made if that is a little late only:
+ * writers slow down to the pace of that copy. So many wait at most, and are looked at again at steps of a tick, that trying again stays cheap.
  */
 export const THROTTLE_MS = 500;
 export const THROTTLED_MAX = 1_024;
@@ -108,13 +109,33 @@ export class Leader {
     return { ops: this.#acknowledgements.count, bytes: this.#log.bytesInFlight };
   }
 
-  /** Logs the BARRIER that opens the reign (2.3). */
-  begin(wallMs: number, opId: Uint8Array, out: Out): void {
+  /** Logs the BARRIER that opens the reign (2.3); of a forced one in one batch with the forced map and its set (5.8). */
+  begin(wallMs: number, opId: Uint8Array, out: Out, forced?: MapForce): void {
     const version = { hlc: this.#log.tick(wallMs), opId };
     const entry = this.#log.append(this.epoch, { op: 'BARRIER', collectionId: 0, id: '', payload: NOTHING, version });
     this.#log.supersede(entry.bytes.length);
     this.#barrier = entry.offset;
-    this.#append([entry], [], out);
+    const { map, self } = this.#options;
+    const base = map?.tentative;
+    const operation = forced && base && ({ kind: 'forceMap', ...forced, node: self, base } as const);
+    const result = operation && forceMap(operation);
+    if (map === undefined || operation === undefined || result?.kind !== 'changed') {
+      this.#append([entry], [], out);
+      return;
+    }
+    const change = this.#log.append(this.epoch, {
+      op: 'MAP',
+      collectionId: 0,
+      id: '',
+      payload: encodeMapOperation(operation),
+      version: { hlc: this.#log.tick(wallMs), opId },
+    });
+    this.#log.supersede(change.bytes.length);
+    map.logged(change.offset, operation);
+    const { members, epoch: mapEpoch } = result.map.meta;
+    const set = { mapEpoch, members };
+    const logged = this.#log.appendSet(this.epoch, { hlc: this.#log.tick(wallMs), opId }, set);
+    this.#append([entry, change, logged.entry], [logged.row], out);
   }
 
   propose(proposals: readonly Proposal[], wallMs: number, nowMs: number, out: Out): void {
@@ -223,7 +244,8 @@ export class Leader {
   #resume(nowMs: number, out: Out): void {
     const [postponed, throttled] = [this.#postponed, this.#throttled];
     const come = postponed.ops > 0 && (nowMs >= postponed.untilMs || this.#reachable(nowMs) >= postponed.needed);
-    if (come || (throttled.ops > 0 && (nowMs >= throttled.untilMs || !this.#late(nowMs)))) this.#release(out);
+    if (come || (throttled.ops > 0 && (nowMs >= throttled.untilMs || this.#lateness(nowMs) === 'none')))
+      this.#release(out);
   }
 
   #release(out: Out): void {
@@ -343,13 +365,18 @@ export class Leader {
     return undefined;
   }
 
-  /** Whether a write waits for a copy in sync that applies late, or has waited long enough. The map is never made to wait. */
+  /**
+   * Whether a write waits for a copy in sync that applies late, or has waited long enough: then it is refused, or made when
+   * that copy is only a little behind. The map is never made to wait.
+   */
   #throttle(proposal: Proposal, nowMs: number): WriteOutcome | 'later' | undefined {
-    if (!this.#late(nowMs)) return undefined;
+    const lateness = this.#lateness(nowMs);
+    if (lateness === 'none') return undefined;
     const { sinceMs, payload } = proposal;
     const untilMs = Math.min(sinceMs + THROTTLE_MS, (proposal.untilMs ?? Infinity) - ANSWER_MS);
     const { ops, bytes, untilMs: before } = this.#throttled;
     if (nowMs >= untilMs || ops >= THROTTLED_MAX) {
+      if (lateness === 'paced') return undefined;
       const detail = 'a replica of this shard that is in sync applies late; send the write again a little later';
       return { kind: 'refused', code: 'OVERLOADED', detail, retryAfterMs: RETRY_AFTER_MS };
     }
@@ -358,9 +385,9 @@ export class Leader {
     return 'later';
   }
 
-  #late(nowMs: number): boolean {
+  #lateness(nowMs: number): Lateness {
     const { followers, set, heartbeatMs, map } = this.#options;
-    return map === undefined && followers.late(set(), nowMs, heartbeatMs);
+    return map === undefined ? followers.lateness(set(), nowMs, heartbeatMs) : 'none';
   }
 
   #writeDocument(

@@ -48,6 +48,7 @@ describe('MapState', () => {
     const before = state.agreed;
     expect(state.astray).toBe(true);
     expect(state.evaluate(alias('c'))).toMatchObject({ kind: 'refused', code: 'SHARD_UNAVAILABLE' });
+    expect(state.evaluate(force)).toMatchObject({ kind: 'refused', code: 'OPERATION_CONFLICT' });
     state.logged(11, alias('mine'));
     expect(state.agree(11)).toBeUndefined();
     state.logged(12, force);
@@ -57,6 +58,24 @@ describe('MapState', () => {
     expect(map).toEqual(after(BASE, alias('mine'), force, alias('last')));
     expect(map?.epoch).toBeGreaterThan(before?.epoch ?? Infinity);
     expect(map?.meta.members).toEqual([uuidOf(1)]);
+    // What the lost voters decided of sets and gave to collections is over.
+    expect(map?.placement.map(({ epoch }) => epoch)).toEqual(BASE.placement.map(() => map?.meta.epoch));
+    expect(map?.nextCollectionId).toBeGreaterThan(BASE.nextCollectionId + 1_000);
+  });
+
+  it('takes what a force holds, also when it is not astray', () => {
+    const state = new MapState({ map: after(BASE, alias('other')), offset: 10 }, []);
+    state.logged(11, force);
+    expect(state.agree(11)).toEqual(after(BASE, alias('mine'), force));
+  });
+
+  it('is not astray when what is cut off is agreed, but was no change of the map', () => {
+    const state = new MapState({ map: BASE, offset: 10 }, []);
+    state.logged(11, alias('a'));
+    state.agree(11);
+    state.agree(13);
+    state.cut(12);
+    expect([state.astray, state.agreedOffset]).toEqual([false, 12]);
   });
 
   it('is astray again while a force that was not agreed is cut off', () => {

@@ -26,6 +26,8 @@ interface Standing {
 export class MapState {
   #agreed: Standing;
   #agreedOffset: number;
+  /** High-water mark with which the map last changed, as its row has it. */
+  #changedOffset: number;
   #pending: PendingOperation[];
   /** What was agreed with everything pending on top; recomputed when something is cut off. */
   #tentative: Standing;
@@ -34,6 +36,7 @@ export class MapState {
   constructor(stored: AgreedMap | undefined, pending: readonly PendingOperation[]) {
     this.#agreed = { map: stored?.map, astray: stored?.astray === true };
     this.#agreedOffset = stored?.offset ?? 0;
+    this.#changedOffset = this.#agreedOffset;
     this.#pending = [...pending];
     this.#tentative = this.#onTop();
   }
@@ -58,7 +61,8 @@ export class MapState {
 
   /** What an operation would make of the map, or why it may not be logged. */
   evaluate(operation: MapOperation): MapResult {
-    if (this.astray && operation.kind !== 'forceMap')
+    if (operation.kind === 'forceMap') return refused('OPERATION_CONFLICT', 'the map is forced where its copy is');
+    if (this.astray)
       return refused(
         'SHARD_UNAVAILABLE',
         'the map was forced, and no copy with the forced one is left: force it again',
@@ -77,8 +81,9 @@ export class MapState {
   cut(tail: number): void {
     const before = this.#pending.length;
     this.#pending = this.#pending.filter(({ offset }) => offset <= tail);
-    if (tail < this.#agreedOffset) {
-      this.#agreedOffset = tail;
+    this.#agreedOffset = Math.min(this.#agreedOffset, tail);
+    if (tail < this.#changedOffset) {
+      this.#changedOffset = tail;
       this.#agreed = { map: this.#agreed.map, astray: true };
     } else if (this.#pending.length === before) return;
     this.#tentative = this.#onTop();
@@ -93,7 +98,9 @@ export class MapState {
       this.#agreed = after(this.#agreed, this.#pending[0].operation);
       this.#pending.shift();
     }
-    return this.#agreed.map === map ? undefined : this.#agreed.map;
+    if (this.#agreed.map === map) return undefined;
+    this.#changedOffset = offset;
+    return this.#agreed.map;
   }
 
   #onTop(): Standing {
@@ -104,7 +111,6 @@ export class MapState {
 /** A primary of an older version may have logged what this one refuses; every node refuses it alike. */
 function after(standing: Standing, operation: MapOperation): Standing {
   if (standing.astray && operation.kind !== 'forceMap') return standing;
-  const base = standing.astray && operation.kind === 'forceMap' ? operation.base : standing.map;
-  const result = applyMapOperation(base, operation);
+  const result = applyMapOperation(standing.map, operation);
   return result.kind === 'changed' ? { map: result.map, astray: false } : standing;
 }

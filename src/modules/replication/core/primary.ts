@@ -4,6 +4,7 @@ import { Confirmation } from './confirmation.js';
 import type { Out } from './effects.js';
 import { Followers } from './followers.js';
 import { Handover } from './handover.js';
+import type { MapForce } from './inputs.js';
 import { Leader } from './leader.js';
 import type { MapState } from './map-state.js';
 import { isBaseAbove, meetOthers, type OwnReign } from './other-reigns.js';
@@ -128,9 +129,9 @@ export class Primary {
   }
 
   /** Opens the reign: the BARRIER is logged, loose rows of this copy are merged. */
-  begin(wallMs: number, opId: Uint8Array, out: Out): void {
+  begin(wallMs: number, opId: Uint8Array, out: Out, forced?: MapForce): void {
     this.#options.retention.begin();
-    this.reign.begin(wallMs, opId, out);
+    this.reign.begin(wallMs, opId, out, forced);
     const isWhole = this.#log.loose === 0 && this.#log.unmerged.length === 0;
     if (!this.#options.strict && !isWhole) out.push({ kind: 'loadLoose' });
   }

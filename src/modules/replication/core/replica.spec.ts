@@ -1,13 +1,18 @@
 import { describe, expect, it } from '@jest/globals';
 import { EPOCH_LEAP_MAX, NO_EPOCH } from '../../../kernel/epoch.js';
+import { META_SHARD } from '../../../kernel/ids.js';
 import { HLC_ZERO } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
+import { entryOp } from '../../log/core/entry-codec.js';
 import { EMPTY_LOG } from '../../log/core/log-state.js';
+import { FORCED_EPOCH_LEAP } from '../../ring/core/forced-set.js';
+import { exampleMap } from '../../ring/testing/example-map.js';
 import { ZERO_COUNTERS } from '../../shard/core/rows.js';
 import { NO_BRANCHES } from './branch-epochs.js';
 import type { DiskRoom } from './disk-hold.js';
 import type { ReplicaEffect } from './effects.js';
 import type { ReplicaInput } from './inputs.js';
+import { MapState } from './map-state.js';
 import type { PeerView } from './peer-view.js';
 import type { Hello, ShardPosition, ShardSet } from './protocol.js';
 import { ReplicaLog } from './replica-log.js';
@@ -26,7 +31,7 @@ class Copy {
   room: DiskRoom = 'upserts';
   epochFloor = 0;
 
-  constructor(strict = false) {
+  constructor(map?: MapState) {
     const { tail, chain, history, generation } = EMPTY_LOG;
     const ends = {
       generation,
@@ -44,10 +49,10 @@ class Copy {
       bootCount: 1,
       log: new ReplicaLog({ shard: 0, hasher: nodeHasher, lastHlc: HLC_ZERO, ...ends }),
       promised: NO_EPOCH,
-      strict,
+      strict: map !== undefined,
       times: { heartbeatMs: 500, failoverAfterMs: 1_800 },
       applied: 0,
-      map: undefined,
+      map,
       openedMs: 0,
     });
   }
@@ -108,48 +113,61 @@ describe('a reign that a hello speaks against', () => {
 
 describe('a copy of the map that an operator makes the only voter', () => {
   const THIRD = 'c3'.repeat(16);
+  const force = { id: 'f', startedMs: 5 };
 
-  /** It knows the set, and hears nobody. */
+  /** It was the only voter, then one of three, and hears nobody. */
   function left(): Copy {
-    const copy = new Copy(true);
-    copy.configured = { mapEpoch: 1, members: [SELF] };
+    const known = exampleMap(2, 1);
+    const map = { ...known, nodes: known.nodes.map((node) => ({ ...node, nodeUuid: SELF })) };
+    const copy = new Copy(new MapState({ map, offset: 0 }, []));
     while (copy.replica.role !== 'primary') copy.tick();
     for (const members of [
       [SELF, OTHER],
       [SELF, OTHER, THIRD],
     ]) {
-      copy.configured = { mapEpoch: copy.configured.mapEpoch + 1, members };
-      copy.tick();
-      copy.step({ kind: 'force', epochFloor: 0, now: copy.now });
+      const mapEpoch = copy.configured.mapEpoch + 1;
+      copy.configured = { mapEpoch, members };
+      const { log } = copy.replica;
+      const { entry, row } = log.appendSet(log.lastEpoch, { hlc: log.tick(1), opId: OP_ID }, copy.configured);
+      log.batch([entry], [row]);
+      copy.step({ kind: 'persisted', offset: log.tail, now: copy.now });
     }
-    copy.step({ kind: 'paused', now: copy.now });
     return copy;
   }
 
-  it('reigns at once, above the floor, and what is in its log is in force', () => {
+  it('reigns at once, far above what it had heard of; the forced map and its set are logged with the BARRIER', () => {
     const copy = left();
-    expect(copy.replica.set.members).toEqual([SELF]);
-    copy.step({ kind: 'force', epochFloor: 5_000, now: copy.now });
+    expect(copy.replica.set.members).toEqual([SELF, OTHER, THIRD]);
+    const before = copy.replica.epoch.num;
+    const effects = copy.step({ kind: 'force', force, now: copy.now });
     expect(copy.replica.role).toBe('primary');
-    expect(copy.replica.epoch.num).toBeGreaterThan(5_000);
+    expect(copy.replica.epoch.num).toBe(before + FORCED_EPOCH_LEAP + 1);
+    const [batch] = effects.flatMap((effect) => (effect.kind === 'append' && effect.tail > 0 ? [effect.batch] : []));
+    expect(batch.entries.map(({ bytes }) => entryOp(bytes))).toEqual(['BARRIER', 'MAP', 'SET']);
+    const [map] = effects.flatMap((effect) => (effect.kind === 'map' ? [effect.map] : []));
+    expect(copy.replica.log.set).toEqual({ mapEpoch: map.meta.epoch, members: [SELF] });
+    expect(map.operations).toMatchObject([{ id: 'f', task: { kind: 'forceMap', node: SELF }, state: 'done' }]);
     expect(copy.replica.highWaterMark).toBe(copy.replica.log.tail);
   });
 
-  it('counts alone until the forced set is logged, and no longer than it reigns', () => {
+  it('is one of three again when another one is followed before its promise is on the disk', () => {
     const copy = left();
-    copy.step({ kind: 'force', epochFloor: 5_000, now: copy.now });
-    copy.configured = { mapEpoch: 100, members: [SELF] };
-    copy.tick();
-    expect(copy.replica.log.set).toEqual({ mapEpoch: 100, members: [SELF] });
-
-    const deposed = left();
-    deposed.step({ kind: 'force', epochFloor: 5_000, now: deposed.now });
+    copy.replica.step({ kind: 'force', force, now: copy.now });
+    expect([copy.replica.role, copy.replica.set.members]).toEqual(['candidate', [SELF]]);
     const epoch = { num: 9_000, uuid: new Uint8Array(16).fill(9) };
-    const set = deposed.replica.log.set;
-    const request = { shard: 0, epoch, cause: 'heal', set } as const;
-    deposed.step({ kind: 'fence', ticket: 1, from: OTHER, request, now: deposed.now });
-    expect(deposed.replica.role).toBe('follower');
-    expect(deposed.replica.set.members).toEqual([SELF, OTHER, THIRD]);
+    copy.step({ kind: 'announced', leader: { shard: META_SHARD, epoch, node: OTHER }, now: copy.now });
+    expect([copy.replica.role, copy.replica.set.members]).toEqual(['follower', [SELF, OTHER, THIRD]]);
+  });
+
+  it('may not be while a majority of the voters of its log answers, or one reigns', () => {
+    const copy = left();
+    expect(copy.replica.forceMapProblem(ALONE)).toBeUndefined();
+    const facts = { live: true, gone: false, refused: false, heardMs: 5, reluctant: false, full: false };
+    const peers: PeerView = {
+      get: (node) => (node === OTHER ? { ...facts, position: undefined } : undefined),
+      nodes: () => [OTHER],
+    };
+    expect(copy.replica.forceMapProblem(peers)).toEqual({ kind: 'majority' });
   });
 });
 

@@ -57,8 +57,6 @@ export class Replica {
   #lastTickMs: number;
   /** When it last had everything, as of the last tick: on an earlier stream, or in a reign of its own; at first when it was opened. */
   #hadAllMs: number;
-  /** Map epoch of the logged set when an operator made this copy the only voter: it counts alone until the next SET. */
-  #forcedAbove: number | undefined;
 
   constructor(options: ReplicaOptions) {
     const { log, openedMs } = options;
@@ -109,7 +107,7 @@ export class Replica {
   get set(): ShardSet {
     const logged = this.#log.set;
     const { configured } = this.#plan;
-    if (logged.mapEpoch === this.#forcedAbove) return { mapEpoch: logged.mapEpoch, members: [this.#options.self] };
+    if (this.#role.isForced) return { mapEpoch: logged.mapEpoch, members: [this.#options.self] };
     if (this.#options.strict) return logged.mapEpoch > 0 || logged.members.length > 0 ? logged : configured;
     return configured.mapEpoch > logged.mapEpoch || logged.members.length === 0 ? configured : logged;
   }
@@ -156,9 +154,13 @@ export class Replica {
 
   /** Why an operator may not make this copy of the map the only voter (5.8). */
   forceMapProblem(peers: PeerView): ForceMapProblem | undefined {
+    const { self, map } = this.#options;
+    const led = peers
+      .nodes()
+      .some((node) => peers.get(node)?.live === true && peers.get(node)?.position?.role === 'primary');
     // Nothing else can change a map that its log does not make.
-    if (this.#options.map?.astray === true) return undefined;
-    return forceMapProblem({ self: this.#options.self, set: this.set, end: this.#log.end(), peers });
+    if (map?.astray === true && !led) return undefined;
+    return forceMapProblem({ self, set: this.#log.set, end: this.#log.end(), peers });
   }
 
   /** Up to here every replica that the log is kept for has it (2.11). */
@@ -240,7 +242,7 @@ export class Replica {
         this.#role.primary?.handOver(input.to, input.now.monotonicMs);
         break;
       case 'force':
-        this.#force(input, out);
+        this.#role.force(input.force, input.now, out);
         break;
       case 'announced':
         this.#role.learn(input.leader, input.now, out);
@@ -290,7 +292,6 @@ export class Replica {
       default:
         unreachable(input);
     }
-    if (this.#role.name === 'follower') this.#forcedAbove = undefined;
     return out;
   }
 
@@ -308,12 +309,6 @@ export class Replica {
     const paused = now.monotonicMs - this.#lastTickMs > PAUSE_MS;
     this.#lastTickMs = now.monotonicMs;
     if (paused) this.#role.primary?.confirm(now.monotonicMs, out);
-  }
-
-  /** Only for the length of the reign it leads to: the map that is logged in it says the same for good (5.8). */
-  #force({ epochFloor, now }: Extract<ReplicaInput, { kind: 'force' }>, out: Out): void {
-    this.#forcedAbove = this.#log.set.mapEpoch;
-    this.#role.force(epochFloor, now, out);
   }
 
   // ---- following

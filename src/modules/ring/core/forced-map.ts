@@ -20,13 +20,12 @@ export interface ForceMapChange {
   readonly startedMs: number;
 }
 
-/** The epoch of a forced map is above that of every map a lost voter may have agreed to. */
-const FORCED_MAP_LEAP = 2 ** 20;
+/** A forced map is so far above all that a lost voter may have agreed to: in its epoch, and in the ids it gives collections. */
+const FORCED_MAP_LEAP = 2 ** 16;
 
-/** The forced map, done as soon as it is agreed; refused when the map changed since `base` was taken. */
-export function forceMap(map: ClusterMap, { id, node, base, startedMs }: ForceMapChange): MapResult {
-  if (base.epoch !== map.epoch) return refused('OPERATION_CONFLICT', 'the map changed meanwhile; look, and try again');
-  const known = nodeByUuid(map, node);
+/** The forced map, whatever map there was. Every shard's set is one of it: what a lost voter decided of them is over. */
+export function forceMap({ id, node, base, startedMs }: ForceMapChange): MapResult {
+  const known = nodeByUuid(base, node);
   if (known === undefined) return refused('NODE_NOT_FOUND', `there is no node ${node}`);
   const record: OperationRecord = {
     id,
@@ -38,9 +37,12 @@ export function forceMap(map: ClusterMap, { id, node, base, startedMs }: ForceMa
     endedMs: startedMs,
     detail: 'the map goes on from the copy of that node',
   };
-  const leapt = { ...map, epoch: map.epoch + FORCED_MAP_LEAP };
-  return changed(leapt, {
-    meta: { members: [node], learners: [], epoch: leapt.epoch + 1 },
-    operations: remembered([...map.operations, record]),
+  const before = { ...base, epoch: base.epoch + FORCED_MAP_LEAP };
+  const epoch = before.epoch + 1;
+  return changed(before, {
+    meta: { members: [node], learners: [], epoch },
+    placement: base.placement.map((placement) => ({ ...placement, epoch })),
+    operations: remembered([...base.operations, record]),
+    nextCollectionId: base.nextCollectionId + FORCED_MAP_LEAP,
   });
 }

@@ -70,7 +70,7 @@ export function applyMapOperation(map: ClusterMap | undefined, operation: MapOpe
     case 'abortOperation':
       return applyOperationChange(map, operation);
     case 'forceMap':
-      return forceMap(map, operation);
+      return forceMap(operation);
     case 'putCollection':
       return putCollection(map, operation);
     case 'setDimensions':
