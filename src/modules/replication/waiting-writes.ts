@@ -1,6 +1,7 @@
+import { equalBytes } from '../../kernel/bytes.js';
 import { OP_ID_BYTES } from '../../kernel/version.js';
 import { documentKey, idempotencyKey } from '../log/core/keys.js';
-import type { Proposal, Reply, WriteOutcome, WriteRequest } from './core/write.js';
+import { refused, type Proposal, type Reply, type WriteOutcome, type WriteRequest } from './core/write.js';
 import type { ReplicaPorts } from './replica-ports.js';
 
 /** A write that waits for the end of the turn. */
@@ -51,6 +52,7 @@ export class WaitingWrites {
       const opId = request.key ?? request.opId ?? this.#ports.random.bytes(OP_ID_BYTES);
       const { waitMs } = request;
       const sinceMs = this.#ports.clock.monotonicMs();
+      if (request.repeatedFrom !== undefined) this.#supersede(opId);
       const untilMs = waitMs === undefined ? undefined : sinceMs + waitMs;
       this.#ask({ ticket, opId, request, sinceMs, untilMs });
     });
@@ -72,6 +74,16 @@ export class WaitingWrites {
     const postponed = this.#postponed;
     this.#postponed = [];
     for (const asked of postponed) this.#ask(asked);
+  }
+
+  /** Who sends a write again waits for the first sending no more: made later, it would go over what was written after this one. */
+  #supersede(opId: Uint8Array): void {
+    for (const { ticket } of this.#postponed.filter((asked) => equalBytes(asked.opId, opId)))
+      this.reply({
+        ticket,
+        outcome: refused('WRITE_OUTCOME_UNKNOWN', 'the same write came again, and takes its place'),
+      });
+    this.#postponed = this.#postponed.filter((asked) => !equalBytes(asked.opId, opId));
   }
 
   /** Sends everyone elsewhere. */

@@ -121,7 +121,6 @@ export class Roster {
   }
 
   setMap(mapEpoch: number, members: readonly MapMember[]): void {
-    if (mapEpoch < this.mapEpoch) return;
     const before = this.members;
     this.mapEpoch = mapEpoch;
     this.members = new Map(members.map((member) => [member.nodeUuid, member]));

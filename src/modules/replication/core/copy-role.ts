@@ -1,6 +1,7 @@
 import { compareEpochs, sameEpoch, type Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import { FORCED_EPOCH_LEAP } from '../../ring/core/forced-set.js';
+import { nodeByUuid } from '../../ring/core/map.js';
 import { believedPeers } from './believed-peers.js';
 import { GRANT_WAIT_MS } from './candidacy.js';
 import { isRefutation } from './confirmation.js';
@@ -204,6 +205,9 @@ export class CopyRole {
 
   /** Stands at once, whoever else may reign; nobody else is asked (5.8). */
   force(force: MapForce, now: Now, out: Out): void {
+    const base = this.#options.map?.tentative;
+    // A copy that its own map does not know can be no voter of it.
+    if (base === undefined || nodeByUuid(base, this.#options.self) === undefined) return;
     if (this.#election?.isCutting === true) return;
     this.#forced = force;
     this.#promise.leap(FORCED_EPOCH_LEAP);

@@ -119,7 +119,8 @@ export class Leader {
     const base = map?.tentative;
     const operation = forced && base && ({ kind: 'forceMap', ...forced, node: self, base } as const);
     const result = operation && forceMap(operation);
-    if (map === undefined || operation === undefined || result?.kind !== 'changed') {
+    assert(result?.kind !== 'refused', 'only a copy whose map knows it is forced');
+    if (map === undefined || operation === undefined || result === undefined) {
       this.#append([entry], [], out);
       return;
     }

@@ -20,8 +20,10 @@ export interface ForceMapChange {
   readonly startedMs: number;
 }
 
-/** A forced map is so far above all that a lost voter may have agreed to: in its epoch, and in the ids it gives collections. */
+/** The epoch of a forced map is so far above all that a lost voter may have agreed to. */
 const FORCED_MAP_LEAP = 2 ** 16;
+/** The same of the ids it gives to collections; rows of each are looked for at a start. */
+const COLLECTION_IDS_LEAP = 256;
 
 /** The forced map, whatever map there was. Every shard's set is one of it: what a lost voter decided of them is over. */
 export function forceMap({ id, node, base, startedMs }: ForceMapChange): MapResult {
@@ -43,6 +45,6 @@ export function forceMap({ id, node, base, startedMs }: ForceMapChange): MapResu
     meta: { members: [node], learners: [], epoch },
     placement: base.placement.map((placement) => ({ ...placement, epoch })),
     operations: remembered([...base.operations, record]),
-    nextCollectionId: base.nextCollectionId + FORCED_MAP_LEAP,
+    nextCollectionId: base.nextCollectionId + COLLECTION_IDS_LEAP,
   });
 }
