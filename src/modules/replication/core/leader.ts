@@ -4,7 +4,7 @@ import { sameEpoch, type Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import { compareHlc, nextHlc, type Hlc, type Version } from '../../../kernel/version.js';
 import type { AppendEntry, RowChange } from '../../log/log-store.js';
-import { forceMap } from '../../ring/core/forced-map.js';
+import type { MapOperation } from '../../ring/core/map-operations.js';
 import { Acknowledgements } from './acknowledgements.js';
 import { BRANCH_EPOCHS_MAX, type BranchEpoch } from './branch-epochs.js';
 import { BranchMerge } from './branch-merge.js';
@@ -59,7 +59,8 @@ export const INDEX_LATE_MS = 1_000;
 const RETRY_AFTER_MS = 100;
 /**
  * A write waits this long for a copy in sync that applies late, then it is refused, or made if that is a little late only:
- * writers slow down to the pace of that copy. So many wait at most, and are looked at again at steps of a tick, that trying again stays cheap.
+ * writers slow down to the pace of that copy. So many wait at most, and are looked at again at steps of a tick, that trying
+ * again stays cheap.
  */
 export const THROTTLE_MS = 500;
 export const THROTTLED_MAX = 1_024;
@@ -115,28 +116,27 @@ export class Leader {
     const entry = this.#log.append(this.epoch, { op: 'BARRIER', collectionId: 0, id: '', payload: NOTHING, version });
     this.#log.supersede(entry.bytes.length);
     this.#barrier = entry.offset;
+    const entries = [entry];
+    const rows: RowChange[] = [];
+    if (forced !== undefined) this.#forceMap(forced, wallMs, opId, entries, rows);
+    this.#append(entries, rows, out);
+  }
+
+  /** The map goes on from this copy, the only voter from now on: CopyRole forces none whose map does not know it. */
+  #forceMap(forced: MapForce, wallMs: number, opId: Uint8Array, entries: AppendEntry[], rows: RowChange[]): void {
     const { map, self } = this.#options;
     const base = map?.tentative;
-    const operation = forced && base && ({ kind: 'forceMap', ...forced, node: self, base } as const);
-    const result = operation && forceMap(operation);
-    assert(result?.kind !== 'refused', 'only a copy whose map knows it is forced');
-    if (map === undefined || operation === undefined || result === undefined) {
-      this.#append([entry], [], out);
-      return;
-    }
-    const change = this.#log.append(this.epoch, {
-      op: 'MAP',
-      collectionId: 0,
-      id: '',
-      payload: encodeMapOperation(operation),
-      version: { hlc: this.#log.tick(wallMs), opId },
-    });
-    this.#log.supersede(change.bytes.length);
-    map.logged(change.offset, operation);
-    const { members, epoch: mapEpoch } = result.map.meta;
-    const set = { mapEpoch, members };
-    const logged = this.#log.appendSet(this.epoch, { hlc: this.#log.tick(wallMs), opId }, set);
-    this.#append([entry, change, logged.entry], [logged.row], out);
+    assert(map !== undefined && base !== undefined, 'only a map is forced');
+    const version = { hlc: this.#log.tick(wallMs), opId };
+    entries.push(this.#logChange(map, { kind: 'forceMap', ...forced, node: self, base }, version, {}));
+    const { members, epoch: mapEpoch } = (map.tentative ?? base).meta;
+    const { entry, row } = this.#log.appendSet(
+      this.epoch,
+      { hlc: this.#log.tick(wallMs), opId },
+      { mapEpoch, members },
+    );
+    entries.push(entry);
+    rows.push(row);
   }
 
   propose(proposals: readonly Proposal[], wallMs: number, nowMs: number, out: Out): void {
@@ -462,14 +462,24 @@ export class Leader {
     const result = map.evaluate(proposal.mapOperation);
     if (result.kind === 'refused') return refused(result.code, result.detail);
     const hlc = this.#log.tick(wallMs);
-    const payload = encodeMapOperation(proposal.mapOperation);
     const version = { hlc, opId: proposal.opId };
     const operation = proposal.keyed ? { operation: { fingerprint: proposal.fingerprint, created: true } } : {};
-    const entry = this.#log.append(this.epoch, { op: 'MAP', collectionId: 0, id: '', payload, version, ...operation });
-    this.#log.supersede(entry.bytes.length);
-    map.logged(entry.offset, proposal.mapOperation);
+    const entry = this.#logChange(map, proposal.mapOperation, version, operation);
     this.#record(proposal, entry, hlc, true, nowMs, entries, rows);
     return undefined;
+  }
+
+  #logChange(
+    map: MapState,
+    operation: MapOperation,
+    version: Version,
+    keyed: Pick<Parameters<ReplicaLog['append']>[1], 'operation'>,
+  ): AppendEntry {
+    const payload = encodeMapOperation(operation);
+    const entry = this.#log.append(this.epoch, { op: 'MAP', collectionId: 0, id: '', payload, version, ...keyed });
+    this.#log.supersede(entry.bytes.length);
+    map.logged(entry.offset, operation);
+    return entry;
   }
 
   #record(
