@@ -449,6 +449,7 @@ describe('cluster', () => {
     mapEpoch: 9,
     viewDigest: 'd',
     failoverPromiseMs: 8_000,
+    mapVoters: ['node-1', 'node-2', 'node-3'],
     settings: { replicaCount: 2, writeConsistency: 'auto', partitionMode: 'available', rebalanceGrace: '10m' },
     members: [member],
   };
@@ -458,6 +459,7 @@ describe('cluster', () => {
     const { code, stdout } = await spector(['cluster', '--node', 'http://127.0.0.1:9', '--node', url]);
     expect(code).toBe(0);
     expect(stdout).toContain('a silent primary is replaced within 8.0 s; 2 replicas, writes auto, available');
+    expect(stdout).toContain('the map changes when a majority of node-1, node-2, node-3 agrees');
     expect(stdout).toMatch(
       /^node-1 {2}ACTIVE {2}127\.0\.0\.1:7070 {2}127\.0\.0\.1:9090 {2}12 ms {2}1\.0 GiB of 4\.0 GiB {2}0\.1\.0 +1024 {2}01234567$/m,
     );

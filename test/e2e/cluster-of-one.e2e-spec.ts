@@ -129,7 +129,7 @@ describe('cluster', () => {
   it('names the one member, and what the map says', async () => {
     const body = expectStatus<{ members: Record<string, unknown>[] }>(await rest.get('/api/v1/cluster'), 200);
     const { mapEpoch, viewDigest } = await status();
-    expect(body).toEqual(expect.objectContaining({ mapEpoch, viewDigest }));
+    expect(body).toEqual(expect.objectContaining({ mapEpoch, viewDigest, mapVoters: ['node-1'] }));
     expect(body.members).toHaveLength(1);
     const [member] = body.members;
     expect(member).toEqual(

@@ -20,7 +20,8 @@ async function cluster(context: Context): Promise<number> {
   return EXIT.ok;
 }
 
-function clusterText({ clusterId, mapEpoch, viewDigest, failoverPromiseMs, settings, members }: Cluster): string {
+function clusterText(answer: Cluster): string {
+  const { clusterId, mapEpoch, viewDigest, failoverPromiseMs, mapVoters, settings, members } = answer;
   const { replicaCount, writeConsistency, partitionMode, rebalanceGrace } = settings;
   const rows = members.map((member) => [
     member.nodeId,
@@ -36,6 +37,7 @@ function clusterText({ clusterId, mapEpoch, viewDigest, failoverPromiseMs, setti
   return [
     `cluster ${clusterId}, map epoch ${mapEpoch}, view ${viewDigest}`,
     `a silent primary is replaced within ${duration(failoverPromiseMs)}; ${replicaCount} replicas, writes ${writeConsistency}, ${partitionMode}, rebalanced ${rebalanceGrace} after a node died`,
+    `the map changes when a majority of ${mapVoters.join(', ')} agrees`,
     '',
     table(
       [

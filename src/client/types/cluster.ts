@@ -70,6 +70,8 @@ export interface Cluster {
   readonly viewDigest: string;
   /** Milliseconds within which a silent primary is replaced. */
   readonly failoverPromiseMs: number;
+  /** Ids of the nodes of which a majority agrees to each change of the map: joins, moves, collections, settings. */
+  readonly mapVoters: readonly string[];
   readonly settings: ClusterSettings;
   readonly members: readonly ClusterMember[];
 }

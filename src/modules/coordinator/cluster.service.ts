@@ -72,6 +72,7 @@ export class ClusterService implements ClusterPort {
       mapEpoch: map.epoch,
       viewDigest: this.members.digest(),
       failoverPromiseMs: Math.max(2.5 * this.config.heartbeatIntervalMs, 0.6 * this.config.heartbeatTimeoutMs) + 2_000,
+      mapVoters: map.meta.members.map((node) => this.routes.nodeIdOf(node)),
       settings: map.settings,
       members: this.members.all(),
     });

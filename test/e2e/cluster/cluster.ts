@@ -196,12 +196,13 @@ export class Cluster implements AsyncDisposable {
     return cluster;
   }
 
-  /** Starts all nodes together and waits until they are one cluster with every copy in sync. */
+  /** Starts all nodes together and waits until they are one cluster with every copy in sync and all the map's voters. */
   static async start(options: ClusterOptions = {}): Promise<Cluster> {
     const cluster = await Cluster.plan(options);
     try {
       await Promise.all(cluster.nodes.map((node) => node.start({ ready: false })));
       await cluster.settled();
+      await cluster.#voting();
       return cluster;
     } catch (error) {
       await cluster[Symbol.asyncDispose]();
@@ -257,6 +258,23 @@ export class Cluster implements AsyncDisposable {
         return first;
       },
       timeoutMs,
+    );
+  }
+
+  /** Waits until the map has as many voters as it shall have (replication 9.1): the loss of one of two would freeze it. */
+  async #voting(): Promise<void> {
+    const count = this.#nodes.length;
+    const wanted = Math.min(5, count % 2 === 1 ? count : count - 1);
+    await waitFor(
+      `the map to have ${wanted} voters`,
+      async () => {
+        for (const { rest } of this.#nodes) {
+          const { mapVoters } = expectStatus<{ mapVoters: string[] }>(await rest.get('/api/v1/cluster'), 200);
+          if (mapVoters.length !== wanted) throw new Error(`they are ${mapVoters.join(', ')}`);
+        }
+        return true;
+      },
+      SETTLE_TIMEOUT_MS,
     );
   }
 

@@ -132,6 +132,9 @@ export const ClusterShape = shape('Cluster', {
   mapEpoch: count(),
   viewDigest: text(),
   failoverPromiseMs: count('Within which a dead primary is replaced.'),
+  mapVoters: Type.Array(Type.String(), {
+    description: 'Node ids; a majority of them agrees to each change of the map: joins, moves, collections, settings.',
+  }),
   settings: ClusterSettingsShape,
   members: Type.Array(
     Type.Object({

@@ -280,6 +280,7 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
       mapEpoch: 1,
       viewDigest: 'd',
       failoverPromiseMs: 0,
+      mapVoters: ['node-1'],
       settings: this.clusterSettings,
       members: [],
     }));

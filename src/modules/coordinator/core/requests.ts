@@ -327,6 +327,8 @@ export interface ClusterView {
   readonly mapEpoch: number;
   readonly viewDigest: string;
   readonly failoverPromiseMs: number;
+  /** Node ids; a majority of them agrees to changes of the map. */
+  readonly mapVoters: readonly string[];
   readonly settings: ClusterSettingsView;
   readonly members: readonly {
     readonly nodeId: string;
