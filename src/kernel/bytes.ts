@@ -28,6 +28,27 @@ export function fromUtf8(bytes: Uint8Array): string {
   return decoder.decode(bytes);
 }
 
+/** Arrays up to this long are cut from a larger one; that many bytes. */
+const POOLED_MAX = 512;
+const POOL_BYTES = 16 * 1024;
+let pool = new Uint8Array(POOL_BYTES);
+let pooled = 0;
+
+/**
+ * `length` zeros whose memory lies beside that of others, for what goes to native code and is soon forgotten: a key, a row.
+ * A small array of its own would be moved out of the heap for each call, and cost the collector more than the call.
+ */
+export function pooledBytes(length: number): Uint8Array {
+  if (length > POOLED_MAX) return new Uint8Array(length);
+  if (pooled + length > POOL_BYTES) {
+    pool = new Uint8Array(POOL_BYTES);
+    pooled = 0;
+  }
+  const start = pooled;
+  pooled += length;
+  return pool.subarray(start, pooled);
+}
+
 /** Lower-case hexadecimal of `bytes`. */
 export function toHex(bytes: Uint8Array): string {
   let text = '';

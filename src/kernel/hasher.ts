@@ -1,7 +1,7 @@
 /** Hashing as a capability: the cores import no crypto. */
 export interface Hasher {
-  /** SHA-256 over the concatenation of `parts`; 32 bytes. */
-  sha256(...parts: readonly Uint8Array[]): Uint8Array;
+  /** The first 16 bytes of SHA-256 over the concatenation of `parts`. */
+  sha256Head(...parts: readonly Uint8Array[]): Uint8Array;
   /** MD5 of `bytes`; 16 bytes. Only for the published ring (replication 9.3), never for integrity. */
   md5(bytes: Uint8Array): Uint8Array;
   /** CRC-32 (IEEE, as zlib) continued from `seed` (0 to start); an unsigned 32-bit number. */

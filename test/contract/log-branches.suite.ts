@@ -18,6 +18,7 @@ import type { AppendEntry, LogStore } from '../../src/modules/log/log-store.js';
 import { nodeHasher } from '../../src/platform/crypto/node-hasher.js';
 import { EntryWriter, epochOf } from './log-entries.js';
 import type { LogHarness, OpenOptions } from './log-store.suite.js';
+import { entryChain } from '../../src/modules/log/core/entry-codec.js';
 
 /** A harness that can also bring an older copy of the database back. */
 export interface BranchHarness extends LogHarness {
@@ -70,7 +71,7 @@ export function logBranchContract(name: string, make: () => BranchHarness): void
         const at = old[6];
         expect(store.state(1)).toEqual({
           tail: 7,
-          chain: at.chain,
+          chain: entryChain(at.bytes),
           epoch: epochOf(1),
           start: { offset: 0, chain: CHAIN_ZERO },
           history: [{ epoch: epochOf(1), start: 1 }],
@@ -125,7 +126,7 @@ export function logBranchContract(name: string, make: () => BranchHarness): void
         const writer = new EntryWriter(1).continueFrom(store.state(1));
         const before = [1, 2, 3].map(() => store.append({ shard: 1, entries: writer.take(5), rows: [] }));
         const cut = store.truncate(1, 7, [row]);
-        const branch = new EntryWriter(1).continueFrom({ tail: 7, chain: old[6].chain, epoch: epochOf(5) });
+        const branch = new EntryWriter(1).continueFrom({ tail: 7, chain: entryChain(old[6].bytes), epoch: epochOf(5) });
         const entries = branch.take(9, { id: 'b' });
         const order: string[] = [];
         const after = [0, 3, 6].map((at) =>
@@ -199,7 +200,7 @@ export function logBranchContract(name: string, make: () => BranchHarness): void
         const scrub = next.scrub(1, NEVER, 0);
         const branch = new EntryWriter(1).continueFrom({
           tail: 1_000,
-          chain: appendEntryOf(await next.read(1, 1_000)).chain,
+          chain: entryChain(await next.read(1, 1_000)),
           epoch: epochOf(2),
         });
         await next.truncate(1, 1_000, []);
@@ -528,7 +529,7 @@ export function logBranchContract(name: string, make: () => BranchHarness): void
       const live = theirs.filter(({ offset }) => offset % 2 === 0);
       const end = {
         offset: 40,
-        chain: theirs[39].chain,
+        chain: entryChain(theirs[39].bytes),
         history: [{ epoch: epochOf(2), start: 1 }],
         bytes: live.reduce((sum, { bytes }) => sum + bytes.length, 0),
       };
@@ -559,7 +560,12 @@ export function logBranchContract(name: string, make: () => BranchHarness): void
       };
       const expectOld = async (store: LogStore, own: readonly AppendEntry[]): Promise<void> => {
         expect(store.openDamages()).toEqual([]);
-        expect(store.state(1)).toMatchObject({ tail: 30, chain: own[29].chain, generation: 1, start: { offset: 0 } });
+        expect(store.state(1)).toMatchObject({
+          tail: 30,
+          chain: entryChain(own[29].bytes),
+          generation: 1,
+          start: { offset: 0 },
+        });
         expect(await allOf(store)).toEqual(bytesOf(own));
         expect(store.row(documentKey(1, 1, 1, 'own'))).toEqual(utf8('own'));
         expect(store.row(idempotencyKey(1, opId))).toEqual(utf8('own'));
@@ -680,7 +686,7 @@ export function logBranchContract(name: string, make: () => BranchHarness): void
           entries: live.slice(0, 5),
           rows: [{ key: documentKey(third, 1, 1, 'x'), value: utf8('x') }],
         });
-        await store.flip(1, { ...end, offset: 10, chain: theirs[9].chain }, []);
+        await store.flip(1, { ...end, offset: 10, chain: entryChain(theirs[9].bytes) }, []);
         let next = await hands().reopen(store);
         expect(next.state(1)).toMatchObject({ tail: 10, generation: third });
         expect(await allOf(next)).toEqual(bytesOf(live.slice(0, 5)));

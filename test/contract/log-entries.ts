@@ -52,7 +52,7 @@ export class EntryWriter {
       nodeHasher,
     );
     this.chain = chain;
-    return { offset, epoch: this.epoch, chain, bytes };
+    return { offset, epoch: this.epoch, bytes };
   }
 
   take(count: number, entry?: Parameters<EntryWriter['next']>[0]): AppendEntry[] {

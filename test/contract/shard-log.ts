@@ -1,6 +1,6 @@
 import type { Version } from '../../src/kernel/version.js';
 import { CHAIN_ZERO, type EntryOp } from '../../src/modules/log/core/entry.js';
-import { encodeEntry } from '../../src/modules/log/core/entry-codec.js';
+import { encodeEntry, entryChain } from '../../src/modules/log/core/entry-codec.js';
 import type { AppendEntry, LogStore } from '../../src/modules/log/log-store.js';
 import type { DocumentFields } from '../../src/modules/shard/core/document.js';
 import { encodeDocument } from '../../src/modules/shard/core/document-codec.js';
@@ -54,7 +54,8 @@ export class ShardLog {
     const branch = new ShardLog(this.shard);
     branch.entries.push(...this.entries.slice(0, offset));
     branch.#offset = offset;
-    branch.#chain = branch.entries.at(-1)?.chain ?? CHAIN_ZERO;
+    const last = branch.entries.at(-1);
+    branch.#chain = last === undefined ? CHAIN_ZERO : entryChain(last.bytes);
     branch.#epoch = this.#epoch + 1;
     return branch;
   }
@@ -83,7 +84,7 @@ export class ShardLog {
       nodeHasher,
     );
     this.#chain = Uint8Array.from(chain);
-    this.entries.push({ offset, epoch, chain: this.#chain, bytes });
+    this.entries.push({ offset, epoch, bytes });
     return bytes;
   }
 }

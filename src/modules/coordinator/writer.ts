@@ -1,9 +1,8 @@
-import { concatBytes, utf8 } from '../../kernel/bytes.js';
+import { utf8 } from '../../kernel/bytes.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { Hasher } from '../../kernel/hasher.js';
 import { utf8Length } from '../../kernel/ids.js';
 import { LIMITS } from '../../kernel/limits.js';
-import { OP_ID_BYTES } from '../../kernel/version.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import type { Metrics } from '../../platform/metrics/metrics.js';
 import { findCollection } from '../ring/core/map-operations.js';
@@ -256,8 +255,8 @@ export class Writer {
     const condition = call.condition === undefined ? undefined : { condition: call.condition };
     if (call.key === undefined) return condition === undefined ? { level } : { level, ...condition };
     const what = utf8(JSON.stringify([kind, collectionId, id, call.condition ?? null]));
-    const fingerprint = this.hasher.sha256(concatBytes([what, asked])).slice(0, OP_ID_BYTES);
-    const key = this.hasher.sha256(utf8(call.key)).slice(0, OP_ID_BYTES);
+    const fingerprint = this.hasher.sha256Head(what, asked);
+    const key = this.hasher.sha256Head(utf8(call.key));
     return { level, ...condition, key, fingerprint };
   }
 

@@ -199,7 +199,6 @@ export interface AppendBatch {
 export interface AppendEntry {
   readonly offset: number;
   readonly epoch: Epoch;
-  readonly chain: Uint8Array;
   readonly bytes: Uint8Array;
 }
 

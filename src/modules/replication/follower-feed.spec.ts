@@ -17,7 +17,7 @@ function entriesUpTo(count: number): readonly AppendEntry[] {
     const plain = { op: 'BARRIER', shard: 1, epoch: EPOCH, offset, version, collectionId: 0, id: '' } as const;
     const entry = encodeEntry({ ...plain, payload: new Uint8Array(0) }, chain, nodeHasher);
     chain = entry.chain;
-    entries.push({ offset, epoch: EPOCH, bytes: entry.bytes, chain });
+    entries.push({ offset, epoch: EPOCH, bytes: entry.bytes });
   }
   return entries;
 }

@@ -5,7 +5,7 @@ import { versionText, type Version } from '../../kernel/version.js';
 import { nodeHasher } from '../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
 import { CHAIN_ZERO, type EntryOp } from '../log/core/entry.js';
-import { encodeEntry, entryCollectionId, entryId, entryVersion } from '../log/core/entry-codec.js';
+import { encodeEntry, entryChain, entryCollectionId, entryId, entryVersion } from '../log/core/entry-codec.js';
 import { documentKey, documentKeyParts, documentPrefix, idempotencyKey, shardKey } from '../log/core/keys.js';
 import { appendEntryOf } from '../log/core/received-entries.js';
 import type { LogStore, RowChange } from '../log/log-store.js';
@@ -433,7 +433,7 @@ describe('a snapshot', () => {
     const source = await SnapshotSource.open(copy.log, nodeHasher, SHARD, () => Promise.resolve(3));
     expect(source?.at).toMatchObject({
       lastOffset: 3,
-      chain: appendEntryOf(copy.log.readSync(SHARD, 3)).chain,
+      chain: entryChain(copy.log.readSync(SHARD, 3)),
       history: [{ start: 1 }],
     });
     const { operations } = (await source?.next({ part: 'operations', after: undefined })) ?? { operations: [] };

@@ -4,27 +4,27 @@ import { createHash } from 'node:crypto';
 import { nodeHasher } from './node-hasher.js';
 
 const reference = (algorithm: string, parts: readonly Uint8Array[]): string =>
-  createHash(algorithm).update(Buffer.concat(parts)).digest('hex');
+  createHash(algorithm).update(Buffer.concat(parts)).digest('hex').slice(0, 32);
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
 describe('nodeHasher', () => {
   it('hashes the concatenation of its parts, at any size', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 200 }), { maxLength: 4 }), (parts) => {
-        expect(hex(nodeHasher.sha256(...parts))).toBe(reference('sha256', parts));
+        expect(hex(nodeHasher.sha256Head(...parts))).toBe(reference('sha256', parts));
       }),
     );
     for (const size of [64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 200_000]) {
       const large = new Uint8Array(size).fill(5);
-      expect(hex(nodeHasher.sha256(large))).toBe(reference('sha256', [large]));
+      expect(hex(nodeHasher.sha256Head(large))).toBe(reference('sha256', [large]));
       expect(hex(nodeHasher.md5(large))).toBe(reference('md5', [large]));
     }
   });
 
   it('gives results of their own memory', () => {
-    const first = nodeHasher.sha256(Uint8Array.of(1));
+    const first = nodeHasher.sha256Head(Uint8Array.of(1));
     const before = hex(first);
-    nodeHasher.sha256(Uint8Array.of(2));
+    nodeHasher.sha256Head(Uint8Array.of(2));
     expect(hex(first)).toBe(before);
   });
 

@@ -4,7 +4,7 @@ import { PeerError } from '../../../src/kernel/peer.js';
 import type { NodeUuid } from '../../../src/kernel/peer.js';
 import { compareHlc, HLC_ZERO, nextHlc, versionText } from '../../../src/kernel/version.js';
 import type { Hlc, Version } from '../../../src/kernel/version.js';
-import { decodeEntry, encodeEntry } from '../../../src/modules/log/core/entry-codec.js';
+import { decodeEntry, encodeEntry, entryChain } from '../../../src/modules/log/core/entry-codec.js';
 import type { Entry } from '../../../src/modules/log/core/entry.js';
 import { documentKey, idempotencyKey } from '../../../src/modules/log/core/keys.js';
 import type { AppendEntry, LogState, RowChange } from '../../../src/modules/log/log-store.js';
@@ -202,11 +202,11 @@ class StaticShard {
         this.#epoch = message.batch.epoch;
         this.#heard = { atMs: this.ports.clock.monotonicMs(), highWaterMark: message.batch.highWaterMark };
         const appends: AppendEntry[] = kept.map((bytes) => {
-          const { offset, epoch, chain } = decodeEntry(bytes);
-          return { offset, epoch, chain, bytes };
+          const { offset, epoch } = decodeEntry(bytes);
+          return { offset, epoch, bytes };
         });
         const last = appends.at(-1);
-        if (last !== undefined) this.#end = { tail: last.offset, chain: last.chain };
+        if (last !== undefined) this.#end = { tail: last.offset, chain: entryChain(last.bytes) };
         const rows = kept.flatMap((bytes) => this.#rowOf(decodeEntry(bytes), bytes.length));
         log.append({ shard: this.shard, entries: appends, rows }).then(
           () => {
@@ -300,7 +300,7 @@ class StaticShard {
     const changes = [...rows, ...this.#rowOf({ ...entry, chain }, bytes.length)];
     for (const { key, value } of changes) if (value !== undefined) this.#overlay.set(key.join(), value);
     const stored = log
-      .append({ shard: this.shard, entries: [{ offset, epoch: this.#epoch, chain, bytes }], rows: changes })
+      .append({ shard: this.shard, entries: [{ offset, epoch: this.#epoch, bytes }], rows: changes })
       .then(() => {
         this.#durable = Math.max(this.#durable, offset);
         this.#pump();

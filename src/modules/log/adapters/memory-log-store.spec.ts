@@ -5,6 +5,7 @@ import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { documentKey, documentPrefix, shardKey } from '../core/keys.js';
 import type { LogStore } from '../log-store.js';
 import { MemoryLogStore } from './memory-log-store.js';
+import { entryChain } from '../core/entry-codec.js';
 
 const NEVER = new AbortController().signal;
 const counters = shardKey(1, 'counters');
@@ -109,7 +110,7 @@ describe('MemoryLogStore, killed at any moment', () => {
           await store.stage(1, { entries: [entry], rows });
         }
         const history = [{ epoch: epochOf(2), start: 1 }];
-        await store.flip(1, { offset: 40, chain: theirs[39].chain, history, bytes: 1 }, [
+        await store.flip(1, { offset: 40, chain: entryChain(theirs[39].bytes), history, bytes: 1 }, [
           { key: counters, value: utf8('theirs') },
         ]);
       },

@@ -7,6 +7,7 @@ import { afterAppend, EMPTY_LOG } from '../core/log-state.js';
 import type { LogState } from '../log-store.js';
 import { MemoryTable } from './memory-table.js';
 import { openLog, refuseStepsBackwards, stepsBackwards } from './open-log.js';
+import { entryChain } from '../core/entry-codec.js';
 
 const entries = new EntryWriter(1).take(300);
 const whole = afterAppend(EMPTY_LOG, { shard: 1, entries, rows: [] });
@@ -61,7 +62,7 @@ describe('openLog', () => {
   });
 
   it('finds a last entry of another log, whole as it may be', async () => {
-    await store({ ...whole, chain: entries[7].chain });
+    await store({ ...whole, chain: entryChain(entries[7].bytes) });
     expect((await openLog(table, nodeHasher)).damages).toEqual([{ shard: 1, offset: 300, problem: 'chain' }]);
   });
 
@@ -78,7 +79,7 @@ describe('openLog', () => {
 
   it('misses no entry that compaction took', async () => {
     await store(whole);
-    await record('start', encodeStart({ offset: 290, chain: entries[289].chain }));
+    await record('start', encodeStart({ offset: 290, chain: entryChain(entries[289].bytes) }));
     for (let offset = 1; offset <= 290; offset++) table.drop(entryKey(1, offset));
     expect((await openLog(table, nodeHasher)).damages).toEqual([]);
     table.drop(entryKey(1, 291));

@@ -1,3 +1,4 @@
+import { readU32 } from '../../../kernel/big-endian.js';
 import { equalBytes } from '../../../kernel/bytes.js';
 import type { Epoch } from '../../../kernel/epoch.js';
 import type { Hasher } from '../../../kernel/hasher.js';
@@ -128,7 +129,7 @@ async function shardsIn(table: Table): Promise<readonly number[]> {
     for (let from = family; ;) {
       const [row] = await table.range({ from, to, limit: 1, bytesMax: 1 });
       if (row === undefined || row.key.length < 6) break;
-      shards.add(new DataView(row.key.buffer, row.key.byteOffset).getUint32(2));
+      shards.add(readU32(row.key, 2));
       from = prefixEnd(row.key.subarray(0, 6));
     }
   }

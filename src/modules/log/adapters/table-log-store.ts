@@ -1,4 +1,5 @@
 import { assert } from '../../../kernel/assert.js';
+import { readU32 } from '../../../kernel/big-endian.js';
 import type { Epoch } from '../../../kernel/epoch.js';
 import type { Hasher } from '../../../kernel/hasher.js';
 import { entryChain, entryOffset, verifyEntry } from '../core/entry-codec.js';
@@ -598,7 +599,7 @@ function rowError(key: Uint8Array, problem: Damage['problem'], cause?: unknown):
     );
   }
   const at = TAGS_OF_GENERATIONS.includes(key[0]) ? 6 : 2;
-  const shard = key.length < at + 4 ? 0 : new DataView(key.buffer, key.byteOffset).getUint32(at);
+  const shard = key.length < at + 4 ? 0 : readU32(key, at);
   return new LogDamagedError({ shard, offset: 0, problem }, cause);
 }
 

@@ -4,6 +4,7 @@ import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import type { LogState } from '../log-store.js';
 import { ChainWalk } from './chain-walk.js';
 import { CHAIN_ZERO } from './entry.js';
+import { entryChain } from './entry-codec.js';
 
 const entries = new EntryWriter(1).take(8);
 const zero: LogState['start'] = { offset: 0, chain: CHAIN_ZERO };
@@ -43,7 +44,7 @@ describe('ChainWalk', () => {
   });
 
   it('takes gaps up to the start for compaction', () => {
-    const start = { offset: 6, chain: entries[5].chain };
+    const start = { offset: 6, chain: entryChain(entries[5].bytes) };
     expect(
       walked(
         stored.filter(([offset]) => offset === 3 || offset > 6),

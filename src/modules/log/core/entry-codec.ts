@@ -1,5 +1,6 @@
 import { assert } from '../../../kernel/assert.js';
-import { equalBytes, fromUtf8 } from '../../../kernel/bytes.js';
+import { readU16, readU32, readU64, writeU16, writeU32, writeU64 } from '../../../kernel/big-endian.js';
+import { fromUtf8 } from '../../../kernel/bytes.js';
 import { UUID_BYTES } from '../../../kernel/epoch.js';
 import type { Epoch } from '../../../kernel/epoch.js';
 import type { Hasher } from '../../../kernel/hasher.js';
@@ -8,6 +9,7 @@ import { HLC_COUNTER_MAX, HLC_MS_MAX, OP_ID_BYTES } from '../../../kernel/versio
 import type { Version } from '../../../kernel/version.js';
 import { CHAIN_BYTES, ENTRY_OPS } from './entry.js';
 import type { Entry, EntryOp, EntryOperation, EntryOrigin } from './entry.js';
+import { AT_CHAIN, AT_CRC, EntrySums } from './entry-sums.js';
 
 /**
  * The bytes of a log entry (replication 2.2); numbers are big-endian.
@@ -43,8 +45,6 @@ const AT_OFFSET = 40;
 const AT_HLC = 48;
 const AT_OP_ID = 56;
 const AT_COLLECTION = 72;
-const AT_CRC = 76;
-const AT_CHAIN = 80;
 const HEADER_BYTES = 96;
 const ORIGIN_BYTES = 32;
 const FINGERPRINT_BYTES = 16;
@@ -61,6 +61,7 @@ const OPS: readonly (EntryOp | undefined)[] = (() => {
 })();
 
 const textEncoder = new TextEncoder();
+const sums = new EntrySums();
 
 /** Why an entry's bytes are refused: see `Damage` of the log store. */
 export type EntryProblem = 'crc' | 'chain' | 'format' | 'misplaced';
@@ -81,7 +82,6 @@ export interface ExpectedEntry {
 
 /**
  * Encodes an entry that follows one with chain `prevChain` (CHAIN_ZERO at offset 1).
- * The returned chain is a view of the returned bytes.
  */
 export function encodeEntry(
   entry: Omit<Entry, 'chain'>,
@@ -120,9 +120,13 @@ export function encodeEntry(
   writeText(bytes, idAt, id, idLength);
   bytes.set(payload, idAt + idLength);
 
-  bytes.set(chainOf(bytes, prevChain, hasher), AT_CHAIN);
-  writeU32(bytes, AT_CRC, crcOf(bytes, hasher));
-  return { bytes, chain: bytes.subarray(AT_CHAIN, HEADER_BYTES) };
+  // The chain covers the bytes without both sums; the crc covers the chain, too.
+  sums.load(bytes);
+  const chain = sums.chain(prevChain, hasher);
+  bytes.set(chain, AT_CHAIN);
+  sums.load(bytes);
+  writeU32(bytes, AT_CRC, sums.crc(hasher));
+  return { bytes, chain };
 }
 
 /**
@@ -158,13 +162,13 @@ export function decodeEntry(bytes: Uint8Array): Entry {
  */
 export function verifyEntry(bytes: Uint8Array, hasher: Hasher, expected?: ExpectedEntry): EntryProblem | undefined {
   if (headProblem(bytes) !== undefined) return 'format';
-  if (crcOf(bytes, hasher) !== readU32(bytes, AT_CRC)) return 'crc';
+  sums.load(bytes);
+  if (sums.crc(hasher) !== readU32(bytes, AT_CRC)) return 'crc';
   if (layoutProblem(bytes) !== undefined) return 'format';
   if (expected === undefined) return undefined;
   if (readU32(bytes, AT_SHARD) !== expected.shard || readU64(bytes, AT_OFFSET) !== expected.offset) return 'misplaced';
   if (expected.prevChain === undefined) return undefined;
-  const chain = chainOf(bytes, expected.prevChain, hasher);
-  return equalBytes(chain, bytes.subarray(AT_CHAIN, HEADER_BYTES)) ? undefined : 'chain';
+  return hasAt(bytes, AT_CHAIN, sums.chain(expected.prevChain, hasher)) ? undefined : 'chain';
 }
 
 // Peeks at one field. They trust the layout: only for bytes that were encoded, decoded or verified before.
@@ -188,6 +192,11 @@ export function entryEpoch(bytes: Uint8Array): Epoch {
   return { num: readU64(bytes, AT_EPOCH_NUM), uuid: copy(bytes, AT_EPOCH_UUID, UUID_BYTES) };
 }
 
+/** Whether it was logged in this reign. */
+export function isOfEpoch(bytes: Uint8Array, { num, uuid }: Epoch): boolean {
+  return readU64(bytes, AT_EPOCH_NUM) === num && hasAt(bytes, AT_EPOCH_UUID, uuid);
+}
+
 export function entryVersion(bytes: Uint8Array): Version {
   return {
     hlc: {
@@ -205,6 +214,11 @@ export function entryCollectionId(bytes: Uint8Array): number {
 /** A copy, 16 bytes. */
 export function entryChain(bytes: Uint8Array): Uint8Array {
   return copy(bytes, AT_CHAIN, CHAIN_BYTES);
+}
+
+/** Copies the chain into `chain`, 16 bytes. */
+export function entryChainInto(bytes: Uint8Array, chain: Uint8Array): void {
+  for (let i = 0; i < CHAIN_BYTES; i++) chain[i] = bytes[AT_CHAIN + i];
 }
 
 /** @throws EntryFormatError when the id is not well-formed UTF-8 */
@@ -325,15 +339,6 @@ function readOrigin(bytes: Uint8Array): EntryOrigin {
   };
 }
 
-/** The first 16 bytes of SHA-256(previous chain | the bytes without crc and chain). */
-function chainOf(bytes: Uint8Array, prevChain: Uint8Array, hasher: Hasher): Uint8Array {
-  return hasher.sha256(prevChain, bytes.subarray(0, AT_CRC), bytes.subarray(HEADER_BYTES)).subarray(0, CHAIN_BYTES);
-}
-
-function crcOf(bytes: Uint8Array, hasher: Hasher): number {
-  return hasher.crc32(bytes.subarray(AT_CHAIN), hasher.crc32(bytes.subarray(0, AT_CRC)));
-}
-
 /** Ids are mostly short ASCII, for which a call of the text encoder costs more than the copy. */
 function writeText(bytes: Uint8Array, at: number, text: string, length: number): void {
   if (length !== text.length) {
@@ -360,38 +365,15 @@ function decodeId(bytes: Uint8Array): string {
   }
 }
 
+/** Whether `bytes` have `part` at a place. */
+function hasAt(bytes: Uint8Array, at: number, part: Uint8Array): boolean {
+  for (let i = 0; i < part.length; i++) if (bytes[at + i] !== part[i]) return false;
+  return true;
+}
+
 /** A plain copy; `slice` would be a view again when `bytes` is a Buffer. */
 function copy(bytes: Uint8Array, at: number, length: number): Uint8Array {
   const part = new Uint8Array(length);
   for (let i = 0; i < length; i++) part[i] = bytes[at + i];
   return part;
-}
-
-function writeU16(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >>> 8;
-  bytes[at + 1] = value;
-}
-
-function writeU32(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >>> 24;
-  bytes[at + 1] = value >>> 16;
-  bytes[at + 2] = value >>> 8;
-  bytes[at + 3] = value;
-}
-
-function writeU64(bytes: Uint8Array, at: number, value: number): void {
-  writeU32(bytes, at, Math.floor(value / 2 ** 32));
-  writeU32(bytes, at + 4, value >>> 0);
-}
-
-function readU16(bytes: Uint8Array, at: number): number {
-  return (bytes[at] << 8) | bytes[at + 1];
-}
-
-function readU32(bytes: Uint8Array, at: number): number {
-  return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0;
-}
-
-function readU64(bytes: Uint8Array, at: number): number {
-  return readU32(bytes, at) * 2 ** 32 + readU32(bytes, at + 4);
 }

@@ -1,4 +1,5 @@
-import { utf8, fromUtf8 } from '../../../kernel/bytes.js';
+import { readU32, readU64, writeU32, writeU64 } from '../../../kernel/big-endian.js';
+import { fromUtf8, pooledBytes, utf8 } from '../../../kernel/bytes.js';
 import { OP_ID_BYTES } from '../../../kernel/version.js';
 
 /**
@@ -18,27 +19,27 @@ import { OP_ID_BYTES } from '../../../kernel/version.js';
  * A generation is everything a snapshot brings: entries, document rows, idempotency rows (4.7). The one being received is
  * invisible beside the one in use until a single record makes it the one in use. Loose rows survive that.
  */
-function key(tag: 'd' | 'i' | 'j' | 'l' | 'm' | 'n', length: number): { bytes: Uint8Array; view: DataView } {
-  const bytes = new Uint8Array(2 + length);
+function key(tag: 'd' | 'e' | 'f' | 'i' | 'j' | 'l' | 'm' | 'n', length: number): Uint8Array {
+  const bytes = pooledBytes(2 + length);
   bytes[0] = tag.charCodeAt(0);
   bytes[1] = 0x21;
-  return { bytes, view: new DataView(bytes.buffer) };
+  return bytes;
 }
 
 /** The generation of a shard that never received a snapshot. */
 export const FIRST_GENERATION = 1;
 
-/** Written byte by byte: every append and read makes one. */
 export function entryKey(shard: number, offset: number, generation = FIRST_GENERATION): Uint8Array {
-  const first = generation === FIRST_GENERATION;
-  const bytes = new Uint8Array(first ? 14 : 18);
-  bytes[0] = first ? 0x65 : 0x66;
-  bytes[1] = 0x21;
-  let at = 2;
-  if (!first) at = writeU32(bytes, at, generation);
-  at = writeU32(bytes, at, shard);
-  at = writeU32(bytes, at, Math.floor(offset / 2 ** 32));
-  writeU32(bytes, at, offset);
+  if (generation === FIRST_GENERATION) {
+    const bytes = key('e', 12);
+    writeU32(bytes, 2, shard);
+    writeU64(bytes, 6, offset);
+    return bytes;
+  }
+  const bytes = key('f', 16);
+  writeU32(bytes, 2, generation);
+  writeU32(bytes, 6, shard);
+  writeU64(bytes, 10, offset);
   return bytes;
 }
 
@@ -50,45 +51,43 @@ export function entryPrefix(shard: number, generation = FIRST_GENERATION): Uint8
 
 /** The offset behind an entry key. */
 export function entryKeyOffset(bytes: Uint8Array): number {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return view.getUint32(bytes.length - 8) * 2 ** 32 + view.getUint32(bytes.length - 4);
+  return readU64(bytes, bytes.length - 8);
 }
 
 export function documentKey(generation: number, shard: number, collectionId: number, id: string): Uint8Array {
   const idBytes = utf8(id);
-  const { bytes, view } = key('d', 12 + idBytes.length);
-  view.setUint32(2, generation);
-  view.setUint32(6, shard);
-  view.setUint32(10, collectionId);
+  const bytes = key('d', 12 + idBytes.length);
+  writeU32(bytes, 2, generation);
+  writeU32(bytes, 6, shard);
+  writeU32(bytes, 10, collectionId);
   bytes.set(idBytes, 14);
   return bytes;
 }
 
 /** Prefix of all document rows of a shard, or of one of its collections. */
 export function documentPrefix(generation: number, shard: number, collectionId?: number): Uint8Array {
-  const { bytes, view } = key('d', collectionId === undefined ? 8 : 12);
-  view.setUint32(2, generation);
-  view.setUint32(6, shard);
-  if (collectionId !== undefined) view.setUint32(10, collectionId);
+  const bytes = key('d', collectionId === undefined ? 8 : 12);
+  writeU32(bytes, 2, generation);
+  writeU32(bytes, 6, shard);
+  if (collectionId !== undefined) writeU32(bytes, 10, collectionId);
   return bytes;
 }
 
 /** Collection and id behind a document key. */
 export function documentKeyParts(bytes: Uint8Array): { collectionId: number; id: string } {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return { collectionId: view.getUint32(10), id: fromUtf8(bytes.subarray(14)) };
+  return { collectionId: readU32(bytes, 10), id: fromUtf8(bytes.subarray(14)) };
 }
 
 export function idempotencyKey(shard: number, opId: Uint8Array, generation = FIRST_GENERATION): Uint8Array {
   if (generation === FIRST_GENERATION) {
-    const { bytes, view } = key('i', 4 + opId.length);
-    view.setUint32(2, shard);
+    const bytes = key('i', 4 + opId.length);
+    writeU32(bytes, 2, shard);
     bytes.set(opId, 6);
     return bytes;
   }
-  const { bytes, view } = key('j', 8 + opId.length);
-  view.setUint32(2, generation);
-  view.setUint32(6, shard);
+  const bytes = key('j', 8 + opId.length);
+  writeU32(bytes, 2, generation);
+  writeU32(bytes, 6, shard);
   bytes.set(opId, 10);
   return bytes;
 }
@@ -105,40 +104,31 @@ export function idempotencyKeyOpId(bytes: Uint8Array): Uint8Array {
 /** Where the entry of a loose row is kept (6.4). */
 export function looseKey(shard: number, collectionId: number, id: string): Uint8Array {
   const idBytes = utf8(id);
-  const { bytes, view } = key('l', 8 + idBytes.length);
-  view.setUint32(2, shard);
-  view.setUint32(6, collectionId);
+  const bytes = key('l', 8 + idBytes.length);
+  writeU32(bytes, 2, shard);
+  writeU32(bytes, 6, collectionId);
   bytes.set(idBytes, 10);
   return bytes;
 }
 
 /** Prefix of the entries of all loose rows of a shard. */
 export function loosePrefix(shard: number): Uint8Array {
-  const { bytes, view } = key('l', 4);
-  view.setUint32(2, shard);
+  const bytes = key('l', 4);
+  writeU32(bytes, 2, shard);
   return bytes;
 }
 
 export function shardKey(shard: number, name: string): Uint8Array {
   const nameBytes = utf8(name);
-  const { bytes, view } = key('m', 4 + nameBytes.length);
-  view.setUint32(2, shard);
+  const bytes = key('m', 4 + nameBytes.length);
+  writeU32(bytes, 2, shard);
   bytes.set(nameBytes, 6);
   return bytes;
 }
 
 export function nodeKey(name: string): Uint8Array {
   const nameBytes = utf8(name);
-  const { bytes } = key('n', nameBytes.length);
+  const bytes = key('n', nameBytes.length);
   bytes.set(nameBytes, 2);
   return bytes;
-}
-
-/** Returns where it ended. */
-function writeU32(bytes: Uint8Array, at: number, value: number): number {
-  bytes[at] = value >>> 24;
-  bytes[at + 1] = value >>> 16;
-  bytes[at + 2] = value >>> 8;
-  bytes[at + 3] = value;
-  return at + 4;
 }

@@ -1,3 +1,5 @@
+import { readU32, readU64, writeU32, writeU64 } from '../../../kernel/big-endian.js';
+import { pooledBytes } from '../../../kernel/bytes.js';
 import { UUID_BYTES } from '../../../kernel/epoch.js';
 import type { Epoch, EpochStart } from '../../../kernel/epoch.js';
 import type { Hasher } from '../../../kernel/hasher.js';
@@ -52,9 +54,9 @@ const SEAL_BYTES = 4;
 
 /** A row's value with the crc32 of its key and value behind it: LevelDB's own checksums are not verified on read (replication 2.2). */
 export function sealRow(key: Uint8Array, value: Uint8Array, hasher: Hasher): Uint8Array {
-  const sealed = new Uint8Array(value.length + SEAL_BYTES);
+  const sealed = pooledBytes(value.length + SEAL_BYTES);
   sealed.set(value);
-  viewOf(sealed).setUint32(value.length, hasher.crc32(value, hasher.crc32(key)));
+  writeU32(sealed, value.length, hasher.crc32(value, hasher.crc32(key)));
   return sealed;
 }
 
@@ -62,16 +64,15 @@ export function sealRow(key: Uint8Array, value: Uint8Array, hasher: Hasher): Uin
 export function openRow(key: Uint8Array, sealed: Uint8Array, hasher: Hasher): Uint8Array | undefined {
   if (sealed.length < SEAL_BYTES) return undefined;
   const value = sealed.subarray(0, sealed.length - SEAL_BYTES);
-  const crc = viewOf(sealed).getUint32(value.length);
+  const crc = readU32(sealed, value.length);
   return crc === hasher.crc32(value, hasher.crc32(key)) ? value : undefined;
 }
 
 export function encodeTail(state: LogState): Uint8Array {
   const bytes = new Uint8Array(TAIL_BYTES);
-  const view = viewOf(bytes);
-  setNumber(view, 0, state.tail);
-  setNumber(view, 8, state.bytes);
-  setNumber(view, 16, state.epoch.num);
+  writeU64(bytes, 0, state.tail);
+  writeU64(bytes, 8, state.bytes);
+  writeU64(bytes, 16, state.epoch.num);
   bytes.set(state.epoch.uuid, 24);
   bytes.set(state.chain, 24 + UUID_BYTES);
   return bytes;
@@ -80,17 +81,16 @@ export function encodeTail(state: LogState): Uint8Array {
 /** Undefined when the bytes are not a tail. */
 export function decodeTail(bytes: Uint8Array): Pick<LogState, 'tail' | 'bytes' | 'epoch' | 'chain'> | undefined {
   if (bytes.length !== TAIL_BYTES) return undefined;
-  const view = viewOf(bytes);
-  const tail = getNumber(view, 0);
-  const size = getNumber(view, 8);
-  const epoch = getEpoch(bytes, view, 16);
+  const tail = safeU64(bytes, 0);
+  const size = safeU64(bytes, 8);
+  const epoch = getEpoch(bytes, 16);
   if (tail === undefined || size === undefined || epoch === undefined) return undefined;
   return { tail, bytes: size, epoch, chain: new Uint8Array(bytes.subarray(24 + UUID_BYTES)) };
 }
 
 export function encodeStart(start: LogState['start']): Uint8Array {
   const bytes = new Uint8Array(START_BYTES);
-  setNumber(viewOf(bytes), 0, start.offset);
+  writeU64(bytes, 0, start.offset);
   bytes.set(start.chain, 8);
   return bytes;
 }
@@ -98,17 +98,16 @@ export function encodeStart(start: LogState['start']): Uint8Array {
 /** Undefined when the bytes are not a start. */
 export function decodeStart(bytes: Uint8Array): LogState['start'] | undefined {
   if (bytes.length !== START_BYTES) return undefined;
-  const offset = getNumber(viewOf(bytes), 0);
+  const offset = safeU64(bytes, 0);
   return offset === undefined ? undefined : { offset, chain: new Uint8Array(bytes.subarray(8)) };
 }
 
 export function encodeHistory(history: readonly EpochStart[]): Uint8Array {
   const bytes = new Uint8Array(history.length * EPOCH_BYTES);
-  const view = viewOf(bytes);
   history.forEach(({ epoch, start }, i) => {
-    setNumber(view, i * EPOCH_BYTES, epoch.num);
+    writeU64(bytes, i * EPOCH_BYTES, epoch.num);
     bytes.set(epoch.uuid, i * EPOCH_BYTES + 8);
-    setNumber(view, i * EPOCH_BYTES + 8 + UUID_BYTES, start);
+    writeU64(bytes, i * EPOCH_BYTES + 8 + UUID_BYTES, start);
   });
   return bytes;
 }
@@ -116,11 +115,10 @@ export function encodeHistory(history: readonly EpochStart[]): Uint8Array {
 /** Undefined when the bytes are not a history. */
 export function decodeHistory(bytes: Uint8Array): readonly EpochStart[] | undefined {
   if (bytes.length % EPOCH_BYTES !== 0) return undefined;
-  const view = viewOf(bytes);
   const history: EpochStart[] = [];
   for (let at = 0; at < bytes.length; at += EPOCH_BYTES) {
-    const epoch = getEpoch(bytes, view, at);
-    const start = getNumber(view, at + 8 + UUID_BYTES);
+    const epoch = getEpoch(bytes, at);
+    const start = safeU64(bytes, at + 8 + UUID_BYTES);
     if (epoch === undefined || start === undefined) return undefined;
     history.push({ epoch, start });
   }
@@ -129,63 +127,53 @@ export function decodeHistory(bytes: Uint8Array): readonly EpochStart[] | undefi
 
 export function encodePromise(epoch: Epoch): Uint8Array {
   const bytes = new Uint8Array(PROMISE_BYTES);
-  setNumber(viewOf(bytes), 0, epoch.num);
+  writeU64(bytes, 0, epoch.num);
   bytes.set(epoch.uuid, 8);
   return bytes;
 }
 
 /** Undefined when the bytes are not a promise. */
 export function decodePromise(bytes: Uint8Array): Epoch | undefined {
-  return bytes.length === PROMISE_BYTES ? getEpoch(bytes, viewOf(bytes), 0) : undefined;
+  return bytes.length === PROMISE_BYTES ? getEpoch(bytes, 0) : undefined;
 }
 
 export function encodeCut(upTo: number): Uint8Array {
   const bytes = new Uint8Array(8);
-  setNumber(viewOf(bytes), 0, upTo);
+  writeU64(bytes, 0, upTo);
   return bytes;
 }
 
 /** Undefined when the bytes are not a cut. */
 export function decodeCut(bytes: Uint8Array): number | undefined {
-  return bytes.length === 8 ? getNumber(viewOf(bytes), 0) : undefined;
+  return bytes.length === 8 ? safeU64(bytes, 0) : undefined;
 }
 
 export function encodeGenerations({ current, oldest, next, staged }: Generations): Uint8Array {
   const bytes = new Uint8Array(staged === undefined ? 12 : 16);
-  const view = viewOf(bytes);
-  view.setUint32(0, current);
-  view.setUint32(4, oldest);
-  view.setUint32(8, next);
-  if (staged !== undefined) view.setUint32(12, staged);
+  writeU32(bytes, 0, current);
+  writeU32(bytes, 4, oldest);
+  writeU32(bytes, 8, next);
+  if (staged !== undefined) writeU32(bytes, 12, staged);
   return bytes;
 }
 
 /** Undefined when the bytes are not generations. */
 export function decodeGenerations(bytes: Uint8Array): Generations | undefined {
   if (bytes.length !== 12 && bytes.length !== 16) return undefined;
-  const view = viewOf(bytes);
-  const [current, oldest, next] = [view.getUint32(0), view.getUint32(4), view.getUint32(8)];
+  const [current, oldest, next] = [readU32(bytes, 0), readU32(bytes, 4), readU32(bytes, 8)];
   if (current < FIRST_GENERATION || current >= next || oldest > next) return undefined;
   if (bytes.length === 12) return { current, oldest, next };
-  const staged = view.getUint32(12);
+  const staged = readU32(bytes, 12);
   return staged > current && staged < next ? { current, oldest, next, staged } : undefined;
 }
 
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function setNumber(view: DataView, at: number, value: number): void {
-  view.setUint32(at, Math.floor(value / 2 ** 32));
-  view.setUint32(at + 4, value >>> 0);
-}
-
-function getNumber(view: DataView, at: number): number | undefined {
-  const value = view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4);
+/** Undefined when it is not a safe integer. */
+function safeU64(bytes: Uint8Array, at: number): number | undefined {
+  const value = readU64(bytes, at);
   return Number.isSafeInteger(value) ? value : undefined;
 }
 
-function getEpoch(bytes: Uint8Array, view: DataView, at: number): Epoch | undefined {
-  const num = getNumber(view, at);
+function getEpoch(bytes: Uint8Array, at: number): Epoch | undefined {
+  const num = safeU64(bytes, at);
   return num === undefined ? undefined : { num, uuid: new Uint8Array(bytes.subarray(at + 8, at + 8 + UUID_BYTES)) };
 }

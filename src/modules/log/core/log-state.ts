@@ -2,7 +2,7 @@ import { assert } from '../../../kernel/assert.js';
 import { compareEpochs, NO_EPOCH, sameEpoch } from '../../../kernel/epoch.js';
 import type { AppendBatch, LogState, SnapshotEnd } from '../log-store.js';
 import { CHAIN_BYTES, CHAIN_ZERO } from './entry.js';
-import { entryOffset, entryShard } from './entry-codec.js';
+import { entryChain, entryOffset, entryShard } from './entry-codec.js';
 import { FIRST_GENERATION } from './keys.js';
 
 /** The state of a shard without a log. */
@@ -19,13 +19,9 @@ export const EMPTY_LOG: LogState = {
 /** The state after `batch`; asserts that its entries continue the log: dense offsets, epochs that never go back. */
 export function afterAppend(state: LogState, batch: AppendBatch): LogState {
   if (batch.entries.length === 0) return state;
-  let { tail, chain, epoch, bytes, history } = state;
+  let { tail, epoch, bytes, history } = state;
   for (const entry of batch.entries) {
     assert(entry.offset === tail + 1, `shard ${batch.shard}: offset ${tail + 1} comes next, got ${entry.offset}`);
-    assert(
-      entry.chain.length === CHAIN_BYTES,
-      `shard ${batch.shard}: the chain of offset ${entry.offset} has 16 bytes`,
-    );
     assert(
       entryOffset(entry.bytes) === entry.offset && entryShard(entry.bytes) === batch.shard,
       `the bytes of offset ${entry.offset} of shard ${batch.shard} belong to another place`,
@@ -39,11 +35,10 @@ export function afterAppend(state: LogState, batch: AppendBatch): LogState {
       history = [...history, { epoch, start: entry.offset }];
     }
     tail = entry.offset;
-    chain = entry.chain;
     bytes += entry.bytes.length;
   }
-  // A copy: the entry's chain is a view that would keep its document.
-  return { ...state, tail, chain: new Uint8Array(chain), epoch, bytes, history };
+  const chain = entryChain(batch.entries[batch.entries.length - 1].bytes);
+  return { ...state, tail, chain, epoch, bytes, history };
 }
 
 /** The state after compaction moved the start; it never moves back. */

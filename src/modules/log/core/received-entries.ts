@@ -1,7 +1,7 @@
 import { compareEpochs, type Epoch } from '../../../kernel/epoch.js';
 import type { Hasher } from '../../../kernel/hasher.js';
 import type { AppendEntry } from '../log-store.js';
-import { entryChain, entryEpoch, entryOffset, verifyEntry, type EntryProblem } from './entry-codec.js';
+import { entryChainInto, entryEpoch, entryOffset, isOfEpoch, verifyEntry, type EntryProblem } from './entry-codec.js';
 
 /** The end of the log that received entries must continue. */
 export interface ReceivedAfter {
@@ -19,7 +19,7 @@ export interface ReceivedProblem {
 
 /** A verified entry as `append` takes it; the bytes stay what they are. */
 export function appendEntryOf(bytes: Uint8Array): AppendEntry {
-  return { offset: entryOffset(bytes), epoch: entryEpoch(bytes), chain: entryChain(bytes), bytes };
+  return { offset: entryOffset(bytes), epoch: entryEpoch(bytes), bytes };
 }
 
 /**
@@ -32,15 +32,18 @@ export function verifyEntries(
   after: ReceivedAfter,
   entries: readonly Uint8Array[],
 ): ReceivedProblem | undefined {
-  let { offset, chain: prevChain, epoch } = after;
+  let { offset, epoch } = after;
+  const prevChain = new Uint8Array(after.chain);
   for (const bytes of entries) {
     offset++;
     const problem = verifyEntry(bytes, hasher, { shard, offset, prevChain });
     if (problem !== undefined) return { offset, problem };
-    const next = entryEpoch(bytes);
-    if (compareEpochs(next, epoch) < 0) return { offset, problem: 'epoch' };
-    epoch = next;
-    prevChain = entryChain(bytes);
+    if (!isOfEpoch(bytes, epoch)) {
+      const next = entryEpoch(bytes);
+      if (compareEpochs(next, epoch) < 0) return { offset, problem: 'epoch' };
+      epoch = next;
+    }
+    entryChainInto(bytes, prevChain);
   }
   return undefined;
 }

@@ -10,7 +10,6 @@ export const MEMBERS_MAX = 64;
 export const LEFT_MAX = 64;
 /** How long they are remembered: far above any delay of a message. */
 export const LEFT_REMEMBERED_MS = 600_000;
-const DIGEST_BYTES = 16;
 
 /**
  * Who is in the cluster, as one node knows it. Merging is a semilattice, so the order and number of messages do not
@@ -41,7 +40,7 @@ export class View {
     if (this.#digest === undefined) {
       const members = this.records().filter((record) => record.status !== 'LEFT');
       const text = members.map(recordText).join('\n');
-      this.#digest = toHex(this.#hasher.sha256(utf8(text)).subarray(0, DIGEST_BYTES));
+      this.#digest = toHex(this.#hasher.sha256Head(utf8(text)));
     }
     return this.#digest;
   }

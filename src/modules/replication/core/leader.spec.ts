@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { equalBytes, toHex, utf8 } from '../../../kernel/bytes.js';
 import { HLC_ZERO, versionText } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
-import { decodeEntry, entryOp, verifyEntry } from '../../log/core/entry-codec.js';
+import { decodeEntry, entryChain, entryOp, verifyEntry } from '../../log/core/entry-codec.js';
 import { CHAIN_ZERO } from '../../log/core/entry.js';
 import { shardKey } from '../../log/core/keys.js';
 import { liveDocuments, shardDigest, ZERO_COUNTERS } from '../../shard/core/rows.js';
@@ -187,8 +187,12 @@ describe('Leader', () => {
     expect(decodeEntry(barrier.bytes)).toMatchObject({ op: 'BARRIER', offset: 1, shard: 3, epoch: { num: 4 } });
     machine.persisted();
     const [first, second] = appendOf(propose(machine, [proposal('a'), proposal('b')])).batch.entries;
-    expect(verifyEntry(first.bytes, nodeHasher, { shard: 3, offset: 2, prevChain: barrier.chain })).toBeUndefined();
-    expect(verifyEntry(second.bytes, nodeHasher, { shard: 3, offset: 3, prevChain: first.chain })).toBeUndefined();
+    expect(
+      verifyEntry(first.bytes, nodeHasher, { shard: 3, offset: 2, prevChain: entryChain(barrier.bytes) }),
+    ).toBeUndefined();
+    expect(
+      verifyEntry(second.bytes, nodeHasher, { shard: 3, offset: 3, prevChain: entryChain(first.bytes) }),
+    ).toBeUndefined();
   });
 
   it('answers only when the entry is durable and applied', () => {

@@ -15,6 +15,7 @@ import {
   entryOperation,
   entryPayload,
   entryVersion,
+  isOfEpoch,
 } from '../../log/core/entry-codec.js';
 import { documentKey, idempotencyKey, shardKey } from '../../log/core/keys.js';
 import type { AppendBatch, AppendEntry, RowChange } from '../../log/log-store.js';
@@ -75,7 +76,6 @@ export interface ReplicaLogOptions {
 interface Unpersisted {
   readonly offset: number;
   readonly bytes: Uint8Array;
-  readonly chain: Uint8Array;
   /** Names in the overlay that this entry put there. */
   rowName?: string;
   operationName?: string;
@@ -102,6 +102,8 @@ export class ReplicaLog {
   #generation: number;
   #tail: number;
   #chain: Uint8Array;
+  /** The last entry, while its chain was not asked for. */
+  #lastEntry: Uint8Array | undefined;
   #start: number;
   #history: readonly EpochStart[];
   #durable: number;
@@ -139,6 +141,10 @@ export class ReplicaLog {
 
   /** Chain at the tail. */
   get chain(): Uint8Array {
+    if (this.#lastEntry !== undefined) {
+      this.#chain = entryChain(this.#lastEntry);
+      this.#lastEntry = undefined;
+    }
     return this.#chain;
   }
 
@@ -207,7 +213,7 @@ export class ReplicaLog {
     return {
       lastOffset: this.#tail,
       lastEpoch: this.lastEpoch,
-      chain: this.#chain,
+      chain: this.chain,
       history: this.#history,
       start: this.#start,
     };
@@ -233,15 +239,16 @@ export class ReplicaLog {
   /** Encodes the next entry. */
   append(epoch: Epoch, draft: Draft): AppendEntry {
     const entry: Omit<Entry, 'chain'> = { ...draft, shard: this.shard, epoch, offset: this.#tail + 1 };
-    const { bytes, chain } = encodeEntry(entry, this.#chain, this.#hasher);
-    return this.#take({ offset: entry.offset, epoch, chain, bytes });
+    const { bytes } = encodeEntry(entry, this.chain, this.#hasher);
+    return this.#take({ offset: entry.offset, epoch, bytes });
   }
 
   /** Takes the next entry from a primary; its sums were verified by the driver. */
   accept(bytes: Uint8Array): AppendEntry {
     const offset = entryOffset(bytes);
     assert(offset === this.#tail + 1, `shard ${this.shard}: offset ${this.#tail + 1} comes next, got ${offset}`);
-    return this.#take({ offset, epoch: entryEpoch(bytes), chain: entryChain(bytes), bytes });
+    const epoch = isOfEpoch(bytes, this.lastEpoch) ? this.lastEpoch : entryEpoch(bytes);
+    return this.#take({ offset, epoch, bytes });
   }
 
   /** The row of a document: the overlay's, else the stored one. */
@@ -364,7 +371,7 @@ export class ReplicaLog {
     let count = 0;
     while (count < this.#unpersisted.length && this.#unpersisted[count].offset <= offset) count++;
     const persisted = this.#unpersisted.splice(0, count);
-    this.#durableChain = new Uint8Array(persisted[persisted.length - 1].chain);
+    this.#durableChain = entryChain(persisted[persisted.length - 1].bytes);
     for (const { bytes, rowName, operationName, offset: at } of persisted) {
       this.#bytesInFlight -= bytes.length;
       if (rowName !== undefined && this.#rows.get(rowName)?.offset === at) this.#rows.delete(rowName);
@@ -380,6 +387,7 @@ export class ReplicaLog {
     this.#generation = end.generation;
     this.#tail = end.tail;
     this.#chain = end.chain;
+    this.#lastEntry = undefined;
     this.#start = end.start;
     this.#history = end.history;
     this.#durable = end.tail;
@@ -398,8 +406,8 @@ export class ReplicaLog {
       this.#history = [...this.#history, { epoch, start: entry.offset }];
     }
     this.#tail = entry.offset;
-    this.#chain = entry.chain;
-    this.#unpersisted.push({ offset: entry.offset, bytes: entry.bytes, chain: entry.chain });
+    this.#lastEntry = entry.bytes;
+    this.#unpersisted.push({ offset: entry.offset, bytes: entry.bytes });
     this.#bytesInFlight += entry.bytes.length;
     return entry;
   }

@@ -1,3 +1,4 @@
+import { readU32 } from '../../../kernel/big-endian.js';
 import { utf8 } from '../../../kernel/bytes.js';
 import type { Hasher } from '../../../kernel/hasher.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
@@ -80,8 +81,7 @@ export class Placer {
     const key = `${shard} ${host}`;
     let weight = this.#weights.get(key);
     if (weight === undefined) {
-      const hash = this.#hasher.sha256(utf8(key));
-      weight = new DataView(hash.buffer, hash.byteOffset, hash.byteLength).getUint32(0);
+      weight = readU32(this.#hasher.sha256Head(utf8(key)), 0);
       if (this.#weights.size >= WEIGHTS_KEPT_MAX) this.#weights.clear();
       this.#weights.set(key, weight);
     }

@@ -1,3 +1,4 @@
+import { writeU16, writeU32 } from '../../../kernel/big-endian.js';
 import { utf8 } from '../../../kernel/bytes.js';
 import type { Hasher } from '../../../kernel/hasher.js';
 import type { Version } from '../../../kernel/version.js';
@@ -8,14 +9,13 @@ export const DIGEST_BYTES = 16;
 export function liveTerm(hasher: Hasher, collectionId: number, id: string, version: Version): Uint8Array {
   const idBytes = utf8(id);
   const bytes = new Uint8Array(4 + 8 + version.opId.length + idBytes.length);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, collectionId);
-  view.setUint16(4, Math.floor(version.hlc.ms / 2 ** 32));
-  view.setUint32(6, version.hlc.ms >>> 0);
-  view.setUint16(10, version.hlc.counter);
+  writeU32(bytes, 0, collectionId);
+  writeU16(bytes, 4, Math.floor(version.hlc.ms / 2 ** 32));
+  writeU32(bytes, 6, version.hlc.ms >>> 0);
+  writeU16(bytes, 10, version.hlc.counter);
   bytes.set(version.opId, 12);
   bytes.set(idBytes, 12 + version.opId.length);
-  return hasher.sha256(bytes).subarray(0, DIGEST_BYTES);
+  return hasher.sha256Head(bytes);
 }
 
 /**

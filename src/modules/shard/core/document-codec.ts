@@ -121,8 +121,7 @@ function readVector(view: DataView, dimensions: number): Float32Array {
 /** Whether the payload is laid out as a document and its vector, if it has one, is finite; without decoding it. */
 export function documentVectorIsFinite(payload: Uint8Array): boolean {
   if (payload.length < HEADER_BYTES || payload[0] !== FORMAT) return false;
-  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-  const end = HEADER_BYTES + 4 * view.getUint16(2, true);
+  const end = HEADER_BYTES + 4 * (payload[2] | (payload[3] << 8));
   if (end > payload.length) return false;
   // An exponent of all ones is an infinity or no number.
   for (let at = HEADER_BYTES; at < end; at += 4)

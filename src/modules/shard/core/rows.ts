@@ -1,4 +1,5 @@
 import { assert } from '../../../kernel/assert.js';
+import { readU16, readU32, readU64, writeU16, writeU32, writeU64 } from '../../../kernel/big-endian.js';
 import type { Hasher } from '../../../kernel/hasher.js';
 import { compareVersions, OP_ID_BYTES, type Version } from '../../../kernel/version.js';
 import type { Entry } from '../../log/core/entry.js';
@@ -29,30 +30,27 @@ const ROW_BYTES = 1 + 8 + OP_ID_BYTES + 8 + 4;
 
 export function encodeRow(row: DocumentRow): Uint8Array {
   const bytes = new Uint8Array(ROW_BYTES);
-  const view = new DataView(bytes.buffer);
   bytes[0] = (row.tombstone ? TOMBSTONE : 0) | (row.loose ? LOOSE : 0);
-  view.setUint16(1, Math.floor(row.version.hlc.ms / 2 ** 32));
-  view.setUint32(3, row.version.hlc.ms >>> 0);
-  view.setUint16(7, row.version.hlc.counter);
+  writeU16(bytes, 1, Math.floor(row.version.hlc.ms / 2 ** 32));
+  writeU32(bytes, 3, row.version.hlc.ms >>> 0);
+  writeU16(bytes, 7, row.version.hlc.counter);
   bytes.set(row.version.opId, 9);
-  view.setUint32(25, Math.floor(row.offset / 2 ** 32));
-  view.setUint32(29, row.offset >>> 0);
-  view.setUint32(33, row.bytes);
+  writeU64(bytes, 25, row.offset);
+  writeU32(bytes, 33, row.bytes);
   return bytes;
 }
 
 export function decodeRow(bytes: Uint8Array): DocumentRow {
   assert(bytes.length === ROW_BYTES, `a document row has ${ROW_BYTES} bytes`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return {
     tombstone: (bytes[0] & TOMBSTONE) !== 0,
     loose: (bytes[0] & LOOSE) !== 0,
     version: {
-      hlc: { ms: view.getUint16(1) * 2 ** 32 + view.getUint32(3), counter: view.getUint16(7) },
+      hlc: { ms: readU16(bytes, 1) * 2 ** 32 + readU32(bytes, 3), counter: readU16(bytes, 7) },
       opId: bytes.slice(9, 9 + OP_ID_BYTES),
     },
-    offset: view.getUint32(25) * 2 ** 32 + view.getUint32(29),
-    bytes: view.getUint32(33),
+    offset: readU64(bytes, 25),
+    bytes: readU32(bytes, 33),
   };
 }
 
