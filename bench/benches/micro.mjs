@@ -3,6 +3,7 @@ import { fork } from 'node:child_process';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ClassicLevel } from 'classic-level';
 import hnswlib from 'hnswlib-node';
 import { clusteredCorpus } from '../lib/corpus.mjs';
 import { load } from '../lib/load.mjs';
@@ -14,13 +15,16 @@ const M = 16;
 const EF_CONSTRUCTION = 200;
 const EF_SEARCH = 100;
 const SYNCS = 300;
+const STORED = 100_000;
+const STORED_BYTES = 700;
+const STORED_TOGETHER = 1_000;
 const SERVER = 'SPECTOR_BENCH_SERVER';
 /** About as long as ten hits with title and metadata. */
 const ANSWER_BYTES = 1_600;
 
 /**
  * The limits of the machine in this very run, without the node: the vector index alone in one thread, a bare HTTP
- * server under the same load, a synced write.
+ * server under the same load, a synced write, LevelDB alone.
  * @param {import('../run.mjs').Context} context
  */
 export async function micro({ options, progress, quiet }) {
@@ -106,8 +110,34 @@ export async function micro({ options, progress, quiet }) {
   }
   rows.push({ limit: 'append of 4 KiB and fdatasync', ...rate(SYNCS, started) });
   closeSync(file);
+
+  progress(`LevelDB alone, ${STORED} entries`);
+  const db = new ClassicLevel(join(directory, 'db'), {
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+    compression: false,
+  });
+  await db.open();
+  started = clock();
+  for (let at = 0; at < STORED; at += STORED_TOGETHER) await storeFrom(db, at);
+  rows.push({
+    limit: `LevelDB, ${STORED_BYTES} B in batches of ${STORED_TOGETHER}, not synced`,
+    ...rate(STORED, started),
+  });
+  await db.close();
   removeDirectory(directory);
   return rows;
+}
+
+/** @param {ClassicLevel<Uint8Array, Uint8Array>} db @param {number} from the first entry's number, which is its key */
+async function storeFrom(db, from) {
+  const batch = db.batch();
+  for (let number = from; number < from + STORED_TOGETHER; number++) {
+    const key = Buffer.allocUnsafe(8);
+    key.writeDoubleBE(number);
+    batch.put(key, new Uint8Array(STORED_BYTES).fill(number));
+  }
+  await batch.write();
 }
 
 /** @param {Float32Array} from @param {number} at @param {number[]} to */

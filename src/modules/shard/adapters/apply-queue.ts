@@ -104,9 +104,10 @@ export class ApplyQueue {
   }
 
   async #deliver(batch: PendingEntries[], bytes: number): Promise<void> {
+    const behind = this.#pendingBytes - this.#inFlightBytes;
     try {
       const frames = encodeFrames(batch.flatMap(({ entries }) => entries));
-      const offset = await this.#thread.call('apply', { shard: this.#shard, frames });
+      const offset = await this.#thread.call('apply', { shard: this.#shard, frames, behind });
       if (!this.#settle(batch)) return;
       this.#inFlightBytes -= bytes;
       this.#pendingBytes -= bytes;

@@ -22,6 +22,8 @@ describe('HostedShard, when its thread dies', () => {
   let shard: HostedShard;
   let events: IndexTransportEvents;
   let died: Error[];
+  /** What each message to apply said is behind it. */
+  let applies: (number | undefined)[];
 
   /** The thread ends, whatever it was doing. */
   const kill = (): void => events.died(new Error('killed'));
@@ -37,6 +39,7 @@ describe('HostedShard, when its thread dies', () => {
     log = await MemoryLogStore.open({ hasher: nodeHasher });
     shardLog = new ShardLog();
     died = [];
+    applies = [];
     const open = inlineTransport({ hasher: nodeHasher, clock, indexes: exactVectorIndexes });
     thread = new IndexThread(
       (given) => {
@@ -51,7 +54,10 @@ describe('HostedShard, when its thread dies', () => {
           },
         };
         return {
-          post: (message, transfer) => dead || transport.post(message, transfer),
+          post: (message, transfer) => {
+            for (const request of message.requests) if (request.kind === 'apply') applies.push(request.behind);
+            if (!dead) transport.post(message, transfer);
+          },
           close: () => transport.close(),
         };
       },
@@ -123,6 +129,22 @@ describe('HostedShard, when its thread dies', () => {
       ['a', 'b', 'c'],
       [3, 2, 4],
     ]);
+  });
+
+  it('tells the thread with each part how much is still to come, from the log and beyond it', async () => {
+    const large = async (id: string): Promise<Uint8Array> => {
+      const entry = shardLog.upsert(id, { metadata: { text: 'x'.repeat(1_500_000) } });
+      await shardLog.store(log);
+      return entry;
+    };
+    for (let i = 0; i < 3; i++) await large(`stored-${i}`);
+    await shard.open(undefined);
+    expect(applies.map((behind) => Math.round((behind ?? NaN) / 1_500_000))).toEqual([2, 1, 0]);
+    applies.length = 0;
+    const entries = [];
+    for (let i = 0; i < 5; i++) entries.push(await large(`fresh-${i}`));
+    await Promise.all(entries.map((entry) => shard.apply([entry])));
+    expect(applies.map((behind) => Math.round((behind ?? NaN) / 1_500_000))).toEqual([4, 3, 2, 1, 0]);
   });
 
   it('starts over when it dies while it is opened', async () => {

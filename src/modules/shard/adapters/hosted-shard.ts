@@ -185,10 +185,10 @@ export class HostedShard {
     );
     this.#applied = kept[0]?.manifest.offset ?? 0;
     this.checkpoints.opened(kept);
-    const replayed = await replay(log, shard, this.#applied + 1, this.#upTo, async (entries) => {
+    const replayed = await replay(log, shard, this.#applied + 1, this.#upTo, async (entries, behind) => {
       const frames = encodeFrames(entries);
       const bytes = frames.length;
-      this.#applied = await thread.call('apply', { shard, frames });
+      this.#applied = await thread.call('apply', { shard, frames, behind });
       this.checkpoints.applied(bytes);
     });
     if (this.#loose !== undefined) for await (const entries of this.#loose()) await this.#feedLoose(entries);

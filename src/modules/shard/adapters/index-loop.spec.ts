@@ -108,6 +108,22 @@ describe('IndexLoop', () => {
     ]);
   });
 
+  it('catches up one shard after the other, the nearest to its end first, and lets the others take their turns', async () => {
+    const logs = new Map([1, 2, 3].map((shard) => [shard, new ShardLog(shard)]));
+    for (const shard of logs.keys()) ask({ id: shard, kind: 'open', shard, checkpoint: undefined });
+    await replies(3);
+    turns.length = 0;
+    stepMs = 2;
+    const one = (id: number, shard: number, behind: number): IndexRequest => {
+      const frames = encodeFrames([logs.get(shard)?.upsert(`${id}`, { content: 'red' }) ?? new Uint8Array(0)]);
+      return { id, kind: 'apply', shard, frames, behind };
+    };
+    const MIB = 1024 * 1024;
+    ask(one(10, 1, 5 * MIB), one(20, 2, 4 * MIB), one(21, 2, 3 * MIB), one(30, 3, 0), one(31, 3, MIB / 2));
+    ask(one(11, 1, 2.5 * MIB), one(22, 2, 2 * MIB));
+    expect((await replies(7)).map(({ id }) => id)).toEqual([20, 30, 21, 31, 22, 10, 11]);
+  });
+
   it('lets reads in between the slices of a long apply', async () => {
     stepMs = 1;
     ask(write(10, 30));

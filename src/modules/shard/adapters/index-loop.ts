@@ -15,6 +15,8 @@ import { EntryRefusedError } from '../core/shard-index.js';
 
 /** Milliseconds a turn gives to reading, to applying or to rebuilding, before it looks for new messages. */
 const SLICE_MS = 2;
+/** A shard is far behind when more bytes of entries than these wait for its index: about half a second of work. */
+const FAR_BYTES = 1024 * 1024;
 
 type ReadRequest = Extract<IndexRequest, { kind: 'search' | 'statistics' | 'count' | 'scroll' | 'keys' }>;
 type ApplyRequest = Extract<IndexRequest, { kind: 'apply' }>;
@@ -25,6 +27,9 @@ type CheckRequest = Extract<IndexRequest, { kind: 'check' }>;
  * are to be rebuilt, of that (two of it for each of applying, so that the rebuild ends however fast new labels come).
  * A saturating load of reads leaves half of the time to the slices. Checks of loaded shards take the turns that nothing
  * else needs. Between turns new messages come in.
+ *
+ * Shards take turns to apply. Those that are far behind are caught up one after the other in the turns of all of them, the
+ * one nearest to its end first: none is done later than if they shared, most are sooner.
  *
  * Order per shard is kept: frames are applied in the order they came. While a checkpoint of a shard is written its
  * frames wait.
@@ -184,10 +189,12 @@ export class IndexLoop {
   #enqueue(request: ApplyRequest): void {
     let queue = this.#applies.get(request.shard);
     if (queue === undefined) {
-      queue = { requests: [], begun: false };
+      queue = { requests: [], begun: false, bytes: 0, behind: 0 };
       this.#applies.set(request.shard, queue);
     }
     queue.requests.push(request);
+    queue.bytes += request.frames.length;
+    queue.behind = request.behind ?? 0;
   }
 
   /** The shard whose turn it is to apply: the first that can. A shard goes to the back after its slice. */
@@ -196,9 +203,25 @@ export class IndexLoop {
     return undefined;
   }
 
-  #applySlice(shard: number): void {
-    const queue = this.#applies.get(shard);
-    if (queue === undefined) return;
+  /** The shard that gets the turn of another one: itself, or of those far behind the one nearest to its end. */
+  #nearest(turn: number, owner: ApplyQueue): number {
+    let [nearest, least] = [turn, backlogOf(owner)];
+    for (const [shard, queue] of least > FAR_BYTES ? this.#applies : []) {
+      const backlog = backlogOf(queue);
+      if (backlog > FAR_BYTES && backlog < least && !this.#saving.has(shard)) [nearest, least] = [shard, backlog];
+    }
+    return nearest;
+  }
+
+  #applySlice(turn: number): void {
+    const owner = this.#applies.get(turn);
+    if (owner === undefined) return;
+    const shard = this.#nearest(turn, owner);
+    const queue = this.#applies.get(shard) ?? owner;
+    if (queue !== owner) {
+      this.#applies.delete(turn);
+      this.#applies.set(turn, owner);
+    }
     const end = this.#clock.monotonicMs() + SLICE_MS;
     this.#applies.delete(shard);
     for (let left = SLICE_MS; queue.requests.length > 0 && left > 0; left = end - this.#clock.monotonicMs()) {
@@ -209,11 +232,11 @@ export class IndexLoop {
           : this.#host.apply(shard, request.frames, left, request.loose);
         queue.begun = !done;
         if (!done) break;
-        queue.requests.shift();
+        shift(queue);
         this.#replies.push({ id: request.id, kind: 'apply', answer: this.#host.applied(shard) });
       } catch (error) {
         queue.begun = false;
-        queue.requests.shift();
+        shift(queue);
         this.#replies.push({ id: request.id, error: failureOf(error) });
       }
     }
@@ -295,6 +318,19 @@ interface ApplyQueue {
   readonly requests: ApplyRequest[];
   /** Whether the host has begun the first. */
   begun: boolean;
+  /** Of their frames. */
+  bytes: number;
+  /** Bytes of entries that come after these. */
+  behind: number;
+}
+
+/** The first is done. */
+function shift(queue: ApplyQueue): void {
+  queue.bytes -= queue.requests.shift()?.frames.length ?? 0;
+}
+
+function backlogOf({ bytes, behind }: ApplyQueue): number {
+  return bytes + behind;
 }
 
 function failureOf(error: unknown): IndexFailure {

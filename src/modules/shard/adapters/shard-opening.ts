@@ -78,7 +78,7 @@ async function problemWith(
 
 /**
  * Feeds the log from offset `from` on, up to `upTo` or to its tail when it gets there, to `apply`, in order, a few
- * batches ahead of it.
+ * batches ahead of it; it is told about how much is still to come.
  * @returns entries fed
  */
 export async function replay(
@@ -86,7 +86,7 @@ export async function replay(
   shard: number,
   from: number,
   upTo: number | undefined,
-  apply: (entries: readonly Uint8Array[]) => Promise<void>,
+  apply: (entries: readonly Uint8Array[], behindBytes: number) => Promise<void>,
 ): Promise<number> {
   let replayed = 0;
   let next = from;
@@ -102,7 +102,8 @@ export async function replay(
     let bytes = 0;
     for (const entry of entries) bytes += entry.length;
     aheadBytes += bytes;
-    const applied = apply(entries)
+    const left = Math.min(upTo ?? Infinity, log.state(shard).tail) + 1 - next;
+    const applied = apply(entries, (left * bytes) / entries.length)
       .catch((error: unknown) => {
         failure ??= { error };
       })

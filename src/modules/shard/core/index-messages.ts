@@ -20,7 +20,13 @@ export interface IndexCalls {
   readonly close: { ask: { readonly shard: number }; answer: undefined };
   /** Answers the applied offset once all frames are applied. */
   readonly apply: {
-    ask: { readonly shard: number; readonly frames: Uint8Array<ArrayBuffer>; readonly loose?: boolean };
+    ask: {
+      readonly shard: number;
+      readonly frames: Uint8Array<ArrayBuffer>;
+      readonly loose?: boolean;
+      /** Bytes of entries of the shard that are known to come after these; absent: none. */
+      readonly behind?: number;
+    };
     answer: number;
   };
   /** Answers the applied offset. Nothing may be on its way to `apply`. */
