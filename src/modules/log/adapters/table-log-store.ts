@@ -1,19 +1,9 @@
 import { assert } from '../../../kernel/assert.js';
-import { readU32 } from '../../../kernel/big-endian.js';
 import type { Epoch } from '../../../kernel/epoch.js';
 import type { Hasher } from '../../../kernel/hasher.js';
-import { entryChain, entryOffset, verifyEntry } from '../core/entry-codec.js';
+import { entryChain, entryOffset } from '../core/entry-codec.js';
 import { entryKey, shardKey } from '../core/keys.js';
-import {
-  encodeCut,
-  encodeHistory,
-  encodePromise,
-  encodeStart,
-  encodeTail,
-  openRow,
-  RECORD_NAMES,
-  sealRow,
-} from '../core/log-records.js';
+import { encodeCut, encodeHistory, encodePromise, encodeStart, encodeTail, RECORD_NAMES } from '../core/log-records.js';
 import { afterAppend, afterDelete, afterFlip, afterStart, afterTruncate, EMPTY_LOG } from '../core/log-state.js';
 import { RecentEntries } from '../core/recent-entries.js';
 import { LogDamagedError, OffsetCompactedError, StorageFailedError } from '../log-store.js';
@@ -44,11 +34,12 @@ import type { OpenedLog } from './open-log.js';
 import type { Pace } from './pace.js';
 import { higher, PromiseKeeper } from './promise-keeper.js';
 import { findMisfit } from './restored-entries.js';
+import { assertCallersRow, SealedRows } from './sealed-rows.js';
 import { scrubLog, SWEEP_BYTES, SWEEP_ENTRIES } from './scrub.js';
 import type { SideMemory } from './side-memory.js';
 import { ShardTurns } from './shard-turns.js';
-import { keyAfter, prefixEnd, TableReadError } from './table.js';
 import type { Table } from './table.js';
+import { WholeEntries } from './whole-entries.js';
 
 export interface TableLogOptions {
   readonly table: Table;
@@ -66,13 +57,6 @@ export interface TableLogOptions {
   readonly onCommit?: ((batch: CommitMeasure) => void) | undefined;
 }
 
-const TAG_ENTRY = 0x65;
-const TAG_LATER_ENTRY = 0x66;
-/** `d!`, `f!`, `j!`: a generation comes before the shard. */
-const TAGS_OF_GENERATIONS = [0x64, TAG_LATER_ENTRY, 0x6a];
-const TAG_NODE = 0x6e;
-const TAG_SHARD = 0x6d;
-
 interface Compacting {
   readonly stop: AbortController;
   readonly done: Promise<void>;
@@ -89,6 +73,8 @@ interface Compacting {
 export class TableLogStore implements LogStore, CommitHost {
   protected readonly table: Table;
   private readonly hasher: Hasher;
+  private readonly sealed: SealedRows;
+  private readonly whole: WholeEntries;
   private readonly pace: Pace;
   private readonly side: SideMemory;
   private readonly onFailure: (error: StorageFailedError) => void;
@@ -113,6 +99,8 @@ export class TableLogStore implements LogStore, CommitHost {
   protected constructor(options: TableLogOptions, opened: OpenedLog) {
     this.table = options.table;
     this.hasher = options.hasher;
+    this.sealed = new SealedRows(options.table, options.hasher);
+    this.whole = new WholeEntries(options.table, options.hasher, (shard) => this.state(shard));
     this.pace = options.pace;
     this.side = options.side;
     this.onFailure = options.onFailure;
@@ -179,9 +167,9 @@ export class TableLogStore implements LogStore, CommitHost {
       changes.push({ key: entryKey(shard, entry.offset, state.generation), value: entry.bytes });
       bytes += entry.bytes.length;
     }
-    bytes += this.sealInto(changes, batch.rows);
+    bytes += this.sealed.sealInto(changes, batch.rows);
     const promise = this.promises.ask(shard, batch.promise, this.state(shard).epoch);
-    if (promise !== undefined) changes.push(this.record(shard, RECORD_NAMES.promise, encodePromise(promise)));
+    if (promise !== undefined) changes.push(this.sealed.record(shard, RECORD_NAMES.promise, encodePromise(promise)));
     if (state !== before) this.queued.set(shard, state);
     const entries = batch.entries.length;
     await this.commits.commit({
@@ -235,7 +223,7 @@ export class TableLogStore implements LogStore, CommitHost {
       changes.push({ key: entryKey(shard, entry.offset, generation), value: entry.bytes });
       bytes += entry.bytes.length;
     }
-    bytes += this.sealInto(changes, batch.rows);
+    bytes += this.sealed.sealInto(changes, batch.rows);
     await this.commits.commit({
       shard,
       changes,
@@ -256,7 +244,7 @@ export class TableLogStore implements LogStore, CommitHost {
       await this.commits.sync();
       await this.lowerSide(shard, end.offset);
       const record = this.generations.flip(shard);
-      await this.replace(shard, state, [...this.sealed(rows), record], end.bytes);
+      await this.replace(shard, state, [...this.sealed.sealed(rows), record], end.bytes);
       this.unusable.delete(shard);
       this.damages = this.damages.filter((damage) => damage.shard !== shard);
       this.generations.clear(shard);
@@ -280,30 +268,18 @@ export class TableLogStore implements LogStore, CommitHost {
       await this.commits.sync();
       await this.lowerSide(shard, 0);
       const { generation, record } = this.generations.renew(shard);
-      await this.replace(shard, { ...EMPTY_LOG, generation }, [...this.sealed(rows), record], 0);
+      await this.replace(shard, { ...EMPTY_LOG, generation }, [...this.sealed.sealed(rows), record], 0);
       this.damages = this.damages.filter((found) => found.shard !== shard);
       this.generations.clear(shard);
     });
   }
 
-  async read(shard: number, offset: number): Promise<Uint8Array> {
-    let bytes;
-    try {
-      bytes = await this.table.get(this.keyOf(shard, offset));
-    } catch (error) {
-      throw entryError(shard, offset, error);
-    }
-    return this.whole(shard, offset, bytes);
+  read(shard: number, offset: number): Promise<Uint8Array> {
+    return this.whole.read(shard, offset);
   }
 
   readSync(shard: number, offset: number): Uint8Array {
-    let bytes;
-    try {
-      bytes = this.table.getSync(this.keyOf(shard, offset));
-    } catch (error) {
-      throw entryError(shard, offset, error);
-    }
-    return this.whole(shard, offset, bytes);
+    return this.whole.readSync(shard, offset);
   }
 
   async scan(shard: number, from: number, limit: number, bytesMax: number): Promise<readonly Uint8Array[]> {
@@ -350,25 +326,11 @@ export class TableLogStore implements LogStore, CommitHost {
   }
 
   row(key: Uint8Array): Uint8Array | undefined {
-    let sealed;
-    try {
-      sealed = this.table.getSync(key);
-    } catch (error) {
-      throw error instanceof TableReadError ? rowError(key, 'unreadable', error) : error;
-    }
-    return sealed === undefined ? undefined : this.opened(key, sealed);
+    return this.sealed.row(key);
   }
 
-  async rows(prefix: Uint8Array, after: Uint8Array | undefined, limit: number): Promise<readonly Row[]> {
-    const from = after === undefined ? prefix : keyAfter(after);
-    let rows;
-    try {
-      rows = await this.table.range({ from, to: prefixEnd(prefix), limit, bytesMax: Number.MAX_SAFE_INTEGER });
-      if (rows.length === limit) await this.table.check(from, rows[rows.length - 1].key);
-    } catch (error) {
-      throw error instanceof TableReadError ? rowError(from, 'unreadable', error) : error;
-    }
-    return rows.map(({ key, value }) => ({ key, value: this.opened(key, value) }));
+  rows(prefix: Uint8Array, after: Uint8Array | undefined, limit: number): Promise<readonly Row[]> {
+    return this.sealed.rows(prefix, after, limit);
   }
 
   sync(): Promise<void> {
@@ -426,10 +388,11 @@ export class TableLogStore implements LogStore, CommitHost {
 
   recordsOf(shard: number, state: LogState): readonly RowChange[] {
     const before = this.state(shard);
-    const records = [this.record(shard, RECORD_NAMES.tail, encodeTail(state))];
+    const records = [this.sealed.record(shard, RECORD_NAMES.tail, encodeTail(state))];
     if (state.history !== before.history)
-      records.push(this.record(shard, RECORD_NAMES.history, encodeHistory(state.history)));
-    if (state.start !== before.start) records.push(this.record(shard, RECORD_NAMES.start, encodeStart(state.start)));
+      records.push(this.sealed.record(shard, RECORD_NAMES.history, encodeHistory(state.history)));
+    if (state.start !== before.start)
+      records.push(this.sealed.record(shard, RECORD_NAMES.start, encodeStart(state.start)));
     return records;
   }
 
@@ -463,8 +426,8 @@ export class TableLogStore implements LogStore, CommitHost {
     const chain = await this.chainAt(shard, to, before);
     const bytes = await this.bytesAbove(shard, to, before);
     await this.lowerSide(shard, to);
-    const changes = this.sealed(rows);
-    if (to < before.tail) changes.push(this.record(shard, RECORD_NAMES.cut, encodeCut(before.tail)));
+    const changes = this.sealed.sealed(rows);
+    if (to < before.tail) changes.push(this.sealed.record(shard, RECORD_NAMES.cut, encodeCut(before.tail)));
     await this.replace(shard, afterTruncate(before, to, chain, bytes), changes, bytes);
     if (to === before.tail) return;
     for (const keys of entryKeyChunks(shard, before.generation, to + 1, before.tail))
@@ -477,7 +440,7 @@ export class TableLogStore implements LogStore, CommitHost {
   /** Makes another state the shard's, in one synced batch; the promise goes with it, as epochs of the log may not. */
   private async replace(shard: number, state: LogState, changes: readonly RowChange[], bytes: number): Promise<void> {
     const promise = this.promised(shard);
-    const record = this.record(shard, RECORD_NAMES.promise, encodePromise(promise));
+    const record = this.sealed.record(shard, RECORD_NAMES.promise, encodePromise(promise));
     this.queued.set(shard, state);
     await this.commits.commit({
       shard,
@@ -524,27 +487,6 @@ export class TableLogStore implements LogStore, CommitHost {
     await compacting?.done;
   }
 
-  private keyOf(shard: number, offset: number): Uint8Array {
-    return entryKey(shard, offset, this.state(shard).generation);
-  }
-
-  private sealed(rows: readonly RowChange[]): RowChange[] {
-    const changes: RowChange[] = [];
-    this.sealInto(changes, rows);
-    return changes;
-  }
-
-  /** @returns bytes of keys and values */
-  private sealInto(changes: RowChange[], rows: readonly RowChange[]): number {
-    let bytes = 0;
-    for (const { key, value } of rows) {
-      assertCallersRow(key);
-      changes.push({ key, value: value === undefined ? undefined : sealRow(key, value, this.hasher) });
-      bytes += key.length + (value?.length ?? 0);
-    }
-    return bytes;
-  }
-
   private change(
     shard: number,
     changes: readonly RowChange[],
@@ -560,55 +502,6 @@ export class TableLogStore implements LogStore, CommitHost {
   private swept(shard: number): { table: Table; hasher: Hasher; shard: number; state: () => LogState } {
     return { table: this.table, hasher: this.hasher, shard, state: () => this.state(shard) };
   }
-
-  private record(shard: number, name: string, value: Uint8Array): RowChange {
-    const key = shardKey(shard, name);
-    return { key, value: sealRow(key, value, this.hasher) };
-  }
-
-  /** The entry read for `offset`, or the reason why it cannot be served. */
-  private whole(shard: number, offset: number, bytes: Uint8Array | undefined): Uint8Array {
-    const { start, tail } = this.state(shard);
-    // Above the tail lies at most what a truncation is about to delete.
-    if (bytes === undefined || offset > tail) {
-      if (offset <= start.offset) throw new OffsetCompactedError(shard, offset, start.offset);
-      throw new LogDamagedError({ shard, offset, problem: 'missing' });
-    }
-    const problem = verifyEntry(bytes, this.hasher, { shard, offset });
-    if (problem !== undefined) throw new LogDamagedError({ shard, offset, problem });
-    return bytes;
-  }
-
-  private opened(key: Uint8Array, sealed: Uint8Array): Uint8Array {
-    const value = openRow(key, sealed, this.hasher);
-    if (value === undefined) throw rowError(key, 'crc');
-    return value;
-  }
-}
-
-function entryError(shard: number, offset: number, error: unknown): unknown {
-  return error instanceof TableReadError ? new LogDamagedError({ shard, offset, problem: 'unreadable' }, error) : error;
-}
-
-/** A damaged row fails its shard (offset 0: no entry's); one of the node's own fails the node. */
-function rowError(key: Uint8Array, problem: Damage['problem'], cause?: unknown): Error {
-  if (key[0] === TAG_NODE) {
-    return new StorageFailedError(
-      `a record of the node itself is damaged (${problem}). Restore the data directory from a backup, or start with an empty one and let another replica fill it.`,
-      { cause },
-    );
-  }
-  const at = TAGS_OF_GENERATIONS.includes(key[0]) ? 6 : 2;
-  const shard = key.length < at + 4 ? 0 : readU32(key, at);
-  return new LogDamagedError({ shard, offset: 0, problem }, cause);
-}
-
-/** Callers write their own rows only: entries and the log's records change together, here. */
-function assertCallersRow(key: Uint8Array): void {
-  assert(key[0] !== TAG_ENTRY && key[0] !== TAG_LATER_ENTRY, 'entries are appended, not written as rows');
-  if (key[0] !== TAG_SHARD) return;
-  const name = String.fromCharCode(...key.subarray(6, 18));
-  assert(!(Object.values(RECORD_NAMES) as string[]).includes(name), `the record ${name} of a shard belongs to the log`);
 }
 
 function ignore(): void {
