@@ -372,6 +372,11 @@ export class ReplicaLog {
     while (count < this.#unpersisted.length && this.#unpersisted[count].offset <= offset) count++;
     const persisted = this.#unpersisted.splice(0, count);
     this.#durableChain = entryChain(persisted[persisted.length - 1].bytes);
+    if (offset === this.#tail) {
+      // The entry may be a view of all that came with it, and is not kept for its chain.
+      this.#chain = this.#durableChain;
+      this.#lastEntry = undefined;
+    }
     for (const { bytes, rowName, operationName, offset: at } of persisted) {
       this.#bytesInFlight -= bytes.length;
       if (rowName !== undefined && this.#rows.get(rowName)?.offset === at) this.#rows.delete(rowName);

@@ -108,7 +108,7 @@ describe('IndexLoop', () => {
     ]);
   });
 
-  it('catches up one shard after the other, the nearest to its end first, and lets the others take their turns', async () => {
+  it('gives turns of shards far behind to the one nearest to its end, and leaves all others, and each fourth, as they are', async () => {
     const logs = new Map([1, 2, 3].map((shard) => [shard, new ShardLog(shard)]));
     for (const shard of logs.keys()) ask({ id: shard, kind: 'open', shard, checkpoint: undefined });
     await replies(3);
@@ -121,7 +121,13 @@ describe('IndexLoop', () => {
     const MIB = 1024 * 1024;
     ask(one(10, 1, 5 * MIB), one(20, 2, 4 * MIB), one(21, 2, 3 * MIB), one(30, 3, 0), one(31, 3, MIB / 2));
     ask(one(11, 1, 2.5 * MIB), one(22, 2, 2 * MIB));
-    expect((await replies(7)).map(({ id }) => id)).toEqual([20, 30, 21, 31, 22, 10, 11]);
+    expect((await replies(7)).map(({ id }) => id)).toEqual([20, 21, 30, 22, 31, 10, 11]);
+    turns.length = 0;
+    ask(one(12, 1, 5 * MIB), one(13, 1, 5 * MIB));
+    ask(...Array.from({ length: 12 }, (_, i) => one(40 + i, 2, 4 * MIB)));
+    const order = (await replies(14)).map(({ id }) => id);
+    // Of eight turns one is kept, three are lent and four are the other's own.
+    expect(order.indexOf(13) - order.indexOf(12)).toBe(8);
   });
 
   it('lets reads in between the slices of a long apply', async () => {

@@ -17,6 +17,8 @@ import { EntryRefusedError } from '../core/shard-index.js';
 const SLICE_MS = 2;
 /** A shard is far behind when more bytes of entries than these wait for its index: about half a second of work. */
 const FAR_BYTES = 1024 * 1024;
+/** Of so many turns that another shard could use one is kept. */
+const TURNS_KEPT = 4;
 
 type ReadRequest = Extract<IndexRequest, { kind: 'search' | 'statistics' | 'count' | 'scroll' | 'keys' }>;
 type ApplyRequest = Extract<IndexRequest, { kind: 'apply' }>;
@@ -28,8 +30,8 @@ type CheckRequest = Extract<IndexRequest, { kind: 'check' }>;
  * A saturating load of reads leaves half of the time to the slices. Checks of loaded shards take the turns that nothing
  * else needs. Between turns new messages come in.
  *
- * Shards take turns to apply. Those that are far behind are caught up one after the other in the turns of all of them, the
- * one nearest to its end first: none is done later than if they shared, most are sooner.
+ * Shards take turns to apply. Of those that are far behind the one nearest to its end gets three of four turns of the
+ * others: copies that are built at once are in sync one after the other, not all of them last, and none waits for good.
  *
  * Order per shard is kept: frames are applied in the order they came. While a checkpoint of a shard is written its
  * frames wait.
@@ -50,6 +52,8 @@ export class IndexLoop {
   readonly #answers = new SearchAnswerWriter();
   #scheduled: NodeJS.Immediate | undefined;
   #slices = 0;
+  /** Turns of shards far behind that another one could use. */
+  #lent = 0;
   #closed = false;
 
   constructor(host: IndexHost, clock: Pick<Clock, 'monotonicMs'>, reply: (message: ReplyMessage) => void) {
@@ -203,27 +207,25 @@ export class IndexLoop {
     return undefined;
   }
 
-  /** The shard that gets the turn of another one: itself, or of those far behind the one nearest to its end. */
-  #nearest(turn: number, owner: ApplyQueue): number {
+  /** The shard that gets the turn of one that is far behind: mostly the one of those that is nearest to its end. */
+  #heirOf(turn: number, owner: ApplyQueue): number {
     let [nearest, least] = [turn, backlogOf(owner)];
     for (const [shard, queue] of least > FAR_BYTES ? this.#applies : []) {
       const backlog = backlogOf(queue);
       if (backlog > FAR_BYTES && backlog < least && !this.#saving.has(shard)) [nearest, least] = [shard, backlog];
     }
-    return nearest;
+    return nearest === turn || ++this.#lent % TURNS_KEPT === 0 ? turn : nearest;
   }
 
   #applySlice(turn: number): void {
     const owner = this.#applies.get(turn);
     if (owner === undefined) return;
-    const shard = this.#nearest(turn, owner);
+    // Who had its turn goes to the back, whoever used it.
+    this.#applies.delete(turn);
+    this.#applies.set(turn, owner);
+    const shard = this.#heirOf(turn, owner);
     const queue = this.#applies.get(shard) ?? owner;
-    if (queue !== owner) {
-      this.#applies.delete(turn);
-      this.#applies.set(turn, owner);
-    }
     const end = this.#clock.monotonicMs() + SLICE_MS;
-    this.#applies.delete(shard);
     for (let left = SLICE_MS; queue.requests.length > 0 && left > 0; left = end - this.#clock.monotonicMs()) {
       const [request] = queue.requests;
       try {
@@ -240,7 +242,7 @@ export class IndexLoop {
         this.#replies.push({ id: request.id, error: failureOf(error) });
       }
     }
-    if (queue.requests.length > 0) this.#applies.set(shard, queue);
+    if (queue.requests.length === 0) this.#applies.delete(shard);
   }
 
   #checkSlice(): void {
