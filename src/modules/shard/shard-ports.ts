@@ -8,7 +8,7 @@ import type { VectorIndexes } from './core/vector-index.js';
 
 /** What the shards of this node stand on. */
 export interface ShardPorts {
-  readonly log: Pick<LogStore, 'scan' | 'read' | 'readSync' | 'state'>;
+  readonly log: Pick<LogStore, 'scan' | 'read' | 'readSync' | 'row' | 'state'>;
   readonly hasher: Hasher;
   readonly clock: Clock;
   /** Where checkpoints live; made when needed. */

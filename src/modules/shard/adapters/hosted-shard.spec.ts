@@ -4,8 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exactVectorIndexes } from '../../../../test/contract/exact-vector-index.js';
 import { ShardLog, specOf } from '../../../../test/contract/shard-log.js';
+import type { Version } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../../log/adapters/memory-log-store.js';
+import { entryOffset } from '../../log/core/entry-codec.js';
+import { documentKey } from '../../log/core/keys.js';
+import type { RowChange } from '../../log/log-store.js';
+import { FrameReader } from '../core/frames.js';
+import { encodeRow } from '../core/rows.js';
 import { CheckpointStore } from './checkpoint-store.js';
 import { HostedShard } from './hosted-shard.js';
 import { IndexThread } from './index-thread.js';
@@ -24,6 +30,8 @@ describe('HostedShard, when its thread dies', () => {
   let died: Error[];
   /** What each message to apply said is behind it. */
   let applies: (number | undefined)[];
+  /** Offsets of the entries that were sent to the thread. */
+  let fed: number[];
 
   /** The thread ends, whatever it was doing. */
   const kill = (): void => events.died(new Error('killed'));
@@ -40,6 +48,7 @@ describe('HostedShard, when its thread dies', () => {
     shardLog = new ShardLog();
     died = [];
     applies = [];
+    fed = [];
     const open = inlineTransport({ hasher: nodeHasher, clock, indexes: exactVectorIndexes });
     thread = new IndexThread(
       (given) => {
@@ -55,7 +64,12 @@ describe('HostedShard, when its thread dies', () => {
         };
         return {
           post: (message, transfer) => {
-            for (const request of message.requests) if (request.kind === 'apply') applies.push(request.behind);
+            for (const request of message.requests) {
+              if (request.kind !== 'apply') continue;
+              applies.push(request.behind);
+              const reader = new FrameReader(request.frames);
+              for (let entry = reader.next(); entry !== undefined; entry = reader.next()) fed.push(entryOffset(entry));
+            }
             if (!dead) transport.post(message, transfer);
           },
           close: () => transport.close(),
@@ -145,6 +159,26 @@ describe('HostedShard, when its thread dies', () => {
     for (let i = 0; i < 5; i++) entries.push(await large(`fresh-${i}`));
     await Promise.all(entries.map((entry) => shard.apply([entry])));
     expect(applies.map((behind) => Math.round((behind ?? NaN) / 1_500_000))).toEqual([4, 3, 2, 1, 0]);
+  });
+
+  it('leaves out of a replay what it supersedes further on, and nothing else', async () => {
+    const version = (ms: number): Version => ({ hlc: { ms, counter: 0 }, opId: new Uint8Array(16) });
+    // Twice, loose in a branch that was cut off, superseded by what is ignored, deleted, without a row.
+    for (const id of ['a', 'b', 'a', 'c', 'd', 'e', 'd']) shardLog.upsert(id, { content: 'red' });
+    shardLog.delete('e');
+    await shardLog.store(log);
+    const row = (id: string, offset: number, loose = false, tombstone = false): RowChange => {
+      const value = encodeRow({ version: version(offset), offset, tombstone, bytes: 1, loose });
+      return { key: documentKey(1, 0, 1, id), value };
+    };
+    const rows = [row('a', 3), row('b', 7, true), row('d', 5), row('e', 8, false, true)];
+    await log.append({ shard: 0, entries: [], rows });
+    expect(await shard.open(undefined)).toEqual({ replayed: 8, fromCheckpoint: false, offset: 8 });
+    expect(fed).toEqual([2, 3, 4, 5, 7, 8]);
+    fed.length = 0;
+    // Up to where what supersedes it is not part of the replay.
+    await shard.open(2);
+    expect(fed).toEqual([1, 2]);
   });
 
   it('starts over when it dies while it is opened', async () => {

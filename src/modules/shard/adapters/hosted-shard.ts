@@ -5,7 +5,7 @@ import { ShardUnavailableError, type OpenReport, type ShardFailure, type ShardRe
 import { ApplyQueue } from './apply-queue.js';
 import { CheckpointKeeper, type CheckpointKeeperPorts } from './checkpoint-keeper.js';
 import type { IndexThread } from './index-thread.js';
-import { openNewest, replay } from './shard-opening.js';
+import { openNewest, replay, withoutSuperseded } from './shard-opening.js';
 
 /**
  * A shard as the main thread sees it: where it lives, whether it can answer, what is on its way into it.
@@ -186,7 +186,9 @@ export class HostedShard {
     this.#applied = kept[0]?.manifest.offset ?? 0;
     this.checkpoints.opened(kept);
     const replayed = await replay(log, shard, this.#applied + 1, this.#upTo, async (entries, behind) => {
-      const frames = encodeFrames(entries);
+      const fresh = withoutSuperseded(log, shard, this.#upTo, entries);
+      if (fresh.length === 0) return;
+      const frames = encodeFrames(fresh);
       const bytes = frames.length;
       this.#applied = await thread.call('apply', { shard, frames, behind });
       this.checkpoints.applied(bytes);

@@ -1,9 +1,11 @@
 import { equalBytes, fromHex } from '../../../kernel/bytes.js';
-import { entryChain, entryOffset } from '../../log/core/entry-codec.js';
+import { entryChain, entryCollectionId, entryId, entryOffset, entryOp } from '../../log/core/entry-codec.js';
 import { CHAIN_ZERO } from '../../log/core/entry.js';
+import { documentKey } from '../../log/core/keys.js';
 import { LogDamagedError, OffsetCompactedError, type LogStore } from '../../log/log-store.js';
 import type { CheckpointRef } from '../core/index-host.js';
 import { IndexThreadError } from '../core/index-messages.js';
+import { decodeRow } from '../core/rows.js';
 import type { CheckpointStore } from './checkpoint-store.js';
 
 /** Entries and bytes read from the log at once during a replay. */
@@ -12,7 +14,7 @@ const SCAN_BYTES = 1024 * 1024;
 /** Bytes read ahead of the index during a replay: it never waits for the log, and memory stays constant. */
 const AHEAD_BYTES_MAX = 4 * SCAN_BYTES;
 
-export type LogReader = Pick<LogStore, 'scan' | 'read' | 'state'>;
+export type LogReader = Pick<LogStore, 'scan' | 'read' | 'row' | 'state'>;
 
 /** The chain of a log at an offset, or undefined when the log cannot tell any more. */
 export async function chainAt(log: LogReader, shard: number, offset: number): Promise<Uint8Array | undefined> {
@@ -117,4 +119,36 @@ export async function replay(
   await Promise.all(ahead);
   if (failure !== undefined) throw failure.error;
   return replayed;
+}
+
+/**
+ * The entries of a replay without those that it supersedes further on: a document is put in once, not put in, taken out and
+ * put in again, which takes an index several times as long.
+ * @param upTo where the replay ends; undefined: at the tail of the log
+ */
+export function withoutSuperseded(
+  log: Pick<LogReader, 'row' | 'state'>,
+  shard: number,
+  upTo: number | undefined,
+  entries: readonly Uint8Array[],
+): readonly Uint8Array[] {
+  const { tail, generation } = log.state(shard);
+  const end = Math.min(upTo ?? Infinity, tail);
+  return entries.filter((entry) => {
+    const op = entryOp(entry);
+    if (op !== 'UPSERT' && op !== 'DELETE') return true;
+    const stored = rowOrDamage(log, documentKey(generation, shard, entryCollectionId(entry), entryId(entry)));
+    const row = stored === undefined ? undefined : decodeRow(stored);
+    return row === undefined || row.loose || row.offset <= entryOffset(entry) || row.offset > end;
+  });
+}
+
+/** A damaged row says nothing here; whoever needs it meets the damage. */
+function rowOrDamage(log: Pick<LogReader, 'row'>, key: Uint8Array): Uint8Array | undefined {
+  try {
+    return log.row(key);
+  } catch (error) {
+    if (error instanceof LogDamagedError) return undefined;
+    throw error;
+  }
 }
