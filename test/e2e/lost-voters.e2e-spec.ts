@@ -84,23 +84,19 @@ describe('the map when a majority of its voters is gone', () => {
   it('is that of the named copy even for voters that come back with a newer one', async () => {
     // The voters were replaced one by one; once all three vote again two of them change the map without the third.
     const [, other, third] = cluster.nodes;
-    const changed = async () => {
-      left.process.signal('SIGSTOP');
-      const { status } = await makeCollection(other, 'lost');
-      if (status === 201) return true;
-      left.process.signal('SIGCONT');
-      throw new Error(`answered ${status}`);
-    };
+    await cluster.voting();
+    await left.kill();
+    const changed = async () => expectStatus(await makeCollection(other, 'lost'), 200, 201);
     await waitFor('two voters to change the map without the third', changed, 60_000);
     const lost = ['a', 'b', 'c', 'd'].map((id) =>
       other.rest.put(`/api/v1/documents/${id}?collection=lost`, { title: id }),
     );
     expect((await Promise.all(lost)).map(({ status }) => status)).toContain(201);
     await Promise.all([other, third].map((node) => node.kill()));
-    left.process.signal('SIGCONT');
-    await untilGone([other, third]);
+    await left.start();
     expect(await collectionsOf(left)).toEqual(['after', 'default']);
-    expectStatus(await forceMap(left, { node: 'node-1' }), 202);
+    const forced = async () => expectStatus(await forceMap(left, { node: 'node-1' }), 202);
+    await waitFor('the force to be taken', forced, 30_000);
     expectStatus(await makeCollection(left, 'again'), 201);
     await Promise.all([other, third].map((node) => node.start({ ready: false })));
     await expectOneMap(['after', 'again', 'default']);
@@ -112,7 +108,7 @@ describe('the map when a majority of its voters is gone', () => {
     await expectOneMap(['after', 'again', 'default']);
     await waitFor(
       'the voters to change the map',
-      async () => (await makeCollection(third, 'last')).status === 201,
+      async () => expectStatus(await makeCollection(third, 'last'), 200, 201),
       20_000,
     );
     await expectOneMap(['after', 'again', 'default', 'last']);

@@ -202,7 +202,7 @@ export class Cluster implements AsyncDisposable {
     try {
       await Promise.all(cluster.nodes.map((node) => node.start({ ready: false })));
       await cluster.settled();
-      await cluster.#voting();
+      await cluster.voting();
       return cluster;
     } catch (error) {
       await cluster[Symbol.asyncDispose]();
@@ -262,7 +262,7 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Waits until the map has as many voters as it shall have (replication 9.1): the loss of one of two would freeze it. */
-  async #voting(): Promise<void> {
+  async voting(): Promise<void> {
     const count = this.#nodes.length;
     const wanted = Math.min(5, count % 2 === 1 ? count : count - 1);
     await waitFor(
