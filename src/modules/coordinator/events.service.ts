@@ -1,3 +1,4 @@
+import { Listeners } from '../../kernel/listeners.js';
 import type { EventsPort, NodeEvent } from './coordinator.js';
 
 /** Listeners a node serves at once. */
@@ -5,13 +6,10 @@ export const LISTENERS_MAX = 256;
 
 /** What the node does, told to whoever listens. Nothing internal depends on it: it only informs. */
 export class EventsService implements EventsPort {
-  readonly #listeners = new Set<(event: NodeEvent) => void>();
+  readonly #listeners = new Listeners<[event: NodeEvent]>();
 
   subscribe(listener: (event: NodeEvent) => void): () => void {
-    this.#listeners.add(listener);
-    return () => {
-      this.#listeners.delete(listener);
-    };
+    return this.#listeners.add(listener);
   }
 
   get listeners(): number {
@@ -19,6 +17,6 @@ export class EventsService implements EventsPort {
   }
 
   publish(event: NodeEvent): void {
-    for (const listener of this.#listeners) listener(event);
+    this.#listeners.tell(event);
   }
 }

@@ -2,6 +2,7 @@ import { unreachable } from '../../kernel/assert.js';
 import type { Clock } from '../../kernel/clock.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { Hasher } from '../../kernel/hasher.js';
+import { Listeners } from '../../kernel/listeners.js';
 import type { NodeUuid } from '../../kernel/peer.js';
 import type { CancelTimer, Timers } from '../../kernel/timers.js';
 import { ClusterEntry, type Entered } from './cluster-entry.js';
@@ -63,10 +64,10 @@ export class MembershipService implements MembershipServer {
   readonly #desk: JoinDesk;
   readonly #calls: MembershipCalls;
   readonly #notices: NoticeLog;
-  readonly #viewListeners = new Set<(records: readonly NodeRecord[]) => void>();
-  readonly #peerListeners = new Set<(event: PeerEvent) => void>();
-  readonly #pauseListeners = new Set<(ms: number) => void>();
-  readonly #refusedListeners = new Set<(error: MembershipRefusedError) => void>();
+  readonly #viewListeners = new Listeners<[records: readonly NodeRecord[]]>();
+  readonly #peerListeners = new Listeners<[event: PeerEvent]>();
+  readonly #pauseListeners = new Listeners<[ms: number]>();
+  readonly #refusedListeners = new Listeners<[error: MembershipRefusedError]>();
   #cancelTick: CancelTimer | undefined;
   #positions: { readonly bytes: Uint8Array; readonly atMs: number } | undefined;
   #load: NodeLoad = { diskFreeBytes: 0, diskTotalBytes: 0, wallMs: 0 };
@@ -200,21 +201,21 @@ export class MembershipService implements MembershipServer {
 
   /** Calls `listener` with every changed view, until the returned function is called. */
   onView(listener: (records: readonly NodeRecord[]) => void): () => void {
-    return subscribe(this.#viewListeners, listener);
+    return this.#viewListeners.add(listener);
   }
 
   onPeer(listener: (event: PeerEvent) => void): () => void {
-    return subscribe(this.#peerListeners, listener);
+    return this.#peerListeners.add(listener);
   }
 
   /** This process stood still, or its clocks went apart: primaries revalidate (replication 1.5, 5.4). */
   onPaused(listener: (ms: number) => void): () => void {
-    return subscribe(this.#pauseListeners, listener);
+    return this.#pauseListeners.add(listener);
   }
 
   /** The cluster does not want this node any more: the process shall end and say why. */
   onRefused(listener: (error: MembershipRefusedError) => void): () => void {
-    return subscribe(this.#refusedListeners, listener);
+    return this.#refusedListeners.add(listener);
   }
 
   onIntroduce(other: Introduction): Introduction {
@@ -297,16 +298,16 @@ export class MembershipService implements MembershipServer {
         // The caller of the step answers with it.
         return;
       case 'view':
-        for (const listener of this.#viewListeners) listener(effect.records);
+        this.#viewListeners.tell(effect.records);
         return;
       case 'peer':
-        for (const listener of this.#peerListeners) listener(effect.event);
+        this.#peerListeners.tell(effect.event);
         return;
       case 'paused':
         // While it looks for its cluster nothing ticks, and nobody counts on it.
         if (this.#cancelTick === undefined) return;
         this.#ports.logger.warn({ ms: Math.round(effect.ms) }, 'the process stood still or a clock jumped');
-        for (const listener of this.#pauseListeners) listener(effect.ms);
+        this.#pauseListeners.tell(effect.ms);
         return;
       case 'evicted':
         this.#ports.logger.warn(
@@ -372,7 +373,7 @@ export class MembershipService implements MembershipServer {
     } catch (error) {
       if (!(error instanceof MembershipRefusedError)) throw error;
       this.#ports.logger.error({ reason: error.reason }, error.message);
-      for (const listener of this.#refusedListeners) listener(error);
+      this.#refusedListeners.tell(error);
     }
   }
 }
@@ -390,13 +391,6 @@ function firstRecord(settings: MembershipSettings): NodeRecord {
     version,
     protocolMin,
     protocolMax,
-  };
-}
-
-function subscribe<Listener>(listeners: Set<Listener>, listener: Listener): () => void {
-  listeners.add(listener);
-  return () => {
-    listeners.delete(listener);
   };
 }
 

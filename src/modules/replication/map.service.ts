@@ -1,6 +1,7 @@
 import { NodeError } from '../../kernel/errors.js';
 import type { Hasher } from '../../kernel/hasher.js';
 import { META_SHARD } from '../../kernel/ids.js';
+import { Listeners } from '../../kernel/listeners.js';
 import { shardKey } from '../log/core/keys.js';
 import type { Timers } from '../../kernel/timers.js';
 import type { LogStore } from '../log/log-store.js';
@@ -26,7 +27,7 @@ const KNOWN_WAIT_MS = 2_000;
 export class MapService {
   readonly #hasher: Hasher;
   readonly #timers: Timers;
-  readonly #listeners = new Set<(map: ClusterMap) => void>();
+  readonly #listeners = new Listeners<[map: ClusterMap]>();
   #map: ClusterMap | undefined;
   #ring: Ring | undefined;
   #writer: MapWriter | undefined;
@@ -79,7 +80,7 @@ export class MapService {
   accept(map: ClusterMap): void {
     if (this.#map?.shardCount !== map.shardCount) this.#ring = Ring.of(map.shardCount, this.#hasher);
     this.#map = map;
-    for (const listener of this.#listeners) listener(map);
+    this.#listeners.tell(map);
   }
 
   /** @throws NodeError STARTING before the map is loaded */
@@ -97,10 +98,7 @@ export class MapService {
 
   /** Calls `listener` with every newer map, until the returned function is called. */
   onChange(listener: (map: ClusterMap) => void): () => void {
-    this.#listeners.add(listener);
-    return () => {
-      this.#listeners.delete(listener);
-    };
+    return this.#listeners.add(listener);
   }
 
   /** Changes the map; resolves with the map after it, when it is agreed and known here. @throws NodeError when refused */

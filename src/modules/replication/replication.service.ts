@@ -2,13 +2,14 @@ import { toHex } from '../../kernel/bytes.js';
 import { compareEpochs, EPOCH_LEAP_MAX, NO_EPOCH, type Epoch } from '../../kernel/epoch.js';
 import { NodeError } from '../../kernel/errors.js';
 import { META_SHARD } from '../../kernel/ids.js';
-import { PeerError, PROTOCOL, type NodeUuid } from '../../kernel/peer.js';
+import { Listeners } from '../../kernel/listeners.js';
+import { PROTOCOL, type NodeUuid } from '../../kernel/peer.js';
 import type { CancelTimer } from '../../kernel/timers.js';
 import { idempotencyKey } from '../log/core/keys.js';
 import { LogDamagedError, StorageFailedError } from '../log/log-store.js';
 import { nodeByUuid, type ClusterMap, type NodeRegistration } from '../ring/core/map.js';
 import { placementOf, shardSetOf } from '../ring/core/shard-set.js';
-import { liveDocuments, looseRows, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
+import { liveDocuments, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
 import { CollectionPurge } from './collection-purge.js';
 import { toSpec } from './collection-spec.js';
 import { CopyHealing } from './copy-healing.js';
@@ -18,8 +19,10 @@ import type { ShardLeader, ShardPosition } from './core/protocol.js';
 import { levelOf } from './core/write-level.js';
 import type { AckLevel, WriteOutcome, WriteRequest } from './core/write.js';
 import { NO_FELLOWS, type Fellows } from './fellows.js';
+import { ForcedNews } from './forced-news.js';
 import { LocalCopies } from './local-copies.js';
 import { MapService } from './map.service.js';
+import { MovedCopies } from './moved-copies.js';
 import { openIdentity, retireIdentity, type NodeIdentity } from './node-identity.js';
 import { ReplicaDesk } from './replica-desk.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
@@ -43,26 +46,27 @@ export class ReplicationService {
   readonly map: MapService;
   /** Answers other nodes. */
   readonly server: ReplicaServer;
+  /** Copies that the map no longer gives this node. */
+  readonly moved: MovedCopies;
   readonly #config: ReplicationSettings;
   readonly #ports: ReplicationPorts;
   readonly #times: FailoverTimes;
   readonly #copies: LocalCopies;
   /** Who reigns over shards that have no copy here. */
   readonly #leaders = new Map<number, ShardLeader>();
-  readonly #durableListeners = new Set<(shard: number, offset: number) => void>();
-  readonly #sweepListeners = new Set<(shard: number, collectionId: number) => void>();
-  readonly #roleListeners = new Set<() => void>();
-  readonly #copyListeners = new Set<(event: CopyEvent) => void>();
+  readonly #durableListeners = new Listeners<[shard: number, offset: number]>();
+  readonly #sweepListeners = new Listeners<[shard: number, collectionId: number]>();
+  readonly #roleListeners = new Listeners();
+  readonly #copyListeners = new Listeners<[event: CopyEvent]>();
   readonly #healing: CopyHealing;
   readonly #purge: CollectionPurge;
+  readonly #forced: ForcedNews;
   #identity: NodeIdentity | undefined;
   #self: NodeUuid = '';
   /** Who counts in the map's shard before there is a map. */
   #founders: readonly NodeUuid[] = [];
   #peers: ReplicaPeers = NO_REPLICA_PEERS;
   #fellows: Fellows = NO_FELLOWS;
-  /** Operations that forced a set and were told; undefined before the map was looked at. */
-  #forced: Set<string> | undefined;
   #leaving = false;
   #bytesInFlight = 0;
   #cancelTick: CancelTimer | undefined;
@@ -94,7 +98,7 @@ export class ReplicationService {
       reopen: (shard) => this.#copies.reopen(shard),
       healed: (shard) => {
         this.#happened({ kind: 'healed', shard, node: this.#self });
-        for (const listener of this.#roleListeners) listener();
+        this.#roleListeners.tell();
       },
     });
     const opener = new CopyOpener(ports, config.moveBytesPerSecond, {
@@ -104,13 +108,9 @@ export class ReplicationService {
       peers: () => this.#peers,
       fellows: () => this.#fellows,
       plan: (shard) => this.#plan(shard),
-      sweep: (shard, collectionId) => {
-        for (const listener of this.#sweepListeners) listener(shard, collectionId);
-      },
+      sweep: (shard, collectionId) => this.#sweepListeners.tell(shard, collectionId),
       fault: (shard, error) => this.faultShard(shard, error),
-      durable: (shard, offset) => {
-        for (const listener of this.#durableListeners) listener(shard, offset);
-      },
+      durable: (shard, offset) => this.#durableListeners.tell(shard, offset),
       held: (shard, held) => this.#held(shard, held),
       role: (shard, role, epoch) => this.#roleChanged(shard, role, epoch),
     });
@@ -122,6 +122,16 @@ export class ReplicationService {
       open: (shard) => opener.open(shard),
       damaged: (shard, error) => this.faultShard(shard, error),
     });
+    this.moved = new MovedCopies(this.map, this.#copies, ports, {
+      self: () => this.#self,
+      peers: () => this.#peers,
+      leader: (shard) => this.leader(shard),
+      learn: (leader) => this.learn(leader),
+      counters: (shard) => this.counters(shard),
+      isHealing: (shard) => this.#healing.isHealing(shard),
+      dropped: (shard) => this.#dropped(shard),
+    });
+    this.#forced = new ForcedNews(logger, (event) => this.#happened(event));
     this.#purge = new CollectionPurge(logger, this.map, this.#copies, (shard, request) => this.write(shard, request));
   }
 
@@ -202,7 +212,7 @@ export class ReplicationService {
         'the shard count was fixed when the cluster was made; the configured one is not used',
       );
     }
-    this.#tellForced(map);
+    this.#forced.look(map);
     this.map.onChange((next) => this.#followMap(next));
     await this.#openHosted(map);
     await Promise.all(
@@ -284,7 +294,7 @@ export class ReplicationService {
     const known = this.#leaders.get(leader.shard)?.epoch ?? NO_EPOCH;
     if (compareEpochs(leader.epoch, known) > 0 && leader.epoch.num - known.num <= EPOCH_LEAP_MAX) {
       this.#leaders.set(leader.shard, leader);
-      for (const listener of this.#roleListeners) listener();
+      this.#roleListeners.tell();
     }
     this.#copies.get(leader.shard)?.announced(leader);
   }
@@ -363,10 +373,7 @@ export class ReplicationService {
   }
 
   onDurable(listener: (shard: number, offset: number) => void): () => void {
-    this.#durableListeners.add(listener);
-    return () => {
-      this.#durableListeners.delete(listener);
-    };
+    return this.#durableListeners.add(listener);
   }
 
   /** Rows of a dropped collection wait to be deleted. */
@@ -386,7 +393,7 @@ export class ReplicationService {
 
   #happened(event: CopyEvent): void {
     this.#ports.events.copy(event);
-    for (const listener of this.#copyListeners) listener(event);
+    this.#copyListeners.tell(event);
   }
 
   /** The log of a shard this node leads is over its budget: it is kept no more for the replica that has least of it (2.11). */
@@ -401,60 +408,10 @@ export class ReplicationService {
     this.#happened({ kind: 'demoted', shard, node });
   }
 
-  // ---- copies that moved away (9.6)
-
-  /** Shards with a log or a damaged copy here, whatever the map says. */
-  held(): readonly number[] {
-    return [...new Set([...this.#ports.log.shards(), ...this.localShards()])];
-  }
-
-  /**
-   * Whether the primary has all there is in the copy of a shard here, agreed by a set without this node, and no row of it is
-   * loose. What was logged just now may wait a moment for its agreement.
-   */
-  async covered(shard: number): Promise<boolean> {
-    const { log, clock, timers } = this.#ports;
-    const placement = this.map.known ? placementOf(this.map.current(), shard) : undefined;
-    const { tail: offset, chain } = log.state(shard);
-    const until = clock.monotonicMs() + COVERED_WAIT_MS;
-    for (;;) {
-      if (placement === undefined || looseRows(this.counters(shard)) > 0 || this.#copies.stopped) return false;
-      const primary = this.leader(shard)?.node;
-      if (primary === undefined || primary === this.#self) return false;
-      const request = { shard, mapEpoch: placement.epoch, offset, chain };
-      try {
-        if ((await this.#peers.covers(primary, request, COVERS_TIMEOUT_MS)).covered) return true;
-      } catch (error) {
-        if (!(error instanceof PeerError)) throw error;
-      }
-      if (clock.monotonicMs() >= until) return false;
-      await new Promise<void>((resolve) => timers.after(TICK_MS, resolve));
-    }
-  }
-
-  /** Closes a copy for now: its log stays as it is. False while it reigns, or is being cut or replaced. */
-  async rest(shard: number): Promise<boolean> {
-    if (this.#healing.isHealing(shard) || !this.#copies.mayRest(shard)) return false;
-    const leader = this.replica(shard)?.leader;
-    if (leader !== undefined) this.learn(leader);
-    await this.#copies.rest(shard);
-    return true;
-  }
-
-  /** Opens a copy that rested. */
-  wake(shard: number): Promise<void> {
-    return this.#copies.wake(shard);
-  }
-
-  /** Deletes a copy that rests, with all that is kept of it on the disk but the promise. */
-  async drop(shard: number): Promise<void> {
-    const { log, logger } = this.#ports;
-    const { tail: offset } = log.state(shard);
-    await this.#copies.drop(shard);
-    logger.info({ shard, offset }, 'the copy of a shard that moved to another node was deleted');
+  async #dropped(shard: number): Promise<void> {
     this.#happened({ kind: 'dropped', shard, node: this.#self });
     this.#tell(true);
-    for (const listener of this.#roleListeners) listener();
+    this.#roleListeners.tell();
     // The map may have given it back meanwhile: it begins anew then.
     if (this.map.known) await this.#openHosted(this.map.current());
   }
@@ -509,7 +466,7 @@ export class ReplicationService {
     else this.#ports.logger.info({ shard }, 'there is room on the disk: the copy takes entries again');
     this.#happened({ kind: held ? 'held' : 'resumed', shard, node: this.#self });
     this.#ports.timers.soon(() => this.#tell(true));
-    for (const listener of this.#roleListeners) listener();
+    this.#roleListeners.tell();
   }
 
   #roleChanged(shard: number, role: 'primary' | 'follower' | 'candidate', epoch: Epoch): void {
@@ -522,7 +479,7 @@ export class ReplicationService {
     }
     // The others should know at once, not with the next heartbeat.
     this.#ports.timers.soon(() => this.#tell(true));
-    for (const listener of this.#roleListeners) listener();
+    this.#roleListeners.tell();
   }
 
   /** The map knows of other nodes. */
@@ -590,26 +547,7 @@ export class ReplicationService {
     });
     for (const [, replica] of this.#copies) replica.tick();
     this.#purge.purgeDropped();
-    this.#tellForced(map);
-  }
-
-  /** What an operator forced is told by every node, once: documents may be lost with it (replication 5.8). */
-  #tellForced(map: ClusterMap): void {
-    const told = this.#forced;
-    this.#forced = new Set();
-    for (const { id, task, nodeId } of map.operations) {
-      if (task.kind !== 'force' && task.kind !== 'forceMap') continue;
-      this.#forced.add(id);
-      if (told === undefined || told.has(id)) continue;
-      if (task.kind === 'forceMap') {
-        this.#ports.logger.warn({ node: nodeId, operation: id }, 'an operator forced the map to go on from one copy');
-        this.#happened({ kind: 'forced', shard: META_SHARD, node: task.node });
-        continue;
-      }
-      const { shard, node, empty } = task;
-      this.#ports.logger.warn({ shard, node: nodeId, empty, operation: id }, 'an operator forced the set of a shard');
-      this.#happened({ kind: 'forced', shard, node });
-    }
+    this.#forced.look(map);
   }
 
   #serving(shard: number): ShardReplica {
@@ -626,8 +564,5 @@ export class ReplicationService {
   }
 }
 
-/** What a copy logged is agreed within this, or its primary is asked again later. */
-const COVERED_WAIT_MS = 1_000;
-const COVERS_TIMEOUT_MS = 2_000;
 /** Reigns are handed over within this when the node leaves in good order (5.7). */
 const LEAVE_WAIT_MS = 3_000;

@@ -58,11 +58,11 @@ export class UpkeepService {
       self: () => replication.self,
       keptMs: config.copyGraceMs,
       map: () => (replication.map.known && !replication.leaving ? replication.map.current() : undefined),
-      held: () => replication.held(),
-      covered: (shard) => replication.covered(shard),
-      rest: (shard) => replication.rest(shard),
-      wake: (shard) => replication.wake(shard),
-      drop: (shard) => replication.drop(shard),
+      held: () => replication.moved.held(),
+      covered: (shard) => replication.moved.covered(shard),
+      rest: (shard) => replication.moved.rest(shard),
+      wake: (shard) => replication.moved.wake(shard),
+      drop: (shard) => replication.moved.drop(shard),
     });
     replication.onSweep((shard, collectionId) => this.#sweeps.push({ shard, collectionId }));
   }

@@ -1,3 +1,5 @@
+import { Listeners } from '../../kernel/listeners.js';
+
 /** A condition of readiness and, while it does not hold, what it waits for. */
 export interface Condition {
   readonly name: string;
@@ -27,7 +29,7 @@ export interface HealthView {
 export class Readiness {
   readonly #conditions = new Map<string, string>();
   readonly #degradations = new Map<string, string>();
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
   #stopping = false;
 
   /** Names a condition that does not hold yet. Nothing is ready before its condition was told. */
@@ -68,8 +70,7 @@ export class Readiness {
 
   /** Calls `listener` after every change until the returned function is called. */
   onChange(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+    return this.#listeners.add(listener);
   }
 
   /** For /readyz: 200 when `ready`, else 503. */
@@ -94,6 +95,6 @@ export class Readiness {
   }
 
   #changed(): void {
-    for (const listener of [...this.#listeners]) listener();
+    this.#listeners.tell();
   }
 }

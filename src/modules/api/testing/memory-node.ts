@@ -1,6 +1,7 @@
 import { NodeError } from '../../../kernel/errors.js';
 import type { ErrorCode } from '../../../kernel/errors.js';
 import { LIMITS } from '../../../kernel/limits.js';
+import { Listeners } from '../../../kernel/listeners.js';
 import type {
   CatalogPort,
   ClusterPort,
@@ -41,7 +42,7 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
   readonly log: ChangeView[] = [];
   readonly collections = new Map<string, CollectionView>();
   readonly aliases = new Map<string, string>();
-  readonly listeners = new Set<(event: NodeEvent) => void>();
+  readonly listeners = new Listeners<[event: NodeEvent]>();
   readonly calls: CallContext[] = [];
   readonly writes: WriteOptions[] = [];
   readonly searches: SearchRequest[] = [];
@@ -359,13 +360,10 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
     }
   }
 
-  readonly subscribe: EventsPort['subscribe'] = (listener) => {
-    this.listeners.add(listener);
-    return () => void this.listeners.delete(listener);
-  };
+  readonly subscribe: EventsPort['subscribe'] = (listener) => this.listeners.add(listener);
 
   readonly publish: EventsPort['publish'] = (event) => {
-    for (const listener of this.listeners) listener(event);
+    this.listeners.tell(event);
   };
 
   private put(
