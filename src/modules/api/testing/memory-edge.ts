@@ -14,6 +14,9 @@ import { ApiModule } from '../api.module.js';
 import { createHttpAdapter } from '../http-setup.js';
 import { MemoryNode, streamsOf } from './memory-node.js';
 
+/** Connections are cut so long after the end began. */
+const CUT_MS = 200;
+
 @Module({})
 class MemoryNodeModule {}
 
@@ -73,6 +76,12 @@ export async function startMemoryEdge(
   await app.startAllMicroservices();
   await app.listen(0, '127.0.0.1');
   if (options.ready ?? true) readiness.settle('log');
+  const closing = async (): Promise<void> => {
+    // As the program does: a connection that nobody sent anything on is idle to nobody.
+    const cut = setTimeout(() => app.getHttpServer().closeAllConnections(), CUT_MS);
+    await app.close();
+    clearTimeout(cut);
+  };
   const url = (await app.getUrl()).replace('[::1]', '127.0.0.1');
-  return { app, node, readiness, url, grpcPort: grpc.port, logged, [Symbol.asyncDispose]: () => app.close() };
+  return { app, node, readiness, url, grpcPort: grpc.port, logged, [Symbol.asyncDispose]: closing };
 }
