@@ -149,6 +149,30 @@ describe('a coordinator across nodes', () => {
     expect(lines).toEqual([1, 2, 3]);
   });
 
+  it('tells through any node that a document to be patched is not there, and repeats what a key was answered by', async () => {
+    for (const [n, node] of three.nodes.entries()) {
+      for (let i = 0; i < 6; i++) {
+        const patching = node.documents.patch(`gone-${i}`, { title: 'x' }, undefined, options, call());
+        await expect(patching).rejects.toMatchObject({ code: 'DOCUMENT_NOT_FOUND' });
+        const keyed = { ...options, idempotencyKey: `gone-${n}-${i}` };
+        const again = node.documents.patch(`gone-${i}`, { title: 'x' }, undefined, keyed, call());
+        await expect(again).rejects.toMatchObject({ code: 'DOCUMENT_NOT_FOUND' });
+      }
+    }
+    for (let i = 0; i < 3; i++) {
+      const id = `keyed-${i}`;
+      await three.nodes[0].documents.ingest({ id, fields: { title: 'a' } }, undefined, options, call());
+      const keyed = { ...options, idempotencyKey: `patch-${i}` };
+      const patched = await three.nodes[1].documents.patch(id, { title: 'b' }, undefined, keyed, call());
+      await three.nodes[2].documents.delete(id, undefined, options, call());
+      for (const node of three.nodes) {
+        const { version } = await node.documents.patch(id, { title: 'b' }, undefined, keyed, call());
+        expect(version).toBe(patched.version);
+        await expect(node.documents.get(id, false, any, call())).rejects.toMatchObject({ code: 'DOCUMENT_NOT_FOUND' });
+      }
+    }
+  });
+
   it('makes a write once although its connection broke before it was answered', async () => {
     const id = Array.from({ length: 50 }, (_, i) => `once-${i}`).find(
       (candidate) => three.primaries[three.nodes[0].replication.map.ring().shardOf(candidate)] === 1,

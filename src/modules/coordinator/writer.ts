@@ -42,6 +42,8 @@ const PATCH_PAUSE_MS = 2;
 const ALL_FIELDS = { title: true, content: true, metadata: true, vector: true };
 const NO_SESSION: Positions = new Map();
 const NEVER = new AbortController().signal;
+/** Sorts before every version there is. */
+const NO_VERSION = '0'.repeat(48);
 
 /** A write before it is known where it goes. */
 type WriteWish = Omit<ShardWrite, 'shard' | 'opId' | 'repeatedFrom'>;
@@ -86,42 +88,41 @@ export class Writer {
       }),
     );
     const common = this.#conditionAndKey(call, id, collection.id, 'patch', asked);
-    for (let attempt = 1; ; attempt++) {
-      const current = await this.#current(shard, collection.id, id, call);
-      const merged = current === undefined ? undefined : mergePatch(current.fields, patch);
-      if (merged !== undefined) await this.#checkMerged(merged, collection);
-      const request: WriteWish = {
-        ...common,
-        op: 'UPSERT',
-        collectionId: collection.id,
-        id,
-        payload: merged === undefined ? new Uint8Array(0) : this.#encode(merged),
-        condition: current === undefined ? { kind: 'present' } : { kind: 'version', version: current.version },
-      };
-      const wantsVersion = call.condition?.kind === 'version' ? call.condition.version : undefined;
-      if (
-        wantsVersion !== undefined &&
-        current !== undefined &&
-        current.version !== wantsVersion &&
-        call.key === undefined
-      ) {
-        throw new NodeError('VERSION_CONFLICT', `the document has version "${current.version}"; read it again`);
-      }
-      try {
-        return await this.#write(
+    const wantsVersion = call.condition?.kind === 'version' ? call.condition.version : undefined;
+    const { timeoutMs } = call;
+    const deadline = new Deadline({ signal: NEVER, ...(timeoutMs === undefined ? {} : { timeoutMs }) }, WRITE_WAIT_MS);
+    try {
+      for (let attempt = 1; ; attempt++) {
+        const current = await this.#current(shard, collection.id, id, deadline);
+        // What a key was answered by is answered again, whatever became of the document.
+        if (call.key === undefined && current === undefined && wantsVersion === undefined) throw missing(id);
+        if (call.key === undefined && current !== undefined && (wantsVersion ?? current.version) !== current.version) {
+          throw new NodeError('VERSION_CONFLICT', `the document has version "${current.version}"; read it again`);
+        }
+        const merged = current === undefined ? undefined : mergePatch(current.fields, patch);
+        if (merged !== undefined) await this.#checkMerged(merged, collection);
+        const wish: WriteWish = {
+          ...common,
+          op: 'UPSERT',
+          collectionId: collection.id,
           id,
-          wantsVersion === undefined ? request : { ...request, condition: { kind: 'version', version: wantsVersion } },
-          call,
-        );
-      } catch (error) {
-        const raced = error instanceof NodeError && error.code === 'VERSION_CONFLICT' && wantsVersion === undefined;
-        const appeared =
-          error instanceof NodeError &&
-          error.code === 'DOCUMENT_NOT_FOUND' &&
-          (await this.#current(shard, collection.id, id, call)) !== undefined;
-        if ((!raced && !appeared) || attempt === PATCH_TRIES) throw error;
-        await new Promise((resolve) => setTimeout(resolve, PATCH_PAUSE_MS));
+          // Of a missing document nothing is to be made: no document has that version.
+          payload: this.#encode(merged ?? {}),
+          condition: { kind: 'version', version: wantsVersion ?? current?.version ?? NO_VERSION },
+        };
+        try {
+          return await this.#write(id, wish, { ...call, timeoutMs: deadline.remainingMs });
+        } catch (error) {
+          const raced = error instanceof NodeError && error.code === 'VERSION_CONFLICT' && wantsVersion === undefined;
+          if (!raced) throw error;
+          if (current === undefined && (await this.#current(shard, collection.id, id, deadline)) === undefined)
+            throw missing(id);
+          if (attempt === PATCH_TRIES || deadline.expired) throw error;
+          await new Promise((resolve) => setTimeout(resolve, PATCH_PAUSE_MS));
+        }
       }
+    } finally {
+      deadline.end();
     }
   }
 
@@ -148,27 +149,19 @@ export class Writer {
     shard: number,
     collectionId: number,
     id: string,
-    call: WriteCall,
+    deadline: Deadline,
   ): Promise<{ readonly version: string; readonly fields: DocumentFields } | undefined> {
-    const deadline = new Deadline(
-      { signal: NEVER, ...(call.timeoutMs === undefined ? {} : { timeoutMs: call.timeoutMs }) },
-      WRITE_WAIT_MS,
+    const { epoch: mapEpoch } = this.replication.map.current();
+    const answer = await this.fanOut.ask(
+      'read',
+      [shard],
+      (gates) => ({ mapEpoch, gates, collectionId, ids: [[id]], fields: ALL_FIELDS }),
+      { deadline, session: NO_SESSION, primary: true },
     );
-    try {
-      const { epoch: mapEpoch } = this.replication.map.current();
-      const answer = await this.fanOut.ask(
-        'read',
-        [shard],
-        (gates) => ({ mapEpoch, gates, collectionId, ids: [[id]], fields: ALL_FIELDS }),
-        { deadline, session: NO_SESSION, primary: true },
-      );
-      const found = answer.values.get(shard);
-      if (found === undefined) throw shardError(shard, answer.failed.get(shard));
-      const [document] = found.value;
-      return document === undefined ? undefined : { version: document.version, fields: fieldsOf(document) };
-    } finally {
-      deadline.end();
-    }
+    const found = answer.values.get(shard);
+    if (found === undefined) throw shardError(shard, answer.failed.get(shard));
+    const [document] = found.value;
+    return document === undefined ? undefined : { version: document.version, fields: fieldsOf(document) };
   }
 
   #collection(name: string): Collection {
@@ -278,6 +271,10 @@ export class Writer {
     }
     return { ...outcome, shard };
   }
+}
+
+function missing(id: string): NodeError {
+  return new NodeError('DOCUMENT_NOT_FOUND', `there is no document "${id}"`);
 }
 
 function outcomeName(outcome: MadeOrRefused): 'stored' | 'refused' | 'unknown' {
