@@ -299,7 +299,7 @@ describe('what a node that proved itself says, but no node would', () => {
       promised: leap,
       end: { lastOffset: 0n, lastEpoch: stale, chain, history: [], start: 0n },
     };
-    await expectUnchanged(4, async () => {
+    await expectUnchanged(6, async () => {
       for (const num of [stale, leap]) {
         const set = { mapEpoch: BigInt(status.mapEpoch), members: [record.nodeUuid] };
         const request = { shard, epoch: num, cause: replication.FenceCause.HEAL, set };
@@ -323,6 +323,13 @@ describe('what a node that proved itself says, but no node would', () => {
       expect((await following({ case: 'offer', value: offer })).status).toBe('INVALID_ARGUMENT');
       expect((await following({ case: 'offer', value: offer }, entries)).status).toBe('INVALID_ARGUMENT');
       expect((await following({ case: 'hello', value: hello }, entries)).status).toBe('INVALID_ARGUMENT');
+      // Behind one, they are verified before anything is read of them.
+      const said = bytesOf(replication.FollowRequestSchema, { kind: { case: 'hello', value: hello } });
+      for (const entry of [new Uint8Array(3), new Uint8Array(300)]) {
+        const kind = { case: 'offer', value: offer } as const;
+        const offered = bytesOf(replication.FollowRequestSchema, { kind, entries: [entry] });
+        expect((await rubbish.send(follow, [said, offered], fellow)).status).toBe('INVALID_ARGUMENT');
+      }
       const other = { ...hello, nodeUuid: uuid };
       expect((await following({ case: 'hello', value: other })).status).toBe('PERMISSION_DENIED');
       // What no copy has is refused, too.

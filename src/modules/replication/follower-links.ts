@@ -1,3 +1,4 @@
+import { NodeError } from '../../kernel/errors.js';
 import { META_SHARD } from '../../kernel/ids.js';
 import type { NodeUuid } from '../../kernel/peer.js';
 import { entryShard, verifyEntry } from '../log/core/entry-codec.js';
@@ -13,6 +14,9 @@ import type { ReplicaPorts } from './replica-ports.js';
 import { SnapshotSender } from './snapshot-sender.js';
 import { SnapshotSource } from './snapshot-source.js';
 import { storedChain, storedRows } from './stored-copy.js';
+
+/** What an earlier snapshot lacks is looked for so long: well within the time a follower waits for the answer to its hello. */
+const RESUME_MS = 500;
 
 /** A stream to one follower, seen from the primary. */
 interface FollowerLink {
@@ -93,7 +97,7 @@ export class FollowerLinks {
     const follower = this.#links.get(ticket);
     if (follower?.hello === undefined) return;
     if (answer.kind === 'snapshot') {
-      this.#drive.guard(this.#sendSnapshot(follower, answer));
+      this.#drive.guard(this.#sendSnapshot(ticket, follower, answer));
       return;
     }
     follower.link.send({ kind: 'answer', answer });
@@ -153,18 +157,18 @@ export class FollowerLinks {
     this.advance({ kind: 'acked', link, ack, now: this.#drive.now() });
   }
 
+  /** @throws NodeError INVALID_REQUEST, which ends the stream */
   #offered(link: number, offer: Offer): void {
     const { log, hasher } = this.#ports;
     const drive = this.#drive;
-    const now = drive.now();
-    // What is offered comes from another branch: each entry stands for itself.
-    const stored = storedRows(log, drive.replica.log, offer.entries);
+    // What is offered comes from another branch: each entry stands for itself. Nothing of it is read before it is verified.
     const whole = offer.entries.every(
       (entry) => verifyEntry(entry, hasher) === undefined && entryShard(entry) === this.#shard,
     );
-    if (whole && documentProblem(offer.entries) === undefined)
-      drive.step({ kind: 'offered', link, offer, stored, now, opId: drive.opId() });
-    else this.#drop(link, true);
+    const problem = whole ? documentProblem(offer.entries) : `an entry is damaged, or not of shard ${this.#shard}`;
+    if (problem !== undefined) throw new NodeError('INVALID_REQUEST', `What was offered cannot be stored: ${problem}`);
+    const stored = storedRows(log, drive.replica.log, offer.entries);
+    drive.step({ kind: 'offered', link, offer, stored, now: drive.now(), opId: drive.opId() });
   }
 
   /** What a follower is fed from. */
@@ -200,17 +204,28 @@ export class FollowerLinks {
   }
 
   /** Streams a snapshot, if this node has a place for one more (4.6) and the shard has no loose rows (5.6). */
-  async #sendSnapshot(follower: FollowerLink, answer: Extract<HelloAnswer, { kind: 'snapshot' }>): Promise<void> {
-    const { log, hasher, report, bulk } = this.#ports;
+  async #sendSnapshot(
+    ticket: number,
+    follower: FollowerLink,
+    answer: Extract<HelloAnswer, { kind: 'snapshot' }>,
+  ): Promise<void> {
+    const { log, hasher, clock, report, bulk } = this.#ports;
+    const gone = (): boolean => this.#links.get(ticket) !== follower;
     const release = bulk.take();
+    let source: SnapshotSource | undefined;
     try {
-      const source = release === undefined ? undefined : await SnapshotSource.open(log, hasher, this.#shard);
+      source = release === undefined ? undefined : await SnapshotSource.open(log, hasher, this.#shard);
+      // The stream may end at every wait from here on, and then nobody will ever ask for more.
+      if (gone()) return;
       if (source === undefined) {
         follower.link.send({ kind: 'answer', answer: { kind: 'reject', reason: 'BUSY' } });
         return;
       }
       const partial = follower.hello?.partial;
-      const resumed = partial !== undefined && (await source.resume(partial));
+      const untilMs = clock.monotonicMs() + RESUME_MS;
+      const tooLong = (): boolean => gone() || clock.monotonicMs() >= untilMs;
+      const resumed = partial !== undefined && (await source.resume(partial, tooLong));
+      if (gone()) return;
       follower.link.send({ kind: 'answer', answer: { ...answer, at: source.at, ...(resumed ? { resumed } : {}) } });
       follower.snapshot = new SnapshotSender(
         follower.link,
@@ -221,6 +236,7 @@ export class FollowerLinks {
       );
       await follower.snapshot.run();
     } finally {
+      await source?.close();
       release?.();
     }
   }

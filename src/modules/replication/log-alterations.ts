@@ -52,6 +52,7 @@ export class LogAlterations {
 
   /** Makes a snapshot that is whole the log; rows beyond `fork` become loose. */
   async flip(receiver: SnapshotReceiver, fork: number, at: SnapshotEnd): Promise<void> {
+    this.#drive.step({ kind: 'replacing' });
     await flipTo({ receiver, at, fork }, this.#ports.log, this.#loose);
     await this.#ports.index?.rebuild();
     this.#replaced(at.lastOffset);

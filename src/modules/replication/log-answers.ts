@@ -1,5 +1,6 @@
 import { assert } from '../../kernel/assert.js';
 import { equalBytes } from '../../kernel/bytes.js';
+import { sameEpoch } from '../../kernel/epoch.js';
 import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import { entryOffset } from '../log/core/entry-codec.js';
 import { CHAIN_ZERO } from '../log/core/entry.js';
@@ -58,7 +59,7 @@ export class LogAnswers {
   /** @throws PeerError REJECTED when this copy no longer stands by the grant, or the entries are compacted */
   async pull(request: PullRequest): Promise<PullAnswer> {
     const { promised, role } = this.#replica;
-    if (promised.num !== request.epoch.num || role === 'primary')
+    if (!sameEpoch(promised, request.epoch) || role === 'primary')
       throw new PeerError('REJECTED', 'another epoch was promised meanwhile');
     const { tail, start } = this.#log.state(this.#shard);
     const before = request.from - 1;

@@ -87,7 +87,8 @@ export class SnapshotIntake {
       }
       stream.grant(bytesOf(chunk));
     }
-    if (!receiver.complete) return undefined;
+    // Whole, but of a stream that ended meanwhile: whoever is followed then goes on with it.
+    if (!receiver.complete || !stream.isOpen()) return undefined;
     this.#unfinished = undefined;
     return receiver;
   }

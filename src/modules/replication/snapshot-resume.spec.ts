@@ -10,7 +10,7 @@ import { documentKey } from '../log/core/keys.js';
 import { encodeDocument } from '../shard/core/document-codec.js';
 import { decodeRow, liveDocuments, shardDigest } from '../shard/core/rows.js';
 import type { Timers } from '../../kernel/timers.js';
-import { BulkPlaces } from './bulk-places.js';
+import { BULK_PLACES, BulkPlaces } from './bulk-places.js';
 import { MovePace } from './core/move-pace.js';
 import type { PeerView } from './core/peer-view.js';
 import type { FollowerMessage, PrimaryMessage } from './core/protocol.js';
@@ -103,6 +103,17 @@ class Pair {
     expect(outcome?.kind).toBe('written');
   }
 
+  /** What was overwritten is gone: a follower that begins needs a snapshot. */
+  async compact(): Promise<void> {
+    const log = this.primaryLog;
+    const isLive = (offset: number, entry: Uint8Array): boolean => {
+      const row = log.row(documentKey(1, SHARD, entryCollectionId(entry), entryId(entry)));
+      return row !== undefined && decodeRow(row).offset === offset;
+    };
+    const { tail } = log.state(SHARD);
+    this.primary?.compacted((await log.compact(SHARD, tail, isLive, NEVER, 0)).bytes, tail);
+  }
+
   #toPrimary(): ReplicaPeers {
     return { ...NO_REPLICA_PEERS, follow: (_to, _shard, events) => this.#stream(events) };
   }
@@ -153,13 +164,7 @@ describe('a snapshot whose receiver crashes', () => {
     pair.primary = await pair.open(PRIMARY, log);
     await pair.until(() => pair.primary?.role === 'primary');
     for (const text of ['old', 'new']) for (let i = 0; i < DOCUMENTS; i++) await pair.put(i, text);
-    // What was overwritten is gone: a follower that begins needs a snapshot.
-    const isLive = (offset: number, entry: Uint8Array): boolean => {
-      const row = log.row(documentKey(1, SHARD, entryCollectionId(entry), entryId(entry)));
-      return row !== undefined && decodeRow(row).offset === offset;
-    };
-    const { tail } = log.state(SHARD);
-    pair.primary.compacted((await log.compact(SHARD, tail, isLive, NEVER, 0)).bytes, tail);
+    await pair.compact();
 
     pair.followerLog = await MemoryLogStore.open({ hasher: nodeHasher });
     pair.follower = await pair.open(FOLLOWER, pair.followerLog);
@@ -190,6 +195,42 @@ describe('a snapshot whose receiver crashes', () => {
     await pair.until(() => pair.follower?.position.durable === pair.primary?.position.tail);
     expect(shardDigest(pair.follower.counters())).toEqual(shardDigest(pair.primary.counters()));
     expect((await pair.followerLog.scrub(SHARD, NEVER, 0)).damages).toEqual([]);
+  }, 30_000);
+});
+
+describe('a snapshot whose follower goes before it begins', () => {
+  it('gives its place back: others are not told for ever that the node is busy', async () => {
+    const log = await MemoryLogStore.open({ hasher: nodeHasher });
+    const pair = new Pair(log);
+    pair.primary = await pair.open(PRIMARY, log);
+    await pair.until(() => pair.primary?.role === 'primary');
+    for (const text of ['old', 'new']) await pair.put(1, text);
+    await pair.compact();
+    const view = log.view.bind(log);
+    for (let gone = 0; gone < BULK_PLACES; gone++) {
+      let asked = false;
+      let letGo: () => void = () => undefined;
+      const held = new Promise<void>((resolve) => (letGo = resolve));
+      log.view = async (shard) => {
+        asked = true;
+        await held;
+        return view(shard);
+      };
+      const store = await MemoryLogStore.open({ hasher: nodeHasher });
+      pair.follower = await pair.open(FOLLOWER, store);
+      await pair.until(() => asked);
+      pair.follower.close();
+      letGo();
+      await new Promise((resolve) => setImmediate(resolve));
+      await store.close();
+    }
+    log.view = view;
+    const store = await MemoryLogStore.open({ hasher: nodeHasher });
+    pair.follower = await pair.open(FOLLOWER, store);
+    await pair.until(() => pair.follower?.position.durable === pair.primary?.position.tail);
+    expect(shardDigest(pair.follower.counters())).toEqual(shardDigest(pair.primary.counters()));
+    for (const copy of [pair.primary, pair.follower]) copy.close();
+    for (const each of [log, store]) await each.close();
   }, 30_000);
 });
 

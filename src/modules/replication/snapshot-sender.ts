@@ -45,26 +45,22 @@ export class SnapshotSender {
 
   /** Resolves when the last chunk is sent, or the stream is gone. */
   async run(): Promise<void> {
-    try {
-      while (!this.#isClosed()) {
-        if (this.#credit <= 0) {
-          await new Promise<void>((resolve) => {
-            this.#wake = resolve;
-          });
-          continue;
-        }
-        const chunk = await this.#source.next(this.#cursor);
-        if (this.#isClosed()) return;
-        const bytes = bytesOf(chunk);
-        this.#credit -= bytes;
-        this.#cursor = cursorAfter(chunk, this.#cursor, this.#source.shard);
-        this.#sent(chunk.entries.length, bytes);
-        if (!this.#link.send({ kind: 'chunk', chunk })) await this.#link.drained();
-        if (chunk.last) return;
-        await this.#paced(bytes);
+    while (!this.#isClosed()) {
+      if (this.#credit <= 0) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+        continue;
       }
-    } finally {
-      await this.#source.close();
+      const chunk = await this.#source.next(this.#cursor);
+      if (this.#isClosed()) return;
+      const bytes = bytesOf(chunk);
+      this.#credit -= bytes;
+      this.#cursor = cursorAfter(chunk, this.#cursor, this.#source.shard);
+      this.#sent(chunk.entries.length, bytes);
+      if (!this.#link.send({ kind: 'chunk', chunk })) await this.#link.drained();
+      if (chunk.last) return;
+      await this.#paced(bytes);
     }
   }
 

@@ -23,6 +23,8 @@ const CHUNK_BYTES = 256 * 1024;
 const CHUNK_ROWS = 256;
 /** Entries looked through to go on with an earlier snapshot; beyond it a new one is hardly more work. */
 const CHANGES_MAX = 200_000;
+/** Of them so many are read side by side. */
+const CHANGES_AT_ONCE = 64;
 /** About 90 bytes each. */
 const CHUNK_OPERATIONS = 2_048;
 const DOCUMENT_PREFIX_BYTES = 6;
@@ -75,25 +77,36 @@ export class SnapshotSource {
   /**
    * Goes on where an earlier snapshot stopped, of this node or another one: what changed of its rows since comes first, then
    * the rows behind them. False when the log does not hold the offset it is of, or rows went since: then it begins anew.
+   * @param tooLong nobody waits for it any longer: it begins anew
    */
-  async resume({ offset, chain, after }: PartialSnapshot): Promise<boolean> {
-    const { shard, view, at } = this;
+  async resume({ offset, chain, after }: PartialSnapshot, tooLong = (): boolean => false): Promise<boolean> {
+    const { view, at } = this;
     const { start } = view.state;
     if (offset < start.offset || offset > at.lastOffset || at.lastOffset - offset > CHANGES_MAX) return false;
     if (!equalBytes(chain, offset === at.lastOffset ? at.chain : await chainAt(view, offset))) return false;
     const changed: number[] = [];
-    for (let next = offset + 1; next <= at.lastOffset; next++) {
-      const entry = await view.read(next);
-      const op = entryOp(entry);
-      if (op === 'BARRIER' || op === 'SET' || op === 'MERGED') continue;
-      if (op !== 'UPSERT' && op !== 'DELETE') return false;
-      const [collectionId, id] = [entryCollectionId(entry), entryId(entry)];
-      if (compareBytes(rowKey(shard, collectionId, id), after) > 0) continue;
-      const row = await view.row(documentKey(view.state.generation, shard, collectionId, id));
-      if (row !== undefined && decodeRow(row).offset === next) changed.push(next);
+    for (let next = offset + 1; next <= at.lastOffset; next += CHANGES_AT_ONCE) {
+      if (tooLong()) return false;
+      const length = Math.min(CHANGES_AT_ONCE, at.lastOffset - next + 1);
+      const found = await Promise.all(Array.from({ length }, (_, i) => this.#changeAt(next + i, after)));
+      if (found.includes('rows went')) return false;
+      for (const [i, change] of found.entries()) if (change === 'changed') changed.push(next + i);
     }
     this.#changed = changed;
     return true;
+  }
+
+  /** What the entry at `offset` did to the rows up to `after`: whether it is the one that a row is of now. */
+  async #changeAt(offset: number, after: Uint8Array): Promise<'changed' | 'rows went' | undefined> {
+    const { shard, view } = this;
+    const entry = await view.read(offset);
+    const op = entryOp(entry);
+    if (op === 'BARRIER' || op === 'SET' || op === 'MERGED') return undefined;
+    if (op !== 'UPSERT' && op !== 'DELETE') return 'rows went';
+    const [collectionId, id] = [entryCollectionId(entry), entryId(entry)];
+    if (compareBytes(rowKey(shard, collectionId, id), after) > 0) return undefined;
+    const row = await view.row(documentKey(view.state.generation, shard, collectionId, id));
+    return row !== undefined && decodeRow(row).offset === offset ? 'changed' : undefined;
   }
 
   /** The chunk after `cursor`; `core/snapshot.ts` tells the cursor after it. */

@@ -375,6 +375,7 @@ describe('a snapshot', () => {
     expect(await branch.resume(partial)).toBe(false);
     await primary.write({ id: 'doc-0', tombstone: false }, 300);
     const later = await sourceOf(primary.log);
+    expect(await later.resume(partial, () => true)).toBe(false);
     expect(await later.resume(partial)).toBe(true);
     await primary.compact();
     const compacted = await sourceOf(primary.log);

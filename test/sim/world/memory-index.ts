@@ -6,6 +6,9 @@ import type { SimProcess } from './process.js';
 import type { Scheduler } from './scheduler.js';
 import type { SeededRandom } from './seeded-random.js';
 
+/** An index of much is built anew within this. */
+const REBUILD_MS = 4_000;
+
 /** What an index knows of a document. */
 export interface IndexedDocument {
   readonly version: Version;
@@ -48,10 +51,16 @@ export class MemoryIndex implements ReplicaIndex {
     return this.#then(() => this.documents.clear());
   }
 
+  /** May take so long that much happens meanwhile. */
+  rebuild(entries: () => Promise<readonly Uint8Array[]>): Promise<void> {
+    return this.#then(() => this.documents.clear(), REBUILD_MS).then(async () => this.apply(await entries()));
+  }
+
   /** One after the other, each after its time. */
-  #then(work: () => void): Promise<void> {
+  #then(work: () => void, atMostMs = this.slowness.maxMs): Promise<void> {
     this.#busy = this.#busy.then(async () => {
-      const { minMs, maxMs } = this.slowness;
+      const { minMs } = this.slowness;
+      const maxMs = Math.max(minMs, atMostMs);
       await new Promise<void>((resolve) => {
         this.scheduler.in(this.random.between(minMs, maxMs), this.process, resolve);
       });

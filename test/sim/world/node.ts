@@ -81,8 +81,10 @@ export interface ReplicaIndex {
   apply(entries: readonly Uint8Array[]): Promise<void>;
   /** The log was cut behind `offset`: the rows that changed are applied again by the caller. */
   rewind(offset: number): Promise<void>;
-  /** Forgets everything: a snapshot follows. */
+  /** Forgets everything. */
   clear(): Promise<void>;
+  /** Forgets everything and, when that is done, applies these: another log has come. */
+  rebuild(entries: () => Promise<readonly Uint8Array[]>): Promise<void>;
 }
 
 /** What this node knows of the map (it may be stale): which shards it holds, with whom. */

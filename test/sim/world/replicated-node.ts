@@ -185,10 +185,7 @@ export class ReplicatedNode implements ReplicaNode {
       index: index && {
         apply: (entries) => index.apply(entries),
         rewind: (offset) => index.rewind(offset),
-        rebuild: async () => {
-          await index.clear();
-          await index.apply(await log.scan(shard, 1, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER));
-        },
+        rebuild: () => index.rebuild(() => log.scan(shard, 1, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)),
       },
       bulk: this.#bulk,
       moves: this.#moves,

@@ -100,7 +100,8 @@ export class GenerationKeeper {
 
   private async clearNow(shard: number): Promise<void> {
     const found = this.of(shard);
-    const upTo = this.staging.get(shard) ?? found.next;
+    // As the record says: what is about to be received is named there first.
+    const upTo = found.staged ?? found.next;
     if (found.oldest >= upTo) return;
     for (let generation = found.oldest; generation < upTo; generation++) {
       if (generation !== found.current) await this.empty(shard, generation);

@@ -32,6 +32,7 @@ export class Adoption {
     if (fork < this.#log.start || fork < this.#end.start) return false;
     if (fork < this.#log.tail) {
       this.#phase = 'cutting';
+      this.#log.alter('cutting');
       out.push({ kind: 'truncate', to: fork });
     }
     return true;

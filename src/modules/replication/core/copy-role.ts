@@ -182,7 +182,7 @@ export class CopyRole {
     this.#known.is(leader);
     if (this.#election !== undefined && compareEpochs(leader.epoch, this.#election.epoch) > 0) this.#giveUp(now, out);
     const { session } = this.following;
-    if (session?.phase !== 'cutting' && session?.to !== leader.node) this.following.leave(out);
+    if (session?.to !== leader.node) this.following.leave(out);
     this.#suspicion.clear();
     this.following.hurry(now.monotonicMs);
   }
@@ -208,7 +208,7 @@ export class CopyRole {
     const base = this.#options.map?.tentative;
     // A copy that its own map does not know can be no voter of it.
     if (base === undefined || nodeByUuid(base, this.#options.self) === undefined) return;
-    if (this.#election?.isCutting === true) return;
+    if (this.#options.log.alteration !== undefined) return;
     this.#forced = force;
     this.#promise.leap(FORCED_EPOCH_LEAP);
     this.#stand('heal', now, out);
@@ -223,11 +223,9 @@ export class CopyRole {
   // ---- standing (5.3–5.5)
 
   probed({ round, alive, now }: Told<'probed'>, out: Out): void {
-    const fence = this.#fences.probed(round);
-    if (fence === undefined) {
-      if (this.#suspicion.probed(round, alive, now.monotonicMs)) this.#stand('suspect', now, out);
-    } else if (alive) this.#fences.refuse(fence, 'PRIMARY_LIVES', out);
-    else this.#grant(fence, now, out);
+    const granted = this.#fences.probed(round, alive, this.#occupation(now.monotonicMs), out);
+    if (granted !== undefined) for (const fence of granted) this.#grant(fence, now, out);
+    else if (this.#suspicion.probed(round, alive, now.monotonicMs)) this.#stand('suspect', now, out);
   }
 
   /** Becomes a candidate in a new epoch: promises it, then fences (5.4). */
@@ -379,18 +377,20 @@ export class CopyRole {
 
   fence({ ticket, from, request, now }: Told<'fence'>, out: Out): void {
     const fence = { ticket, from, request };
-    const nowMs = now.monotonicMs;
+    if (this.#fences.asked(fence, this.#occupation(now.monotonicMs), this.#peers, out)) this.#grant(fence, now, out);
+  }
+
+  #occupation(nowMs: number): Occupation {
     const { session } = this.following;
+    const { alteration } = this.#options.log;
     const primary = this.#primary;
-    const cutting = session?.phase === 'cutting' || this.#election?.isCutting === true;
     const held = primary?.couldAcknowledge(primary.epoch, nowMs) === false;
-    const occupation: Occupation = {
+    return {
       faulted: this.#fault !== undefined,
-      altering: session?.phase === 'receiving' ? 'receiving' : cutting ? 'cutting' : undefined,
+      altering: alteration ?? (session?.phase === 'receiving' ? 'replacing' : undefined),
       reigning: primary === undefined ? undefined : held ? 'held' : 'acknowledging',
       streaming: session?.isFresh(nowMs) === true ? session.to : undefined,
     };
-    if (this.#fences.asked(fence, occupation, this.#peers, out)) this.#grant(fence, now, out);
   }
 
   #grant(fence: WaitingFence, now: Now, out: Out): void {
@@ -398,7 +398,7 @@ export class CopyRole {
     if (compareEpochs(epoch, this.#promise.epoch) <= 0) return void this.#fences.refuse(fence, 'PROMISED', out);
     if (this.#primary !== undefined) this.#stepDown('another replica takes over', out);
     this.#giveUp(now, out);
-    if (this.following.session?.phase !== 'cutting') this.following.leave(out);
+    this.following.leave(out);
     this.#suspicion.clear();
     // Time for the one it was granted to, which may wait for members that are silent: two that stand sooner than the other
     // one can begin to reign would fence each other off for ever. Whoever comes out of it announces itself.

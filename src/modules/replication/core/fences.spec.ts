@@ -9,7 +9,7 @@ import type { PeerFacts, PeerView } from './peer-view.js';
 import type { FenceRequest, ShardLeader } from './protocol.js';
 
 const uuidOf = (byte: number): Uint8Array => new Uint8Array(16).fill(byte);
-const [SELF, PRIMARY, CANDIDATE] = [1, 2, 3].map((byte) => toHex(uuidOf(byte)));
+const [SELF, PRIMARY, CANDIDATE, OTHER] = [1, 2, 3, 4].map((byte) => toHex(uuidOf(byte)));
 const epochOf = (num: number, byte = 3): Epoch => ({ num, uuid: uuidOf(byte) });
 const SET = { mapEpoch: 5, members: [SELF, PRIMARY, CANDIDATE] };
 const FREE: Occupation = { faulted: false, altering: undefined, reigning: undefined, streaming: undefined };
@@ -29,6 +29,7 @@ class Asked {
   readonly fences: Fences;
   readonly out: Out = [];
   primary: PeerFacts | undefined = HEARD;
+  other: PeerFacts | undefined;
   leader: ShardLeader | undefined = { shard: 0, epoch: epochOf(4, 2), node: PRIMARY };
 
   constructor(strict = false) {
@@ -50,12 +51,18 @@ class Asked {
   ask(request: Partial<FenceRequest> = {}, occupation: Partial<Occupation> = {}, ticket = 1): unknown {
     const fence = fenceOf(request, ticket);
     const peers: PeerView = {
-      get: (node) => (node === PRIMARY ? this.primary : undefined),
+      get: (node) => (node === PRIMARY ? this.primary : node === OTHER ? this.other : undefined),
       nodes: () => (this.primary === undefined ? [] : [PRIMARY]),
     };
     this.out.length = 0;
     if (this.fences.asked(fence, { ...FREE, ...occupation }, peers, this.out)) return 'promise';
     return this.said[0] ?? 'waits';
+  }
+
+  /** The tickets of those to be granted; undefined: it was another round. */
+  probed(round: number, alive: boolean, occupation: Partial<Occupation> = {}): readonly number[] | undefined {
+    this.out.length = 0;
+    return this.fences.probed(round, alive, { ...FREE, ...occupation }, this.out)?.map(({ ticket }) => ticket);
   }
 
   get said(): unknown[] {
@@ -91,15 +98,44 @@ describe('Fences (5.4)', () => {
   it('has a suspecting candidate wait for its own probe of the primary', () => {
     const asked = new Asked();
     expect(asked.ask()).toEqual([PRIMARY]);
-    expect(asked.fences.probed(2)).toBeUndefined();
-    expect(asked.fences.probed(1)).toMatchObject({ ticket: 1, from: CANDIDATE });
-    expect(asked.fences.probed(1)).toBeUndefined();
+    expect(asked.probed(2, false)).toBeUndefined();
+    expect(asked.probed(1, false)).toEqual([1]);
+    expect(asked.probed(1, false)).toBeUndefined();
   });
 
-  it('probes once; whoever asks meanwhile is believed', () => {
+  it('probes once; whoever asks meanwhile waits for it, too, and the highest epoch comes first', () => {
     const asked = new Asked();
     asked.ask();
-    expect(asked.ask({ epoch: epochOf(6) }, {}, 2)).toBe('promise');
+    expect(asked.ask({ epoch: epochOf(6) }, {}, 2)).toBe('waits');
+    expect(asked.probed(1, false)).toEqual([2, 1]);
+    asked.ask();
+    asked.ask({ epoch: epochOf(6) }, {}, 2);
+    expect(asked.probed(2, true)).toEqual([]);
+    expect(asked.said).toEqual(['PRIMARY_LIVES', 'PRIMARY_LIVES']);
+  });
+
+  it('probes another primary that it learns of meanwhile', () => {
+    const asked = new Asked();
+    asked.ask();
+    asked.leader = { shard: 0, epoch: epochOf(5, 2), node: OTHER };
+    asked.other = HEARD;
+    expect(asked.ask({ epoch: epochOf(6) }, {}, 2)).toEqual([OTHER]);
+    expect(asked.probed(1, false)).toBeUndefined();
+    expect(asked.probed(2, false)).toEqual([2, 1]);
+  });
+
+  it('grants nothing after a probe when it cannot any more', () => {
+    for (const [occupation, reason] of [
+      [{ faulted: true }, 'FAULTED'],
+      [{ altering: 'replacing' }, 'FAULTED'],
+      [{ altering: 'cutting' }, 'PROMISED'],
+      [{ reigning: 'acknowledging' }, 'PRIMARY_LIVES'],
+    ] as const) {
+      const asked = new Asked();
+      asked.ask();
+      expect(asked.probed(1, false, occupation)).toEqual([]);
+      expect(asked.said).toEqual([reason]);
+    }
   });
 
   it('promises at once where no primary can live', () => {
@@ -130,7 +166,7 @@ describe('Fences (5.4)', () => {
     expect(asked.ask({ epoch: epochOf(5 + 2 ** 21) })).toBe('PROMISED');
     expect(asked.ask({ set: { ...SET, mapEpoch: 4 } })).toBe('SET_NEWER');
     expect(asked.ask({}, { faulted: true })).toBe('FAULTED');
-    expect(asked.ask({}, { altering: 'receiving' })).toBe('FAULTED');
+    expect(asked.ask({}, { altering: 'replacing' })).toBe('FAULTED');
     expect(asked.ask({}, { altering: 'cutting' })).toBe('PROMISED');
     expect(new Asked(true).ask({ set: { ...SET, mapEpoch: 4 }, cause: 'heal' })).toBe('promise');
   });
@@ -172,5 +208,10 @@ describe('Fences (5.4)', () => {
     expect(asked.said).toEqual(['FAULTED']);
     asked.synced(epochOf(5));
     expect(asked.said).toEqual([]);
+    asked.ask({ epoch: epochOf(6) });
+    asked.out.length = 0;
+    asked.fences.forsake(asked.out);
+    expect(asked.said).toEqual(['FAULTED']);
+    expect(asked.probed(1, false)).toBeUndefined();
   });
 });

@@ -4,7 +4,7 @@ import type { Out } from './effects.js';
 import type { EpochPromise } from './epoch-promise.js';
 import type { PeerView } from './peer-view.js';
 import type { FenceAnswer, FenceRequest, ShardLeader, ShardSet } from './protocol.js';
-import type { ReplicaLog } from './replica-log.js';
+import type { Alteration, ReplicaLog } from './replica-log.js';
 
 /** A fence that another copy asked for, and by what its answer is known. */
 export interface WaitingFence {
@@ -32,8 +32,8 @@ export interface FencesOptions {
 /** What a copy is doing when it is asked for a promise. */
 export interface Occupation {
   readonly faulted: boolean;
-  /** The log is being cut, or a snapshot takes its place. */
-  readonly altering: 'cutting' | 'receiving' | undefined;
+  /** The log is being cut, or a snapshot comes in or takes its place. */
+  readonly altering: Alteration | undefined;
   /** It is the primary; `acknowledging`: and could acknowledge a write now. */
   readonly reigning: 'acknowledging' | 'held' | undefined;
   /** Whose stream brought something just now. */
@@ -55,7 +55,8 @@ type Verdict =
  */
 export class Fences {
   readonly #options: FencesOptions;
-  #probing: { readonly fence: WaitingFence; readonly round: number } | undefined;
+  /** Those that wait for one probe of this primary. */
+  #probing: { readonly fences: readonly WaitingFence[]; readonly leader: NodeUuid; readonly round: number } | undefined;
   #granting: WaitingFence[] = [];
 
   constructor(options: FencesOptions) {
@@ -84,8 +85,13 @@ export class Fences {
       case 'probe': {
         const { shard, nextRound } = this.#options;
         const { epoch, node } = verdict.leader;
+        const fences = [...(this.#probing?.fences ?? []), fence];
+        if (this.#probing?.leader === node) {
+          this.#probing = { ...this.#probing, fences };
+          return false;
+        }
         const round = nextRound();
-        this.#probing = { fence, round };
+        this.#probing = { fences, leader: node, round };
         out.push({ kind: 'probe', to: [node], request: { shard, epoch }, round });
         return false;
       }
@@ -94,17 +100,16 @@ export class Fences {
 
   #judge({ from, request }: WaitingFence, occupation: Occupation, peers: PeerView): Verdict {
     const { self, strict, promise, set } = this.#options;
-    const { faulted, altering, reigning, streaming } = occupation;
+    const { reigning, streaming } = occupation;
     const believed = promise.saw(request.epoch.num);
-    if (faulted) return { kind: 'refuse', reason: 'FAULTED' };
+    if (occupation.faulted) return { kind: 'refuse', reason: 'FAULTED' };
     if (!believed) return { kind: 'refuse', reason: 'PROMISED' };
     if (!strict && request.set.mapEpoch < set().mapEpoch) return { kind: 'refuse', reason: 'SET_NEWER' };
     const order = compareEpochs(request.epoch, promise.epoch);
     if (order < 0) return { kind: 'refuse', reason: 'PROMISED' };
     if (order === 0) return { kind: 'repeat' };
-    // A log that is being cut has no end to tell for a moment; one that a snapshot replaces counts nowhere until then.
-    if (altering === 'receiving') return { kind: 'refuse', reason: 'FAULTED' };
-    if (altering === 'cutting') return { kind: 'refuse', reason: 'PROMISED' };
+    const reason = keptFrom(occupation);
+    if (reason !== undefined) return { kind: 'refuse', reason };
     if (request.cause !== 'suspect' || reigning === 'held') return { kind: 'promise' };
     if (reigning === 'acknowledging') return { kind: 'refuse', reason: 'PRIMARY_LIVES' };
     const leader = this.#options.leader();
@@ -112,15 +117,22 @@ export class Fences {
     if (streaming === leader.node) return { kind: 'refuse', reason: 'PRIMARY_LIVES' };
     const facts = peers.get(leader.node);
     const mayLive = facts !== undefined && !facts.gone && !facts.refused;
-    return mayLive && this.#probing === undefined ? { kind: 'probe', leader } : { kind: 'promise' };
+    return mayLive ? { kind: 'probe', leader } : { kind: 'promise' };
   }
 
-  /** The fence that waited for this probe. */
-  probed(round: number): WaitingFence | undefined {
+  /**
+   * A probe was answered. Undefined: no fence waited for it. What this copy does now counts, not what it did when it was asked.
+   * @returns those to be granted, the highest epoch first
+   */
+  probed(round: number, alive: boolean, occupation: Occupation, out: Out): readonly WaitingFence[] | undefined {
     if (this.#probing?.round !== round) return undefined;
-    const { fence } = this.#probing;
+    const { fences } = this.#probing;
     this.#probing = undefined;
-    return fence;
+    const lives = alive || occupation.reigning === 'acknowledging' ? 'PRIMARY_LIVES' : undefined;
+    const reason = keptFrom(occupation) ?? lives;
+    if (reason === undefined) return [...fences].sort((a, b) => compareEpochs(b.request.epoch, a.request.epoch));
+    for (const fence of fences) this.refuse(fence, reason, out);
+    return [];
   }
 
   /** Answered when its promise, which is on its way, is on the disk. */
@@ -134,9 +146,10 @@ export class Fences {
     this.#granting = this.#granting.filter(({ request }) => !sameEpoch(request.epoch, epoch));
   }
 
-  /** The copy is damaged: it can keep none of those promises. */
+  /** The copy is damaged: it can keep none of those promises, nor make one. */
   forsake(out: Out): void {
-    for (const fence of this.#granting) this.refuse(fence, 'FAULTED', out);
+    for (const fence of [...(this.#probing?.fences ?? []), ...this.#granting]) this.refuse(fence, 'FAULTED', out);
+    this.#probing = undefined;
     this.#granting = [];
   }
 
@@ -159,4 +172,10 @@ export class Fences {
     };
     out.push({ kind: 'answerFence', ticket, answer });
   }
+}
+
+/** Why a copy can grant nothing now. A log that is being cut has no end to tell for a moment; one that a snapshot replaces counts nowhere until then. */
+function keptFrom({ faulted, altering }: Occupation): Refusal | undefined {
+  if (faulted || altering === 'replacing') return 'FAULTED';
+  return altering === 'cutting' ? 'PROMISED' : undefined;
 }

@@ -68,9 +68,9 @@ export class Following {
     return this.#held;
   }
 
-  /** The log is being cut, or a snapshot comes in: this copy can do nothing else until that ends. */
+  /** The log is being cut, or a snapshot comes in or takes its place: this copy can do nothing else until that ends. */
   get isAltering(): boolean {
-    return this.#session?.phase === 'cutting' || this.#session?.phase === 'receiving';
+    return this.#log.alteration !== undefined || this.#session?.phase === 'receiving';
   }
 
   /** Says hello when there is no stream, and ends one that is silent, or that the disk has no room for. */
@@ -79,7 +79,7 @@ export class Following {
     const held = this.#options.map === undefined && this.#hold.holds(plan.room, isLeaderFull, nowMs);
     this.#beHeld(held, out);
     if (held) {
-      if (this.#session !== undefined && this.#session.phase !== 'cutting') this.refuse(nowMs, out);
+      if (this.#session !== undefined) this.refuse(nowMs, out);
       return;
     }
     if (this.#session === undefined) this.#sayHello(leader, plan, nowMs, out);
@@ -104,8 +104,8 @@ export class Following {
   #sayHello(leader: ShardLeader | undefined, plan: CopyPlan, nowMs: number, out: Out): void {
     const { shard, self, bootCount, promise } = this.#options;
     if (leader === undefined || leader.node === self || nowMs < this.#helloAtMs) return;
-    // Only a log that is durable as a whole can be compared.
-    if (this.#log.durable !== this.#log.tail) return;
+    // Only a log that is durable as a whole, and stays as it is, can be compared.
+    if (this.#log.durable !== this.#log.tail || this.#log.alteration !== undefined) return;
     this.#helloAtMs = nowMs + HELLO_AGAIN_MS;
     this.#session = new FollowSession(leader.node, nowMs);
     const { mapEpoch } = plan.configured;
@@ -153,6 +153,7 @@ export class Following {
         if (answer.fork < this.#log.start || answer.fork >= this.#log.tail)
           return `the primary names offset ${answer.fork} as the fork of this log, which cannot be cut there`;
         session.phase = 'cutting';
+        this.#log.alter('cutting');
         out.push({ kind: 'truncate', to: answer.fork });
         return undefined;
       case 'snapshot':
@@ -201,8 +202,7 @@ export class Following {
 
   /** The stream ended. */
   ended(nowMs: number): void {
-    // The driver still cuts: its completion ends the session.
-    if (this.#session === undefined || this.#session.phase === 'cutting') return;
+    if (this.#session === undefined) return;
     this.#session = undefined;
     this.#helloAtMs = Math.max(this.#helloAtMs, nowMs + HELLO_AFTER_END_MS);
   }

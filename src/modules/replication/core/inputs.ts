@@ -66,6 +66,8 @@ export type ReplicaInput =
   | { readonly kind: 'streamEnded'; readonly now: Now }
   /** The primary asks to be relieved (5.7). */
   | { readonly kind: 'takeOver'; readonly epoch: Epoch; readonly now: Now }
+  /** A snapshot that is whole is about to take the log's place: told at once before that begins. */
+  | { readonly kind: 'replacing' }
   /** The log was cut, or a snapshot took its place; this is how it ends now, and how far the index is. */
   | {
       readonly kind: 'replaced';

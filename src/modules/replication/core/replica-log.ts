@@ -53,6 +53,9 @@ export const SCRUB_ROW = 'scrubbed';
 /** Sets kept: enough to go back to the one before a fork. */
 const SETS_KEPT = 16;
 
+/** A log is cut to a fork (6.3), or a snapshot takes its place (4.7). */
+export type Alteration = 'cutting' | 'replacing';
+
 export interface ReplicaLogOptions {
   readonly shard: number;
   readonly hasher: Hasher;
@@ -100,6 +103,7 @@ export class ReplicaLog {
   readonly shard: number;
   readonly #hasher: Hasher;
   #generation: number;
+  #alteration: Alteration | undefined;
   #tail: number;
   #chain: Uint8Array;
   /** The last entry, while its chain was not asked for. */
@@ -386,9 +390,20 @@ export class ReplicaLog {
     return persisted.map(({ bytes }) => bytes);
   }
 
+  /** What is changing the log other than by appending, until `replaced`: nothing else may be done with it, nor said of it. */
+  get alteration(): Alteration | undefined {
+    return this.#alteration;
+  }
+
+  /** It is about to be cut (6.3), or a snapshot to take its place (4.7). */
+  alter(alteration: Alteration): void {
+    this.#alteration = alteration;
+  }
+
   /** The log was cut, or replaced by a snapshot: it ends anew, all of it durable, nothing in flight. */
   replaced(end: Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>): void {
     assert(this.#unpersisted.length === 0, 'a log is cut when nothing is on its way to the disk');
+    this.#alteration = undefined;
     this.#generation = end.generation;
     this.#tail = end.tail;
     this.#chain = end.chain;

@@ -327,6 +327,71 @@ describe('a follower whose disk is down to its reserve', () => {
   });
 });
 
+describe('a copy whose log is being changed', () => {
+  const uuid = new Uint8Array(16).fill(9);
+  const epoch = { num: 3, uuid };
+  const leader = { shard: 0, epoch, node: OTHER };
+  const history = [{ epoch, start: 1 }];
+  const end = { lastOffset: 9, lastEpoch: epoch, chain: new Uint8Array(16), history, start: 0 };
+  const gone = { live: false, gone: true, refused: true, heardMs: -Infinity, reluctant: false, full: false };
+
+  /** A copy whose snapshot is whole and takes the log's place, when its primary dies. */
+  function replacing(): Copy {
+    const copy = new Copy();
+    copy.configured = { mapEpoch: 1, members: [OTHER, SELF] };
+    copy.step({ kind: 'announced', leader, now: copy.now });
+    expect(copy.tick().map(({ kind }) => kind)).toContain('follow');
+    const at = { ...end, merged: [] };
+    const answer = { kind: 'snapshot', epoch, fork: 0, at } as const;
+    expect(copy.step({ kind: 'welcomed', answer, now: copy.now })).toContainEqual({ kind: 'receive', at, fork: 0 });
+    copy.step({ kind: 'replacing' });
+    copy.step({ kind: 'streamEnded', now: copy.now });
+    const facts = { ...gone, position: undefined };
+    copy.peers = { get: (node) => (node === OTHER ? facts : undefined), nodes: () => [OTHER] };
+    return copy;
+  }
+
+  function kindsOf(copy: Copy, ms: number): readonly string[] {
+    const kinds: string[] = [];
+    for (let passed = 0; passed < ms; passed += 100) kinds.push(...copy.tick().map(({ kind }) => kind));
+    return kinds;
+  }
+
+  it('neither stands nor follows, nor grants a fence, until that has ended', () => {
+    const copy = replacing();
+    expect(kindsOf(copy, 10_000)).toEqual([]);
+    copy.step({ kind: 'announced', leader: { ...leader, epoch: { num: 4, uuid } }, now: copy.now });
+    expect(kindsOf(copy, 2_000)).toEqual([]);
+    const request = { shard: 0, epoch: { num: 9, uuid }, cause: 'heal', set: copy.configured } as const;
+    expect(copy.step({ kind: 'fence', ticket: 1, from: OTHER, request, now: copy.now })).toMatchObject([
+      { kind: 'answerFence', answer: { kind: 'refused', reason: 'FAULTED' } },
+    ]);
+    const { chain, start, lastOffset: tail } = end;
+    const log = {
+      generation: 2,
+      tail,
+      chain,
+      start,
+      history,
+      counters: ZERO_COUNTERS,
+      sets: [],
+      branches: NO_BRANCHES,
+    };
+    copy.step({ kind: 'replaced', log, applied: tail, now: copy.now });
+    expect(kindsOf(copy, 200)).toContain('follow');
+  });
+
+  it('reigns when it has ended, and nobody else is there', () => {
+    const copy = replacing();
+    expect(kindsOf(copy, 5_000)).not.toContain('promise');
+    const { chain, start, lastOffset: tail } = end;
+    const sets = { sets: [], branches: NO_BRANCHES, counters: ZERO_COUNTERS };
+    const log = { generation: 2, tail, chain, start, history, ...sets };
+    copy.step({ kind: 'replaced', log, applied: tail, now: copy.now });
+    expect(kindsOf(copy, 5_000)).toContain('promise');
+  });
+});
+
 describe('a copy outside of the set whose nodes are all gone', () => {
   it('reigns when an operator names it, in an epoch above all that anybody may know', () => {
     const copy = new Copy();

@@ -259,6 +259,9 @@ export class Replica {
       case 'takeOver':
         this.#role.takeOver(input, out);
         break;
+      case 'replacing':
+        this.#log.alter('replacing');
+        break;
       case 'replaced':
         this.#replaced(input, out);
         break;
