@@ -190,6 +190,19 @@ describe('a coordinator across nodes', () => {
     expect(three.nodes[1].log.state(shard).tail).toBe(before + 1);
     expect((await three.nodes[2].documents.get(id, false, any, call())).version).toBe(answer.version);
     await three.nodes[0].documents.delete(id, undefined, options, call());
+    // Also when it is sent again while the first sending is on its way to the disk: it does not conflict with itself.
+    three.writeMs = 50;
+    three.nodes[1].health = 'breaks';
+    const { version } = await three.nodes[0].documents.ingest(
+      { id, fields: { content: 'again' } },
+      { kind: 'absent' },
+      options,
+      call(),
+    );
+    three.writeMs = 0;
+    expect((await three.nodes[2].documents.get(id, false, any, call())).version).toBe(version);
+    expect(three.nodes[1].log.state(shard).tail).toBe(before + 3);
+    await three.nodes[0].documents.delete(id, undefined, options, call());
   });
 
   it('passes a write on over a copy when its primary cannot be reached, makes it once, and passes nothing on twice', async () => {

@@ -323,6 +323,8 @@ export class LocalShards implements ShardAccess {
   async #writeAgain(write: GatedWrite, from: number, mapEpoch: number): Promise<ShardWriteOutcome> {
     const { shard } = write;
     try {
+      // The first sending may be on its way to the disk.
+      await this.log.sync();
       const earlier = await this.#earlier(write, from);
       return await this.gates.write(earlier === undefined ? write : { ...write, earlier }, mapEpoch);
     } catch (error) {

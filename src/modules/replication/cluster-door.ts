@@ -96,7 +96,9 @@ export class ClusterDoor implements ClusterRegistry {
     if (!map.known) return { provisional: false, bootstrappedMs };
     const empty = this.replication
       .localShards()
-      .every((shard) => liveDocuments(this.replication.counters(shard)) === 0);
+      .every(
+        (shard) => this.replication.fault(shard) === undefined && liveDocuments(this.replication.counters(shard)) === 0,
+      );
     return { provisional: map.current().nodes.length === 1 && identity.bootCount === 1 && empty, bootstrappedMs };
   }
 

@@ -1,4 +1,5 @@
 import { PeerError, type NodeUuid } from '../../kernel/peer.js';
+import { LogDamagedError } from '../log/log-store.js';
 import { placementOf } from '../ring/core/shard-set.js';
 import { looseRows, type ShardCounters } from '../shard/core/rows.js';
 import type { ShardLeader } from './core/protocol.js';
@@ -18,6 +19,7 @@ export interface MovedCopiesPorts {
   peers(): ReplicaPeers;
   leader(shard: number): ShardLeader | undefined;
   learn(leader: ShardLeader): void;
+  /** @throws LogDamagedError */
   counters(shard: number): ShardCounters;
   isHealing(shard: number): boolean;
   /** A copy was deleted. */
@@ -53,6 +55,16 @@ export class MovedCopies {
    * loose. What was logged just now may wait a moment for its agreement.
    */
   async covered(shard: number): Promise<boolean> {
+    try {
+      return await this.#covered(shard);
+    } catch (error) {
+      // Of a damaged copy nobody knows what it has; it may be healed.
+      if (error instanceof LogDamagedError) return false;
+      throw error;
+    }
+  }
+
+  async #covered(shard: number): Promise<boolean> {
     const { log, clock, timers } = this.#of;
     const placement = this.#map.known ? placementOf(this.#map.current(), shard) : undefined;
     const { tail: offset, chain } = log.state(shard);

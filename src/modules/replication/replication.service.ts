@@ -9,7 +9,7 @@ import { idempotencyKey } from '../log/core/keys.js';
 import { LogDamagedError, StorageFailedError } from '../log/log-store.js';
 import { nodeByUuid, type ClusterMap, type NodeRegistration } from '../ring/core/map.js';
 import { placementOf, shardSetOf } from '../ring/core/shard-set.js';
-import { liveDocuments, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
+import { liveDocuments, ZERO_COUNTERS, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
 import { CollectionPurge } from './collection-purge.js';
 import { toSpec } from './collection-spec.js';
 import { CopyHealing } from './copy-healing.js';
@@ -127,7 +127,7 @@ export class ReplicationService {
       peers: () => this.#peers,
       leader: (shard) => this.leader(shard),
       learn: (leader) => this.learn(leader),
-      counters: (shard) => this.counters(shard),
+      counters: (shard) => this.#counters(shard),
       isHealing: (shard) => this.#healing.isHealing(shard),
       dropped: (shard) => this.#dropped(shard),
     });
@@ -351,7 +351,18 @@ export class ReplicationService {
     );
   }
 
+  /** What the rows of a copy add up to; of one whose counters are damaged nothing is known, as if it held nothing. */
   counters(shard: number): ShardCounters {
+    try {
+      return this.#counters(shard);
+    } catch (error) {
+      if (!(error instanceof LogDamagedError)) throw error;
+      return ZERO_COUNTERS;
+    }
+  }
+
+  /** @throws LogDamagedError */
+  #counters(shard: number): ShardCounters {
     return this.#copies.get(shard)?.counters() ?? storedCounters(this.#ports.log, shard);
   }
 

@@ -7,6 +7,7 @@ import { documentKey, documentPrefix, idempotencyPrefix, shardKey } from '../log
 import { LogDamagedError, type LogStore, type Row, type RowChange } from '../log/log-store.js';
 import { decodeRow } from '../shard/core/rows.js';
 import type { ShardService } from '../shard/shard.service.js';
+import { conflictMs, conflictPrefix } from './core/conflict-row.js';
 import { decodeOperation } from './core/operation-row.js';
 import { SCRUB_ROW } from './core/replica-log.js';
 import { CopyKeeper } from './operations/copies.js';
@@ -27,6 +28,8 @@ const SCRUB_BYTES_PER_SECOND = 16 * 1024 * 1024;
 /** Results of idempotency keys are kept this long, and so many per shard (replication 2.10). */
 export const OPERATIONS_KEPT_MS = 24 * 3_600_000;
 export const OPERATIONS_KEPT_MAX = 1_000_000;
+/** Writes that lost when branches were merged are listed for so long (replication 6.4). */
+export const CONFLICTS_KEPT_MS = 7 * 24 * 3_600_000;
 const OPERATIONS_EVERY_MS = 600_000;
 const PAGE = 1_000;
 
@@ -88,12 +91,12 @@ export class UpkeepService {
 
   /** Looks for work once and does it. */
   async round(): Promise<void> {
-    for (
-      let sweep = this.#sweeps.shift();
-      sweep !== undefined && !this.#stop.signal.aborted;
-      sweep = this.#sweeps.shift()
-    ) {
-      await this.#sweepRows(sweep.shard, sweep.collectionId);
+    for (const sweep of this.#sweeps.splice(0)) {
+      const { shard, collectionId } = sweep;
+      const isFaulted = (): boolean => this.replication.fault(shard) !== undefined;
+      if (!isFaulted()) await this.#unlessDamaged(shard, () => this.#sweepRows(shard, collectionId));
+      // Once it is healed.
+      if (isFaulted() || this.#stop.signal.aborted) this.#sweeps.push(sweep);
     }
     await this.#copies.round();
     for (const shard of [META_SHARD, ...this.replication.localShards()]) {
@@ -109,7 +112,16 @@ export class UpkeepService {
       for (const shard of [META_SHARD, ...this.replication.localShards()])
         if (this.replication.fault(shard) === undefined)
           await this.#unlessDamaged(shard, () => this.forgetOperations(shard));
+      // Also of copies that moved away.
+      const { shardCount } = this.replication.map.current();
+      for (let shard = 0; shard < shardCount; shard++) await this.forgetConflicts(shard);
     }
+  }
+
+  /** Drops conflicts that are told no longer (replication 6.4). */
+  async forgetConflicts(shard: number): Promise<void> {
+    const oldest = this.clock.wallMs() - CONFLICTS_KEPT_MS;
+    await this.#eachRow(conflictPrefix(shard), ({ key }) => conflictMs(key) < oldest, shard);
   }
 
   /** What is found to be damaged is healed, and does not keep the work from the other shards (replication 2.12). */
@@ -185,7 +197,8 @@ export class UpkeepService {
       this.#stop.signal,
       COMPACT_BYTES_PER_SECOND,
     );
-    this.replication.replica(shard)?.compacted(report.bytes, upTo);
+    // It may have been ended before it came so far.
+    this.replication.replica(shard)?.compacted(report.bytes, this.log.state(shard).start.offset);
     this.logger.info({ shard, upTo, ...report }, 'superseded entries compacted');
   }
 

@@ -51,6 +51,8 @@ export class MemoryCluster {
   readonly nodes: ClusterNode[] = [];
   /** Node index of each shard's primary; undefined: none. */
   readonly primaries: (number | undefined)[];
+  /** How long a write takes to come to the disk. */
+  writeMs = 0;
   /** Shards that a node follows in sync as well, for the routes only. */
   readonly followers = new Map<number, number>();
   /** Connections that cannot be made: "from>to", by index. */
@@ -153,7 +155,8 @@ export class ClusterNode {
     dimensions: number,
   ): Promise<ClusterNode> {
     const directory = await mkdtemp(join(tmpdir(), 'memory-cluster-'));
-    const log = await MemoryLogStore.open({ hasher: nodeHasher });
+    const delay = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, cluster.writeMs));
+    const log = await MemoryLogStore.open({ hasher: nodeHasher, delay });
     const config = configOf(index, shardCount, dimensions);
     const shards = new ShardService({
       log,

@@ -3,7 +3,7 @@ import { utf8 } from '../../../kernel/bytes.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { encodeEntry } from '../../log/core/entry-codec.js';
 import { CHAIN_ZERO, type EntryOrigin } from '../../log/core/entry.js';
-import { couldSee } from './conflict-row.js';
+import { conflictMs, conflictPrefix, conflictRow, couldSee } from './conflict-row.js';
 
 const place = (num: number, node: number, offset: number): EntryOrigin => ({
   epoch: { num, uuid: new Uint8Array(16).fill(node) },
@@ -31,5 +31,15 @@ describe('whether the writer of the winner could see the loser (replication 6.4)
     expect(couldSee(entry(place(2, 2, 120), late), entry(early))).toBe(true);
     expect(couldSee(entry(place(3, 3, 120), late), entry(place(2, 2, 130), early))).toBe(true);
     expect(couldSee(entry(early), entry(place(2, 2, 120), late))).toBe(false);
+  });
+});
+
+describe('the key of a conflict', () => {
+  it('says when the branches were merged', () => {
+    const { key } = conflictRow(7, 1_700_000_000_123, new Uint8Array(4), entry(place(2, 1, 8)), 'v');
+    expect(conflictMs(key)).toBe(1_700_000_000_123);
+    const stored = Buffer.from([0, ...key]).subarray(1);
+    expect(conflictMs(stored)).toBe(1_700_000_000_123);
+    expect(key.subarray(0, 6)).toEqual(conflictPrefix(7));
   });
 });

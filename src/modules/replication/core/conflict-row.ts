@@ -38,14 +38,21 @@ export function couldSee(winner: Uint8Array, loser: Uint8Array): boolean {
 }
 
 const TAG = 0x63;
+const PREFIX_BYTES = 6;
 
 /** Prefix of the conflicts of a shard: `c!` shard u32, then the time of the merge, so that old ones come first. */
 export function conflictPrefix(shard: number): Uint8Array {
-  const bytes = new Uint8Array(6);
+  const bytes = new Uint8Array(PREFIX_BYTES);
   bytes[0] = TAG;
   bytes[1] = 0x21;
   new DataView(bytes.buffer).setUint32(2, shard);
   return bytes;
+}
+
+/** When the branches of the conflict under a key were merged, by the wall clock. */
+export function conflictMs(key: Uint8Array): number {
+  const { buffer, byteOffset, byteLength } = key;
+  return Number(new DataView(buffer, byteOffset, byteLength).getBigUint64(PREFIX_BYTES));
 }
 
 /** The row that records the entry of a losing write. @param salt makes the key its own */

@@ -152,4 +152,14 @@ describe('CopyKeeper', () => {
       expect(holder.log).toEqual([]);
     }
   });
+
+  it('opens a copy again that rests when it cannot be asked about', async () => {
+    const holder: Holder = new Holder(new Set([0]), grown(exampleMap(3, 3), 1, 2), () => {
+      if (holder.log.includes('rest 0')) throw new Error('the disk cannot be read');
+    });
+    await holder.keeper.round();
+    holder.clock.pass(KEPT_MS);
+    await expect(holder.keeper.round()).rejects.toThrow('the disk cannot be read');
+    expect(holder.log).toEqual(['covered 0?', 'rest 0', 'covered 0?', 'wake 0']);
+  });
 });

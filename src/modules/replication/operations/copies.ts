@@ -63,12 +63,17 @@ export class CopyKeeper {
     for (const shard of this.#due()) {
       if (!(await this.#ports.covered(shard)) || this.#isWanted(shard)) continue;
       if (!(await this.#ports.rest(shard))) continue;
-      // The map may have given the copy back while the primary was asked.
-      if ((await this.#ports.covered(shard)) && !this.#isWanted(shard)) {
-        await this.#ports.drop(shard);
-        this.#surplusSince.delete(shard);
-        dropped.push(shard);
-      } else await this.#ports.wake(shard);
+      let mayGo = false;
+      try {
+        // The map may have given the copy back while the primary was asked.
+        mayGo = (await this.#ports.covered(shard)) && !this.#isWanted(shard);
+      } finally {
+        if (!mayGo) await this.#ports.wake(shard);
+      }
+      if (!mayGo) continue;
+      await this.#ports.drop(shard);
+      this.#surplusSince.delete(shard);
+      dropped.push(shard);
     }
     return dropped;
   }

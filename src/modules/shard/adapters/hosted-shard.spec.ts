@@ -32,6 +32,7 @@ describe('HostedShard, when its thread dies', () => {
   let applies: (number | undefined)[];
   /** Offsets of the entries that were sent to the thread. */
   let fed: number[];
+  let onApply: () => void;
 
   /** The thread ends, whatever it was doing. */
   const kill = (): void => events.died(new Error('killed'));
@@ -49,6 +50,7 @@ describe('HostedShard, when its thread dies', () => {
     died = [];
     applies = [];
     fed = [];
+    onApply = () => undefined;
     const open = inlineTransport({ hasher: nodeHasher, clock, indexes: exactVectorIndexes });
     thread = new IndexThread(
       (given) => {
@@ -67,6 +69,7 @@ describe('HostedShard, when its thread dies', () => {
             for (const request of message.requests) {
               if (request.kind !== 'apply') continue;
               applies.push(request.behind);
+              onApply();
               const reader = new FrameReader(request.frames);
               for (let entry = reader.next(); entry !== undefined; entry = reader.next()) fed.push(entryOffset(entry));
             }
@@ -106,6 +109,17 @@ describe('HostedShard, when its thread dies', () => {
   const ready = async (): Promise<void> => {
     while (shard.failure !== undefined) await new Promise(setImmediate);
   };
+
+  it('starts over when it is opened again while it is read: the log may be another one', async () => {
+    for (const id of ['a', 'b', 'c']) await write(id);
+    let again: Promise<{ readonly offset: number }> | undefined;
+    onApply = () => (again ??= shard.open(3));
+    const first = await shard.open(1);
+    expect(first.offset).toBe(3);
+    expect((await again)?.offset).toBe(3);
+    expect(fed).toEqual([1, 1, 2, 3]);
+    expect(shard.failure).toBeUndefined();
+  });
 
   it('is read again from the log, and answers NOT_READY until then', async () => {
     await shard.open(undefined);

@@ -24,6 +24,8 @@ export class HostedShard {
   #fault: string | undefined;
   #applied = 0;
   #opening: Promise<OpenReport> | undefined;
+  /** How often it was asked to open. */
+  #asked = 0;
   #upTo: number | undefined;
   #loose: LooseEntries | undefined;
   /** Settles when what was given to `apply` so far is applied, or refused. */
@@ -101,11 +103,12 @@ export class HostedShard {
 
   /**
    * Opens the shard, or again: newest checkpoint, then the log up to `upTo` or its tail. When the thread dies meanwhile,
-   * starts over in the next one.
+   * starts over in the next one; when it is asked for again meanwhile, whose log is another one then, it starts over as well.
    */
   open(upTo: number | undefined, loose?: LooseEntries): Promise<OpenReport> {
     this.#upTo = upTo;
     this.#loose = loose;
+    this.#asked++;
     this.#opening ??= this.#openUntilDone().finally(() => {
       this.#opening = undefined;
     });
@@ -159,9 +162,14 @@ export class HostedShard {
       this.#status = 'opening';
       this.#fault = undefined;
       this.#queue.suspend();
+      const asked = this.#asked;
+      const isCurrent = (): boolean => asked === this.#asked;
       try {
-        return await this.#openOnce();
+        const report = await this.#openOnce(isCurrent);
+        if (isCurrent()) return report;
+        continue;
       } catch (error) {
+        if (!isCurrent() && !this.thread.isClosed) continue;
         const lost = error instanceof IndexThreadError && (error.reason === 'DIED' || error.reason === 'NOT_OPEN');
         if (!lost || this.thread.isClosed) {
           if (!this.thread.isClosed) this.fail(error instanceof Error ? error.message : String(error));
@@ -172,7 +180,8 @@ export class HostedShard {
     }
   }
 
-  async #openOnce(): Promise<OpenReport> {
+  /** @param isCurrent whether the log is still the one it was begun for */
+  async #openOnce(isCurrent: () => boolean): Promise<OpenReport> {
     const { shard, thread } = this;
     const { log, store } = this.#ports;
     await thread.call('close', { shard });
@@ -187,6 +196,7 @@ export class HostedShard {
     this.checkpoints.opened(kept);
     const replayed = await replay(log, shard, this.#applied + 1, this.#upTo, async (entries, behind) => {
       const fresh = withoutSuperseded(log, shard, this.#upTo, entries);
+      if (!isCurrent()) throw new Error(`the log of shard ${shard} is another one now`);
       if (fresh.length === 0) return;
       const frames = encodeFrames(fresh);
       const bytes = frames.length;
@@ -195,7 +205,7 @@ export class HostedShard {
     });
     if (this.#loose !== undefined) for await (const entries of this.#loose()) await this.#feedLoose(entries);
     if (kept.length > 0) this.#checkLater();
-    if (this.#status === 'opening') {
+    if (this.#status === 'opening' && isCurrent()) {
       this.#status = 'ready';
       this.#queue.open();
     }
