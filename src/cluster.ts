@@ -169,6 +169,7 @@ export class Cluster {
         clusterMode: this.config.clusterMode,
         seeds: this.config.seeds,
         storedClusterId,
+        registeredAt: this.#registeredAt(),
         emptyDirectory: storedClusterId === '',
         grpcAddress,
         httpAddress: join(host, http),
@@ -236,12 +237,19 @@ export class Cluster {
     this.channels.close();
   }
 
+  /** Where the map, as it was last known here, has this node. */
+  #registeredAt(): string | undefined {
+    const { map, self } = this.replication;
+    return map.known ? map.current().nodes.find(({ nodeUuid }) => nodeUuid === self)?.address : undefined;
+  }
+
   /** A node that comes back may have another address, or was drained: the map is told, when it can be. */
   async #registerAgain(door: ClusterDoor): Promise<void> {
     for (;;) {
       const membership = this.#late.service;
       if (membership === undefined || this.replication.leaving) return;
-      const answer = await door.register(membership.self, undefined);
+      // A disk whose log went back is another node now, under the name of the one it was.
+      const answer = await door.register(membership.self, this.replication.identity.retired);
       if (answer.kind === 'joined') return;
       if (answer.kind === 'refused') {
         this.parts.logger.error({ detail: answer.detail }, 'the map does not take this node back');

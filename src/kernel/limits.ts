@@ -17,6 +17,8 @@ export const LIMITS = {
   peerMessageBytesMax: 4 * 1024 * 1024,
   /** Entry bytes of one batch of a replication stream; a batch of one entry may be larger (replication 4.2). */
   replicaBatchBytesMax: 256 * 1024,
+  /** Bytes of the documents of one answer: it is held in memory whole, and written in one turn. A scroll gives a shorter page. */
+  answerBytesMax: 32 * 1024 * 1024,
   /** Results of one search, and the end of the furthest page. */
   topKMax: 10_000,
   /** HNSW search width. */

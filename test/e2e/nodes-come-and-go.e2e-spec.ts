@@ -1,7 +1,11 @@
-import { rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, rm, stat, truncate } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Cluster, SETTLE_TIMEOUT_MS, type ClusterNode } from './cluster/cluster.js';
 import { ClusterLoad, stateOf } from './cluster/cluster-load.js';
+import { freePort } from './cluster/free-port.js';
+import { NodeProcess } from './cluster/node-process.js';
 import { expectNoNodeLeft } from './cluster/running.js';
 import { waitFor } from './cluster/wait-for.js';
 import { checkpointFiles } from './support/data-files.js';
@@ -47,6 +51,13 @@ async function begin(node: ClusterNode, method: string, path: string, json?: obj
 /** Copies that a node holds, as the topology shows them. */
 async function copiesOf(nodeId: string, observer: ClusterNode): Promise<readonly (number | string)[]> {
   return (await observer.status()).topology[nodeId]?.shards ?? [];
+}
+
+/** The uuid under which an observer sees a node active. */
+async function uuidOf(observer: ClusterNode, nodeId: string): Promise<string | undefined> {
+  const answer = await observer.rest.get('/api/v1/cluster');
+  const { members } = expectStatus<{ members: { nodeId: string; nodeUuid: string; status: string }[] }>(answer, 200);
+  return members.find((member) => member.nodeId === nodeId && member.status === 'ACTIVE')?.nodeUuid;
 }
 
 /** No node shows a copy on this one, and there are no index checkpoints on its disk. */
@@ -169,22 +180,14 @@ describe('under load nothing is lost or doubled', () => {
   it('when the disk of a node is lost: it comes back as another copy, under the same name', async () => {
     const [observer] = cluster.nodes;
     const lost = cluster.node('node-3');
-    const uuidOf = async (nodeId: string) => {
-      const answer = await observer.rest.get('/api/v1/cluster');
-      const { members } = expectStatus<{ members: { nodeId: string; nodeUuid: string; status: string }[] }>(
-        answer,
-        200,
-      );
-      return members.find((member) => member.nodeId === nodeId && member.status === 'ACTIVE')?.nodeUuid;
-    };
-    const before = await uuidOf('node-3');
+    const before = await uuidOf(observer, 'node-3');
     await lost.kill();
     await rm(lost.directory, { recursive: true, force: true });
     await lost.start({ ready: false });
     const after = await waitFor(
       'the node with a new disk to be a member',
       async () => {
-        const uuid = await uuidOf('node-3');
+        const uuid = await uuidOf(observer, 'node-3');
         return uuid === before ? undefined : uuid;
       },
       30_000,
@@ -194,5 +197,59 @@ describe('under load nothing is lost or doubled', () => {
     await cluster.converged(2);
     for (const { nodeId, rest } of cluster.living)
       expect({ nodeId, problems: history.check(await stateOf(rest)) }).toEqual({ nodeId, problems: [] });
+    // Whoever was at its address before is no twin of it.
+    expect(lost.output).not.toContain('runs with the uuid of this node');
+  });
+
+  it('when the log of a node went back: it comes back as another copy, under the same name', async () => {
+    const [observer] = cluster.nodes;
+    const regressed = cluster.node('node-3');
+    const before = await uuidOf(observer, 'node-3');
+    await regressed.kill();
+    const database = join(regressed.directory, 'log', 'db');
+    const logs = (await readdir(database)).filter((name) => name.endsWith('.log')).sort();
+    const newest = join(database, logs[logs.length - 1]);
+    await truncate(newest, Math.max(0, (await stat(newest)).size - 6_000));
+    await regressed.start({ ready: false });
+    await waitFor(
+      'the node to be a member as another one',
+      async () => {
+        const uuid = await uuidOf(observer, 'node-3');
+        return uuid === undefined || uuid === before ? undefined : uuid;
+      },
+      30_000,
+    );
+    await cluster.settled();
+    await cluster.converged(2);
+    expect(regressed.output).toContain('the node joins anew');
+    expect(regressed.output).not.toContain('runs with the uuid of this node');
+    for (const { nodeId, rest } of cluster.living)
+      expect({ nodeId, problems: history.check(await stateOf(rest)) }).toEqual({ nodeId, problems: [] });
+  });
+
+  it('when a data directory is started a second time, as a copy: it ends, and says why', async () => {
+    await cluster.settled();
+    const original = cluster.node('node-3');
+    for (const nodeId of ['node-3', 'node-9']) {
+      const directory = await mkdtemp(join(tmpdir(), 'spector-copy-'));
+      await cp(original.directory, directory, { recursive: true });
+      await rm(join(directory, 'LOCK'), { force: true });
+      const [httpPort, grpcPort] = [await freePort(), await freePort()];
+      const copy = await NodeProcess.start({
+        nodeId,
+        directory,
+        httpPort,
+        grpcPort,
+        args: ['--cluster-mode', '--seeds', cluster.seeds],
+        env: { SPECTOR_HOST: '127.0.0.1', SPECTOR_ADVERTISE: `127.0.0.1:${grpcPort}` },
+        ready: false,
+      });
+      await waitFor('the copy to end', () => Promise.resolve(copy.exit), 20_000);
+      expect(await copy.stop()).toEqual({ code: 1, signal: null });
+      expect(copy.output).toContain('is a copy of that node');
+      await copy.dispose();
+      await rm(directory, { recursive: true, force: true });
+    }
+    await cluster.settled();
   });
 });

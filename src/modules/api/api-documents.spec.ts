@@ -8,7 +8,12 @@ const { call, ingest } = rest;
 
 describe('documents over REST', () => {
   it('stores, reads, replaces, merges and deletes one', async () => {
-    const stored = await ingest({ id: 'a/ü', title: 'one', vector: [0.5, 1], metadata: { n: 1 } });
+    const stored = await ingest({
+      id: 'a/ü',
+      title: 'one',
+      vector: [0.5, 1],
+      metadata: { n: 1, constructor: 'McLaren' },
+    });
     expect(stored).toMatchObject({
       status: 201,
       body: { id: 'a/ü', created: true, indexed: true, durable: 1, fsync: 'always' },
@@ -18,7 +23,7 @@ describe('documents over REST', () => {
     const location = stored.headers.get('location') ?? '';
     expect(await call('GET', `${location}?withVector=on`)).toMatchObject({
       status: 200,
-      body: { id: 'a/ü', title: 'one', vector: [0.5, 1], metadata: { n: 1 } },
+      body: { id: 'a/ü', title: 'one', vector: [0.5, 1], metadata: { n: 1, constructor: 'McLaren' } },
     });
     expect((await call('GET', location)).body).not.toHaveProperty('vector');
     expect(await call('PUT', location, { content: 'two' })).toMatchObject({ status: 200, body: { created: false } });
@@ -157,7 +162,6 @@ describe('documents over REST', () => {
     ['1e999 in metadata', '{"id":"a","metadata":{"n":1e999}}', 'INVALID_REQUEST', /finite/],
     ['a prototype key', '{"id":"a","metadata":{"x":{"__proto__":{"y":1}}}}', 'INVALID_REQUEST', /__proto__/],
     ['an escaped prototype key', '{"id":"a","metadata":{"\\u005f_proto__":1}}', 'INVALID_REQUEST', /__proto__/],
-    ['a constructor key', '{"id":"a","metadata":{"constructor":1}}', 'INVALID_REQUEST', /constructor/],
     ['large metadata', { id: 'a', metadata: { x: 'y'.repeat(65_536) } }, 'LIMIT_EXCEEDED', /65536/],
     ['deep metadata', { id: 'a', metadata: nested(17) }, 'LIMIT_EXCEEDED', /16/],
     ['malformed JSON', '{"id":"a",\n "title":tru}', 'INVALID_REQUEST', /line 2, column 10, position 20/],

@@ -173,6 +173,44 @@ describe('a coordinator across nodes', () => {
     }
   });
 
+  it('gives no answer larger than it may be, from here or elsewhere, and a shorter page of a scroll', async () => {
+    const [node] = three.nodes;
+    const ring = node.replication.map.ring();
+    const ids = Array.from({ length: 400 }, (_, i) => `large-${i}`);
+    const ofNode = (index: number): string[] =>
+      ids.filter((id) => three.primaries[ring.shardOf(id)] === index).slice(0, 36);
+    const content = 'x'.repeat(1_000_000);
+    const all = [...ofNode(0), ...ofNode(1)];
+    for (const id of all)
+      await node.documents.ingest({ id, fields: { content, metadata: { large: true } } }, undefined, options, call());
+    for (const large of [ofNode(0), ofNode(1)]) {
+      const many = node.documents.getMany(large, false, any, call());
+      await expect(many).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
+      expect((await node.documents.getMany(large.slice(0, 30), false, any, call())).documents).toHaveLength(30);
+    }
+    const filter = { must: [{ kind: 'exists', key: 'large', exists: true } as const], should: [], mustNot: [] };
+    const seen: string[] = [];
+    let pages = 0;
+    let cursor: string | undefined;
+    do {
+      const page = await node.documents.scroll(
+        {
+          ...any,
+          limit: 1_000,
+          filter,
+          fields: { ...request().fields, content: true },
+          ...(cursor === undefined ? {} : { cursor }),
+        },
+        call(),
+      );
+      seen.push(...page.documents.map(({ id }) => id));
+      cursor = page.cursor ?? undefined;
+      pages++;
+    } while (cursor !== undefined);
+    expect(seen.sort()).toEqual([...all].sort());
+    expect(pages).toBeGreaterThan(1);
+  }, 60_000);
+
   it('makes a write once although its connection broke before it was answered', async () => {
     const id = Array.from({ length: 50 }, (_, i) => `once-${i}`).find(
       (candidate) => three.primaries[three.nodes[0].replication.map.ring().shardOf(candidate)] === 1,

@@ -6,6 +6,7 @@ import type { Collection } from '../ring/core/map.js';
 import type { Filter } from '../shard/core/filter.js';
 import { BulkRun } from './bulk-run.js';
 import type { DeleteManyAnswer, DocumentsPort, EventsPort, GetManyAnswer } from './coordinator.js';
+import { AnswerBytes } from './core/answer-bytes.js';
 import type { Positions } from './core/positions.js';
 import { decodeScrollCursor, encodeScrollCursor } from './core/scroll-cursor.js';
 import type {
@@ -234,8 +235,12 @@ export class DocumentsService implements DocumentsPort {
     // What a shard that cannot answer holds is not missing: nothing can be said of it.
     for (const [shard, failed] of answer.failed) throw shardError(shard, failed, this.replication.fault(shard));
     const found = new Map<string, StoredSegments>();
+    const bytes = new AnswerBytes();
     for (const { value } of answer.values.values())
-      for (const document of value) if (document !== undefined) found.set(document.id, document);
+      for (const document of value) {
+        bytes.add(document);
+        if (document !== undefined) found.set(document.id, document);
+      }
     return {
       documents: ids.flatMap((id) => {
         const document = found.get(id);
@@ -258,6 +263,8 @@ export class DocumentsService implements DocumentsPort {
       const failed = new Map<number, ShardFailed>();
       const stale = new Map<number, { readonly node: string; readonly lagMs: number }>();
       let { shard, after } = start;
+      const bytes = new AnswerBytes();
+      let isFull = false;
       while (shard < shardCount && documents.length < request.limit) {
         const answer = await this.#page(
           shard,
@@ -270,7 +277,13 @@ export class DocumentsService implements DocumentsPort {
         const page = answer.values.get(shard)?.value;
         for (const [number, why] of answer.failed) failed.set(number, why);
         for (const [number, how] of answer.stale) stale.set(number, how);
-        for (const document of page?.documents ?? []) documents.push(viewOf(document));
+        for (const document of page?.documents ?? []) {
+          isFull = !bytes.fits(document);
+          if (isFull) break;
+          documents.push(viewOf(document));
+          after = document.id;
+        }
+        if (isFull) break;
         if (page?.more === true) {
           after = page.last;
           continue;

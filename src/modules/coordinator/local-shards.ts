@@ -13,6 +13,7 @@ import { shardDigest } from '../shard/core/rows.js';
 import type { ShardSearchAnswer } from '../shard/core/search-answer.js';
 import { ShardUnavailableError } from '../shard/shard-ports.js';
 import type { ShardService } from '../shard/shard.service.js';
+import { AnswerBytes } from './core/answer-bytes.js';
 import type { Position } from './core/positions.js';
 import type { FieldSelection } from './core/requests.js';
 import type {
@@ -39,6 +40,8 @@ import { isWanted, segmentsOf, WinnerReader } from './winner-reader.js';
 /** How long a read waits for the session, and a call for the map it was made with (replication 7.2). */
 export const SESSION_WAIT_MS = 200;
 const POLL_MS = 2;
+/** Documents of a shard read side by side. */
+const READ_AT_ONCE = 16;
 /** Entries and bytes of one page of a log, whatever is asked for. */
 const ENTRIES_MAX = 1_000;
 const ENTRY_BYTES_MAX = 1024 * 1024;
@@ -139,10 +142,21 @@ export class LocalShards implements ShardAccess {
         if (answer.failed !== undefined) throw new ShardUnavailableError(shard, answer.failed);
         return answer.count;
       }),
-    read: ({ mapEpoch, gates, collectionId, ids, fields }, options) =>
-      this.#each(mapEpoch, gates, options, (shard, at) =>
-        Promise.all(ids[at].map((id) => this.reader.segments(shard, collectionId, id, fields))),
-      ),
+    read: ({ mapEpoch, gates, collectionId, ids, fields }, options) => {
+      const bytes = new AnswerBytes();
+      return this.#each(mapEpoch, gates, options, async (shard, at) => {
+        const documents: (StoredSegments | undefined)[] = [];
+        for (let from = 0; from < ids[at].length; from += READ_AT_ONCE) {
+          const some = ids[at].slice(from, from + READ_AT_ONCE);
+          const found = await Promise.all(some.map((id) => this.reader.segments(shard, collectionId, id, fields)));
+          for (const document of found) {
+            bytes.add(document);
+            documents.push(document);
+          }
+        }
+        return documents;
+      });
+    },
     page: ({ mapEpoch, gates, collectionId, filter, after, limit, fields }, options) =>
       this.#each(mapEpoch, gates, options, async (shard): Promise<DocumentPage> => {
         const { ids, offsets, more } = await this.shards.scroll(
@@ -154,10 +168,14 @@ export class LocalShards implements ShardAccess {
           options.signal,
         );
         const documents: StoredSegments[] = [];
+        const bytes = new AnswerBytes();
         for (let i = 0; i < ids.length; i++) {
           // One that changed since is left to its newer entry.
           const entry = await this.reader.indexed(shard, collectionId, ids[i], offsets[i]);
-          if (entry !== undefined) documents.push(segmentsOf(ids[i], entry, fields));
+          if (entry === undefined) continue;
+          const document = segmentsOf(ids[i], entry, fields);
+          if (!bytes.fits(document)) return { documents, last: ids[i - 1], more: true };
+          documents.push(document);
         }
         return { documents, last: ids.at(-1), more };
       }),
@@ -167,19 +185,22 @@ export class LocalShards implements ShardAccess {
       this.#each(mapEpoch, gates, options, (shard) => Promise.resolve(this.#summary(shard))),
     conflicts: ({ mapEpoch, gates }, options) =>
       this.#each(mapEpoch, gates, options, (shard) => this.gates.conflicts(shard)),
-    fetch: ({ collectionId, shards, wanted, fields }) =>
-      Promise.resolve(
-        shards.map((shard, at): ShardReply<readonly (StoredSegments | undefined)[]> => {
-          try {
-            return {
-              shard,
-              value: wanted[at].map((entry) => only(this.fetchOne(shard, collectionId, entry, fields), fields)),
-            };
-          } catch (error) {
-            return { shard, refusal: this.#refusalOf(shard, error) };
-          }
-        }),
-      ),
+    fetch: async ({ collectionId, shards, wanted, fields }) => {
+      await Promise.resolve();
+      const bytes = new AnswerBytes();
+      return shards.map((shard, at): ShardReply<readonly (StoredSegments | undefined)[]> => {
+        try {
+          const value = wanted[at].map((entry) => {
+            const document = only(this.fetchOne(shard, collectionId, entry, fields), fields);
+            bytes.add(document);
+            return document;
+          });
+          return { shard, value };
+        } catch (error) {
+          return { shard, refusal: this.#refusalOf(shard, error) };
+        }
+      });
+    },
     write: ({ mapEpoch, writes }, { timeoutMs }) =>
       Promise.all(writes.map((write) => this.write(write, mapEpoch, timeoutMs))),
     entries: async ({ mapEpoch, shard, after, limit, bytesMax, waitMs }, options) => {

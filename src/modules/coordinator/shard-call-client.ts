@@ -191,7 +191,8 @@ export class ShardCallClient implements ShardAccess {
     if (failure !== undefined) {
       this.#settled(calls, id, call);
       const { code, detail } = failure;
-      call.reject(new PeerError('REJECTED', detail, code));
+      // Of the request, and not of that node.
+      call.reject(code === 'LIMIT_EXCEEDED' ? new NodeError(code, detail) : new PeerError('REJECTED', detail, code));
       return;
     }
     call.parts.add(body);

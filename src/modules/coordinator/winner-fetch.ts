@@ -2,6 +2,7 @@ import type { NodeUuid } from '../../kernel/peer.js';
 import { NodeError } from '../../kernel/errors.js';
 import { LogDamagedError } from '../log/log-store.js';
 import type { ReplicationService } from '../replication/replication.service.js';
+import { AnswerBytes } from './core/answer-bytes.js';
 import type { FieldSelection } from './core/requests.js';
 import type { StoredSegments, WantedEntry } from './core/shard-calls.js';
 import type { Deadline } from './deadline.js';
@@ -28,6 +29,7 @@ export class WinnerFetch {
    * The payload of each winner, in order, with at least the fields asked for; undefined for one that was superseded since, or whose shard cannot say. When
    * the node that answered is gone, another copy is asked for the same version; when none has it, the shard is put into
    * `failed`. A promise, and a need for a deadline, only when a winner is elsewhere.
+   * @throws NodeError LIMIT_EXCEEDED when they are too large together
    */
   fetch(
     winners: readonly Winner[],
@@ -37,13 +39,20 @@ export class WinnerFetch {
     failed: Map<number, ShardFailed>,
   ): readonly (StoredSegments | undefined)[] | Promise<readonly (StoredSegments | undefined)[]> {
     const { self } = this.routes;
+    const bytes = new AnswerBytes();
     if (winners.every(({ node }) => node === self))
-      return winners.map((winner) => this.#here(winner, collectionId, fields, failed));
-    const found = winners.map((winner) =>
-      winner.node === self ? undefined : this.#fromOwnCopy(winner, collectionId, fields),
-    );
+      return winners.map((winner) => {
+        const document = this.#here(winner, collectionId, fields, failed);
+        bytes.add(document);
+        return document;
+      });
+    const found = winners.map((winner) => {
+      const document = winner.node === self ? undefined : this.#fromOwnCopy(winner, collectionId, fields);
+      bytes.add(document);
+      return document;
+    });
     if (found.every((payload) => payload !== undefined)) return found;
-    return this.#everywhere(winners, found, collectionId, fields, deadline(), failed);
+    return this.#everywhere(winners, found, collectionId, fields, deadline(), failed, bytes);
   }
 
   /**
@@ -92,6 +101,7 @@ export class WinnerFetch {
     fields: FieldSelection,
     deadline: Deadline,
     failed: Map<number, ShardFailed>,
+    bytes: AnswerBytes,
   ): Promise<readonly (StoredSegments | undefined)[]> {
     const payloads = [...found];
     const byShard = new Map<
@@ -125,6 +135,7 @@ export class WinnerFetch {
           const wanted = shards.map((shard) => byShard.get(shard)?.wanted ?? []);
           return this.#fromNode(node, { collectionId, shards, wanted, fields }, deadline, (shard, found) =>
             byShard.get(shard)?.at.forEach((at, i) => {
+              bytes.add(found[i]);
               payloads[at] = found[i];
             }),
           );

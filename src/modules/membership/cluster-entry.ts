@@ -73,7 +73,10 @@ export class ClusterEntry {
     let answers: ReadonlyMap<string, SeedAnswer> = new Map();
     for (let round = 0; !this.#stopped; round++) {
       const decision = decideBootstrap(facts, answers);
-      if (decision.kind === 'resume') return { kind: 'resumed', clusterId: decision.clusterId, records: [] };
+      if (decision.kind === 'resume') {
+        await this.#refuseTwin(facts.registeredAt, record(), introduction());
+        return { kind: 'resumed', clusterId: decision.clusterId, records: [] };
+      }
       if (decision.kind === 'create')
         return { kind: 'created', clusterId: await this.#ports.registry.create(), records: [] };
       if (decision.kind === 'join') {
@@ -109,6 +112,19 @@ export class ClusterEntry {
       }
     }
     return undefined;
+  }
+
+  /**
+   * A data directory that was copied must not come back beside its original: two of one name would both be believed (5.8).
+   * Where this node is known from another address than its own, that one is asked.
+   * @throws MembershipRefusedError
+   */
+  async #refuseTwin(address: string | undefined, record: NodeRecord, self: Introduction): Promise<void> {
+    if (address === undefined || address === record.grpcAddress) return;
+    const answer = await this.#askOne(address, self);
+    if (answer.kind !== 'answered' || answer.introduction.nodeUuid !== record.nodeUuid) return;
+    const detail = `node uuid ${record.nodeUuid} is in use at ${address}: this data directory is a copy of that node's; start it empty, under a node id of its own`;
+    throw new MembershipRefusedError('DUPLICATE_NODE_ID', detail);
   }
 
   async #ask(facts: BootstrapFacts, self: Introduction): Promise<ReadonlyMap<string, SeedAnswer>> {

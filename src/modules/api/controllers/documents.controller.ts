@@ -259,7 +259,8 @@ export class DocumentsController {
     const query = readQuery(request.query);
     const session = sessionOf(request, query, body);
     const filter = body.filter === undefined ? undefined : filterOf(body.filter);
-    sendJson(reply, 200, await this.documents.count(filter, readOptionsOf(query, session), callOf(reply, session)));
+    const answer = await this.documents.count(filter, readOptionsOf(query, session), callOf(reply, session));
+    sendJson(reply, 200, answer, { session: answer.session });
   }
 
   private standard() {

@@ -17,8 +17,8 @@ export const JSON_KEYS_MAX = 50_000;
 /** Values of one JSON value: above, no vector, id list or metadata within its own limit can be meant. */
 export const JSON_VALUES_MAX = 200_000;
 
-/** Keys that could reach a prototype; refused wherever they occur. */
-const FORBIDDEN_KEYS: readonly string[] = ['__proto__', 'constructor'];
+/** Keys that could reach a prototype; refused wherever they occur. Any other is a key of its object alone. */
+const FORBIDDEN_KEYS: readonly string[] = ['__proto__'];
 
 /** Why a JSON text is refused before it is parsed. */
 export type JsonScanProblem =

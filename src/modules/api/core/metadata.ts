@@ -61,7 +61,7 @@ function walkInside(value: object, name: string, depth: number): number {
   if (Object.getPrototypeOf(value) !== Object.prototype) throw forbidden('__proto__', name);
   for (const key of Object.keys(value)) {
     if (!key.isWellFormed()) throw malformed(name);
-    if (key === '__proto__' || key === 'constructor') throw forbidden(key, name);
+    if (key === '__proto__') throw forbidden(key, name);
     bound += 6 * key.length + 4 + walk((value as Readonly<Record<string, unknown>>)[key], `${name}.${key}`, depth + 1);
   }
   return bound;

@@ -17,8 +17,8 @@ function refusal(text: string | Buffer): NodeError {
   throw new Error('it was accepted');
 }
 
-/** Without the keys that are refused by name before their place matters, which have tests of their own below. */
-const acceptable = (value: unknown) => !/"(?:__proto__|constructor)":/.test(JSON.stringify(value));
+/** Without the key that is refused by name before its place matters, which has a test of its own below. */
+const acceptable = (value: unknown) => !/"__proto__":/.test(JSON.stringify(value));
 
 describe('parseJson', () => {
   it('reads what JSON.parse reads', () => {
@@ -29,10 +29,10 @@ describe('parseJson', () => {
     );
     expect(parse('\ufeff{"a":1}')).toEqual({ a: 1 });
     expect(parse('{"a":1,"a":2}')).toEqual({ a: 2 });
-    expect(parse('{"text":"__proto__","other":["constructor"]}')).toEqual({
-      text: '__proto__',
-      other: ['constructor'],
-    });
+    expect(parse('{"text":"__proto__"}')).toEqual({ text: '__proto__' });
+    expect(Object.entries(parse('{"constructor":{"prototype":1}}') as object)).toEqual([
+      ['constructor', { prototype: 1 }],
+    ]);
   });
 
   it('takes the member `vector` of an object as float32, wherever it stands', () => {
@@ -113,7 +113,7 @@ describe('parseJson', () => {
     expect(refusal(text)).toMatchObject({ code: 'INVALID_REQUEST', message: expect.stringMatching(detail) });
   });
 
-  it.each(['__proto__', 'constructor'])('refuses the key %s however it is written', (key) => {
+  it.each(['__proto__'])('refuses the key %s however it is written', (key) => {
     fc.assert(
       fc.property(
         fc.array(fc.boolean(), { minLength: key.length, maxLength: key.length }),

@@ -19,6 +19,8 @@ export interface BootstrapFacts {
   readonly seeds: readonly SeedAddress[];
   /** The cluster its data directory belongs to; '' for none. */
   readonly storedClusterId: string;
+  /** Where it was registered when it was last a part of that cluster. */
+  readonly registeredAt?: string | undefined;
   /** Nothing of any cluster was ever written there. */
   readonly emptyDirectory: boolean;
   readonly bootCount: number;

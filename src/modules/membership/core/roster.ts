@@ -71,10 +71,11 @@ export class Roster {
   }
 
   /** Where a peer is asked, or undefined when nobody said. */
+  /** Where a node is; undefined when that is not known, or another node is there now: this one. */
   addressOf(nodeUuid: NodeUuid): string | undefined {
-    return (
-      this.view.get(nodeUuid)?.grpcAddress ?? this.members.get(nodeUuid)?.address ?? this.peers.get(nodeUuid)?.metAt
-    );
+    const address =
+      this.view.get(nodeUuid)?.grpcAddress ?? this.members.get(nodeUuid)?.address ?? this.peers.get(nodeUuid)?.metAt;
+    return nodeUuid !== this.self.nodeUuid && address === this.self.grpcAddress ? undefined : address;
   }
 
   isUp(nodeUuid: NodeUuid): boolean {

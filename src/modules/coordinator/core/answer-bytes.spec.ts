@@ -1,0 +1,23 @@
+import { describe, expect, it } from '@jest/globals';
+import { AnswerBytes } from './answer-bytes.js';
+
+const document = (content: string, vector?: Float32Array) => ({
+  id: 'ab',
+  version: 'v',
+  title: undefined,
+  content,
+  metadata: undefined,
+  vector,
+});
+
+describe('AnswerBytes', () => {
+  it('counts ids, texts and vectors, up to the bound and no further', () => {
+    const bytes = new AnswerBytes(50);
+    expect(bytes.fits(document('c'.repeat(18)))).toBe(true);
+    expect(bytes.fits(document('c'.repeat(2), Float32Array.of(1, 2)))).toBe(true);
+    expect(bytes.fits(document('c'))).toBe(false);
+    bytes.add(undefined);
+    bytes.add(document(''));
+    expect(() => bytes.add(document(''))).toThrow(/ask for fewer/);
+  });
+});
