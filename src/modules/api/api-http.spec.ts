@@ -117,7 +117,10 @@ describe('HTTP itself', () => {
 
   it('documents every body by an example that is taken, and every error with one', async () => {
     interface Operation {
-      readonly requestBody?: { readonly content: Readonly<Record<string, { schema: { examples: unknown[] } }>> };
+      readonly requestBody?: {
+        readonly required: boolean;
+        readonly content: Readonly<Record<string, { schema: { examples: unknown[] } }>>;
+      };
       readonly responses: Readonly<
         Record<string, { content?: Readonly<Record<string, { examples?: Record<string, { value: object }> }>> }>
       >;
@@ -141,6 +144,12 @@ describe('HTTP itself', () => {
         const body = typeof example === 'string' ? Buffer.from(example) : (example as object);
         const where = path.replace('{id}', 'doc-1').replace('{name}', 'books').replace('{n}', '0');
         const { status } = await call(method, where, body, { 'content-type': type });
+        const without = await call(method, where);
+        expect({ method, path, required: requestBody?.required }).toEqual({
+          method,
+          path,
+          required: [400, 415].includes(without.status),
+        });
         expect({ method, path, type, refused: [400, 404, 413, 415].includes(status) ? status : undefined }).toEqual({
           method,
           path,

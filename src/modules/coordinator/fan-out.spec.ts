@@ -239,6 +239,29 @@ describe('FanOut', () => {
     expect(answer.failed.size).toBe(1);
   });
 
+  it('waits for a primary that is being handed over or replaced, while there is a copy that may become it', async () => {
+    for (const gone of ['NOT_PRIMARY', 'REFUSED'] as const) {
+      const nodes = new Nodes(2, (node) => (node === 'a' ? gone : 'ok'));
+      setTimeout(() => {
+        nodes.table = nodes.table.map((route) => ({ ...route, primary: 'b' }));
+      }, 120);
+      const answer = await nodes.count(true);
+      expect([answer.values.size, answer.failed.size]).toEqual([2, 0]);
+      expect([...answer.values.values()].map(({ node }) => node)).toEqual(['b', 'b']);
+    }
+    const never = new Nodes(1, () => 'NOT_PRIMARY');
+    const startedMs = performance.now();
+    expect((await never.count(true, 300)).failed.get(0)).toEqual({ node: 'a', reason: 'STALE_ROUTE' });
+    expect(performance.now() - startedMs).toBeGreaterThan(250);
+    // Nobody can become it.
+    const alone = new Nodes(
+      1,
+      () => 'REFUSED',
+      (node) => (node === 'a' ? {} : { status: 'UNAVAILABLE' }),
+    );
+    expect((await alone.count(true, 10_000)).failed.get(0)).toEqual({ node: 'a', reason: 'UNREACHABLE' });
+  });
+
   it('asks a copy whose map was old again when no other one has an answer', async () => {
     const asked = new Map<string, number>();
     const late = new Nodes(1, (node) => {

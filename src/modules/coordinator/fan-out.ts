@@ -104,6 +104,13 @@ interface FanOutPorts {
 /** Copies with an older map are asked again so often, each having waited a moment for it. */
 const OLD_MAPS_MAX = 3;
 
+/**
+ * A read of primaries waits for one that is being handed over or replaced, while another copy lives that may become it:
+ * looked for this often, two seconds in all.
+ */
+const PRIMARY_AGAIN_MS = 50;
+const PRIMARY_LOOKS_MAX = 40;
+
 const NONE: readonly NodeUuid[] = [];
 
 /** A shard that has no answer yet. */
@@ -115,6 +122,8 @@ interface Pending {
   notCaughtUp: boolean;
   /** Times that a copy had an older map. */
   oldMaps: number;
+  /** Times that its primary was looked for in vain. */
+  looks: number;
   inFlight: number;
   /** Whom it waits for, or what it was told last. */
   last: ShardFailed | undefined;
@@ -137,6 +146,7 @@ class FanOutRun<C extends GatedCall> {
   readonly #failed = new Map<number, ShardFailed>();
   readonly #notCaughtUp: number[] = [];
   readonly #attempts: Attempt[] = [];
+  readonly #looking = new Set<NodeJS.Timeout>();
   readonly #onAbort = (): void => this.#finish();
   #overloaded: NodeError | undefined;
   #resolve!: (answer: FanOutAnswer<GatedValue<C>>) => void;
@@ -157,6 +167,7 @@ class FanOutRun<C extends GatedCall> {
         primary: options.primary,
         notCaughtUp: false,
         oldMaps: 0,
+        looks: 0,
         inFlight: 0,
         last: undefined,
       });
@@ -184,12 +195,31 @@ class FanOutRun<C extends GatedCall> {
       const pending = this.#pending.get(shard);
       // Another copy may still answer.
       if (pending === undefined || pending.inFlight > 0) continue;
+      if (this.#looksAgain(shard, pending, routes[shard])) continue;
       this.#fail(shard, pending, pending.last ?? (node === undefined ? { reason } : { node, reason }));
     }
     // A lone question to this node needs no way to be called back.
     const lone = why === 'first' && plan.requests.length === 1 && this.#attempts.length === 0;
     for (const { node, choices } of plan.requests) this.#send(node, choices, lone && choices[0].copy.self);
     this.#finishIfDone();
+  }
+
+  /** The primary of a shard is not there: it is looked for again in a moment, when there can be one soon. */
+  #looksAgain(shard: number, pending: Pending, route: ShardRoute | undefined): boolean {
+    if (!this.options.primary || pending.notCaughtUp || pending.looks >= PRIMARY_LOOKS_MAX) return false;
+    const lives = route?.copies.some(
+      ({ node, status, faulted, role }) =>
+        status === 'ACTIVE' && !faulted && role !== 'learner' && node !== route.primary,
+    );
+    if (lives !== true) return false;
+    pending.looks++;
+    pending.tried = NONE;
+    const timer = setTimeout(() => {
+      this.#looking.delete(timer);
+      this.#dispatch([shard], 'first');
+    }, PRIMARY_AGAIN_MS);
+    this.#looking.add(timer);
+    return true;
   }
 
   #wish(route: ShardRoute | undefined, shard: number, inSyncOnly: boolean): ShardWish {
@@ -381,6 +411,7 @@ class FanOutRun<C extends GatedCall> {
   #end(): void {
     this.#over = true;
     this.options.deadline.signal.removeEventListener('abort', this.#onAbort);
+    for (const timer of this.#looking) clearTimeout(timer);
     for (const attempt of this.#attempts) {
       if (attempt.done) continue;
       clearTimeout(attempt.timer);

@@ -39,6 +39,7 @@ export class CatalogController {
     scope: 'admin',
     summary: 'Create a collection; equal settings of an existing one are accepted',
     body: CollectionBody,
+    bodyMayMiss: true,
     answers: { 200: CollectionShape, 201: CollectionShape },
     errors: [...MAP_ERRORS, 'COLLECTION_CONFLICT'],
   })

@@ -48,6 +48,8 @@ const WRITE = { scope: 'write', tag: 'Documents', query: WriteQuery } as const;
 const READ = { scope: 'read', tag: 'Documents', query: ReadQuery } as const;
 const KEYED_ERRORS = [...WRITE_ERRORS, 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT'] as const;
 const WRITE_HEADERS = ['Idempotency-Key', 'Spector-Session', 'If-Match', 'If-None-Match'] as const;
+/** Of calls that need the document to exist. */
+const EXISTING_HEADERS = ['Idempotency-Key', 'Spector-Session', 'If-Match'] as const;
 const SESSION_HEADER = ['Spector-Session'] as const;
 
 /** Documents by id and by filter (api.md, REST). */
@@ -130,7 +132,7 @@ export class DocumentsController {
     ...WRITE,
     summary: 'Merge into one document (RFC 7386)',
     body: PatchBody,
-    headers: WRITE_HEADERS,
+    headers: EXISTING_HEADERS,
     answers: { 200: WriteAnswerShape },
     errors: [...KEYED_ERRORS, ...UPSERT_ERRORS, 'DOCUMENT_NOT_FOUND'],
   })
@@ -152,7 +154,7 @@ export class DocumentsController {
   @Endpoint({
     ...WRITE,
     summary: 'Delete one document',
-    headers: WRITE_HEADERS,
+    headers: EXISTING_HEADERS,
     answers: { 200: DeleteAnswerShape },
     errors: [...KEYED_ERRORS, 'DOCUMENT_NOT_FOUND'],
   })
@@ -219,6 +221,7 @@ export class DocumentsController {
     ...READ,
     summary: 'Read matching documents page by page',
     body: ScrollBody,
+    bodyMayMiss: true,
     headers: SESSION_HEADER,
     answers: { 200: ScrollAnswerShape },
     errors: READ_ERRORS,
@@ -250,6 +253,7 @@ export class DocumentsController {
     ...READ,
     summary: 'Count matching documents',
     body: CountBody,
+    bodyMayMiss: true,
     headers: SESSION_HEADER,
     answers: { 200: CountAnswerShape },
     errors: READ_ERRORS,

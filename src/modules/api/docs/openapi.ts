@@ -156,7 +156,8 @@ function requestBody(endpoint: EndpointSpec, body: TSchema, components: Record<s
       schema: { type: 'string', description: 'One item of `documents` a line.', examples: [LINES_EXAMPLE] },
     },
   };
-  return { required: true, content: { 'application/json': { schema }, ...(endpoint.input === 'bulk' ? lines : {}) } };
+  const required = endpoint.bodyMayMiss !== true;
+  return { required, content: { 'application/json': { schema }, ...(endpoint.input === 'bulk' ? lines : {}) } };
 }
 
 function response(

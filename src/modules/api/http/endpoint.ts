@@ -11,6 +11,8 @@ export interface EndpointSpec {
   readonly summary: string;
   readonly query?: TObject;
   readonly body?: TSchema;
+  /** Without one it is as if it were `{}`. */
+  readonly bodyMayMiss?: true;
   /** `bulk` bodies reach the handler unread: a stream of NDJSON or the bytes of JSON. */
   readonly input?: 'json' | 'bulk';
   /** Status → what it means, or the shape of the answer. */
