@@ -1,4 +1,7 @@
-/** A broken invariant: a programmer error. Never caught to go on; it stops the process (exit 1). */
+/**
+ * A broken invariant: a programmer error. It stops the process (exit 1); what a copy of a shard does in the background fails
+ * that copy alone, until the node is started again.
+ */
 export class InvariantError extends Error {
   override readonly name = 'InvariantError';
 }

@@ -68,6 +68,8 @@ describe('API keys and the state of the node', () => {
       ['/api/v1/events', '/api/v1/changes?follow=true'].map((path) => fetch(rest.edge.url + path)),
     );
     await rest.edge.app.close();
-    for (const stream of streams) expect(typeof (await stream.text())).toBe('string');
+    const [events, changes] = await Promise.all(streams.map((stream) => stream.text()));
+    expect(events).toContain('event: heartbeat');
+    expect(JSON.parse(changes)).toMatchObject({ error: { code: 'DRAINING', retryable: true } });
   });
 });

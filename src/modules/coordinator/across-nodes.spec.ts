@@ -154,6 +154,15 @@ describe('a coordinator across nodes', () => {
       for (let i = 0; i < 6; i++) {
         const patching = node.documents.patch(`gone-${i}`, { title: 'x' }, undefined, options, call());
         await expect(patching).rejects.toMatchObject({ code: 'DOCUMENT_NOT_FOUND' });
+        const version = '1'.repeat(48);
+        const matching = node.documents.patch(
+          `gone-${i}`,
+          { title: 'x' },
+          { kind: 'version', version },
+          options,
+          call(),
+        );
+        await expect(matching).rejects.toMatchObject({ code: 'VERSION_CONFLICT' });
         const keyed = { ...options, idempotencyKey: `gone-${n}-${i}` };
         const again = node.documents.patch(`gone-${i}`, { title: 'x' }, undefined, keyed, call());
         await expect(again).rejects.toMatchObject({ code: 'DOCUMENT_NOT_FOUND' });

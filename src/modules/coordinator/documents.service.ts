@@ -235,7 +235,7 @@ export class DocumentsService implements DocumentsPort {
     // What a shard that cannot answer holds is not missing: nothing can be said of it.
     for (const [shard, failed] of answer.failed) throw shardError(shard, failed, this.replication.fault(shard));
     const found = new Map<string, StoredSegments>();
-    const bytes = new AnswerBytes();
+    const bytes = new AnswerBytes(fields);
     for (const { value } of answer.values.values())
       for (const document of value) {
         bytes.add(document);
@@ -263,7 +263,7 @@ export class DocumentsService implements DocumentsPort {
       const failed = new Map<number, ShardFailed>();
       const stale = new Map<number, { readonly node: string; readonly lagMs: number }>();
       let { shard, after } = start;
-      const bytes = new AnswerBytes();
+      const bytes = new AnswerBytes(request.fields);
       let isFull = false;
       while (shard < shardCount && documents.length < request.limit) {
         const answer = await this.#page(

@@ -253,6 +253,10 @@ describe('FanOut', () => {
     const startedMs = performance.now();
     expect((await never.count(true, 300)).failed.get(0)).toEqual({ node: 'a', reason: 'STALE_ROUTE' });
     expect(performance.now() - startedMs).toBeGreaterThan(250);
+    // It is there, and has too much to do.
+    const busy = new Nodes(1, () => 'OVERLOADED');
+    await expect(busy.count(true, 10_000)).resolves.toMatchObject({ failed: new Map([[0, { reason: 'OVERLOADED' }]]) });
+    expect(busy.asked).toHaveLength(1);
     // Nobody can become it.
     const alone = new Nodes(
       1,

@@ -110,6 +110,7 @@ const OLD_MAPS_MAX = 3;
  */
 const PRIMARY_AGAIN_MS = 50;
 const PRIMARY_LOOKS_MAX = 40;
+const REPLACED: ReadonlySet<ShardFailureReason> = new Set(['STALE_ROUTE', 'UNREACHABLE', 'FAULTED']);
 
 const NONE: readonly NodeUuid[] = [];
 
@@ -207,6 +208,8 @@ class FanOutRun<C extends GatedCall> {
   /** The primary of a shard is not there: it is looked for again in a moment, when there can be one soon. */
   #looksAgain(shard: number, pending: Pending, route: ShardRoute | undefined): boolean {
     if (!this.options.primary || pending.notCaughtUp || pending.looks >= PRIMARY_LOOKS_MAX) return false;
+    // One that has too much to do is there.
+    if (pending.last !== undefined && !REPLACED.has(pending.last.reason)) return false;
     const lives = route?.copies.some(
       ({ node, status, faulted, role }) =>
         status === 'ACTIVE' && !faulted && role !== 'learner' && node !== route.primary,

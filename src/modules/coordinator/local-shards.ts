@@ -143,7 +143,7 @@ export class LocalShards implements ShardAccess {
         return answer.count;
       }),
     read: ({ mapEpoch, gates, collectionId, ids, fields }, options) => {
-      const bytes = new AnswerBytes();
+      const bytes = new AnswerBytes(fields);
       return this.#each(mapEpoch, gates, options, async (shard, at) => {
         const documents: (StoredSegments | undefined)[] = [];
         for (let from = 0; from < ids[at].length; from += READ_AT_ONCE) {
@@ -168,7 +168,7 @@ export class LocalShards implements ShardAccess {
           options.signal,
         );
         const documents: StoredSegments[] = [];
-        const bytes = new AnswerBytes();
+        const bytes = new AnswerBytes(fields);
         for (let i = 0; i < ids.length; i++) {
           // One that changed since is left to its newer entry.
           const entry = await this.reader.indexed(shard, collectionId, ids[i], offsets[i]);
@@ -187,7 +187,7 @@ export class LocalShards implements ShardAccess {
       this.#each(mapEpoch, gates, options, (shard) => this.gates.conflicts(shard)),
     fetch: async ({ collectionId, shards, wanted, fields }) => {
       await Promise.resolve();
-      const bytes = new AnswerBytes();
+      const bytes = new AnswerBytes(fields);
       return shards.map((shard, at): ShardReply<readonly (StoredSegments | undefined)[]> => {
         try {
           const value = wanted[at].map((entry) => {
@@ -344,7 +344,8 @@ export class LocalShards implements ShardAccess {
   async #writeAgain(write: GatedWrite, from: number, mapEpoch: number): Promise<ShardWriteOutcome> {
     const { shard } = write;
     try {
-      // The first sending may be on its way to the disk.
+      // The first sending may be on its way to the disk, or to the next turn of the loop, in which it is logged.
+      await new Promise((resolve) => setImmediate(resolve));
       await this.log.sync();
       const earlier = await this.#earlier(write, from);
       return await this.gates.write(earlier === undefined ? write : { ...write, earlier }, mapEpoch);

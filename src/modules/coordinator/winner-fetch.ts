@@ -39,7 +39,7 @@ export class WinnerFetch {
     failed: Map<number, ShardFailed>,
   ): readonly (StoredSegments | undefined)[] | Promise<readonly (StoredSegments | undefined)[]> {
     const { self } = this.routes;
-    const bytes = new AnswerBytes();
+    const bytes = new AnswerBytes(fields);
     if (winners.every(({ node }) => node === self))
       return winners.map((winner) => {
         const document = this.#here(winner, collectionId, fields, failed);

@@ -99,6 +99,7 @@ export class Writer {
         if (call.key === undefined && current !== undefined && (wantsVersion ?? current.version) !== current.version) {
           throw new NodeError('VERSION_CONFLICT', `the document has version "${current.version}"; read it again`);
         }
+        const isWanted = current !== undefined && (wantsVersion ?? current.version) === current.version;
         const merged = current === undefined ? undefined : mergePatch(current.fields, patch);
         if (merged !== undefined) await this.#checkMerged(merged, collection);
         const wish: WriteWish = {
@@ -106,9 +107,10 @@ export class Writer {
           op: 'UPSERT',
           collectionId: collection.id,
           id,
-          // Of a missing document nothing is to be made: no document has that version.
           payload: this.#encode(merged ?? {}),
-          condition: { kind: 'version', version: wantsVersion ?? current?.version ?? NO_VERSION },
+          // What was not merged onto the version that is wanted is not to be made: no document has that one. It only asks
+          // what its key was answered by.
+          condition: { kind: 'version', version: isWanted ? current.version : NO_VERSION },
         };
         try {
           return await this.#write(id, wish, { ...call, timeoutMs: deadline.remainingMs });

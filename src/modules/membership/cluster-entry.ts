@@ -123,7 +123,9 @@ export class ClusterEntry {
     if (address === undefined || address === record.grpcAddress) return;
     const answer = await this.#askOne(address, self);
     if (answer.kind !== 'answered' || answer.introduction.nodeUuid !== record.nodeUuid) return;
-    const detail = `node uuid ${record.nodeUuid} is in use at ${address}: this data directory is a copy of that node's; start it empty, under a node id of its own`;
+    // Its own process, by the name it had.
+    if (answer.introduction.grpcAddress === record.grpcAddress) return;
+    const detail = `node uuid ${record.nodeUuid} is in use by another process, at ${address}: this data directory is a copy of that node's, and cannot be used beside it`;
     throw new MembershipRefusedError('DUPLICATE_NODE_ID', detail);
   }
 

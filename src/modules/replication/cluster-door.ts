@@ -9,7 +9,7 @@ import type { LogStore } from '../log/log-store.js';
 import type { ClusterRegistry, Registration } from '../membership/cluster-registry.js';
 import type { NodeRecord } from '../membership/core/node-record.js';
 import { liveDocuments } from '../shard/core/rows.js';
-import { wasRemoved } from '../ring/core/node-operations.js';
+import { mustRegister, wasRemoved } from '../ring/core/node-operations.js';
 import type { ReplicationService } from './replication.service.js';
 
 /** What a disk remembers of its cluster before it has the map. */
@@ -68,19 +68,20 @@ export class ClusterDoor implements ClusterRegistry {
     const { nodeId, nodeUuid, grpcAddress: address, protocolMin, protocolMax } = record;
     try {
       const { map } = this.replication;
-      const known = map.current().nodes.find((node) => node.nodeUuid === nodeUuid);
-      if (known?.nodeId === nodeId && known.address === address && known.duty === 'serving') return { kind: 'joined' };
+      const known = map.current().nodes.find((each) => each.nodeUuid === nodeUuid);
+      const node = { nodeId, nodeUuid, address, protocolMin, protocolMax };
+      if (!mustRegister(map.current(), node)) return { kind: 'joined' };
       if (known === undefined && wasRemoved(map.current(), nodeUuid)) {
         const detail = `"${nodeId}" was removed from the cluster; to take part again it starts with an empty data directory`;
         return { kind: 'refused', detail };
       }
       // A node of the same name gives it up in the same change; `replaces` says that it answers no more.
-      const holder = map.current().nodes.find((node) => node.nodeId === nodeId && node.nodeUuid !== nodeUuid);
+      const holder = map.current().nodes.find((each) => each.nodeId === nodeId && each.nodeUuid !== nodeUuid);
       if (holder !== undefined && holder.nodeUuid !== replaces)
         return { kind: 'refused', detail: `the name "${nodeId}" belongs to another node` };
       await map.change({
         kind: 'register',
-        node: { nodeId, nodeUuid, address, protocolMin, protocolMax },
+        node,
         ...(holder === undefined ? {} : { replaces: holder.nodeUuid }),
       });
       return { kind: 'joined' };

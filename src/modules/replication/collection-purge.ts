@@ -15,18 +15,6 @@ export class CollectionPurge {
     private readonly write: (shard: number, request: WriteRequest) => Promise<WriteOutcome>,
   ) {}
 
-  /** Logs the end of a collection in one shard: its entries are ignored from then on. */
-  async purge(shard: number, collectionId: number): Promise<void> {
-    const outcome = await this.write(shard, {
-      op: 'COLLECTION_PURGE',
-      collectionId,
-      id: '',
-      payload: new Uint8Array(0),
-      level: levelOf('auto', this.map.current()),
-    });
-    if (outcome.kind === 'refused') throw new NodeError(outcome.code, outcome.detail);
-  }
-
   /** All that still have rows; a crash before it came to this is made up for here. */
   purgeDropped(): void {
     if (!this.map.known) return;
@@ -35,10 +23,22 @@ export class CollectionPurge {
       if (shard === META_SHARD || replica.role !== 'primary') continue;
       for (const id of replica.counters().collections.keys()) {
         if (known.has(id)) continue;
-        this.purge(shard, id).catch((error: unknown) => {
+        this.#purge(shard, id).catch((error: unknown) => {
           this.logger.warn({ shard, err: error }, 'a dropped collection could not be purged; it is tried again');
         });
       }
     }
+  }
+
+  /** Logs the end of a collection in one shard: its entries are ignored from then on. */
+  async #purge(shard: number, collectionId: number): Promise<void> {
+    const outcome = await this.write(shard, {
+      op: 'COLLECTION_PURGE',
+      collectionId,
+      id: '',
+      payload: new Uint8Array(0),
+      level: levelOf('auto', this.map.current()),
+    });
+    if (outcome.kind === 'refused') throw new NodeError(outcome.code, outcome.detail);
   }
 }

@@ -236,8 +236,8 @@ export class FollowerLinks {
       );
       await follower.snapshot.run();
     } finally {
-      await source?.close();
       release?.();
+      await source?.close();
     }
   }
 

@@ -427,11 +427,6 @@ export class ReplicationService {
     if (this.map.known) await this.#openHosted(this.map.current());
   }
 
-  /** Logs the end of a collection in one shard: its entries are ignored from then on (replication 2.3). */
-  async purgeCollection(shard: number, collectionId: number): Promise<void> {
-    await this.#purge.purge(shard, collectionId);
-  }
-
   // ---- opening
 
   /** What this node says of itself to the map. */

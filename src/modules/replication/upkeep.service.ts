@@ -114,7 +114,14 @@ export class UpkeepService {
           await this.#unlessDamaged(shard, () => this.forgetOperations(shard));
       // Also of copies that moved away.
       const { shardCount } = this.replication.map.current();
-      for (let shard = 0; shard < shardCount; shard++) await this.forgetConflicts(shard);
+      for (let shard = 0; shard < shardCount; shard++) {
+        try {
+          await this.forgetConflicts(shard);
+        } catch (error) {
+          if (!(error instanceof LogDamagedError)) throw error;
+          this.logger.warn({ shard, err: error }, 'a conflict cannot be read; those of the shard are kept');
+        }
+      }
     }
   }
 

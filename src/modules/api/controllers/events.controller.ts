@@ -39,6 +39,7 @@ export class EventsController {
   })
   listen(@Req() request: FastifyRequest, @Res() reply: FastifyReply): void {
     const filter = filterOf(eventsQuery(request.query).filter);
+    this.open.admit();
     reply.hijack();
     const { raw } = reply;
     raw.writeHead(200, {

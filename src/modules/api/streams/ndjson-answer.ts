@@ -1,4 +1,5 @@
 import type { FastifyReply } from 'fastify';
+import { NodeError } from '../../../kernel/errors.js';
 import { failureOf } from '../../../platform/errors/failure.js';
 import type { Logger } from '../../../platform/logging/logger.js';
 import { LineWriter } from './line-writer.js';
@@ -31,6 +32,7 @@ export async function sendNdjson<T>(
   answer: NdjsonAnswer<T>,
   log: Logger,
 ): Promise<void> {
+  streams.admit();
   const { signal, close } = streams.open(reply);
   const iterator = answer.items(signal)[Symbol.asyncIterator]();
   try {
@@ -53,6 +55,9 @@ export async function sendNdjson<T>(
     } catch (error) {
       if (!signal.aborted) await writer.write(`${JSON.stringify({ error: told(error, log) })}\n`);
     }
+    // That it ends since the node stops is no end of what there is to tell.
+    if (signal.reason instanceof NodeError)
+      await writer.write(`${JSON.stringify({ error: told(signal.reason, log) })}\n`);
     writer.end();
   } finally {
     close();

@@ -1,6 +1,8 @@
 import type { BeforeApplicationShutdown } from '@nestjs/common';
 import { Injectable } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
+import { NodeError } from '../../../kernel/errors.js';
+import { LIMITS } from '../../../kernel/limits.js';
 import { SOCKET_IDLE_MS } from '../http-setup.js';
 
 /** An answer that lasts. */
@@ -17,6 +19,13 @@ export class OpenStreams implements BeforeApplicationShutdown {
   private readonly controllers = new Set<AbortController>();
   private stopped = false;
 
+  /** Before an answer begins. @throws NodeError OVERLOADED when too many last already */
+  admit(): void {
+    if (this.controllers.size < LIMITS.lastingAnswersMax) return;
+    const detail = `this node sends ${LIMITS.lastingAnswersMax} streams already; read from another node, or end some`;
+    throw new NodeError('OVERLOADED', detail, { retryAfterMs: 1_000 });
+  }
+
   /** Registers an answer; its connection may be idle from now until it is closed. */
   open(reply: FastifyReply): OpenStream {
     const controller = new AbortController();
@@ -31,7 +40,7 @@ export class OpenStreams implements BeforeApplicationShutdown {
     raw.on('close', forget);
     socket?.setTimeout(0);
     this.controllers.add(controller);
-    if (this.stopped) controller.abort();
+    if (this.stopped) controller.abort(stopping());
     return { signal: controller.signal, close: forget };
   }
 
@@ -42,6 +51,10 @@ export class OpenStreams implements BeforeApplicationShutdown {
 
   beforeApplicationShutdown(): void {
     this.stopped = true;
-    for (const controller of this.controllers) controller.abort();
+    for (const controller of this.controllers) controller.abort(stopping());
   }
+}
+
+function stopping(): NodeError {
+  return new NodeError('DRAINING', 'The node is shutting down');
 }

@@ -1,5 +1,6 @@
 import { NodeError } from '../../../kernel/errors.js';
 import { LIMITS } from '../../../kernel/limits.js';
+import type { FieldSelection } from './requests.js';
 import type { StoredSegments } from './shard-calls.js';
 
 /** A component of a vector as digits. */
@@ -10,15 +11,18 @@ const COMPONENT_BYTES = 12;
  * meanwhile.
  */
 export class AnswerBytes {
+  readonly #fields: FieldSelection;
   #left: number;
 
-  constructor(bytesMax: number = LIMITS.answerBytesMax) {
+  /** @param fields the parts that are answered */
+  constructor(fields: FieldSelection, bytesMax: number = LIMITS.answerBytesMax) {
+    this.#fields = fields;
     this.#left = bytesMax;
   }
 
   /** Whether the document fits beside those before; if so it counts. */
   fits(document: StoredSegments): boolean {
-    const bytes = bytesOf(document);
+    const bytes = bytesOf(document, this.#fields);
     if (bytes > this.#left) return false;
     this.#left -= bytes;
     return true;
@@ -34,7 +38,11 @@ export class AnswerBytes {
   }
 }
 
-function bytesOf({ id, title, content, metadata, vector }: StoredSegments): number {
-  const texts = id.length + (title?.length ?? 0) + (content?.length ?? 0) + (metadata?.length ?? 0);
-  return texts + COMPONENT_BYTES * (vector?.length ?? 0);
+function bytesOf({ id, title, content, metadata, vector }: StoredSegments, fields: FieldSelection): number {
+  let bytes = id.length;
+  if (fields.title) bytes += title?.length ?? 0;
+  if (fields.content) bytes += content?.length ?? 0;
+  if (fields.metadata) bytes += metadata?.length ?? 0;
+  if (fields.vector) bytes += COMPONENT_BYTES * (vector?.length ?? 0);
+  return bytes;
 }

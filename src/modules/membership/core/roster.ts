@@ -70,12 +70,14 @@ export class Roster {
     return [...this.peers].sort(([a], [b]) => compareIds(a, b));
   }
 
-  /** Where a peer is asked, or undefined when nobody said. */
-  /** Where a node is; undefined when that is not known, or another node is there now: this one. */
+  /** Where a node is; undefined when nobody said, or only that it is where this node is now. */
   addressOf(nodeUuid: NodeUuid): string | undefined {
-    const address =
-      this.view.get(nodeUuid)?.grpcAddress ?? this.members.get(nodeUuid)?.address ?? this.peers.get(nodeUuid)?.metAt;
-    return nodeUuid !== this.self.nodeUuid && address === this.self.grpcAddress ? undefined : address;
+    const isOther = nodeUuid !== this.self.nodeUuid;
+    return [
+      this.view.get(nodeUuid)?.grpcAddress,
+      this.members.get(nodeUuid)?.address,
+      this.peers.get(nodeUuid)?.metAt,
+    ].find((address) => address !== undefined && !(isOther && address === this.self.grpcAddress));
   }
 
   isUp(nodeUuid: NodeUuid): boolean {

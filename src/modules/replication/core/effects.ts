@@ -26,7 +26,7 @@ export type ReplicaEffect =
   | { readonly kind: 'promise'; readonly epoch: Epoch }
   /** Durable entries for the index; answered by `applied`. */
   | { readonly kind: 'apply'; readonly entries: readonly Uint8Array[]; readonly tail: number }
-  /** Entries a primary logged: they may travel to its followers while the local sync runs. */
+  /** What became of a write. */
   | { readonly kind: 'reply'; readonly reply: Reply }
   /** These writes cannot have their copies yet, but may in a moment: kept, and proposed anew after `resume`. */
   | { readonly kind: 'postpone'; readonly tickets: readonly number[] }

@@ -112,10 +112,6 @@ export class Followers {
     return this.#byNode.get(node)?.durable ?? 0;
   }
 
-  appliedOf(node: NodeUuid): number {
-    return this.#byNode.get(node)?.applied ?? 0;
-  }
-
   nodes(): readonly NodeUuid[] {
     return [...this.#byNode.keys()].sort();
   }

@@ -158,7 +158,7 @@ describe('CopyKeeper', () => {
       if (holder.log.includes('rest 0')) throw new Error('the disk cannot be read');
     });
     await holder.keeper.round();
-    holder.clock.pass(KEPT_MS);
+    await holder.clock.pass(KEPT_MS);
     await expect(holder.keeper.round()).rejects.toThrow('the disk cannot be read');
     expect(holder.log).toEqual(['covered 0?', 'rest 0', 'covered 0?', 'wake 0']);
   });

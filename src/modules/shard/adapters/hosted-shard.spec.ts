@@ -113,7 +113,9 @@ describe('HostedShard, when its thread dies', () => {
   it('starts over when it is opened again while it is read: the log may be another one', async () => {
     for (const id of ['a', 'b', 'c']) await write(id);
     let again: Promise<{ readonly offset: number }> | undefined;
-    onApply = () => (again ??= shard.open(3));
+    onApply = () => {
+      again ??= shard.open(3);
+    };
     const first = await shard.open(1);
     expect(first.offset).toBe(3);
     expect((await again)?.offset).toBe(3);

@@ -30,7 +30,7 @@ export interface AttributeIndexSize {
  * architecture.md, the index of a shard). A filter becomes a bitmap; what it means is defined by `matches`.
  *
  * Every label has a row: the sets of its values, so that it is removed exactly and at once. The sets of its keys follow
- * from those. Beyond LIMITS.attributeKeysMax keys are still indexed: the writer refuses them (`wouldExceedKeys`); an index
+ * from those. Beyond LIMITS.attributeKeysMax keys are still indexed: the writer refuses them (AttributeKeys); an index
  * that reads the log must take what the log holds.
  */
 export class AttributeIndex {
