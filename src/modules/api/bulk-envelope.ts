@@ -17,15 +17,18 @@ const MEMBERS_MAX = 32;
 export interface BulkEnvelopeText {
   /** What stands beside `documents`. */
   readonly options: Readonly<Record<string, unknown>>;
-  readonly elements: Elements;
+  readonly runs: readonly Run[];
 }
 
-/** The elements of `documents`, in two columns, because a body may hold millions. */
-interface Elements {
+/**
+ * Neighbouring elements of `documents`, in two columns, because a body may hold millions; and not all in one, since an array
+ * of millions that grows is copied at once, with the loop held.
+ */
+interface Run {
   /** Parsed, or the NodeError that refuses the element: parsed JSON is never one. */
-  readonly values: unknown[];
+  readonly values: readonly unknown[];
   /** Bytes of each element's text. */
-  readonly bytes: number[];
+  readonly bytes: readonly number[];
 }
 
 /** Bytes of neighbouring elements that are parsed in one go. */
@@ -40,20 +43,21 @@ export async function parseBulkEnvelope(bytes: Buffer): Promise<BulkEnvelopeText
   if (!isUtf8(bytes)) throw new NodeError('INVALID_REQUEST', 'the body is not valid UTF-8');
   const reader = new EnvelopeReader(bytes);
   await reader.read();
-  if (reader.elements === undefined) {
+  if (reader.runs === undefined) {
     throw new NodeError('INVALID_REQUEST', '`documents` is missing: an array of documents is needed');
   }
-  return { options: reader.options, elements: reader.elements };
+  return { options: reader.options, runs: reader.runs };
 }
 
 /** The bulk items of a parsed envelope, pulled by who stores them. */
 export async function* envelopeItems(envelope: BulkEnvelopeText, schemas: BulkSchemas): AsyncGenerator<BulkItem> {
   const turns = new Turns();
-  const { values, bytes } = envelope.elements;
-  for (let i = 0; i < values.length; i++) {
-    yield elementItem(values[i], bytes[i] ?? 0, schemas);
-    const pause = turns.pause();
-    if (pause !== undefined) await pause;
+  for (const { values, bytes } of envelope.runs) {
+    for (let i = 0; i < values.length; i++) {
+      yield elementItem(values[i], bytes[i] ?? 0, schemas);
+      const pause = turns.pause();
+      if (pause !== undefined) await pause;
+    }
   }
 }
 
@@ -69,7 +73,7 @@ function elementItem(value: unknown, bytes: number, schemas: BulkSchemas): BulkI
 
 class EnvelopeReader {
   readonly options: Record<string, unknown> = {};
-  elements: Elements | undefined;
+  runs: Run[] | undefined;
   private at = 0;
   private readonly turns = new Turns();
   /** Neighbouring elements not parsed yet: where each starts and ends. */
@@ -120,7 +124,7 @@ class EnvelopeReader {
         `\`documents\` must be an array, not ${shown(parseJson(this.skip(), 'the body'))}`,
       );
     }
-    this.elements = { values: [], bytes: [] };
+    this.runs = [];
     this.space();
     if (this.take(0x5d)) return;
     do {
@@ -148,8 +152,7 @@ class EnvelopeReader {
       problem === undefined
         ? new NodeError('PAYLOAD_TOO_LARGE', `the document is longer than ${LIMITS.lineBytesMax} bytes of JSON`)
         : scanError(problem, 'the document');
-    this.elements?.values.push(refused);
-    this.elements?.bytes.push(to - from);
+    this.runs?.push({ values: [refused], bytes: [to - from] });
   }
 
   private parseRun(): void {
@@ -164,8 +167,7 @@ class EnvelopeReader {
     }
     const run = this.run;
     if (values.length !== run.length) throw this.fault();
-    for (const value of values) this.elements?.values.push(value);
-    for (const { from, to } of run) this.elements?.bytes.push(to - from);
+    this.runs?.push({ values, bytes: run.map(({ from, to }) => to - from) });
     this.run = [];
   }
 
