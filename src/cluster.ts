@@ -31,7 +31,7 @@ import { MembershipFellows } from './modules/replication/membership-fellows.js';
 import { ClusterOperator } from './modules/replication/operations/cluster-operator.js';
 import { REPLICA_SERVICE } from './modules/replication/replica.mapper.js';
 import type { ReplicationService } from './modules/replication/replication.service.js';
-import type { ClusterMap } from './modules/ring/core/map.js';
+import { nodeByUuid, type ClusterMap } from './modules/ring/core/map.js';
 import { wasRemoved } from './modules/ring/core/node-operations.js';
 import { systemTimers } from './platform/clock/system-timers.js';
 import type { NodeConfig } from './platform/config/node-config.js';
@@ -240,7 +240,7 @@ export class Cluster {
   /** Where the map, as it was last known here, has this node. */
   #registeredAt(): string | undefined {
     const { map, self } = this.replication;
-    return map.known ? map.current().nodes.find(({ nodeUuid }) => nodeUuid === self)?.address : undefined;
+    return map.known ? nodeByUuid(map.current(), self)?.address : undefined;
   }
 
   /** A node that comes back may have another address, or was drained: the map is told, when it can be. */

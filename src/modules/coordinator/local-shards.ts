@@ -149,10 +149,7 @@ export class LocalShards implements ShardAccess {
         for (let from = 0; from < ids[at].length; from += READ_AT_ONCE) {
           const some = ids[at].slice(from, from + READ_AT_ONCE);
           const found = await Promise.all(some.map((id) => this.reader.segments(shard, collectionId, id, fields)));
-          for (const document of found) {
-            bytes.add(document);
-            documents.push(document);
-          }
+          for (const document of found) documents.push(bytes.add(document));
         }
         return documents;
       });
@@ -190,12 +187,8 @@ export class LocalShards implements ShardAccess {
       const bytes = new AnswerBytes(fields);
       return shards.map((shard, at): ShardReply<readonly (StoredSegments | undefined)[]> => {
         try {
-          const value = wanted[at].map((entry) => {
-            const document = only(this.fetchOne(shard, collectionId, entry, fields), fields);
-            bytes.add(document);
-            return document;
-          });
-          return { shard, value };
+          const read = (entry: WantedEntry) => only(this.fetchOne(shard, collectionId, entry, fields), fields);
+          return { shard, value: wanted[at].map((entry) => bytes.add(read(entry))) };
         } catch (error) {
           return { shard, refusal: this.#refusalOf(shard, error) };
         }

@@ -41,16 +41,10 @@ export class WinnerFetch {
     const { self } = this.routes;
     const bytes = new AnswerBytes(fields);
     if (winners.every(({ node }) => node === self))
-      return winners.map((winner) => {
-        const document = this.#here(winner, collectionId, fields, failed);
-        bytes.add(document);
-        return document;
-      });
-    const found = winners.map((winner) => {
-      const document = winner.node === self ? undefined : this.#fromOwnCopy(winner, collectionId, fields);
-      bytes.add(document);
-      return document;
-    });
+      return winners.map((winner) => bytes.add(this.#here(winner, collectionId, fields, failed)));
+    const found = winners.map((winner) =>
+      winner.node === self ? undefined : bytes.add(this.#fromOwnCopy(winner, collectionId, fields)),
+    );
     if (found.every((payload) => payload !== undefined)) return found;
     return this.#everywhere(winners, found, collectionId, fields, deadline(), failed, bytes);
   }
@@ -135,8 +129,7 @@ export class WinnerFetch {
           const wanted = shards.map((shard) => byShard.get(shard)?.wanted ?? []);
           return this.#fromNode(node, { collectionId, shards, wanted, fields }, deadline, (shard, found) =>
             byShard.get(shard)?.at.forEach((at, i) => {
-              bytes.add(found[i]);
-              payloads[at] = found[i];
+              payloads[at] = bytes.add(found[i]);
             }),
           );
         }),

@@ -96,11 +96,10 @@ export class Writer {
         const current = await this.#current(shard, collection.id, id, deadline);
         // What a key was answered by is answered again, whatever became of the document.
         if (call.key === undefined && current === undefined && wantsVersion === undefined) throw missing(id);
-        if (call.key === undefined && current !== undefined && (wantsVersion ?? current.version) !== current.version) {
-          throw new NodeError('VERSION_CONFLICT', `the document has version "${current.version}"; read it again`);
-        }
         const isWanted = current !== undefined && (wantsVersion ?? current.version) === current.version;
-        const merged = current === undefined ? undefined : mergePatch(current.fields, patch);
+        if (call.key === undefined && current !== undefined && !isWanted)
+          throw new NodeError('VERSION_CONFLICT', `the document has version "${current.version}"; read it again`);
+        const merged = isWanted ? mergePatch(current.fields, patch) : undefined;
         if (merged !== undefined) await this.#checkMerged(merged, collection);
         const wish: WriteWish = {
           ...common,

@@ -9,6 +9,7 @@ import type { LogStore } from '../log/log-store.js';
 import type { ClusterRegistry, Registration } from '../membership/cluster-registry.js';
 import type { NodeRecord } from '../membership/core/node-record.js';
 import { liveDocuments } from '../shard/core/rows.js';
+import { nodeByUuid } from '../ring/core/map.js';
 import { mustRegister, wasRemoved } from '../ring/core/node-operations.js';
 import type { ReplicationService } from './replication.service.js';
 
@@ -68,10 +69,9 @@ export class ClusterDoor implements ClusterRegistry {
     const { nodeId, nodeUuid, grpcAddress: address, protocolMin, protocolMax } = record;
     try {
       const { map } = this.replication;
-      const known = map.current().nodes.find((each) => each.nodeUuid === nodeUuid);
       const node = { nodeId, nodeUuid, address, protocolMin, protocolMax };
       if (!mustRegister(map.current(), node)) return { kind: 'joined' };
-      if (known === undefined && wasRemoved(map.current(), nodeUuid)) {
+      if (nodeByUuid(map.current(), nodeUuid) === undefined && wasRemoved(map.current(), nodeUuid)) {
         const detail = `"${nodeId}" was removed from the cluster; to take part again it starts with an empty data directory`;
         return { kind: 'refused', detail };
       }

@@ -28,9 +28,9 @@ export class AnswerBytes {
     return true;
   }
 
-  /** @throws NodeError LIMIT_EXCEEDED */
-  add(document: StoredSegments | undefined): void {
-    if (document === undefined || this.fits(document)) return;
+  /** The document, which counts now. @throws NodeError LIMIT_EXCEEDED */
+  add<D extends StoredSegments | undefined>(document: D): D {
+    if (document === undefined || this.fits(document)) return document;
     throw new NodeError(
       'LIMIT_EXCEEDED',
       `the documents of this answer are larger than ${LIMITS.answerBytesMax} bytes: ask for fewer of them, or without their content and vectors`,
