@@ -130,6 +130,38 @@ describe('a node cut off from the others, connections open and silent', () => {
   });
 });
 
+describe('a replica cut off from its primary', () => {
+  it('reigns alone, and is merged into what the others had when the link is back', async () => {
+    const before = await cluster.settled();
+    const shard = 1;
+    const leader = cluster.node(before.shards[shard].primary ?? '');
+    const [lone] = cluster.others(leader.nodeId);
+    cluster.network.isolate([lone.nodeId]);
+    await replaced(lone, ledBy(before, leader.nodeId), leader.nodeId);
+    const [mine, ...theirs] = idsOf(shard, 2, 3_001, 'majority');
+    await write(lone, mine, 'alone', 'one');
+    const lines = theirs.map((id) => JSON.stringify({ id, ...titled('agreed') })).join('\n');
+    expectStatus(await leader.rest.bulk(lines, '?consistency=quorum'), 200, 201);
+    const cursors = await Promise.all([lone, leader].map(async (node) => (await changes(node)).at(-1)?.cursor ?? ''));
+
+    cluster.network.heal();
+    await cluster.settled();
+    await cluster.converged(3);
+    for (const node of cluster.nodes) {
+      // Who read what a majority had goes on; who read what one copy had starts again where the two parted.
+      const restarts = await Promise.all(
+        cursors.map(async (cursor) =>
+          (await changes(node, `?cursor=${cursor}`)).flatMap(({ restarted }) => restarted?.shard ?? []),
+        ),
+      );
+      expect(restarts).toEqual([[shard], []]);
+      const state = await stateOf(node.rest);
+      expect(state.get(mine)?.value).toBe('alone');
+      for (const id of theirs) if (state.get(id)?.value !== 'agreed') throw new Error(`${id} is missing`);
+    }
+  });
+});
+
 describe('a link that works one way only', () => {
   it('leaves the cluster writable and searchable, and everything is well when it is mended', async () => {
     const before = await cluster.settled();

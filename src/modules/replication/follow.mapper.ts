@@ -194,6 +194,7 @@ const REJECTIONS = {
   STALE_EPOCH: wire.HelloAnswer_RejectReason.STALE_EPOCH,
   FAULTED: wire.HelloAnswer_RejectReason.FAULTED,
   BUSY: wire.HelloAnswer_RejectReason.BUSY,
+  BEHIND: wire.HelloAnswer_RejectReason.BEHIND,
   FOREIGN_CLUSTER: wire.HelloAnswer_RejectReason.FOREIGN_CLUSTER,
   PROTOCOL: wire.HelloAnswer_RejectReason.PROTOCOL,
 } as const satisfies Record<RejectReason, wire.HelloAnswer_RejectReason>;

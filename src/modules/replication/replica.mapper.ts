@@ -59,14 +59,16 @@ export function writeLeader(leader: ShardLeader): MessageInitShape<typeof wire.S
 }
 
 export function readEnd(end: wire.LogEnd | undefined, field: string): LogEnd {
-  const { lastOffset, lastEpoch, chain, history, start } = required(end, field);
+  const { lastOffset, lastEpoch, chain, history, start, agreed } = required(end, field);
   if (history.length > HISTORY_MAX) throw malformed(`${field} has ${history.length} epochs`);
+  if (agreed > lastOffset) throw malformed(`${field} is agreed beyond its end`);
   return {
     lastOffset: readInteger(lastOffset, 'last_offset'),
     lastEpoch: readEpoch(lastEpoch, 'last_epoch'),
     chain: readChain(chain, 'chain'),
     history: history.map(readEpochStart),
     start: readInteger(start, 'start'),
+    agreed: readInteger(agreed, 'agreed'),
   };
 }
 
@@ -81,6 +83,7 @@ export function writeEnd(end: LogEnd): MessageInitShape<typeof wire.LogEndSchema
     chain: end.chain,
     history: end.history.map(({ epoch, start }) => ({ epoch: writeEpoch(epoch), start: writeInteger(start) })),
     start: writeInteger(end.start),
+    agreed: writeInteger(end.agreed),
   };
 }
 

@@ -10,6 +10,7 @@ import {
 } from './durability.js';
 import {
   acceptLowerEpoch,
+  baseByEndAlone,
   countLearner,
   majorityOfTheLiving,
   mergeMetaSuffix,
@@ -134,6 +135,13 @@ export const BUGS: readonly Bug[] = [
     about: 'a set is in force without its entry',
     break: noSetEntry,
     found: { seed: 141, rules: ['S8'] },
+  },
+  {
+    name: 'base-by-end-alone',
+    about: 'the branch of the higher epoch is the base, whatever a majority had',
+    break: baseByEndAlone,
+    scenario: 'lone-follower-after-a-partition',
+    found: { seed: 1, rules: ['INVARIANT'] },
   },
   {
     name: 'no-check-after-adoption',

@@ -125,6 +125,11 @@ export function acceptLowerEpoch(): Undo {
   );
 }
 
+/** No copy knows what is agreed. */
+export function baseByEndAlone(): Undo {
+  return overrideMethod(ReplicaLog.prototype, 'agree', () => () => undefined);
+}
+
 /** A reign begins without its BARRIER. */
 export function noBarrier(): Undo {
   return overrideMethod(Leader.prototype, 'begin', () => () => undefined);

@@ -242,6 +242,7 @@ class StaticShard {
         chain: state.chain,
         history: state.history,
         start: 0,
+        agreed: 0,
       },
     });
   }

@@ -1,3 +1,4 @@
+import { toHex } from '../../../src/kernel/bytes.js';
 import { NO_EPOCH, sameEpoch, type Epoch } from '../../../src/kernel/epoch.js';
 import { META_SHARD } from '../../../src/kernel/ids.js';
 import { shardKey } from '../../../src/modules/log/core/keys.js';
@@ -63,6 +64,19 @@ function expectMerged({ world, expect }: Stage): void {
   for (const { name, disk } of world.hosts) {
     const { merged } = decodeBranches(disk.value(shardKey(0, BRANCHES_ROW)));
     expect(merged.length > 0, `${name} to know of a merged branch`);
+  }
+}
+
+/** Every log has the branches of these hosts merged into it, and of no others. */
+function expectMergedOf({ world, expect }: Stage, hosts: readonly SimHost[]): void {
+  const wanted = hosts.map(({ nodeUuid }) => nodeUuid).sort();
+  for (const { name, disk } of world.hosts) {
+    const { merged } = decodeBranches(disk.value(shardKey(0, BRANCHES_ROW)));
+    const found = [...new Set(merged.map(({ epoch }) => toHex(epoch.uuid)))].sort();
+    expect(
+      found.join() === wanted.join(),
+      `${name} to have branches of ${wanted.join()} merged, not of ${found.join()}`,
+    );
   }
 }
 
@@ -154,6 +168,49 @@ export const SCENARIOS: readonly Scenario[] = [
       world.connect();
       await watch.pass(4_000);
       expectReign(stage, 0, reign);
+    },
+  },
+  {
+    name: 'lone-follower-after-a-partition',
+    ...THREE,
+    async play(stage) {
+      const { world, watch } = stage;
+      const primary = mustLead(stage, 0);
+      const lone = world.hosts.find((host) => host !== primary) ?? primary;
+      world.partition([lone]);
+      const reigns = (host: SimHost): boolean => host.running?.node?.inspect(0)?.role === 'primary';
+      stage.expect(await watch.pass(SILENT_MS, () => reigns(lone)), `${lone.name} to reign alone`);
+      const alone = await writes(stage, [lone], 0, 'one', 5);
+      const agreed = await writes(stage, [primary], 0, 'quorum', 20);
+      stage.expect(alone > 0 && agreed > 0, `writes on both sides (${alone} and ${agreed})`);
+      await watch.pass(1_000);
+      world.connect();
+      await watch.pass(6_000);
+      // 6.2: what a majority had stays in the log; the higher epoch of the other side was nobody's but its own.
+      expectMergedOf(stage, [lone]);
+    },
+  },
+  {
+    name: 'lone-follower-meets-the-last-of-a-majority',
+    ...THREE,
+    async play(stage) {
+      const { world, watch } = stage;
+      const primary = mustLead(stage, 0);
+      const [lone, other] = world.hosts.filter((host) => host !== primary);
+      world.partition([lone]);
+      const reigns = (host: SimHost): boolean => host.running?.node?.inspect(0)?.role === 'primary';
+      stage.expect(await watch.pass(SILENT_MS, () => reigns(lone)), `${lone.name} to reign alone`);
+      const alone = await writes(stage, [lone], 0, 'one', 5);
+      const agreed = await writes(stage, [primary], 0, 'quorum', 20);
+      stage.expect(alone > 0 && agreed > 0, `writes on both sides (${alone} and ${agreed})`);
+      await watch.pass(1_000);
+      world.crash(primary);
+      world.connect();
+      await watch.pass(6_000);
+      stage.expect(reigns(lone) || reigns(other), 'one of the two to reign');
+      world.start(primary);
+      await watch.pass(4_000);
+      expectMergedOf(stage, [lone]);
     },
   },
   {

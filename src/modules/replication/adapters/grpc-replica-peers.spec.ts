@@ -35,6 +35,7 @@ const end: LogEnd = {
     { epoch, start: 500 },
   ],
   start: 3,
+  agreed: 501,
 };
 const hello: Hello = {
   ...end,
@@ -238,6 +239,7 @@ describe('replicas over gRPC', () => {
       },
       { kind: 'answer', answer: { kind: 'reject', reason: 'NOT_PRIMARY', hint: leader } },
       { kind: 'answer', answer: { kind: 'reject', reason: 'BUSY' } },
+      { kind: 'answer', answer: { kind: 'reject', reason: 'BEHIND', hint: leader } },
       { kind: 'batch', batch },
       { kind: 'batch', batch: { ...batch, entries: [], inSync: [] } },
       { kind: 'chunk', chunk: { entries: [new Uint8Array(5)], operations, last: true } },
@@ -249,7 +251,7 @@ describe('replicas over gRPC', () => {
     expect(ends).toEqual([undefined]);
     expect(received).toEqual(answers);
     // What the core keeps does not keep the frame.
-    const kept = received[6].kind === 'batch' ? received[6].batch.prevChain : chain;
+    const kept = received[7].kind === 'batch' ? received[7].batch.prevChain : chain;
     expect(kept.buffer.byteLength).toBe(16);
   });
 
@@ -257,6 +259,7 @@ describe('replicas over gRPC', () => {
     const wrong: FollowerMessage[] = [
       { kind: 'ack', ack: { durableOffset: 1, appliedOffset: 1, chain, creditBytes: 1 } },
       { kind: 'hello', hello: { ...hello, nodeUuid: primary } },
+      { kind: 'hello', hello: { ...hello, lastOffset: 5, agreed: 6 } },
     ];
     for (const message of wrong) {
       const { ends, link } = follow();

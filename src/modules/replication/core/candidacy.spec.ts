@@ -7,7 +7,7 @@ import type { LogEnd } from './protocol.js';
 const [SELF, OTHER, THIRD] = ['aa', 'bb', 'cc'];
 const SET = { mapEpoch: 1, members: [SELF, OTHER, THIRD] };
 const epoch = (num: number) => ({ num, uuid: new Uint8Array(16).fill(1) });
-const END: LogEnd = { lastOffset: 3, lastEpoch: epoch(1), chain: CHAIN_ZERO, history: [], start: 0 };
+const END: LogEnd = { lastOffset: 3, lastEpoch: epoch(1), chain: CHAIN_ZERO, history: [], start: 0, agreed: 0 };
 const UNHEARD: PeerFacts = {
   live: false,
   gone: false,
@@ -52,5 +52,14 @@ describe('Candidacy in available mode', () => {
     candidacy.granted(OTHER, { setEpoch: 1, end: { ...END, lastOffset: 9 } });
     candidacy.granted(THIRD, { setEpoch: 1, end: { ...END, lastOffset: 5, lastEpoch: epoch(2) } });
     expect(candidacy.decide(SELF, END, SET, false, viewOf({}), 0)).toMatchObject({ kind: 'adopt', from: THIRD });
+  });
+
+  it('adopts what a granter knows to be agreed before a log of a higher epoch that lacks it', () => {
+    const history = [{ epoch: epoch(1), start: 1 }];
+    const lone = { ...END, lastOffset: 9, lastEpoch: epoch(2), history: [...history, { epoch: epoch(2), start: 4 }] };
+    const candidacy = new Candidacy(0);
+    candidacy.granted(OTHER, { setEpoch: 1, end: { ...END, lastOffset: 8, history, agreed: 7 } });
+    const found = candidacy.decide(SELF, lone, { ...SET, members: [SELF, OTHER] }, false, viewOf({}), 0);
+    expect(found).toMatchObject({ kind: 'adopt', from: OTHER });
   });
 });

@@ -1,5 +1,5 @@
 import type { NodeUuid } from '../../../kernel/peer.js';
-import { compareEnds } from './fork.js';
+import { baseOf } from './fork.js';
 import { majority } from './followers.js';
 import type { LogEnd, ShardSet } from './protocol.js';
 import type { PeerView } from './peer-view.js';
@@ -19,7 +19,7 @@ export type Decision =
   | { readonly kind: 'wait' }
   /** This candidacy cannot succeed: the copy is not in the set, or a majority is out of reach. */
   | { readonly kind: 'give up' }
-  /** Another granter's log goes further: adopt it first (5.5). */
+  /** Another granter's log is the base: adopt it first (5.5). */
   | { readonly kind: 'adopt'; readonly from: NodeUuid; readonly end: LogEnd }
   | { readonly kind: 'reign' };
 
@@ -64,14 +64,14 @@ export class Candidacy {
         return waitedMs < GRANT_WAIT_HEARD_MS ? { kind: 'wait' } : { kind: 'give up' };
       }
     } else if (!this.#settled(self, set, granted, peers, nowMs, waitedMs)) return { kind: 'wait' };
-    let best: { from: NodeUuid; end: LogEnd } | undefined;
-    for (const node of [...this.#grants.keys()].sort()) {
-      const grant = this.#grants.get(node);
-      if (grant === undefined || node === self || !set.members.includes(node)) continue;
-      if (!strict && grant.setEpoch < set.mapEpoch) continue;
-      if (compareEnds(grant.end, best?.end ?? own) > 0) best = { from: node, end: grant.end };
-    }
-    return best === undefined ? { kind: 'reign' } : { kind: 'adopt', ...best };
+    const others = [...this.#grants].filter(
+      ([node, { setEpoch }]) => node !== self && set.members.includes(node) && (strict || setEpoch >= set.mapEpoch),
+    );
+    others.sort(([a], [b]) => (a < b ? -1 : 1));
+    const base = baseOf([own, ...others.map(([, { end }]) => end)]);
+    if (base === 0) return { kind: 'reign' };
+    const [from, { end }] = others[base - 1];
+    return { kind: 'adopt', from, end };
   }
 
   /** Available mode: every other member granted, is gone, refused the connection, or was waited for long enough. */

@@ -169,6 +169,10 @@ export class CopyRole {
       return;
     }
     const { by, reason, hint } = welcome;
+    if (reason === 'BEHIND' && this.#mayStand()) {
+      this.#stand('heal', now, out);
+      return;
+    }
     if (reason === 'NOT_PRIMARY' || reason === 'UNKNOWN_SHARD' || reason === 'FAULTED') {
       this.#known.deniedBy(by);
       if (hint !== undefined && hint.node !== by) this.learn(hint, now, out);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { NO_EPOCH, sameEpoch, type EpochStart } from '../../../kernel/epoch.js';
-import { compareEnds, epochAt, forkOf, type Branch } from './fork.js';
+import { baseOf, compareAgreed, compareEnds, containsAgreed, epochAt, forkOf, type Branch } from './fork.js';
 
 const uuid = (byte: number): Uint8Array => new Uint8Array(16).fill(byte);
 const branch = (
@@ -54,4 +54,28 @@ it('orders ends by epoch, then by offset', () => {
   expect(compareEnds(end(2, 1), end(2, 3))).toBeLessThan(0);
   expect(compareEnds(end(2, 3), end(2, 3))).toBe(0);
   expect(epochAt([], 4)).toBe(NO_EPOCH);
+});
+
+describe('the base of some logs', () => {
+  const known = (agreed: number, log: Branch) => ({ ...log, agreed, lastEpoch: epochAt(log.history, log.lastOffset) });
+  const lone = branch(9, [1, 1, 1], [2, 2, 6]);
+  const others = branch(8, [1, 1, 1]);
+
+  it.each<readonly [string, number, ReturnType<typeof known>[]]>([
+    ['ends furthest', 1, [known(0, others), known(0, lone)]],
+    ['ends furthest of those with all that any knows to be agreed', 0, [known(5, others), known(5, lone)].reverse()],
+    ['has what one knows to be agreed and the higher epoch has not', 1, [known(5, lone), known(7, others)]],
+    ['ends furthest of several that have it', 2, [known(5, lone), known(7, branch(7, [1, 1, 1])), known(6, others)]],
+    ['has what was agreed last', 1, [known(8, others), known(6, lone)]],
+    ['is the first of equal ones', 0, [known(2, others), known(3, others)]],
+  ])('%s', (_, base, logs) => expect(baseOf(logs)).toBe(base));
+
+  it('orders what is agreed by its epoch, then by offset', () => {
+    expect(compareAgreed(known(6, lone), known(8, others))).toBeGreaterThan(0);
+    expect(compareAgreed(known(5, lone), known(8, others))).toBeLessThan(0);
+    expect(compareAgreed(known(0, branch(0)), known(0, lone))).toBe(0);
+    expect(containsAgreed(lone, known(5, others))).toBe(true);
+    expect(containsAgreed(lone, known(6, others))).toBe(false);
+    expect(containsAgreed(branch(0), known(0, others))).toBe(true);
+  });
 });

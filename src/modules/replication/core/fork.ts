@@ -38,3 +38,34 @@ export function compareEnds(
 ): number {
   return compareEpochs(a.lastEpoch, b.lastEpoch) || a.lastOffset - b.lastOffset;
 }
+
+/** As much of a copy's log as the order of branches needs. */
+export interface KnownBranch extends Branch {
+  readonly lastEpoch: Epoch;
+  /** Up to here a majority of the set has had it, as far as the copy knows (replication 4.5); 0 when it knows of nothing. */
+  readonly agreed: number;
+}
+
+/** Orders what two copies know to be agreed: by its epoch, then by offset. */
+export function compareAgreed(a: Omit<KnownBranch, 'lastEpoch'>, b: Omit<KnownBranch, 'lastEpoch'>): number {
+  return compareEpochs(epochAt(a.history, a.agreed), epochAt(b.history, b.agreed)) || a.agreed - b.agreed;
+}
+
+/** Whether what a copy knows to be agreed is part of this log. */
+export function containsAgreed(log: Branch, { history, agreed }: Omit<KnownBranch, 'lastEpoch'>): boolean {
+  return forkOf(log, { history, lastOffset: agreed }) === agreed;
+}
+
+/**
+ * Which of some logs the others are merged into (replication 5.5, 6.2): of those with everything that any of the copies knows
+ * to be agreed the one that ends furthest, the first one of equals (docs/adr, what is agreed stays).
+ * @param logs at least one
+ * @returns its index
+ */
+export function baseOf(logs: readonly KnownBranch[]): number {
+  const agreed = logs.reduce((a, b) => (compareAgreed(b, a) > 0 ? b : a));
+  let base = -1;
+  for (const [i, log] of logs.entries())
+    if (containsAgreed(log, agreed) && (base < 0 || compareEnds(log, logs[base]) > 0)) base = i;
+  return base;
+}

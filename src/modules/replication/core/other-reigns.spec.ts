@@ -10,7 +10,7 @@ const OWN: OwnReign = {
   self: SELF,
   shard: 3,
   epoch: epoch(4),
-  end: { lastOffset: 20, lastEpoch: epoch(4), chain: CHAIN_ZERO, history: [], start: 0 },
+  end: { lastOffset: 20, lastEpoch: epoch(4), chain: CHAIN_ZERO, history: [], start: 0, agreed: 0 },
   setEpoch: 2,
   sinceMs: 100,
 };

@@ -3,6 +3,7 @@ import type { NodeUuid } from '../../../kernel/peer.js';
 import { Confirmation } from './confirmation.js';
 import type { Out } from './effects.js';
 import { Followers } from './followers.js';
+import { compareAgreed, containsAgreed } from './fork.js';
 import { Handover } from './handover.js';
 import type { MapForce } from './inputs.js';
 import { Leader } from './leader.js';
@@ -43,6 +44,8 @@ export type ReignEnd =
 const STEP_OVER_MS = 1_000;
 /** Whoever granted a reign follows it within this, or is gone again. */
 const GRANTERS_EXPECTED_MS = 1_500;
+/** A member whose log is the base has this long to take the reign over. */
+const BEHIND_MS = 3_000;
 /** So long after a promotion a write waits for followers that did not grant it, but may be there. */
 const GATHERING_MS = 1_000;
 
@@ -58,6 +61,8 @@ export class Primary {
   #announced = false;
   #handover: Handover | undefined;
   #confirmation: Confirmation | undefined;
+  /** Members that know more to be agreed than this log has, and since when that is known. */
+  readonly #ahead = new Map<NodeUuid, number>();
   /** A higher epoch whose primary nobody sees, and since when. */
   #unseen: { readonly epoch: Epoch; readonly ms: number } | undefined;
 
@@ -173,6 +178,10 @@ export class Primary {
       this.#confirmation.refuted = true;
       return undefined;
     }
+    if (this.#isBehind(hello, nowMs)) {
+      out.push({ kind: 'welcome', link, answer: { kind: 'reject', reason: 'BEHIND', hint: this.leader } });
+      return undefined;
+    }
     const answer = answerHello(this.#log, this.epoch, hello, chainThere);
     if (answer.kind === 'accept') {
       this.#followers.accept(link, hello.nodeUuid, hello.lastOffset, nowMs);
@@ -181,6 +190,21 @@ export class Primary {
     out.push({ kind: 'welcome', link, answer });
     if (answer.kind === 'accept') this.reign.progress(nowMs, out);
     return undefined;
+  }
+
+  /**
+   * Whether a member knows more to be agreed than this log has: this copy reigns over a branch that is not the base (6.2), and
+   * that member can do better. When it does not, within a while, the base is the log that reigns.
+   */
+  #isBehind(hello: Hello, nowMs: number): boolean {
+    const { strict, set } = this.#options;
+    const { mapEpoch, members } = set();
+    if (strict || hello.damaged === true || hello.mapEpoch < mapEpoch || !members.includes(hello.nodeUuid))
+      return false;
+    if (compareAgreed(hello, this.#log.end()) <= 0 || containsAgreed(this.#log.end(), hello)) return false;
+    const sinceMs = this.#ahead.get(hello.nodeUuid) ?? nowMs;
+    this.#ahead.set(hello.nodeUuid, sinceMs);
+    return nowMs - sinceMs < BEHIND_MS;
   }
 
   /** False when the stream is not (any more) one of this reign. */

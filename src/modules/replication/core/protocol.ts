@@ -26,6 +26,8 @@ export interface LogEnd {
   readonly history: readonly EpochStart[];
   /** Gaps end here (2.5): below it a log cannot be streamed. */
   readonly start: number;
+  /** Up to here a majority of the set has had it, as far as the speaker knows (4.5); 0 when it knows of nothing. */
+  readonly agreed: number;
 }
 
 /** The log a snapshot is of. */
@@ -67,6 +69,8 @@ export type RejectReason =
   | 'STALE_EPOCH'
   /** Its copy is damaged. */
   | 'FAULTED'
+  /** The follower knows more to be agreed than is in the primary's log: it shall stand, and fence above (6.2). */
+  | 'BEHIND'
   /** Too many followers catch up already; come back later. */
   | 'BUSY'
   | 'FOREIGN_CLUSTER'

@@ -64,6 +64,31 @@ describe('a log with loose rows that follows a primary (replication 6.4)', () =>
   });
 });
 
+describe('what a copy knows to be agreed', () => {
+  function logOf(...epochs: readonly number[]): ReplicaLog {
+    const log = logWith(ZERO_COUNTERS);
+    for (const num of epochs)
+      log.append({ ...EPOCH, num }, { op: 'BARRIER', collectionId: 0, id: '', payload: utf8(''), version: version(5) });
+    log.persisted(log.tail);
+    return log;
+  }
+
+  it.each<readonly [string, readonly number[], number]>([
+    ['goes back with a log that is cut', [1, 1], 2],
+    ['ends at the fork with a log that took its place', [1, 2, 2, 2], 1],
+    ['stays when all of it is in that one', [1, 1, 1, 2, 2], 3],
+  ])('%s', (_, epochs, agreed) => {
+    const log = logOf(1, 1, 1, 1);
+    log.agree(3);
+    log.agree(2);
+    expect(log.end().agreed).toBe(3);
+    const { tail, history, chain, generation } = logOf(...epochs);
+    const rest = { start: 0, counters: ZERO_COUNTERS, sets: [], branches: NO_BRANCHES };
+    log.replaced({ tail, history, chain, generation, ...rest });
+    expect(log.end().agreed).toBe(agreed);
+  });
+});
+
 describe('a log in which a MERGED comes (replication 6.4, 7.2)', () => {
   it('keeps what it says in the batch of the entry, as the primary does', () => {
     const branch = [{ epoch: { num: 1, uuid: new Uint8Array(16).fill(4) }, end: 9, fork: 0 }];

@@ -38,6 +38,7 @@ import {
   type BranchEpoch,
   type BranchRecord,
 } from './branch-epochs.js';
+import { forkOf } from './fork.js';
 import { endOfLoose } from './loose-rows.js';
 import { decodeOperation, encodeOperation, type OperationRow } from './operation-row.js';
 import { NO_SET, type LogEnd, type ShardSet } from './protocol.js';
@@ -112,6 +113,7 @@ export class ReplicaLog {
   #history: readonly EpochStart[];
   #durable: number;
   #durableChain: Uint8Array;
+  #agreed = 0;
   #clock: Hlc;
   #tally: CounterTally;
   #sets: readonly LoggedSet[];
@@ -220,7 +222,13 @@ export class ReplicaLog {
       chain: this.chain,
       history: this.#history,
       start: this.#start,
+      agreed: this.#agreed,
     };
+  }
+
+  /** A majority of the set has everything up to `offset` (4.5). Known until the copy is closed: the next reign tells it anew. */
+  agree(offset: number): void {
+    this.#agreed = Math.max(this.#agreed, offset);
   }
 
   /** Counters as of the tail. */
@@ -403,6 +411,7 @@ export class ReplicaLog {
   /** The log was cut, or replaced by a snapshot: it ends anew, all of it durable, nothing in flight. */
   replaced(end: Omit<ReplicaLogOptions, 'shard' | 'hasher' | 'lastHlc'>): void {
     assert(this.#unpersisted.length === 0, 'a log is cut when nothing is on its way to the disk');
+    this.#agreed = Math.min(this.#agreed, forkOf(this.end(), { history: end.history, lastOffset: end.tail }));
     this.#alteration = undefined;
     this.#generation = end.generation;
     this.#tail = end.tail;

@@ -111,6 +111,64 @@ describe('a reign that a hello speaks against', () => {
   });
 });
 
+describe('a member that knows more to be agreed than its primary has', () => {
+  const others = new Uint8Array(16).fill(0xb2);
+  const history = [{ epoch: { num: 0, uuid: others }, start: 1 }];
+  const end = { lastOffset: 4, lastEpoch: history[0].epoch, chain: new Uint8Array(16), history, start: 0, agreed: 3 };
+
+  /** A copy that reigns over a log of its own, in a set of two. */
+  function reigning(): Copy {
+    const copy = new Copy();
+    while (copy.replica.role !== 'primary') copy.tick();
+    copy.configured = { mapEpoch: 2, members: [SELF, OTHER] };
+    copy.tick();
+    return copy;
+  }
+
+  function answered(copy: Copy, changes: Partial<Hello> = {}): unknown {
+    const told = { shard: 0, nodeUuid: OTHER, bootCount: 1, mapEpoch: 2, promised: NO_EPOCH, loose: 0 };
+    const hello: Hello = { ...end, lastEpoch: { num: 9, uuid: others }, ...told, ...changes };
+    const effects = copy.step({ kind: 'hello', link: 1, hello, chainThere: undefined, now: copy.now });
+    return effects.find(({ kind }) => kind === 'welcome');
+  }
+
+  const later = { history: [{ epoch: { num: 9, uuid: others }, start: 1 }] };
+  const behind = { answer: { kind: 'reject', reason: 'BEHIND', hint: { node: SELF } } };
+
+  it('is told so, for a while; then its log is cut like any other', () => {
+    const copy = reigning();
+    expect(answered(copy, later)).toMatchObject(behind);
+    for (let i = 0; i < 29; i++) copy.tick();
+    expect(answered(copy, later)).toMatchObject(behind);
+    for (let i = 0; i < 2; i++) copy.tick();
+    expect(answered(copy, later)).toMatchObject({ answer: { kind: 'diverged', fork: 0 } });
+  });
+
+  it.each<readonly [string, Partial<Hello>]>([
+    ['nothing is agreed of it', { ...later, agreed: 0 }],
+    ['what is agreed is older than what the primary knows to be agreed', {}],
+    ['it is of an older set', { ...later, mapEpoch: 1 }],
+    ['it is not of the set', { ...later, nodeUuid: 'c3'.repeat(16) }],
+    ['its rows are damaged', { ...later, damaged: true }],
+  ])('is not when %s', (_, changes) => {
+    expect(answered(reigning(), changes)).not.toMatchObject(behind);
+  });
+
+  it('stands at once when it is told', () => {
+    const copy = new Copy();
+    copy.configured = { mapEpoch: 1, members: [OTHER, SELF] };
+    const leader = { shard: 0, epoch: { num: 3, uuid: others }, node: OTHER };
+    copy.step({ kind: 'announced', leader, now: copy.now });
+    expect(copy.tick().map(({ kind }) => kind)).toContain('follow');
+    const answer = { kind: 'reject', reason: 'BEHIND', hint: leader } as const;
+    const effects = copy.step({ kind: 'welcomed', answer, now: copy.now });
+    expect(effects).toContainEqual(expect.objectContaining({ kind: 'fence', to: [OTHER] }));
+    expect(effects.find(({ kind }) => kind === 'fence')).toMatchObject({
+      request: { cause: 'heal', epoch: { num: 4 } },
+    });
+  });
+});
+
 describe('a copy of the map that an operator makes the only voter', () => {
   const THIRD = 'c3'.repeat(16);
   const force = { id: 'f', startedMs: 5 };
@@ -332,7 +390,7 @@ describe('a copy whose log is being changed', () => {
   const epoch = { num: 3, uuid };
   const leader = { shard: 0, epoch, node: OTHER };
   const history = [{ epoch, start: 1 }];
-  const end = { lastOffset: 9, lastEpoch: epoch, chain: new Uint8Array(16), history, start: 0 };
+  const end = { lastOffset: 9, lastEpoch: epoch, chain: new Uint8Array(16), history, start: 0, agreed: 0 };
   const gone = { live: false, gone: true, refused: true, heardMs: -Infinity, reluctant: false, full: false };
 
   /** A copy whose snapshot is whole and takes the log's place, when its primary dies. */

@@ -385,9 +385,10 @@ export class Replica {
     else if (session !== undefined) out.push({ kind: 'ack' });
   }
 
-  /** Strict: what is below the high-water mark takes effect (9.1). */
+  /** What is below the high-water mark is agreed; strict: it takes effect (9.1). */
   #agree(highWaterMark: number, out: Out): void {
     const { map, shard, strict } = this.#options;
+    this.#log.agree(highWaterMark);
     if (!strict) return;
     this.#applied = Math.max(this.#applied, highWaterMark);
     this.#role.following.session?.applied(this.#applied);

@@ -70,14 +70,14 @@ export function rowKey(shard: number, collectionId: number, id: string): Uint8Ar
 
 /** The end of a log as replicas tell it to each other. */
 export function logEndOf({ tail, epoch, chain, history, start }: LogState): LogEnd {
-  return { lastOffset: tail, lastEpoch: epoch, chain, history, start: start.offset };
+  return { lastOffset: tail, lastEpoch: epoch, chain, history, start: start.offset, agreed: 0 };
 }
 
 /** The log as it was at `offset`: for a snapshot of rows that are behind the log (strict mode, 2.1). */
 export function logEndAt(state: LogState, offset: number, chain: Uint8Array): LogEnd {
   const history = state.history.filter(({ start }) => start <= offset);
   const lastEpoch = history.at(-1)?.epoch ?? state.epoch;
-  return { lastOffset: offset, lastEpoch, chain, history, start: Math.min(offset, state.start.offset) };
+  return { lastOffset: offset, lastEpoch, chain, history, start: Math.min(offset, state.start.offset), agreed: 0 };
 }
 
 /** A result of an idempotency key on its way: sealed, as nothing else of it is checked on the other side. */
