@@ -1,4 +1,4 @@
-import { compareBytes, fromHex, toHex } from './bytes.js';
+import { compareBytes, toHex } from './bytes.js';
 import { assert } from './assert.js';
 
 /** Hybrid logical clock reading (replication 1.3): 48-bit wall milliseconds and a 16-bit counter. */
@@ -49,15 +49,4 @@ export function versionText(version: Version): string {
 
 function hlcText(hlc: Hlc): string {
   return hlc.ms.toString(16).padStart(12, '0') + hlc.counter.toString(16).padStart(4, '0');
-}
-
-/** The version behind its text, or undefined when the text is not one. */
-export function parseVersion(text: string): Version | undefined {
-  if (!/^[0-9a-f]{48}$/.test(text)) return undefined;
-  const opId = fromHex(text.slice(16));
-  if (opId === undefined) return undefined;
-  return {
-    hlc: { ms: Number.parseInt(text.slice(0, 12), 16), counter: Number.parseInt(text.slice(12, 16), 16) },
-    opId,
-  };
 }

@@ -164,11 +164,6 @@ export class MembershipService implements MembershipServer {
     return peerFacts(this.#membership, nodeUuid, this.#ports.clock.monotonicMs(), this.timing);
   }
 
-  /** Things refused because something was wrong with them: for a metric. */
-  get refusedCount(): number {
-    return this.#membership.roster.refused;
-  }
-
   setStatus(status: 'ACTIVE' | 'LEAVING'): void {
     this.#step({ kind: 'status', status });
   }

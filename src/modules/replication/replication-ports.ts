@@ -30,7 +30,7 @@ export type ReplicationSettings = Pick<
 /** The indexes of this node's shards, as replication feeds them. */
 export type ShardIndexes = Pick<
   ShardService,
-  'open' | 'closeShard' | 'dropShard' | 'defineCollections' | 'apply' | 'rewind' | 'markFaulted'
+  'open' | 'dropShard' | 'defineCollections' | 'apply' | 'rewind' | 'markFaulted'
 >;
 
 /** What the replication service needs; all of it swapped under test. */

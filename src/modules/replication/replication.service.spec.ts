@@ -37,7 +37,6 @@ describe('ReplicationService', () => {
       random: { bytes: (length) => new Uint8Array(length).fill(7) },
       shards: {
         open: () => Promise.reject(new Error('no shard is opened')),
-        closeShard: nothing,
         dropShard: nothing,
         defineCollections: nothing,
         apply: nothing,

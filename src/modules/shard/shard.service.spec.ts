@@ -94,11 +94,11 @@ describe('ShardService', () => {
     const second = service.apply(0, fill(shardLog, 3, 4));
     expect(service.pendingBytes(0)).toBeGreaterThan(0);
     await Promise.all([first, second]);
-    expect([service.pendingBytes(0), service.applied(0), service.isReady(0), service.isReady(5)]).toEqual([
+    expect([service.pendingBytes(0), service.applied(0), service.failure(0), service.failure(5)?.reason]).toEqual([
       0,
       4,
-      true,
-      false,
+      undefined,
+      'NOT_READY',
     ]);
     const answers = await service.search(...keyword('red', [5, 0]));
     expect([answers[0].shard, answers[0].documents, answers[0].failed]).toEqual([5, 0, 'NOT_READY']);
@@ -303,7 +303,7 @@ describe('ShardService', () => {
     await service.checkpoint(0);
     expect((await service.count([0], 7, undefined))[0].count).toBe(0);
     await service.defineCollections([specOf(7)]);
-    while (!service.isReady(0)) await setImmediate();
+    while (service.failure(0) !== undefined) await setImmediate();
     expect((await service.count([0], 7, undefined))[0].count).toBe(1);
     expect((await service.count([0], 1, undefined))[0].count).toBe(1);
   });
@@ -427,8 +427,8 @@ describe('ShardService', () => {
   it('lets go of a shard', async () => {
     const service = serviceOf();
     await service.open(0, [spec]);
-    await service.closeShard(0);
-    expect(service.isReady(0)).toBe(false);
+    await service.dropShard(0);
+    expect(service.failure(0)?.reason).toBe('NOT_READY');
     expect((await service.search(...keyword('red')))[0].failed).toBe('NOT_READY');
     expect(await service.open(0, [spec])).toMatchObject({ offset: 0 });
   });

@@ -83,13 +83,6 @@ export class ShardService {
     return hosted.open(upTo, loose);
   }
 
-  /** Ends a shard here: it answers NOT_READY. Its checkpoints stay. */
-  async closeShard(shard: number): Promise<void> {
-    const hosted = this.#shards.get(shard);
-    this.#shards.delete(shard);
-    await hosted?.close();
-  }
-
   /** Ends a shard here for good: it answers NOT_READY, and its checkpoints go. */
   async dropShard(shard: number): Promise<void> {
     const hosted = this.#shards.get(shard);
@@ -131,14 +124,6 @@ export class ShardService {
    */
   rewind(shard: number, offset: number): Promise<void> {
     return this.#alter(shard, (hosted, idle) => hosted.rewind(offset, idle));
-  }
-
-  /**
-   * Entries of loose rows that a search should find, beside the log; `open` is given those there are at a start.
-   * @throws ShardUnavailableError
-   */
-  applyLoose(shard: number, entries: readonly Uint8Array[]): Promise<void> {
-    return this.#alter(shard, (hosted, idle) => hosted.applyLoose(entries, idle));
   }
 
   /**
@@ -241,10 +226,6 @@ export class ShardService {
   /** Offset applied to the index, as far as is known in this thread; 0 for a shard that is not open. */
   applied(shard: number): number {
     return this.#shards.get(shard)?.applied ?? 0;
-  }
-
-  isReady(shard: number): boolean {
-    return this.#shards.get(shard)?.failure === undefined && this.#shards.has(shard);
   }
 
   /** Why a shard cannot answer; undefined when it can. */

@@ -228,7 +228,6 @@ function simIndexes({ index, log }: NodePorts): ShardIndexes {
       for await (const entries of loose?.() ?? []) await hosted.apply(entries);
       return { replayed: tail, fromCheckpoint: false, offset: upTo ?? tail };
     },
-    closeShard: (shard) => index(shard).clear(),
     dropShard: (shard) => index(shard).clear(),
     defineCollections: () => Promise.resolve(),
     apply: (shard, entries) => index(shard).apply(entries),

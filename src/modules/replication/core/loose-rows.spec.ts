@@ -27,7 +27,7 @@ import {
   ZERO_COUNTERS,
   type DocumentRow,
 } from '../../shard/core/rows.js';
-import { endOfLoose, judgeOffer, loosen, sortLoose } from './loose-rows.js';
+import { endOfLoose, loosen, sortLoose } from './loose-rows.js';
 import { encodeOperation } from './operation-row.js';
 
 const SHARD = 2;
@@ -209,7 +209,8 @@ describe('loose rows', () => {
           for (let time = 0; time < times; time++) {
             for (const entry of loser.loose()) {
               const { id, op, version } = decodeEntry(entry);
-              if (judgeOffer(entry, primary.row(id), undefined) === 'append')
+              const known = primary.row(id);
+              if (known === undefined || compareVersions(version, known.version) > 0)
                 primary.append(epoch(3), { id, ms: version.hlc.ms, tombstone: op === 'DELETE' }, version);
             }
           }
@@ -261,24 +262,5 @@ describe('loose rows', () => {
     expect(copy.rows.has(toHex(idempotencyKey(SHARD, entryVersion(kept).opId)))).toBe(true);
     expect(copy.rows.has(toHex(idempotencyKey(SHARD, entryVersion(gone).opId)))).toBe(false);
     expect(entryCollectionId(gone)).toBe(COLLECTION);
-  });
-
-  it('are judged by the version of the row and the greatest that was purged', () => {
-    const copy = new Copy();
-    const entry = copy.append(epoch(1), { id: 'a', ms: 5, tombstone: false });
-    const version = entryVersion(entry);
-    const row = (ms: number): DocumentRow => ({
-      version: { ...version, hlc: { ms, counter: 0 } },
-      offset: 1,
-      tombstone: false,
-      bytes: 1,
-      loose: false,
-    });
-    expect(judgeOffer(entry, row(4), version)).toBe('append');
-    expect(judgeOffer(entry, row(5), undefined)).toBe('known');
-    expect(judgeOffer(entry, row(6), undefined)).toBe('known');
-    expect(judgeOffer(entry, undefined, undefined)).toBe('append');
-    expect(judgeOffer(entry, undefined, row(4).version)).toBe('append');
-    expect(judgeOffer(entry, undefined, version)).toBe('purged');
   });
 });

@@ -103,26 +103,3 @@ export function sortLoose(kept: readonly Row[], { shard, generation, row }: Stor
   }
   return { entries, leftovers };
 }
-
-/** What a primary does with an offered entry (6.4). */
-export type OfferVerdict =
-  /** Higher than its row: to be appended under its own version, with its origin. */
-  | 'append'
-  /** It has this version, or a higher one: the log brings the winner to whoever offered it. */
-  | 'known'
-  /** It has no row, and may have had one that was purged: the entry goes to the conflict log (6.6). */
-  | 'purged';
-
-/**
- * @param row the primary's
- * @param purged the greatest version it purged, if any
- */
-export function judgeOffer(
-  entry: Uint8Array,
-  row: DocumentRow | undefined,
-  purged: DocumentRow['version'] | undefined,
-): OfferVerdict {
-  const version = entryVersion(entry);
-  if (row !== undefined) return compareVersions(version, row.version) > 0 ? 'append' : 'known';
-  return purged !== undefined && compareVersions(version, purged) <= 0 ? 'purged' : 'append';
-}

@@ -105,8 +105,3 @@ export function wantedCopies(map: ClusterMap): number {
   const serving = map.nodes.filter((node) => node.duty === 'serving').length;
   return Math.max(1, Math.min(1 + map.settings.replicaCount, serving));
 }
-
-/** The protocol all registered nodes read: what may be written (replication 8.5). */
-export function protocolSpoken(map: ClusterMap): number {
-  return Math.min(...map.nodes.map((node) => node.protocolMax));
-}

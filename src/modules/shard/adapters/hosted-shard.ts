@@ -88,11 +88,6 @@ export class HostedShard {
     });
   }
 
-  /** Puts entries of loose rows into the index (replication 6.4), where they are not known yet. */
-  applyLoose(entries: readonly Uint8Array[], idle: Promise<unknown>): Promise<void> {
-    return this.#alter(idle, () => this.#feedLoose(entries));
-  }
-
   /** Forgets documents whose rows are gone; checkpoints, which still have them, go as well. */
   forget(documents: readonly ForgottenDocument[], idle: Promise<unknown>): Promise<void> {
     return this.#alter(idle, async () => {

@@ -2,7 +2,6 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { concatBytes } from '../../../kernel/bytes.js';
 import type { JsonObject, JsonValue } from '../../../kernel/json.js';
-import { LIMITS } from '../../../kernel/limits.js';
 import { AttributeIndex } from './attribute-index.js';
 import { Bitmap } from './bitmap.js';
 import { matches } from './filter-eval.js';
@@ -200,23 +199,6 @@ describe('AttributeIndex', () => {
     all.clear(0);
     expect(live.has(0)).toBe(true);
     expect([...index.evaluate(must({ kind: 'ids', ids: ['a'] }), () => [5, 9], live)]).toEqual([5]);
-  });
-
-  it('tells when a document would bring too many keys', () => {
-    const index = new AttributeIndex();
-    const keys = (from: number, to: number): JsonObject =>
-      Object.fromEntries(Array.from({ length: to - from }, (_, i) => [`k${from + i}`, 1]));
-    const max = LIMITS.attributeKeysMax;
-    expect(index.wouldExceedKeys(keys(0, max))).toBe(false);
-    expect(index.wouldExceedKeys(keys(0, max + 1))).toBe(true);
-    index.add(0, keys(0, max));
-    expect(index.wouldExceedKeys(keys(10, 20))).toBe(false);
-    expect(index.wouldExceedKeys({ other: 1 })).toBe(true);
-    expect(index.wouldExceedKeys({ k0: { below: 1 } })).toBe(true);
-    index.add(1, { other: 1 });
-    expect(index.keys().size).toBe(max + 1);
-    index.remove(0);
-    expect(index.wouldExceedKeys({ k0: { below: 1 } })).toBe(false);
   });
 
   it('takes as many values in one document as metadata can hold', () => {

@@ -1,6 +1,5 @@
 import { assert, unreachable } from '../../../kernel/assert.js';
 import type { JsonObject } from '../../../kernel/json.js';
-import { LIMITS } from '../../../kernel/limits.js';
 import { decodeAttributeIndex, encodeAttributeIndex } from './attribute-index-codec.js';
 import { AttributeKey, VALUELESS } from './attribute-key.js';
 import type { AttributeValue } from './attribute-key.js';
@@ -63,13 +62,6 @@ export class AttributeIndex {
   /** The dotted keys documents have now. */
   keys(): ReadonlySet<string> {
     return new Set(this.#keys.keys());
-  }
-
-  /** Whether a document with this metadata would bring the collection above its number of keys, as far as is known here. */
-  wouldExceedKeys(metadata: JsonObject): boolean {
-    let keys = this.#keys.size;
-    for (const key of metadataKeys(metadata)) if (!this.#keys.has(key)) keys++;
-    return keys > LIMITS.attributeKeysMax;
   }
 
   /** Puts a document's attributes in, in place of what the label had. */
