@@ -1,5 +1,6 @@
 import { toHex } from '../../kernel/bytes.js';
 import { NodeError } from '../../kernel/errors.js';
+import { failoverAfterMs } from '../../kernel/failover.js';
 import { compareIds } from '../../kernel/ids.js';
 import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
@@ -71,7 +72,7 @@ export class ClusterService implements ClusterPort {
       clusterId: map.clusterId,
       mapEpoch: map.epoch,
       viewDigest: this.members.digest(),
-      failoverPromiseMs: Math.max(2.5 * this.config.heartbeatIntervalMs, 0.6 * this.config.heartbeatTimeoutMs) + 2_000,
+      failoverPromiseMs: failoverAfterMs(this.config.heartbeatIntervalMs, this.config.heartbeatTimeoutMs) + 2_000,
       mapVoters: map.meta.members.map((node) => this.routes.nodeIdOf(node)),
       settings: map.settings,
       members: this.members.all(),

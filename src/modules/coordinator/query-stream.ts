@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../../kernel/errors.js';
 import type { NodeUuid } from '../../kernel/peer.js';
-import type { Link, LinkEvents } from '../replication/replica-peers.js';
+import type { Link, LinkEvents } from '../../kernel/link.js';
 import type { ShardCall } from './core/shard-calls.js';
 
 /**

@@ -1,6 +1,6 @@
 import { NodeError } from '../../kernel/errors.js';
 import { PeerError, type NodeUuid } from '../../kernel/peer.js';
-import type { Link } from '../replication/replica-peers.js';
+import type { Link } from '../../kernel/link.js';
 import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';
 import type { ShardAnswer, ShardAsk, ShardCall } from './core/shard-calls.js';
 import { decodeWire, encodeWire, WireError } from '../../kernel/wire.js';

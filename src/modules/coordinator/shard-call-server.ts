@@ -1,6 +1,6 @@
 import { NodeError } from '../../kernel/errors.js';
 import type { NodeUuid } from '../../kernel/peer.js';
-import type { Link, LinkEvents } from '../replication/replica-peers.js';
+import type { Link, LinkEvents } from '../../kernel/link.js';
 import { documentSegments, DocumentFormatError } from '../shard/core/document-codec.js';
 import { CallSignal } from './call-signal.js';
 import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';

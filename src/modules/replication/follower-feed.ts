@@ -1,7 +1,7 @@
 import { entryChain } from '../log/core/entry-codec.js';
 import type { AppendEntry } from '../log/log-store.js';
 import type { EntriesBatch, PrimaryMessage } from './core/protocol.js';
-import type { Link } from './replica-peers.js';
+import type { Link } from '../../kernel/link.js';
 
 /** Entry bytes of one message, or one entry (replication 4.2). */
 export const BATCH_BYTES = 256 * 1024;

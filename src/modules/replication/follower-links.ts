@@ -9,7 +9,7 @@ import type { Ack, FollowerMessage, Hello, HelloAnswer, Offer, PrimaryMessage } 
 import { documentProblem } from './core/received-documents.js';
 import { FollowerFeed, type FeedSource } from './follower-feed.js';
 import type { ReplicaDrive } from './replica-drive.js';
-import type { Link, LinkEvents } from './replica-peers.js';
+import type { Link, LinkEvents } from '../../kernel/link.js';
 import type { ReplicaPorts } from './replica-ports.js';
 import { SnapshotSender } from './snapshot-sender.js';
 import { SnapshotSource } from './snapshot-source.js';

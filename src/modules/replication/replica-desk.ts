@@ -15,7 +15,8 @@ import type {
   PullRequest,
   ShardLeader,
 } from './core/protocol.js';
-import type { Link, LinkEvents, ReplicaPeers, ReplicaServer } from './replica-peers.js';
+import type { Link, LinkEvents } from '../../kernel/link.js';
+import type { ReplicaPeers, ReplicaServer } from './replica-peers.js';
 import type { ShardReplica } from './shard-replica.js';
 
 /** What the desk asks of its node. */

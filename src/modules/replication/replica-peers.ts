@@ -1,3 +1,4 @@
+import type { Link, LinkEvents } from '../../kernel/link.js';
 import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import type {
   CoversAnswer,
@@ -37,22 +38,6 @@ export function unanswered(error: unknown): 'refused' | 'silent' {
   return error instanceof PeerError && (error.reason === 'REFUSED' || error.reason === 'UNRESOLVED')
     ? 'refused'
     : 'silent';
-}
-
-/** One end of a stream between two replicas. */
-export interface Link<Sent> {
-  /** False when the message waits in a buffer: hold back until `drained` resolves. After the end it does nothing. */
-  send(message: Sent): boolean;
-  /** Resolves when the buffer is empty, or the stream has ended. */
-  drained(): Promise<void>;
-  /** Ends it in good order; `ended` is not called for it. */
-  close(): void;
-}
-
-export interface LinkEvents<Received> {
-  message(message: Received): void;
-  /** The other side closed it, or it broke; called once, and nothing after it. */
-  ended(error: Error | undefined): void;
 }
 
 /** What a node answers other replicas: implemented by ReplicaDesk, called by the gRPC handlers and the simulator. */

@@ -1,6 +1,7 @@
 import { toHex } from '../../kernel/bytes.js';
 import { compareEpochs, EPOCH_LEAP_MAX, NO_EPOCH, type Epoch } from '../../kernel/epoch.js';
 import { NodeError } from '../../kernel/errors.js';
+import { failoverAfterMs } from '../../kernel/failover.js';
 import { META_SHARD } from '../../kernel/ids.js';
 import { Listeners } from '../../kernel/listeners.js';
 import { PROTOCOL, type NodeUuid } from '../../kernel/peer.js';
@@ -24,6 +25,7 @@ import { LocalCopies } from './local-copies.js';
 import { MapService } from './map.service.js';
 import { MovedCopies } from './moved-copies.js';
 import { openIdentity, retireIdentity, type NodeIdentity } from './node-identity.js';
+import { hostedCopies } from './operations/copies.js';
 import { ReplicaDesk } from './replica-desk.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
 import type { ReplicaPeers, ReplicaServer } from './replica-peers.js';
@@ -77,7 +79,7 @@ export class ReplicationService {
     this.map = new MapService(ports.hasher, ports.timers);
     this.#times = {
       heartbeatMs: config.heartbeatIntervalMs,
-      failoverAfterMs: Math.max(2.5 * config.heartbeatIntervalMs, 0.6 * config.heartbeatTimeoutMs),
+      failoverAfterMs: failoverAfterMs(config.heartbeatIntervalMs, config.heartbeatTimeoutMs),
     };
     this.server = new ReplicaDesk({
       log: ports.log,
@@ -440,17 +442,11 @@ export class ReplicationService {
     };
   }
 
-  /** Shards the map wants a copy of here, as a member or on the way to become one. */
-  #hosted(map: ClusterMap): readonly number[] {
-    return map.placement.flatMap(({ members, learners }, shard) =>
-      members.includes(this.#self) || learners.includes(this.#self) ? [shard] : [],
-    );
-  }
-
   async #openHosted(map: ClusterMap): Promise<void> {
     // A copy the map no longer wants is kept open until it may be dropped (9.6): it may hold what no other copy has.
     const held = this.#ports.log.shards().filter((shard) => shard !== META_SHARD && shard < map.shardCount);
-    await this.#copies.openAll([...this.#hosted(map), ...held]);
+    const wanted = hostedCopies(map, this.#self).filter(({ shard }) => shard !== META_SHARD);
+    await this.#copies.openAll([...wanted.map(({ shard }) => shard), ...held]);
   }
 
   #plan(shard: number): CopyPlan {

@@ -32,7 +32,7 @@ import { LogAlterations } from './log-alterations.js';
 import { LogAnswers } from './log-answers.js';
 import { LooseStore } from './loose-store.js';
 import { ReplicaDrive } from './replica-drive.js';
-import type { Link, LinkEvents } from './replica-peers.js';
+import type { Link, LinkEvents } from '../../kernel/link.js';
 import type { ReplicaPorts } from './replica-ports.js';
 import { SnapshotIntake } from './snapshot-intake.js';
 import { SnapshotReceiver } from './snapshot-receiver.js';

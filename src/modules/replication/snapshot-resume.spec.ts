@@ -15,7 +15,8 @@ import { MovePace } from './core/move-pace.js';
 import type { PeerView } from './core/peer-view.js';
 import type { FollowerMessage, PrimaryMessage } from './core/protocol.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
-import type { Link, LinkEvents, ReplicaPeers } from './replica-peers.js';
+import type { Link, LinkEvents } from '../../kernel/link.js';
+import type { ReplicaPeers } from './replica-peers.js';
 import { ShardReplica } from './shard-replica.js';
 
 const SHARD = 0;

@@ -1,6 +1,6 @@
 import { cursorAfter, type SnapshotCursor } from './core/snapshot.js';
 import type { PrimaryMessage, SnapshotChunk } from './core/protocol.js';
-import type { Link } from './replica-peers.js';
+import type { Link } from '../../kernel/link.js';
 import type { SnapshotSource } from './snapshot-source.js';
 
 /** Streams a snapshot to one follower, as fast as that stages it and no faster (replication 4.7). */

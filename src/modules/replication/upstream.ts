@@ -7,7 +7,7 @@ import { BATCH_BYTES } from './follower-feed.js';
 import type { LogAlterations } from './log-alterations.js';
 import type { LooseStore } from './loose-store.js';
 import type { ReplicaDrive } from './replica-drive.js';
-import type { Link } from './replica-peers.js';
+import type { Link } from '../../kernel/link.js';
 import type { ReplicaPorts } from './replica-ports.js';
 import type { SnapshotIntake } from './snapshot-intake.js';
 import { storedRows } from './stored-copy.js';

@@ -11,7 +11,8 @@ import type { AppendEntry, LogState, RowChange } from '../../../src/modules/log/
 import { decodeOperation, encodeOperation } from '../../../src/modules/replication/core/operation-row.js';
 import type { FollowerMessage, PrimaryMessage } from '../../../src/modules/replication/core/protocol.js';
 import type { WriteOutcome, WriteRequest } from '../../../src/modules/replication/core/write.js';
-import type { Link, LinkEvents, ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
+import type { Link, LinkEvents } from '../../../src/kernel/link.js';
+import type { ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
 import { decodeRow, encodeRow, nextRow } from '../../../src/modules/shard/core/rows.js';
 import type { NodePorts, ReplicaInspection, ReplicaNode } from '../world/node.js';
 

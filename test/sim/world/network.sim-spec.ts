@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { PeerError } from '../../../src/kernel/peer.js';
 import type { FollowerMessage, PrimaryMessage, ShardLeader } from '../../../src/modules/replication/core/protocol.js';
-import type { Link, LinkEvents } from '../../../src/modules/replication/replica-peers.js';
+import type { Link, LinkEvents } from '../../../src/kernel/link.js';
 import { Network } from './network.js';
 import type { ReplicaNode } from './node.js';
 import { SimProcess } from './process.js';

@@ -1,5 +1,5 @@
 import { PeerError } from '../../../src/kernel/peer.js';
-import type { Link, LinkEvents } from '../../../src/modules/replication/replica-peers.js';
+import type { Link, LinkEvents } from '../../../src/kernel/link.js';
 import { carry } from './carry.js';
 import type { Path } from './paths.js';
 import type { SimProcess } from './process.js';

@@ -1,6 +1,6 @@
 import { PeerError, type NodeUuid } from '../../../kernel/peer.js';
 import type { ClusterPlace } from '../../replication/cluster-place.js';
-import type { Link, LinkEvents } from '../../replication/replica-peers.js';
+import type { Link, LinkEvents } from '../../../kernel/link.js';
 import type { AnswerMessage, QueryLinks, QueryMessage } from '../query-stream.js';
 import { GrpcQueryLinks } from './grpc-query-links.js';
 

@@ -10,7 +10,7 @@ import { systemMachine } from '../../../platform/config/machine.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { Metrics } from '../../../platform/metrics/metrics.js';
 import { MemoryLogStore } from '../../log/adapters/memory-log-store.js';
-import type { Link, LinkEvents } from '../../replication/replica-peers.js';
+import type { Link, LinkEvents } from '../../../kernel/link.js';
 import { ReplicationService } from '../../replication/replication.service.js';
 import type { VectorIndexes } from '../../shard/core/vector-index.js';
 import { ShardService } from '../../shard/shard.service.js';

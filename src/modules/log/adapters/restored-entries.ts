@@ -1,13 +1,10 @@
 import { equalBytes } from '../../../kernel/bytes.js';
 import { CHAIN_ZERO } from '../core/entry.js';
-import { entryChain, entryOffset, verifyEntry } from '../core/entry-codec.js';
+import { ENTRY_BYTES_MIN, entryChain, entryOffset, verifyEntry } from '../core/entry-codec.js';
 import { entryKey } from '../core/keys.js';
 import type { Damage } from '../log-store.js';
 import type { SweptLog } from './scrub.js';
 import { TableReadError } from './table.js';
-
-/** Shorter bytes have no offset to be looked at. */
-const ENTRY_BYTES_MIN = 96;
 
 /**
  * Whether entries of consecutive offsets fit between what the log has before and behind them (replication 2.12): the first

@@ -46,6 +46,8 @@ const AT_HLC = 48;
 const AT_OP_ID = 56;
 const AT_COLLECTION = 72;
 const HEADER_BYTES = 96;
+/** Shorter bytes have no field that could be read. */
+export const ENTRY_BYTES_MIN = HEADER_BYTES;
 const ORIGIN_BYTES = 32;
 const FINGERPRINT_BYTES = 16;
 

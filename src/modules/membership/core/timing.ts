@@ -1,4 +1,5 @@
 import { assert } from '../../../kernel/assert.js';
+import { failoverAfterMs } from '../../../kernel/failover.js';
 
 /** What the detector goes by, all in milliseconds. */
 export interface MembershipTiming {
@@ -25,7 +26,7 @@ export function timingOf(intervalMs: number, timeoutMs: number): MembershipTimin
   return {
     intervalMs,
     timeoutMs,
-    failoverAfterMs: Math.max(2.5 * intervalMs, 0.6 * timeoutMs),
+    failoverAfterMs: failoverAfterMs(intervalMs, timeoutMs),
     contactMs: Math.min(intervalMs, SECOND_MS),
   };
 }

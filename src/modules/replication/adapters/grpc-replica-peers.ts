@@ -1,5 +1,6 @@
 import type { NodeUuid } from '../../../kernel/peer.js';
 import { PeerError } from '../../../kernel/peer.js';
+import { mappedLink } from '../../../platform/grpc/mapped-link.js';
 import { readAnswer } from '../../../platform/grpc/peer-answers.js';
 import type { PeerChannels, PeerTarget } from '../../../platform/grpc/peer-channels.js';
 import type {
@@ -18,7 +19,8 @@ import type {
   ShardLeader,
 } from '../core/protocol.js';
 import { readPrimaryMessage, writeFollowerMessage } from '../follow.mapper.js';
-import type { Link, LinkEvents, ReplicaPeers } from '../replica-peers.js';
+import type { Link, LinkEvents } from '../../../kernel/link.js';
+import type { ReplicaPeers } from '../replica-peers.js';
 import {
   REPLICA_SERVICE,
   readCoversAnswer,
@@ -56,27 +58,10 @@ export class GrpcReplicaPeers implements ReplicaPeers {
   }
 
   follow(to: NodeUuid, _shard: number, events: LinkEvents<PrimaryMessage>): Link<FollowerMessage> {
-    const target = this.#options.resolve(to);
-    if (target === undefined) return unknownNode(to, events);
-    const link = this.#options.channels.duplex(target, 'replication', follow, {
-      message: (response) => {
-        let message: PrimaryMessage;
-        try {
-          message = readAnswer(() => readPrimaryMessage(response), target.address);
-        } catch (error) {
-          link.cancel();
-          events.ended(error as PeerError);
-          return;
-        }
-        events.message(message);
-      },
-      ended: (error) => events.ended(error),
-    });
-    return {
-      send: (message) => link.send(writeFollowerMessage(message)),
-      drained: () => link.drained(),
-      close: () => link.close(),
-    };
+    const { channels, resolve } = this.#options;
+    const target = resolve(to);
+    const mapping = { write: writeFollowerMessage, read: readPrimaryMessage };
+    return mappedLink({ channels, target, node: to, connection: 'replication', method: follow, ...mapping }, events);
   }
 
   async fence(to: NodeUuid, request: FenceRequest, timeoutMs: number): Promise<FenceAnswer> {
@@ -127,19 +112,4 @@ export class GrpcReplicaPeers implements ReplicaPeers {
     if (target === undefined) throw new PeerError('UNRESOLVED', `the view knows no node ${uuid}`);
     return target;
   }
-}
-
-function unknownNode(uuid: NodeUuid, events: LinkEvents<PrimaryMessage>): Link<FollowerMessage> {
-  let open = true;
-  queueMicrotask(() => {
-    if (open) events.ended(new PeerError('UNRESOLVED', `the view knows no node ${uuid}`));
-    open = false;
-  });
-  return {
-    send: () => true,
-    drained: () => Promise.resolve(),
-    close: () => {
-      open = false;
-    },
-  };
 }

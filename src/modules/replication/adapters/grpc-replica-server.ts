@@ -8,7 +8,8 @@ import { servePeerStream } from '../../../platform/grpc/peer-stream.js';
 import type { FollowRequest, FollowResponse } from '../follow.mapper.js';
 import { readFollowerMessage, writePrimaryMessage } from '../follow.mapper.js';
 import type { FollowerMessage } from '../core/protocol.js';
-import type { LinkEvents, ReplicaServer } from '../replica-peers.js';
+import type { LinkEvents } from '../../../kernel/link.js';
+import type { ReplicaServer } from '../replica-peers.js';
 import type { ReplicaHandlers } from '../replica.mapper.js';
 import {
   announced,

@@ -1,10 +1,7 @@
 import { NO_EPOCH, type Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import type { EntriesBatch } from './protocol.js';
-import { IN_SYNC_MS } from './followers.js';
-
-/** Keep-alives come every 500 ms (4.5): a primary that was silent for two of them may have more by now. */
-const HEARD_MS = 1_000;
+import { HEARD_MS, IN_SYNC_MS } from './followers.js';
 
 /** How a follower stands to its primary: one stream, from the hello on (4.1–4.4). */
 export class FollowSession {

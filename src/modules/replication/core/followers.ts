@@ -8,8 +8,8 @@ export const IN_SYNC_MS = 2_000;
 export const APPLY_LATE_MS = 1_000;
 /** Writes are paced while a copy in sync has had for so long what is not in its index: a longer queue there gains nothing. */
 export const APPLY_PACE_MS = 150;
-/** A follower acknowledges keep-alives, too (4.5): one that was silent for two of them is not slow, but gone or cut off. */
-const HEARD_MS = 1_000;
+/** Keep-alives come, and are acknowledged, every 500 ms (4.5): who was silent for two of them is not slow, but gone or cut off. */
+export const HEARD_MS = 1_000;
 
 /** What a primary knows of one follower: lives in the stream, dies with it (replication 4.4). */
 interface Follower {

@@ -3,6 +3,7 @@ import { compareEpochs } from '../../../kernel/epoch.js';
 import type { Hasher } from '../../../kernel/hasher.js';
 import { compareVersions } from '../../../kernel/version.js';
 import {
+  ENTRY_BYTES_MIN,
   entryCollectionId,
   entryId,
   entryOffset,
@@ -94,9 +95,6 @@ export function operationOut(
 export interface ChunkProblem {
   readonly problem: string;
 }
-
-/** Shorter bytes have no offset to be looked at. */
-const ENTRY_BYTES_MIN = 96;
 
 export interface StagedChunk extends StagedBatch {
   /** Of the entries. */
