@@ -1,4 +1,3 @@
-import { toHex } from '../../../src/kernel/bytes.js';
 import { NO_EPOCH, sameEpoch, type Epoch } from '../../../src/kernel/epoch.js';
 import { META_SHARD } from '../../../src/kernel/ids.js';
 import { shardKey } from '../../../src/modules/log/core/keys.js';
@@ -7,43 +6,10 @@ import { BRANCHES_ROW } from '../../../src/modules/replication/core/replica-log.
 import { encodeDocument } from '../../../src/modules/shard/core/document-codec.js';
 import type { SimHost } from '../world/host.js';
 import type { Scenario, Stage } from '../world/run.js';
+import { BRANCHES } from './branches.js';
 import { CLUSTERS } from './clusters.js';
 import { DAMAGES } from './damages.js';
-
-/** One shard of three copies that is available, one that is strict. */
-const THREE: Pick<Scenario, 'hosts' | 'replicas' | 'strictShards'> = {
-  hosts: 3,
-  replicas: new Map([
-    [0, 3],
-    [META_SHARD, 3],
-  ]),
-  strictShards: new Set([META_SHARD]),
-};
-const FIVE: Pick<Scenario, 'hosts' | 'replicas' | 'strictShards'> = { ...THREE, hosts: 5 };
-
-/** A shard's primary is replaced within this after a crash: detection about 1 s, fence at most 3 s, and some slack for slow disks. */
-const CRASH_MS = 5_000;
-/** And within this when it is merely silent (replication, table of promises). */
-const SILENT_MS = 10_000;
-
-function primaryOf({ world }: Stage, shard: number, but?: SimHost): SimHost | undefined {
-  return world.up().find((host) => {
-    if (host === but || host.running?.process.paused === true) return false;
-    return host.running?.node?.inspect(shard)?.role === 'primary';
-  });
-}
-
-function mustLead(stage: Stage, shard: number): SimHost {
-  const primary = primaryOf(stage, shard);
-  stage.expect(primary !== undefined, `a primary of shard ${shard}`);
-  return primary ?? stage.world.hosts[0];
-}
-
-/** Another host than the old primary reigns within `ms`. */
-async function expectSuccessor(stage: Stage, shard: number, old: SimHost, ms: number): Promise<void> {
-  const found = await stage.watch.pass(ms, () => primaryOf(stage, shard, old) !== undefined);
-  stage.expect(found, `another primary of shard ${shard} than ${old.name} within ${ms} ms`);
-}
+import { CRASH_MS, FIVE, THREE, SILENT_MS, expectSuccessor, mustLead, primaryOf, writes } from './parts.js';
 
 /** The epoch a shard is led in. */
 function reignOf(stage: Stage, shard: number): Epoch {
@@ -65,38 +31,6 @@ function expectMerged({ world, expect }: Stage): void {
     const { merged } = decodeBranches(disk.value(shardKey(0, BRANCHES_ROW)));
     expect(merged.length > 0, `${name} to know of a merged branch`);
   }
-}
-
-/** Every log has the branches of these hosts merged into it, and of no others. */
-function expectMergedOf({ world, expect }: Stage, hosts: readonly SimHost[]): void {
-  const wanted = hosts.map(({ nodeUuid }) => nodeUuid).sort();
-  for (const { name, disk } of world.hosts) {
-    const { merged } = decodeBranches(disk.value(shardKey(0, BRANCHES_ROW)));
-    const found = [...new Set(merged.map(({ epoch }) => toHex(epoch.uuid)))].sort();
-    expect(
-      found.join() === wanted.join(),
-      `${name} to have branches of ${wanted.join()} merged, not of ${found.join()}`,
-    );
-  }
-}
-
-/** Writes, one after the other, through the given hosts. */
-async function writes(
-  { workload, watch }: Stage,
-  through: readonly SimHost[],
-  shard: number,
-  level: 'one' | 'quorum' | 'all',
-  count: number,
-): Promise<number> {
-  let acknowledged = 0;
-  let pending = count;
-  for (let i = 0; i < count; i++)
-    void workload.write(through[i % through.length], shard, level).then((outcome) => {
-      pending--;
-      if (outcome.kind === 'acknowledged') acknowledged++;
-    });
-  await watch.pass(8_000, () => pending === 0);
-  return acknowledged;
 }
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -168,49 +102,6 @@ export const SCENARIOS: readonly Scenario[] = [
       world.connect();
       await watch.pass(4_000);
       expectReign(stage, 0, reign);
-    },
-  },
-  {
-    name: 'lone-follower-after-a-partition',
-    ...THREE,
-    async play(stage) {
-      const { world, watch } = stage;
-      const primary = mustLead(stage, 0);
-      const lone = world.hosts.find((host) => host !== primary) ?? primary;
-      world.partition([lone]);
-      const reigns = (host: SimHost): boolean => host.running?.node?.inspect(0)?.role === 'primary';
-      stage.expect(await watch.pass(SILENT_MS, () => reigns(lone)), `${lone.name} to reign alone`);
-      const alone = await writes(stage, [lone], 0, 'one', 5);
-      const agreed = await writes(stage, [primary], 0, 'quorum', 20);
-      stage.expect(alone > 0 && agreed > 0, `writes on both sides (${alone} and ${agreed})`);
-      await watch.pass(1_000);
-      world.connect();
-      await watch.pass(6_000);
-      // 6.2: what a majority had stays in the log; the higher epoch of the other side was nobody's but its own.
-      expectMergedOf(stage, [lone]);
-    },
-  },
-  {
-    name: 'lone-follower-meets-the-last-of-a-majority',
-    ...THREE,
-    async play(stage) {
-      const { world, watch } = stage;
-      const primary = mustLead(stage, 0);
-      const [lone, other] = world.hosts.filter((host) => host !== primary);
-      world.partition([lone]);
-      const reigns = (host: SimHost): boolean => host.running?.node?.inspect(0)?.role === 'primary';
-      stage.expect(await watch.pass(SILENT_MS, () => reigns(lone)), `${lone.name} to reign alone`);
-      const alone = await writes(stage, [lone], 0, 'one', 5);
-      const agreed = await writes(stage, [primary], 0, 'quorum', 20);
-      stage.expect(alone > 0 && agreed > 0, `writes on both sides (${alone} and ${agreed})`);
-      await watch.pass(1_000);
-      world.crash(primary);
-      world.connect();
-      await watch.pass(6_000);
-      stage.expect(reigns(lone) || reigns(other), 'one of the two to reign');
-      world.start(primary);
-      await watch.pass(4_000);
-      expectMergedOf(stage, [lone]);
     },
   },
   {
@@ -534,6 +425,7 @@ export const SCENARIOS: readonly Scenario[] = [
       await watch.pass(12_000);
     },
   },
+  ...BRANCHES,
   ...CLUSTERS,
   ...DAMAGES,
 ];

@@ -12,6 +12,7 @@ import { Fences, type Occupation, type WaitingFence } from './fences.js';
 import { Following } from './following.js';
 import type { MapForce, ReplicaInput } from './inputs.js';
 import { KnownPrimary } from './known-primary.js';
+import { RANK_STEP_MS } from './nomination.js';
 import type { MapState } from './map-state.js';
 import type { CopyPlan, FailoverTimes, Now, PeerView } from './peer-view.js';
 import { Primary, type ReignEnd } from './primary.js';
@@ -164,6 +165,7 @@ export class CopyRole {
     const welcome = this.following.welcomed(answer, now.monotonicMs, out);
     if (welcome === undefined) return;
     if (welcome.kind === 'follows') {
+      this.#suspicion.follows();
       this.#known.is(welcome.leader);
       if (welcome.problem !== undefined) this.fail(welcome.problem, out);
       return;
@@ -282,8 +284,10 @@ export class CopyRole {
         return;
       case 'leave to another':
         this.#giveUp(now, out);
-        // That one granted just now, and gives this candidate its time (`#grant`) before it stands itself.
-        this.#suspicion.holdBack(now.monotonicMs + 2 * (GRANT_WAIT_MS + RETRY_MS));
+        // That one granted just now, and gives this candidate its time (`#grant`) before it stands itself, after its turn.
+        this.#suspicion.yield(
+          now.monotonicMs + 2 * (GRANT_WAIT_MS + RETRY_MS) + this.#options.set().members.length * RANK_STEP_MS,
+        );
         return;
       case 'refused': {
         const { promised, hint, reason } = end.answer;
@@ -382,6 +386,13 @@ export class CopyRole {
   fence({ ticket, from, request, now }: Told<'fence'>, out: Out): void {
     const fence = { ticket, from, request };
     if (this.#fences.asked(fence, this.#occupation(now.monotonicMs), this.#peers, out)) this.#grant(fence, now, out);
+  }
+
+  /** The log was cut, or replaced: who asked for a promise meanwhile is answered. */
+  altered(now: Now, out: Out): void {
+    for (const fence of this.#fences.takeWaiting()) {
+      if (this.#fences.asked(fence, this.#occupation(now.monotonicMs), this.#peers, out)) this.#grant(fence, now, out);
+    }
   }
 
   #occupation(nowMs: number): Occupation {

@@ -167,7 +167,7 @@ describe('Fences (5.4)', () => {
     expect(asked.ask({ set: { ...SET, mapEpoch: 4 } })).toBe('SET_NEWER');
     expect(asked.ask({}, { faulted: true })).toBe('FAULTED');
     expect(asked.ask({}, { altering: 'replacing' })).toBe('FAULTED');
-    expect(asked.ask({}, { altering: 'cutting' })).toBe('PROMISED');
+    expect(new Asked(true).ask({}, { altering: 'cutting' })).toBe('PROMISED');
     expect(new Asked(true).ask({ set: { ...SET, mapEpoch: 4 }, cause: 'heal' })).toBe('promise');
   });
 
@@ -198,6 +198,17 @@ describe('Fences (5.4)', () => {
     ]);
     expect(asked.fences.isGranting).toBe(false);
     expect(asked.ask({ epoch }, {}, 3)).toBe('granted');
+  });
+
+  it('keeps those that come while the log is cut, the highest epoch first', () => {
+    const asked = new Asked();
+    for (const [ticket, num] of [5, 7, 6].entries())
+      expect(asked.ask({ epoch: epochOf(num) }, { altering: 'cutting' }, ticket)).toBe('waits');
+    expect(asked.fences.takeWaiting().map(({ request }) => request.epoch.num)).toEqual([7, 6, 5]);
+    expect(asked.fences.takeWaiting()).toEqual([]);
+    asked.ask({ epoch: epochOf(5) }, { altering: 'cutting' });
+    asked.fences.forsake(asked.out);
+    expect(asked.said).toEqual(['FAULTED']);
   });
 
   it('takes back what a damaged copy cannot keep', () => {

@@ -46,6 +46,8 @@ type Verdict =
   | { readonly kind: 'promise' }
   /** It was promised before: a grant that is repeated. */
   | { readonly kind: 'repeat' }
+  /** The log is being cut: it is judged again when that is done. */
+  | { readonly kind: 'wait' }
   /** Its own probe of the primary decides. */
   | { readonly kind: 'probe'; readonly leader: ShardLeader };
 
@@ -58,6 +60,8 @@ export class Fences {
   /** Those that wait for one probe of this primary. */
   #probing: { readonly fences: readonly WaitingFence[]; readonly leader: NodeUuid; readonly round: number } | undefined;
   #granting: WaitingFence[] = [];
+  /** Those that came while the log was being cut. */
+  #waiting: WaitingFence[] = [];
 
   constructor(options: FencesOptions) {
     this.#options = options;
@@ -76,6 +80,9 @@ export class Fences {
         return true;
       case 'refuse':
         this.refuse(fence, verdict.reason, out);
+        return false;
+      case 'wait':
+        this.#waiting.push(fence);
         return false;
       case 'repeat':
         // It is granted no sooner than the first time.
@@ -108,6 +115,8 @@ export class Fences {
     const order = compareEpochs(request.epoch, promise.epoch);
     if (order < 0) return { kind: 'refuse', reason: 'PROMISED' };
     if (order === 0) return { kind: 'repeat' };
+    // A cut takes as long as the disk needs for it: a refusal would end the candidacy each time.
+    if (occupation.altering === 'cutting' && !strict) return { kind: 'wait' };
     const reason = keptFrom(occupation);
     if (reason !== undefined) return { kind: 'refuse', reason };
     if (request.cause !== 'suspect' || reigning === 'held') return { kind: 'promise' };
@@ -135,6 +144,11 @@ export class Fences {
     return [];
   }
 
+  /** The log was cut: those that waited for that, the highest epoch first. */
+  takeWaiting(): readonly WaitingFence[] {
+    return this.#waiting.splice(0).sort((a, b) => compareEpochs(b.request.epoch, a.request.epoch));
+  }
+
   /** Answered when its promise, which is on its way, is on the disk. */
   grant(fence: WaitingFence): void {
     this.#granting.push(fence);
@@ -148,7 +162,8 @@ export class Fences {
 
   /** The copy is damaged: it can keep none of those promises, nor make one. */
   forsake(out: Out): void {
-    for (const fence of [...(this.#probing?.fences ?? []), ...this.#granting]) this.refuse(fence, 'FAULTED', out);
+    const waiting = [...(this.#probing?.fences ?? []), ...this.#waiting.splice(0), ...this.#granting];
+    for (const fence of waiting) this.refuse(fence, 'FAULTED', out);
     this.#probing = undefined;
     this.#granting = [];
   }

@@ -9,7 +9,7 @@ import { appendFollowed } from './followed-entries.js';
 import type { ReplicaInput } from './inputs.js';
 import type { MapState } from './map-state.js';
 import type { CopyPlan, FailoverTimes } from './peer-view.js';
-import type { EntriesBatch, HelloAnswer, ShardLeader } from './protocol.js';
+import type { EntriesBatch, HelloAnswer, ShardLeader, ShardSet } from './protocol.js';
 import type { ReplicaLog } from './replica-log.js';
 import type { Retention } from './retention.js';
 
@@ -24,6 +24,8 @@ export interface FollowingOptions {
   readonly map: MapState | undefined;
   readonly times: FailoverTimes;
   readonly openedMs: number;
+  /** The set counted by. */
+  readonly set: () => ShardSet;
 }
 
 type BatchInput = Extract<ReplicaInput, { readonly kind: 'batch' }>;
@@ -82,7 +84,7 @@ export class Following {
       if (this.#session !== undefined) this.refuse(nowMs, out);
       return;
     }
-    if (this.#session === undefined) this.#sayHello(leader, plan, nowMs, out);
+    if (this.#session === undefined) this.#sayHello(leader, nowMs, out);
     else if (!this.isAltering) {
       // A stream on which nothing comes, not even keep-alives or an answer to the hello, is no stream.
       const patienceMs = this.#session.phase === 'hello' ? HELLO_WAIT_MS : this.#options.times.failoverAfterMs;
@@ -101,14 +103,14 @@ export class Following {
     out.push({ kind: 'held', held });
   }
 
-  #sayHello(leader: ShardLeader | undefined, plan: CopyPlan, nowMs: number, out: Out): void {
+  #sayHello(leader: ShardLeader | undefined, nowMs: number, out: Out): void {
     const { shard, self, bootCount, promise } = this.#options;
     if (leader === undefined || leader.node === self || nowMs < this.#helloAtMs) return;
     // Only a log that is durable as a whole, and stays as it is, can be compared.
     if (this.#log.durable !== this.#log.tail || this.#log.alteration !== undefined) return;
     this.#helloAtMs = nowMs + HELLO_AGAIN_MS;
     this.#session = new FollowSession(leader.node, nowMs);
-    const { mapEpoch } = plan.configured;
+    const { mapEpoch } = this.#options.set();
     const { loose } = this.#log;
     const hello = { ...this.#log.end(), shard, nodeUuid: self, bootCount, mapEpoch, promised: promise.epoch, loose };
     out.push({ kind: 'follow', to: leader.node, hello });

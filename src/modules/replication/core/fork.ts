@@ -64,8 +64,9 @@ export function containsAgreed(log: Branch, { history, agreed }: Omit<KnownBranc
  */
 export function baseOf(logs: readonly KnownBranch[]): number {
   const agreed = logs.reduce((a, b) => (compareAgreed(b, a) > 0 ? b : a));
-  let base = -1;
+  let base: number | undefined;
   for (const [i, log] of logs.entries())
-    if (containsAgreed(log, agreed) && (base < 0 || compareEnds(log, logs[base]) > 0)) base = i;
-  return base;
+    if (containsAgreed(log, agreed) && (base === undefined || compareEnds(log, logs[base]) > 0)) base = i;
+  // Undefined only when that copy's history does not reach back to what it says.
+  return base ?? 0;
 }

@@ -46,6 +46,8 @@ const STEP_OVER_MS = 1_000;
 const GRANTERS_EXPECTED_MS = 1_500;
 /** A member whose log is the base has this long to take the reign over. */
 const BEHIND_MS = 3_000;
+/** Before anything of a reign is agreed, no member's log is cut for so long after the first that must be. */
+const CUT_AFTER_MS = 1_000;
 /** So long after a promotion a write waits for followers that did not grant it, but may be there. */
 const GATHERING_MS = 1_000;
 
@@ -63,6 +65,8 @@ export class Primary {
   #confirmation: Confirmation | undefined;
   /** Members that know more to be agreed than this log has, and since when that is known. */
   readonly #ahead = new Map<NodeUuid, number>();
+  /** When the first member came whose log must be cut. */
+  #cutAskedMs: number | undefined;
   /** A higher epoch whose primary nobody sees, and since when. */
   #unseen: { readonly epoch: Epoch; readonly ms: number } | undefined;
 
@@ -183,7 +187,12 @@ export class Primary {
       return undefined;
     }
     const answer = answerHello(this.#log, this.epoch, hello, chainThere);
+    if (answer.kind !== 'accept' && hello.damaged !== true && this.#mayBeBehind(hello.nodeUuid, nowMs)) {
+      out.push({ kind: 'welcome', link, answer: { kind: 'reject', reason: 'BUSY', hint: this.leader } });
+      return undefined;
+    }
     if (answer.kind === 'accept') {
+      this.#ahead.delete(hello.nodeUuid);
       this.#followers.accept(link, hello.nodeUuid, hello.lastOffset, nowMs);
       this.#options.retention.joined(hello.nodeUuid, hello.lastOffset);
     }
@@ -199,12 +208,26 @@ export class Primary {
   #isBehind(hello: Hello, nowMs: number): boolean {
     const { strict, set } = this.#options;
     const { mapEpoch, members } = set();
-    if (strict || hello.damaged === true || hello.mapEpoch < mapEpoch || !members.includes(hello.nodeUuid))
-      return false;
+    if (strict || hello.damaged === true || hello.mapEpoch < mapEpoch) return false;
+    // Of a newer set than the one known here it may be a member.
+    if (hello.mapEpoch === mapEpoch && !members.includes(hello.nodeUuid)) return false;
     if (compareAgreed(hello, this.#log.end()) <= 0 || containsAgreed(this.#log.end(), hello)) return false;
     const sinceMs = this.#ahead.get(hello.nodeUuid) ?? nowMs;
     this.#ahead.set(hello.nodeUuid, sinceMs);
     return nowMs - sinceMs < BEHIND_MS;
+  }
+
+  /**
+   * Whether a member that may know better is still to be waited for before the log of another one is cut: while nothing of this
+   * reign is agreed, for a moment. A copy that was started again knows of nothing agreed, and would make this branch that of a
+   * majority.
+   */
+  #mayBeBehind(node: NodeUuid, nowMs: number): boolean {
+    const { strict, set } = this.#options;
+    const { members } = set();
+    if (strict || this.reign.highWaterMark > 0 || members.length < 3 || !members.includes(node)) return false;
+    this.#cutAskedMs ??= nowMs;
+    return nowMs - this.#cutAskedMs < CUT_AFTER_MS;
   }
 
   /** False when the stream is not (any more) one of this reign. */

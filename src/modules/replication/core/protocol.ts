@@ -41,6 +41,7 @@ export interface Hello extends LogEnd {
   readonly shard: number;
   readonly nodeUuid: NodeUuid;
   readonly bootCount: number;
+  /** Of the set this replica counts by. */
   readonly mapEpoch: number;
   readonly promised: Epoch;
   /** Loose rows this replica still holds (6.4). */

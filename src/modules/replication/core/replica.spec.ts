@@ -148,10 +148,31 @@ describe('a member that knows more to be agreed than its primary has', () => {
     ['nothing is agreed of it', { ...later, agreed: 0 }],
     ['what is agreed is older than what the primary knows to be agreed', {}],
     ['it is of an older set', { ...later, mapEpoch: 1 }],
-    ['it is not of the set', { ...later, nodeUuid: 'c3'.repeat(16) }],
+    ['it is not of the set', { ...later, nodeUuid: 'd4'.repeat(16) }],
     ['its rows are damaged', { ...later, damaged: true }],
   ])('is not when %s', (_, changes) => {
     expect(answered(reigning(), changes)).not.toMatchObject(behind);
+  });
+
+  it('is when it is of a set that is not known here yet', () => {
+    const hello = { ...later, mapEpoch: 3, nodeUuid: 'd4'.repeat(16) };
+    expect(answered(reigning(), hello)).toMatchObject(behind);
+  });
+
+  it('is waited for before the log of another one is cut, while nothing of the reign is agreed', () => {
+    const copy = new Copy();
+    copy.configured = { mapEpoch: 2, members: [SELF, OTHER, 'c3'.repeat(16)] };
+    while (copy.replica.role !== 'primary') copy.tick();
+    const restarted = { ...later, agreed: 0 };
+    const busy = { answer: { kind: 'reject', reason: 'BUSY' } };
+    expect(answered(copy, restarted)).toMatchObject(busy);
+    for (let i = 0; i < 9; i++) copy.tick();
+    expect(answered(copy, restarted)).toMatchObject(busy);
+    // A learner has no word in it, and rows that are damaged are no branch.
+    expect(answered(copy, { ...restarted, nodeUuid: 'd4'.repeat(16) })).not.toMatchObject(busy);
+    expect(answered(copy, { ...restarted, damaged: true })).not.toMatchObject(busy);
+    copy.tick();
+    expect(answered(copy, restarted)).toMatchObject({ answer: { kind: 'diverged', fork: 0 } });
   });
 
   it('stands at once when it is told', () => {

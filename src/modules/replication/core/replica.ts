@@ -331,6 +331,7 @@ export class Replica {
     const { election, following } = this.#role;
     if (election?.isCutting === true) election.cut(out);
     else following.restart(now.monotonicMs, out);
+    this.#role.altered(now, out);
   }
 
   // ---- writing
@@ -382,7 +383,8 @@ export class Replica {
     this.#applied = Math.max(this.#applied, Math.min(offset, this.#log.durable));
     session?.applied(this.#applied);
     if (this.#role.primary !== undefined) this.#role.primary.reign.applied(this.#applied, now.monotonicMs, out);
-    else if (session !== undefined) out.push({ kind: 'ack' });
+    // Said before the hello is answered, the credit it grants would be lost (4.2).
+    else if (session?.phase === 'streaming') out.push({ kind: 'ack' });
   }
 
   /** What is below the high-water mark is agreed; strict: it takes effect (9.1). */

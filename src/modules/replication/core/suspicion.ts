@@ -32,6 +32,8 @@ export class Suspicion {
   #sinceMs: number | undefined;
   /** When this copy may stand next. */
   #standAtMs: number;
+  /** Until then another one, which is the better candidate, has its time, whatever is granted meanwhile. */
+  #yieldUntilMs = -Infinity;
   #probing: { readonly round: number; readonly startedMs: number; left: number } | undefined;
 
   constructor(options: SuspicionOptions) {
@@ -43,6 +45,16 @@ export class Suspicion {
   clear(): void {
     this.#sinceMs = undefined;
     this.#probing = undefined;
+  }
+
+  /** Another copy is the better candidate: this one does not stand before, unless it has followed a primary since. */
+  yield(untilMs: number): void {
+    this.#yieldUntilMs = untilMs;
+  }
+
+  /** This copy follows a primary. */
+  follows(): void {
+    this.#yieldUntilMs = -Infinity;
   }
 
   /** This copy does not stand before. */
@@ -70,7 +82,7 @@ export class Suspicion {
       return false;
     }
     this.#sinceMs ??= nowMs;
-    if (nowMs < this.#standAtMs) return false;
+    if (nowMs < Math.max(this.#standAtMs, this.#yieldUntilMs)) return false;
     if (nowMs - this.#sinceMs < this.#rank(peers, reluctant) * RANK_STEP_MS) return false;
     return !this.#probe(peers, nowMs, out);
   }
