@@ -2,7 +2,8 @@ import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { readFileSync } from 'node:fs';
-import { rename, writeFile, mkdir } from 'node:fs/promises';
+import { mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { AppModule } from './app.module.js';
 import { Cluster } from './cluster.js';
 import { Health } from './gen/grpc/health/v1/health_pb.js';
@@ -13,7 +14,7 @@ import { ClusterEvents } from './modules/coordinator/cluster-events.js';
 import { SEARCH } from './modules/coordinator/coordinator.js';
 import { LocalShards } from './modules/coordinator/local-shards.js';
 import { NodeFacts } from './modules/coordinator/node-facts.js';
-import { EXIT_STORAGE, LOG_STORE } from './modules/log/log.module.js';
+import { EXIT_STORAGE, LOG_DIRECTORY, LOG_STORE } from './modules/log/log.module.js';
 import { StorageFailedError, type LogStore } from './modules/log/log-store.js';
 import { PEER_SHARDS, type PeerShards } from './modules/coordinator/shard-access.js';
 import type { SearchService } from './modules/coordinator/search.service.js';
@@ -23,6 +24,7 @@ import { ClusterPlace } from './modules/replication/cluster-place.js';
 import { ReplicationService } from './modules/replication/replication.service.js';
 import { UpkeepService } from './modules/replication/upkeep.service.js';
 import { liveDocuments } from './modules/shard/core/rows.js';
+import { CHECKPOINT_DIRECTORY } from './modules/shard/shard.module.js';
 import { ShardService } from './modules/shard/shard.service.js';
 import { systemClock } from './platform/clock/system-clock.js';
 import { systemRandom } from './platform/clock/system-random.js';
@@ -61,6 +63,7 @@ export async function startNode(
   fatal: (exitCode: number, error: Error) => void,
 ): Promise<RunningNode> {
   await makeDataDirectory(config.dataDir);
+  if (!config.clusterMode) await refuseLostLog(config.dataDir);
   const parts = makeParts(config, version, fatal);
   const { logger, readiness, metrics } = parts;
   logger.debug({ config: maskedConfig(config) }, 'effective configuration');
@@ -318,6 +321,16 @@ async function makeDataDirectory(directory: string): Promise<void> {
       { cause: error },
     );
   }
+}
+
+/** Alone a node begins no empty log where indexes of another one lie; in a cluster it gets its copies anew. */
+async function refuseLostLog(dataDir: string): Promise<void> {
+  const namesIn = (name: string): Promise<string[]> => readdir(join(dataDir, name)).catch(() => []);
+  const [log, checkpoints] = await Promise.all([namesIn(LOG_DIRECTORY), namesIn(CHECKPOINT_DIRECTORY)]);
+  if (log.length > 0 || checkpoints.length === 0) return;
+  throw new StorageFailedError(
+    `${dataDir} holds indexes, but its log is gone. Put the directory "${LOG_DIRECTORY}" back, restore a backup into an empty directory, or delete "${CHECKPOINT_DIRECTORY}" to begin without documents.`,
+  );
 }
 
 /** Written under another name first, so that whoever reads it reads all of it. */

@@ -32,6 +32,18 @@ describe('a second process on the same data directory', () => {
 });
 
 describe('a data directory that cannot be used', () => {
+  it('because its log is gone, and its indexes are not, ends the start of a single node with 74', async () => {
+    const directory = await makeDirectory();
+    try {
+      await mkdir(join(directory, 'checkpoints', '0', '12'), { recursive: true });
+      const start = await nodeCommand(['--data-dir', directory, '--port', '0', '--grpc-port', '0']).ended;
+      expect(start.code).toBe(74);
+      expect(start.stdout + start.stderr).toContain('its log is gone');
+    } finally {
+      await removeDirectory(directory);
+    }
+  });
+
   it.each([
     ['a file', async (path: string) => writeFile(path, 'a file')],
     ['below a file', async (path: string) => writeFile(join(path, '..', 'below'), 'a file')],

@@ -1,7 +1,7 @@
 import { toHex } from '../../kernel/bytes.js';
 import { NodeError } from '../../kernel/errors.js';
 import { failoverAfterMs } from '../../kernel/failover.js';
-import { compareIds } from '../../kernel/ids.js';
+import { compareIds, META_SHARD } from '../../kernel/ids.js';
 import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
 import type { ReplicationService } from '../replication/replication.service.js';
@@ -62,7 +62,7 @@ export class ClusterService implements ClusterPort {
     if (!this.replication.map.known) return [];
     this.routes.refresh();
     const shards = this.routes.shards().flatMap((route) => degradation(route) ?? []);
-    const map = mapDegradation(this.routes.meta());
+    const map = mapDegradation(this.routes.meta(), this.replication.replica(META_SHARD)?.isMapAstray === true);
     return map === undefined ? shards : [...shards, map];
   }
 

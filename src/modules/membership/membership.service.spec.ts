@@ -273,6 +273,22 @@ describe('identity', () => {
     expect(
       await until(cluster, () => nodes.every((node) => node.service.clusterId === clusterId && node.up().length === 3)),
     ).toBeLessThan(5_000);
+    // It is one of them, and not on its way in.
+    const isActive = () => nodes.every((node) => node.statusOf(nodes[0]) === 'ACTIVE');
+    expect(await until(cluster, isActive)).toBeLessThan(5_000);
+  });
+
+  it('nodes that all come back at other addresses find each other by their seeds', async () => {
+    const cluster = new VirtualCluster();
+    const nodes = await cluster.start(3);
+    for (const node of nodes) node.kill();
+    const hosts = nodes.map((_, i) => `m${i + 1}`);
+    for (const [i, node] of nodes.entries()) {
+      node.moveTo(hosts[i]);
+      node.start(hosts);
+    }
+    expect(await until(cluster, () => nodes.every((node) => node.up().length === 3))).toBeLessThan(5_000);
+    expect(cluster.maps.size).toBe(1);
   });
 
   it('a second node of a name is refused while the first answers, and says why', async () => {

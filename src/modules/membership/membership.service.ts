@@ -341,12 +341,14 @@ export class MembershipService implements MembershipServer {
       { clusterId: other.clusterId },
       'an older cluster was found; the provisional one is given up',
     );
+    const { status } = this.self;
     this.#step({ kind: 'surrendered' });
     await this.#ports.registry.surrender();
-    await this.#untilTaken(() =>
+    await this.#untilTaken(async () => {
       // It had its chance to make a cluster.
-      this.#enter({ ...this.#settings, storedClusterId: '', emptyDirectory: false }),
-    );
+      const entered = await this.#enter({ ...this.#settings, storedClusterId: '', emptyDirectory: false });
+      if (entered !== undefined && status === 'ACTIVE') this.setStatus('ACTIVE');
+    });
   }
 
   async #rejoin(): Promise<void> {

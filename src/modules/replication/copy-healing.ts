@@ -99,7 +99,7 @@ export class CopyHealing {
     if (this.#sources(shard).length === 0 || this.#copies.isResting(shard)) return false;
     const healed = await this.#logHealing.heal(shard, found, this.#stopping.signal);
     if (this.#stopping.signal.aborted) return true;
-    if (typeof healed !== 'number' && (await this.#replace(shard, healed))) {
+    if (typeof healed !== 'number' && (await this.#replace(shard))) {
       if (!(await this.#copies.reopen(shard))) return true;
       logger.warn({ shard }, 'the rows of the shard were healed by a snapshot of its primary; it serves again');
       this.#copies.healed(shard);
@@ -115,12 +115,10 @@ export class CopyHealing {
     return true;
   }
 
-  /** Rows and records, and what lies beyond the end of the log, no entry of another copy replaces: a snapshot does. */
-  async #replace(shard: number, { offset }: Damage): Promise<boolean> {
-    const { log } = this.#ports;
+  /** What no entry of another copy replaces a snapshot does. */
+  async #replace(shard: number): Promise<boolean> {
     const primary = this.#copies.leader(shard)?.node;
     if (shard === META_SHARD || primary === undefined || primary === this.#copies.self().node) return false;
-    if (offset >= 1 && offset <= log.state(shard).tail) return false;
     return this.#snapshotHealing.heal(shard, primary, this.#stopping.signal);
   }
 

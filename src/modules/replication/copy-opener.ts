@@ -52,7 +52,8 @@ export class CopyOpener {
     let index: ReplicaIndex | undefined;
     if (shard !== META_SHARD) {
       const report = await this.#openIndex(shard);
-      applied = report.offset;
+      // Nothing is logged while a copy is opened: entries at its end that are gone (a snapshot, compaction) hold nothing.
+      applied = Math.max(report.offset, log.state(shard).tail);
       logger.info({ shard, ...report }, 'shard opened');
       index = this.#index(shard);
     }

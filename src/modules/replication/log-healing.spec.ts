@@ -13,6 +13,7 @@ const SHARD = 3;
 const TAIL = 60;
 const NEVER = new AbortController().signal;
 const missing = (offset: number): Damage => ({ shard: SHARD, offset, problem: 'missing' });
+const crc = (offset: number): Damage => ({ shard: SHARD, offset, problem: 'crc' });
 
 /** The entries of a log; another seed makes another branch from the first on. */
 function entriesOf(seed: number): readonly Uint8Array[] {
@@ -83,9 +84,8 @@ describe('LogHealing', () => {
   };
 
   it('fetches what is damaged, and whatever else is found to be before the log is whole', async () => {
-    store.flipByte(SHARD, 12, 100);
-    for (const offset of [30, 31, 32, 33, 34, TAIL]) store.dropEntry(SHARD, offset);
-    expect(await healing.heal(SHARD, [missing(12)], NEVER)).toBe(7);
+    for (const offset of [12, 30, 31, 32, 33, 34, TAIL]) store.flipByte(SHARD, offset, 100);
+    expect(await healing.heal(SHARD, [crc(12)], NEVER)).toBe(7);
     await expectWhole();
     expect(asked.map(([, { from, to }]) => [from, to])).toEqual([
       [12, 12],
@@ -94,6 +94,22 @@ describe('LogHealing', () => {
       [34, 34],
       [TAIL, TAIL],
     ]);
+  });
+
+  it('fetches neighbours together, of which one was known', async () => {
+    for (const offset of [12, 13]) store.flipByte(SHARD, offset, 100);
+    expect(await healing.heal(SHARD, [crc(12)], NEVER)).toBe(2);
+    await expectWhole();
+  });
+
+  it('puts no entry back that is gone: what was written with it is gone as well', async () => {
+    store.dropEntry(SHARD, 12);
+    expect(await healing.heal(SHARD, [missing(12)], NEVER)).toEqual(missing(12));
+    expect(asked).toEqual([]);
+    store = await storeOf(entries);
+    store.flipByte(SHARD, 12, 100);
+    for (const offset of [30, 31]) store.dropEntry(SHARD, offset);
+    expect(await healingOf(store).heal(SHARD, [crc(12)], NEVER)).toEqual(missing(30));
   });
 
   it('asks the next one when one is gone, has another branch, or is damaged there itself', async () => {
@@ -107,7 +123,7 @@ describe('LogHealing', () => {
     ] as const;
     others = new Map(sources.flatMap(([node, other]) => (other === undefined ? [] : [[node, other]])));
     store.flipByte(SHARD, 12, 100);
-    expect(await healing.heal(SHARD, [missing(12)], NEVER)).toBe(1);
+    expect(await healing.heal(SHARD, [crc(12)], NEVER)).toBe(1);
     expect(asked.map(([node]) => node)).toEqual(['gone', 'branch', 'whole']);
     await expectWhole();
   });
@@ -131,25 +147,25 @@ describe('LogHealing', () => {
     others = new Map([['branch', branch], ...others]);
     const before = await store.scan(SHARD, 1, 1_000, 1_000_000);
     store.flipByte(SHARD, 25, 100);
-    expect(await healing.heal(SHARD, [{ shard: SHARD, offset: 25, problem: 'crc' }], NEVER)).toBe(1);
+    expect(await healing.heal(SHARD, [crc(25)], NEVER)).toBe(1);
     expect(await store.scan(SHARD, 1, 1_000, 1_000_000)).toEqual(before);
   });
 
   it('says what it cannot replace, and leaves it', async () => {
-    store.dropEntry(SHARD, 12);
+    store.flipByte(SHARD, 12, 100);
     others.clear();
-    expect(await healing.heal(SHARD, [missing(12)], NEVER)).toEqual(missing(12));
+    expect(await healing.heal(SHARD, [crc(12)], NEVER)).toEqual(missing(12));
     others.set('branch', await storeOf(entriesOf(2)));
-    expect(await healing.heal(SHARD, [missing(12)], NEVER)).toEqual(missing(12));
+    expect(await healing.heal(SHARD, [crc(12)], NEVER)).toEqual(missing(12));
     await expect(store.read(SHARD, 12)).rejects.toThrow(LogDamagedError);
-    const record: Damage = { shard: SHARD, offset: 0, problem: 'crc' };
+    const record = crc(0);
     expect(await healing.heal(SHARD, [record], NEVER)).toEqual(record);
   });
 
   it('ends when it is told to', async () => {
     const stop = new AbortController();
     stop.abort();
-    store.dropEntry(SHARD, 12);
-    expect(await healing.heal(SHARD, [missing(12)], stop.signal)).toEqual(missing(12));
+    store.flipByte(SHARD, 12, 100);
+    expect(await healing.heal(SHARD, [crc(12)], stop.signal)).toEqual(crc(12));
   });
 });

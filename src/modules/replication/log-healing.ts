@@ -1,5 +1,6 @@
 import { equalBytes } from '../../kernel/bytes.js';
 import type { Hasher } from '../../kernel/hasher.js';
+import { META_SHARD } from '../../kernel/ids.js';
 import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import { verifyEntry } from '../log/core/entry-codec.js';
 import { LogDamagedError, type Damage, type LogState, type LogStore } from '../log/log-store.js';
@@ -28,7 +29,7 @@ const CHECK_BYTES_PER_SECOND = 64 * 1024 * 1024;
 /**
  * Makes a damaged log whole again (replication 2.12): what is missing or damaged is fetched from a replica whose chain is that
  * of this log on both sides of it, verified, and put back in its place; then the whole log is read, until nothing is wrong with
- * it. Nothing else may change the log meanwhile.
+ * it. An entry that is gone, not only damaged, cannot be put back by itself. Nothing else may change the log meanwhile.
  */
 export class LogHealing {
   constructor(private readonly ports: HealingPorts) {}
@@ -41,22 +42,35 @@ export class LogHealing {
     const { log } = this.ports;
     await log.sync();
     let replaced = 0;
+    let read = false;
     for (let damages = found; ;) {
-      // Records and rows of a shard have no offset, and what lies beyond its end belongs nowhere.
-      const { tail } = log.state(shard);
-      const unknown = damages.find(({ offset }) => offset < 1 || offset > tail);
-      if (unknown !== undefined) return unknown;
+      const lost = damages.find((damage) => this.#isLost(shard, damage));
+      if (lost !== undefined) return lost;
+      let failed: Damage | undefined;
       for (const span of spansOf(damages, log.state(shard).start.offset)) {
         const count = await this.#restore(shard, span);
-        if (count === 0) return { shard, offset: span.from, problem: 'missing' };
+        if (count === 0) failed ??= { shard, offset: span.from, problem: 'missing' };
         replaced += count;
       }
       if (signal.aborted) return found[0];
+      // What is beside it may be damaged as well: the whole log tells how far it goes.
+      if (failed !== undefined && read) return failed;
+      read = true;
       const report = await log.scrub(shard, signal, CHECK_BYTES_PER_SECOND);
       if (signal.aborted) return found[0];
       if (report.damages.length === 0) return replaced;
       damages = report.damages;
     }
+  }
+
+  /**
+   * Records and rows of a shard have no offset, and what lies beyond its end belongs nowhere. With an entry that is gone its
+   * batch is gone: the rows it changed, and the results of keys; the map's rows follow from its log (9.1).
+   */
+  #isLost(shard: number, { offset, problem }: Damage): boolean {
+    const { start, tail } = this.ports.log.state(shard);
+    if (offset < 1 || offset > tail) return true;
+    return shard !== META_SHARD && problem === 'missing' && offset > start.offset;
   }
 
   /** Fetches the entries of a span from whoever has them; how many were put back, 0 when nobody could help. */

@@ -263,6 +263,11 @@ export class ShardReplica {
   }
 
   /** Why this copy of the map may not be made the only voter (5.8). */
+  /** Of the map: what was agreed here was cut off, and only a forced map leads on (5.8). */
+  get isMapAstray(): boolean {
+    return this.#replica.isMapAstray;
+  }
+
   get forceMapProblem(): ForceMapProblem | undefined {
     return this.#replica.forceMapProblem(this.#ports.view());
   }

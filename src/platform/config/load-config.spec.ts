@@ -246,6 +246,7 @@ describe('loadConfig', () => {
     const env = { SPECTOR_GRPC_TLS: '1', SPECTOR_GRPC_CERT: 'c', SPECTOR_GRPC_KEY: 'k', SPECTOR_GRPC_CA: 'a' };
     expect(problems({ env })).toHaveLength(3);
     expect(problems({ env, readFile: () => 'not pem' })[0]).toContain('do not fit');
+    expect(problems({ env, readFile: () => '\n' })).toContain('GRPC_CERT is empty: c');
   });
 
   it('is frozen, deeply', () => {

@@ -115,6 +115,8 @@ function fileProblems(
     if (path === undefined) continue;
     try {
       contents[role] = readFile(path);
+      // To TLS nothing is no certificate, and no mistake.
+      if (contents[role].trim() === '') problems.push(`${port}_${role.toUpperCase()} is empty: ${path}`);
     } catch (error) {
       problems.push(`${port}_${role.toUpperCase()} cannot be read: ${(error as Error).message}`);
     }

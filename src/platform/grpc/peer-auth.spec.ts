@@ -249,6 +249,8 @@ describe('who may call the services between nodes', () => {
       expect(await raw({})).toContain('PERMISSION_DENIED');
       expect(refusals).toEqual(['proof', 'proof', 'client']);
       expect(logged()).toContain('it has another cluster secret');
+      // The caller's own log says so as well.
+      expect(logged()).toContain('this node is refused: ');
       expect(callers).toEqual([]);
     });
 

@@ -61,6 +61,8 @@ const CONTROL_BACKOFF_MS = 100;
 /** Addresses whose failures are remembered; the oldest is forgotten first. */
 const BACKOFFS_MAX = 1_024;
 const REPEAT_LOG_MS = 30_000;
+/** Refusals of whoever calls, not of what it says. */
+const OF_THE_CALLER: ReadonlySet<unknown> = new Set(['UNAUTHENTICATED', 'FORBIDDEN']);
 /** SNI when the node's id is not known yet: an IP address is not allowed there, and nobody looks at it. */
 const ANY_NODE = 'spector-node';
 
@@ -226,7 +228,10 @@ export class PeerChannels {
     // Silence on the connection of heartbeats: the next one must not wait for TCP to repeat what was lost.
     else if (error.reason === 'TIMEOUT' && connection === 'control')
       this.#couldNotConnect(channel, connection, error, 0);
-    else if (error.reason === 'REJECTED') this.#backoffs.delete(channel.key);
+    else if (error.reason === 'REJECTED') {
+      this.#backoffs.delete(channel.key);
+      if (OF_THE_CALLER.has(error.code)) this.#warn(`this node is refused: ${error.message}`, channel.address);
+    }
     return error;
   }
 
@@ -246,15 +251,18 @@ export class PeerChannels {
     if (this.#backoffs.size >= BACKOFFS_MAX)
       for (const oldest of [...this.#backoffs.keys()].slice(0, 1)) this.#backoffs.delete(oldest);
     this.#backoffs.set(key, { failures, untilMs: this.#options.clock.monotonicMs() + delayMs, error });
-    if (error.code === 'UNAUTHENTICATED') this.#warn(error.message, channel.address);
+    if (error.code === 'UNAUTHENTICATED') this.#warn(`no connection: ${error.message}`, channel.address);
     // A server that does not like a certificate just closes the connection.
     else if (error.reason === 'RESET' && this.#options.credentials.security.kind === 'tls')
-      this.#warn(`${error.message}; if this goes on, it refuses the certificate of this node`, channel.address);
+      this.#warn(
+        `no connection: ${error.message}; if this goes on, it refuses the certificate of this node`,
+        channel.address,
+      );
   }
 
   #warn(problem: string, address: string): void {
     const suppressed = this.#limit.take(address);
-    if (suppressed !== undefined) this.#options.log.warn({ address, suppressed }, `no connection: ${problem}`);
+    if (suppressed !== undefined) this.#options.log.warn({ address, suppressed }, problem);
   }
 
   #drop(channel: PeerChannel): void {

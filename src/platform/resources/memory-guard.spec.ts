@@ -47,6 +47,21 @@ describe('MemoryGuard', () => {
     expect(guard.rssBytes).toBe(2_000);
   });
 
+  it('goes by the last reading when there is none to be had', () => {
+    let fails = false;
+    const clock = { now: 0, monotonicMs: () => clock.now, wallMs: () => clock.now };
+    const probe = (): number => {
+      if (fails) throw new Error('EMFILE');
+      return 2_000;
+    };
+    const guard = new MemoryGuard({ maxBytes: 1_000, clock, probe });
+    clock.now = 250;
+    expect(guard.admits()).toBe(false);
+    fails = true;
+    clock.now = 500;
+    expect([guard.admits(), guard.rssBytes]).toEqual([false, 2_000]);
+  });
+
   it('reads the process by default', () => {
     const guard = new MemoryGuard({ maxBytes: 2 ** 50, clock: { monotonicMs: () => 0, wallMs: () => 0 } });
     expect(guard.admits()).toBe(true);

@@ -44,7 +44,12 @@ export class MemoryGuard {
     const now = this.#clock.monotonicMs();
     if (now - this.#readAtMs < READING_MS_MAX) return;
     this.#readAtMs = now;
-    this.#rssBytes = this.#probe();
+    try {
+      this.#rssBytes = this.#probe();
+    } catch {
+      // No descriptor left to read it by, say: the last reading holds for another moment.
+      return;
+    }
     this.#over = this.#rssBytes > this.maxBytes * (this.#over ? RESUME_AT : 1);
   }
 }

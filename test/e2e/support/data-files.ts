@@ -36,6 +36,29 @@ export async function currentLogFile(dataDir: string): Promise<string> {
   return newest;
 }
 
+/** LevelDB's log is blocks of so many bytes, of records with a head of seven: sum u32, length u16, kind u8 (1: whole). */
+const BLOCK_BYTES = 32 * 1024;
+const RECORD_HEAD_BYTES = 7;
+
+/**
+ * Damages the last record that is whole in a block in the middle of LevelDB's log: what was written with it, one batch, is
+ * gone, and nothing else.
+ */
+export async function dropBatch(dataDir: string): Promise<void> {
+  const path = await currentLogFile(dataDir);
+  const bytes = await readFile(path);
+  const from = Math.floor(bytes.length / BLOCK_BYTES / 2) * BLOCK_BYTES;
+  let last: number | undefined;
+  for (let at = from; at + RECORD_HEAD_BYTES < from + BLOCK_BYTES;) {
+    const kind = bytes[at + 6];
+    if (kind === 0) break;
+    if (kind === 1) last = at;
+    at += RECORD_HEAD_BYTES + bytes.readUInt16LE(at + 4);
+  }
+  if (last === undefined || from + BLOCK_BYTES >= bytes.length) throw new Error(`no record in the middle of ${path}`);
+  await flipBit(path, last + RECORD_HEAD_BYTES + 50);
+}
+
 /** Files of index checkpoints: everything outside the database that lies in a directory of its own. */
 export async function checkpointFiles(dataDir: string): Promise<string[]> {
   const database = await databaseDirectory(dataDir);

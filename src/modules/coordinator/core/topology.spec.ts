@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { CopyRoute, ShardRoute } from './route.js';
-import { isDegraded, topologyOf } from './topology.js';
+import { isDegraded, mapDegradation, topologyOf } from './topology.js';
 
 const copy = (node: string, role: CopyRoute['role'], changes: Partial<CopyRoute> = {}): CopyRoute => ({
   node,
@@ -52,5 +52,14 @@ describe('isDegraded', () => {
     expect(isDegraded(route(0, 'a', [copy('a', 'primary', { status: 'UNAVAILABLE' }), copy('b', 'replica')], 1))).toBe(
       true,
     );
+  });
+});
+
+describe('mapDegradation', () => {
+  it('is a map without a majority, or one that went astray here', () => {
+    const voters = [copy('a', 'primary'), copy('b', 'replica'), copy('c', 'replica', { status: 'UNAVAILABLE' })];
+    expect(mapDegradation(route(0, 'a', voters, 3), false)).toBeUndefined();
+    expect(mapDegradation(route(0, 'a', voters, 4), false)).toContain('no majority');
+    expect(mapDegradation(route(0, 'a', voters, 3), true)).toContain('move its data directory away');
   });
 });

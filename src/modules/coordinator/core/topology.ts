@@ -35,8 +35,13 @@ export function degradation({ shard, primary, copies, wanted }: ShardRoute): str
   return serving.length < wanted ? `shard ${shard} has ${serving.length} of ${wanted} copies in sync` : undefined;
 }
 
-/** Why the map cannot be changed, in words, or undefined (replication 9.1). */
-export function mapDegradation({ copies, wanted }: ShardRoute): string | undefined {
+/**
+ * Why the map cannot be changed, in words, or undefined (replication 9.1).
+ * @param astray what was agreed in the copy here is cut off: it takes no change any more (5.8)
+ */
+export function mapDegradation({ copies, wanted }: ShardRoute, astray: boolean): string | undefined {
+  if (astray)
+    return 'the map of this node has what a majority of its voters, restored from older disks, does not know, and follows it no more: stop the node, move its data directory away and start it';
   const voters = copies.filter(
     ({ role, status, faulted }) => role !== 'learner' && status !== 'UNAVAILABLE' && !faulted,
   );

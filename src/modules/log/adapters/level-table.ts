@@ -223,6 +223,11 @@ async function refuseHalfDatabase(directory: string): Promise<void> {
 const WHAT_TO_DO =
   'Restore the data directory from a backup, or start with an empty one and let another replica fill it.';
 
+/** What LevelDB says of the system's refusals: nothing is known against the data. */
+const OF_THE_SYSTEM = /permission denied|not permitted|read-only|no space|too many open files/i;
+const WHAT_TO_CHECK =
+  'Check the owner and the rights of the directory, the room on its disk and the limit of open files; the data in it may well be sound.';
+
 function openError(directory: string, error: unknown): StorageFailedError {
   const cause = error instanceof Error ? (error.cause ?? error) : error;
   if (codeOf(cause) === 'LEVEL_LOCKED') {
@@ -231,9 +236,9 @@ function openError(directory: string, error: unknown): StorageFailedError {
       { cause },
     );
   }
-  return new StorageFailedError(`the database in ${directory} cannot be opened: ${messageOf(cause)}. ${WHAT_TO_DO}`, {
-    cause,
-  });
+  const problem = messageOf(cause);
+  const advice = OF_THE_SYSTEM.test(problem) ? WHAT_TO_CHECK : WHAT_TO_DO;
+  return new StorageFailedError(`the database in ${directory} cannot be opened: ${problem}. ${advice}`, { cause });
 }
 
 /** A corrupt block or a failing read concerns what was asked for; anything else, such as a closed database, does not. */

@@ -196,7 +196,7 @@ export class Membership {
     // A peer is asked by heartbeats already.
     const known = (address: string, nodeUuid: NodeUuid | undefined): boolean =>
       nodeUuid === this.roster.self.nodeUuid ||
-      (nodeUuid !== undefined && this.roster.peers.has(nodeUuid)) ||
+      (nodeUuid !== undefined && this.roster.isUp(nodeUuid)) ||
       this.roster.view.records().some((record) => record.grpcAddress === address && record.status !== 'LEFT');
     for (const address of this.#seeds.due(now, this.#timing.contactMs, known))
       this.#out.push({ kind: 'introduce', address });
@@ -390,7 +390,7 @@ export class Membership {
     if (other.nodeUuid === this.roster.self.nodeUuid || other.clusterId === '') return;
     if (!member) this.#out.push({ kind: 'foreign', address, other });
     else if (!this.roster.isUp(other.nodeUuid))
-      this.#sendBeat(other.nodeUuid, this.roster.meet(other.nodeUuid, address));
+      this.#sendBeat(other.nodeUuid, this.roster.metAgain(other.nodeUuid, address));
   }
 
   #reject(code: ErrorCode, detail: string): void {

@@ -33,7 +33,7 @@ export class Peer {
   constructor(
     nowMs: number,
     /** Where it was met, while no record says. */
-    readonly metAt: string | undefined,
+    public metAt: string | undefined,
   ) {
     this.health = new PeerHealth(nowMs);
     this.nextBeatMs = nowMs;

@@ -74,6 +74,7 @@ export class Roster {
   addressOf(nodeUuid: NodeUuid): string | undefined {
     const isOther = nodeUuid !== this.self.nodeUuid;
     return [
+      this.isUp(nodeUuid) ? undefined : this.peers.get(nodeUuid)?.metAt,
       this.view.get(nodeUuid)?.grpcAddress,
       this.members.get(nodeUuid)?.address,
       this.peers.get(nodeUuid)?.metAt,
@@ -92,6 +93,13 @@ export class Roster {
       peer = new Peer(this.#at.monotonicMs, metAt);
       this.peers.set(nodeUuid, peer);
     }
+    return peer;
+  }
+
+  /** It answered at `address` as itself. */
+  metAgain(nodeUuid: NodeUuid, address: string): Peer {
+    const peer = this.meet(nodeUuid, address);
+    peer.metAt = address;
     return peer;
   }
 

@@ -27,6 +27,7 @@ export interface VirtualClusterOptions {
 }
 
 const PORT = 9090;
+const addressOf = (host: string): string => `${host}:${PORT}`;
 
 /** Nodes named n1, n2, … in virtual time, with a map that every node learns a moment after it changed. */
 export class VirtualCluster {
@@ -78,7 +79,7 @@ export class VirtualCluster {
 }
 
 export class VirtualNode {
-  readonly address: string;
+  address: string;
   readonly disk: Disk;
   process: VirtualProcess;
   service!: MembershipService;
@@ -95,7 +96,7 @@ export class VirtualNode {
     readonly name: string,
   ) {
     this.#cluster = cluster;
-    this.address = `${name}:${PORT}`;
+    this.address = addressOf(name);
     this.process = new VirtualProcess(cluster.time);
     this.disk = { nodeUuid: cluster.uuid(), bootCount: 0, clusterId: '', empty: true };
   }
@@ -146,6 +147,11 @@ export class VirtualNode {
     );
   }
 
+  /** Its next process listens on another host. */
+  moveTo(host: string): void {
+    this.address = addressOf(host);
+  }
+
   kill(): void {
     this.process.alive = false;
   }
@@ -171,13 +177,14 @@ export class VirtualNode {
 
   #makeService(seeds: readonly string[], nodeId: string, process: VirtualProcess): MembershipService {
     const cluster = this.#cluster;
-    const { disk, address, name, logged } = this;
+    const { disk, address, logged } = this;
+    const [host] = address.split(':');
     const log = (_: object, message: string): void => void logged.push(message);
     return new MembershipService(
       {
         nodeId,
         nodeUuid: disk.nodeUuid,
-        advertisedHost: name,
+        advertisedHost: host,
         grpcPort: PORT,
         interfaces: [],
         clusterMode: seeds.length > 0,
@@ -186,7 +193,7 @@ export class VirtualNode {
         emptyDirectory: disk.empty,
         bootCount: disk.bootCount,
         grpcAddress: address,
-        httpAddress: `${name}:8080`,
+        httpAddress: `${host}:8080`,
         version: '1.0.0',
         protocolMin: 1,
         protocolMax: 1,

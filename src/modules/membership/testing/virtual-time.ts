@@ -34,6 +34,7 @@ export class VirtualTime {
   async pass(ms: number, until?: () => boolean): Promise<number> {
     const beganMs = this.nowMs;
     const endMs = beganMs + ms;
+    await settled();
     for (;;) {
       if (until?.() === true) return this.nowMs - beganMs;
       const next = this.#tasks.at(0);
@@ -43,12 +44,16 @@ export class VirtualTime {
       if (next.cancelled || next.process?.alive === false) continue;
       if (next.process?.hold(next.run) === true) continue;
       next.run();
-      // All promises settle before anything else happens.
-      await new Promise((resolve) => setImmediate(resolve));
+      await settled();
     }
     this.nowMs = endMs;
     return ms;
   }
+}
+
+/** All promises settle before anything else happens. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** One process: its timers die with it and wait while it is paused. */

@@ -152,6 +152,11 @@ export class Replica {
     return this.#role.fault;
   }
 
+  /** Of the map: what was agreed here was cut off, and only a forced map leads on (5.8). */
+  get isMapAstray(): boolean {
+    return this.#options.map?.astray === true;
+  }
+
   /** Why an operator may not make this copy of the map the only voter (5.8). */
   forceMapProblem(peers: PeerView): ForceMapProblem | undefined {
     const { self, map } = this.#options;

@@ -1,5 +1,6 @@
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { StorageFailedError } from '../../log/log-store.js';
 import { systemErrorCode } from './checkpoint-files.js';
 import type { CheckpointCollection, CheckpointFile, CheckpointManifest, CheckpointRef } from '../core/index-host.js';
 
@@ -79,7 +80,10 @@ async function namesIn(directory: string): Promise<string[]> {
     return await readdir(directory);
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return [];
-    throw error;
+    throw new StorageFailedError(
+      `the checkpoints in ${directory} cannot be read: ${error instanceof Error ? error.message : String(error)}. Check their rights, or delete the directory: indexes are rebuilt from the log.`,
+      { cause: error },
+    );
   }
 }
 
