@@ -145,7 +145,7 @@ export const BRANCHES: readonly Scenario[] = [
       world.connect();
       // Each of the others leaves the reign to the one whose log only a snapshot would bring, and that one is let through.
       const withoutMs = await longestWithout(stage, 20_000);
-      stage.expect(withoutMs <= 6_000, `a primary within 6 s (${withoutMs} ms)`);
+      stage.expect(withoutMs <= 2_500, `a primary within 2.5 s (${withoutMs} ms)`);
       world.start(primary);
       await watch.pass(3_000);
     },

@@ -11,8 +11,8 @@ export function believedPeers(peers: PeerView, promise: Pick<EpochPromise, 'beli
     get: (node) => {
       const facts = peers.get(node);
       if (facts?.position === undefined) return facts;
-      const { epoch, lastEpoch } = facts.position;
-      const believed = promise.believes(epoch.num) && promise.believes(lastEpoch.num);
+      const { epoch, lastEpoch, agreedEpoch } = facts.position;
+      const believed = [epoch, lastEpoch, agreedEpoch].every(({ num }) => promise.believes(num));
       return believed ? facts : { ...facts, position: undefined };
     },
   };

@@ -1,7 +1,16 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { NO_EPOCH, sameEpoch, type EpochStart } from '../../../kernel/epoch.js';
-import { baseOf, compareAgreed, compareEnds, containsAgreed, epochAt, forkOf, type Branch } from './fork.js';
+import {
+  baseOf,
+  compareAgreed,
+  compareEnds,
+  compareTold,
+  containsAgreed,
+  epochAt,
+  forkOf,
+  type Branch,
+} from './fork.js';
 
 const uuid = (byte: number): Uint8Array => new Uint8Array(16).fill(byte);
 const branch = (
@@ -77,5 +86,27 @@ describe('the base of some logs', () => {
     expect(containsAgreed(lone, known(5, others))).toBe(true);
     expect(containsAgreed(lone, known(6, others))).toBe(false);
     expect(containsAgreed(branch(0), known(0, others))).toBe(true);
+  });
+});
+
+describe('the order of nomination', () => {
+  const known = (agreed: number, log: Branch) => ({ ...log, agreed, lastEpoch: epochAt(log.history, log.lastOffset) });
+  const told = (agreed: number, log: Branch) => {
+    const { epoch: lastEpoch, start: lastStart } = log.history[log.history.length - 1];
+    return { lastEpoch, lastStart, lastOffset: log.lastOffset, agreedEpoch: epochAt(log.history, agreed), agreed };
+  };
+  const lone = branch(9, [1, 1, 1], [2, 2, 6]);
+  const others = branch(8, [1, 1, 1]);
+  const successor = branch(9, [1, 1, 1], [3, 3, 9]);
+
+  it.each<readonly [string, Branch, number, Branch, number, number]>([
+    ['who has what is agreed before who lacks it', others, 7, lone, 5, 1],
+    ['the same, seen from there', lone, 5, others, 7, -1],
+    ['the further one of two that have it', successor, 5, others, 7, 1],
+    ['the same, seen from there', others, 7, successor, 5, -1],
+    ['the further one when nothing is agreed', lone, 0, others, 0, 1],
+    ['nobody of equals', others, 3, others, 5, 0],
+  ])('has first %s', (_, theirs, agreed, ours, agreedHere, order) => {
+    expect(Math.sign(compareTold(told(agreed, theirs), known(agreedHere, ours)))).toBe(order);
   });
 });

@@ -70,3 +70,27 @@ export function baseOf(logs: readonly KnownBranch[]): number {
   // Undefined only when that copy's history does not reach back to what it says.
   return base ?? 0;
 }
+
+/** A copy's log as its position tells of it. */
+export interface ToldBranch {
+  readonly lastEpoch: Epoch;
+  readonly lastStart: number;
+  readonly lastOffset: number;
+  readonly agreedEpoch: Epoch;
+  readonly agreed: number;
+}
+
+/**
+ * Whether another copy's log is the better one to go on from than this one's (replication 5.2, 6.2), as far as a position
+ * tells: above 0 it is. What one knows to be agreed, and the other lacks for certain, decides; else the ends do.
+ */
+export function compareTold(told: ToldBranch, own: KnownBranch): number {
+  const ownEpoch = epochAt(own.history, own.agreed);
+  const order = compareEpochs(told.agreedEpoch, ownEpoch) || told.agreed - own.agreed;
+  const isHere = told.agreed <= own.lastOffset && sameEpoch(epochAt(own.history, told.agreed), told.agreedEpoch);
+  if (order > 0 && !isHere) return 1;
+  // Its last epoch began in another log than this one, and not behind what is agreed here.
+  const left = own.history.every(({ epoch }) => !sameEpoch(epoch, told.lastEpoch)) && told.lastStart <= own.agreed;
+  if (order < 0 && left) return -1;
+  return compareEnds(told, own);
+}

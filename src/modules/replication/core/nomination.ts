@@ -1,5 +1,5 @@
 import type { NodeUuid } from '../../../kernel/peer.js';
-import { compareEnds } from './fork.js';
+import { compareTold } from './fork.js';
 import type { PeerView } from './peer-view.js';
 import type { LogEnd, ShardSet } from './protocol.js';
 
@@ -7,8 +7,8 @@ import type { LogEnd, ShardSet } from './protocol.js';
 export const RANK_STEP_MS = 750;
 
 /**
- * The place of this replica in the order of nomination (5.2): among the live members, who has the newest SET, then the
- * greatest (lastEpoch, lastOffset), then comes first in the map. 0 is nominated at once. The primary that is suspected
+ * The place of this replica in the order of nomination (5.2): among the live members, who has the newest SET, then what
+ * is agreed and the greatest (lastEpoch, lastOffset), then comes first in the map. 0 is nominated at once. The primary that is suspected
  * is not counted.
  */
 export function rankOf(
@@ -30,7 +30,7 @@ export function rankOf(
       if (own.reluctant) rank++;
       continue;
     }
-    const order = position.setEpoch - own.setEpoch || compareEnds(position, own) || place - i;
+    const order = position.setEpoch - own.setEpoch || compareTold(position, own) || place - i;
     if (order > 0) rank++;
   }
   return rank;

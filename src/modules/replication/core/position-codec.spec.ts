@@ -16,7 +16,10 @@ const position: fc.Arbitrary<ShardPosition> = fc.record({
   setEpoch: number,
   settled: number,
   lastEpoch: epoch,
+  lastStart: number,
   lastOffset: number,
+  agreedEpoch: epoch,
+  agreed: number,
   durable: number,
   applied: number,
   inSync: fc.boolean(),
@@ -42,9 +45,9 @@ describe('positions in a heartbeat', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => {
         const decoded = decodePositions(bytes);
-        if (bytes.length % 166 !== 0) expect(decoded).toBeUndefined();
+        if (bytes.length % 206 !== 0) expect(decoded).toBeUndefined();
       }),
     );
-    expect(decodePositions(new Uint8Array(166).fill(0xff))).toBeUndefined();
+    expect(decodePositions(new Uint8Array(206).fill(0xff))).toBeUndefined();
   });
 });

@@ -4,10 +4,10 @@ import type { ReplicaRole, ShardPosition } from './protocol.js';
 
 /**
  * Positions as heartbeats carry them; big-endian. Per shard: shard u32, role u8, flags u8 (1 in sync, 2 faulted, 4 knows
- * a leader, 8 held), epoch num u64 and uuid, leader uuid, setEpoch and settled u64, last epoch num u64 and uuid, then lastOffset, durable,
- * applied, loose, documents and lagMs, u64 each.
+ * a leader, 8 held), epoch num u64 and uuid, leader uuid, setEpoch and settled u64, last epoch and agreed epoch num u64 and uuid
+ * each, then lastStart, lastOffset, agreed, durable, applied, loose, documents and lagMs, u64 each.
  */
-const BYTES = 4 + 1 + 1 + (8 + UUID_BYTES) + UUID_BYTES + 2 * 8 + (8 + UUID_BYTES) + 6 * 8;
+const BYTES = 4 + 1 + 1 + (8 + UUID_BYTES) + UUID_BYTES + 2 * 8 + 2 * (8 + UUID_BYTES) + 8 * 8;
 const ROLES: readonly ReplicaRole[] = ['primary', 'replica', 'learner'];
 const NOBODY = new Uint8Array(UUID_BYTES);
 
@@ -39,7 +39,10 @@ export function encodePositions(positions: readonly ShardPosition[]): Uint8Array
     number(position.settled);
     number(position.lastEpoch.num);
     uuid(position.lastEpoch.uuid);
-    for (const value of [position.lastOffset, position.durable, position.applied]) number(value);
+    number(position.agreedEpoch.num);
+    uuid(position.agreedEpoch.uuid);
+    for (const value of [position.lastStart, position.lastOffset, position.agreed]) number(value);
+    for (const value of [position.durable, position.applied]) number(value);
     for (const value of [position.loose, position.documents, position.lagMs]) number(value);
   });
   return bytes;
@@ -69,16 +72,11 @@ export function decodePositions(bytes: Uint8Array): ReadonlyMap<number, ShardPos
     const leader = toHex(uuid());
     const setEpoch = number();
     const settled = number();
-    const lastEpoch = epoch();
-    const [lastOffset, durable, applied, loose, documents, lagMs] = [
-      number(),
-      number(),
-      number(),
-      number(),
-      number(),
-      number(),
-    ];
-    const numbers = [led.num, setEpoch, settled, lastEpoch.num, lastOffset, durable, applied, loose, documents, lagMs];
+    const [lastEpoch, agreedEpoch] = [epoch(), epoch()];
+    const [lastStart, lastOffset, agreed] = [number(), number(), number()];
+    const [durable, applied, loose, documents, lagMs] = [number(), number(), number(), number(), number()];
+    const epochs = [led.num, setEpoch, settled, lastEpoch.num, agreedEpoch.num];
+    const numbers = [...epochs, lastStart, lastOffset, agreed, durable, applied, loose, documents, lagMs];
     if (role === undefined || !numbers.every((value) => Number.isSafeInteger(value))) return undefined;
     positions.set(shard, {
       shard,
@@ -88,7 +86,10 @@ export function decodePositions(bytes: Uint8Array): ReadonlyMap<number, ShardPos
       setEpoch,
       settled,
       lastEpoch,
+      lastStart,
       lastOffset,
+      agreedEpoch,
+      agreed,
       durable,
       applied,
       inSync: (flags & 1) !== 0,

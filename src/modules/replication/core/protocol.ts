@@ -247,7 +247,12 @@ export interface ShardPosition {
   /** Of a primary: the set epoch from which the next change may be made (9.6); 0 while the last one is not settled. */
   readonly settled: number;
   readonly lastEpoch: Epoch;
+  /** Offset at which that epoch began; 0 of an empty log. */
+  readonly lastStart: number;
   readonly lastOffset: number;
+  /** What it knows to be agreed (4.5): up to an offset, which was written in that epoch. */
+  readonly agreedEpoch: Epoch;
+  readonly agreed: number;
   readonly durable: number;
   readonly applied: number;
   /** It judges itself in sync (7.1). */

@@ -226,6 +226,11 @@ export class ReplicaLog {
     };
   }
 
+  /** Up to here a majority of the set has had it, as far as this copy knows. */
+  get agreed(): number {
+    return this.#agreed;
+  }
+
   /** A majority of the set has everything up to `offset` (4.5). Known until the copy is closed: the next reign tells it anew. */
   agree(offset: number): void {
     this.#agreed = Math.max(this.#agreed, offset);

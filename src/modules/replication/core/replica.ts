@@ -6,6 +6,7 @@ import { shardKey } from '../../log/core/keys.js';
 import { CopyRole } from './copy-role.js';
 import type { Out, ReplicaEffect } from './effects.js';
 import { forceMapProblem, type ForceMapProblem } from './forced-map.js';
+import { epochAt } from './fork.js';
 import type { ReplicaInput } from './inputs.js';
 import type { Leader } from './leader.js';
 import { encodeAgreedMap } from './map-codec.js';
@@ -202,7 +203,10 @@ export class Replica {
       setEpoch: set.mapEpoch,
       settled: this.#role.primary?.settled() ?? 0,
       lastEpoch: this.#log.lastEpoch,
+      lastStart: this.#log.history.at(-1)?.start ?? 0,
       lastOffset: this.#log.tail,
+      agreedEpoch: epochAt(this.#log.history, this.#log.agreed),
+      agreed: this.#log.agreed,
       durable: this.#log.durable,
       applied: this.#applied,
       inSync: this.inSync(nowMs),

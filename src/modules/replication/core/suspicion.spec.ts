@@ -17,7 +17,10 @@ const AHEAD = {
   role: 'replica',
   setEpoch: 1,
   lastEpoch: EPOCH,
+  lastStart: 1,
   lastOffset: 12,
+  agreedEpoch: EPOCH,
+  agreed: 9,
   faulted: false,
   epoch: EPOCH,
 } as const;
