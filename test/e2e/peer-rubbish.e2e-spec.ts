@@ -299,7 +299,7 @@ describe('what a node that proved itself says, but no node would', () => {
       promised: leap,
       end: { lastOffset: 0n, lastEpoch: stale, chain, history: [], start: 0n },
     };
-    await expectUnchanged(6, async () => {
+    await expectUnchanged(7, async () => {
       for (const num of [stale, leap]) {
         const set = { mapEpoch: BigInt(status.mapEpoch), members: [record.nodeUuid] };
         const request = { shard, epoch: num, cause: replication.FenceCause.HEAL, set };
@@ -318,6 +318,9 @@ describe('what a node that proved itself says, but no node would', () => {
         case: 'answer',
         value: { answer: { case: 'reject', value: { reason: replication.HelloAnswer_RejectReason.STALE_EPOCH } } },
       });
+      // No copy knows more to be agreed than it has.
+      const boasting = { ...hello, end: { ...hello.end, agreed: 1n } };
+      expect((await following({ case: 'hello', value: boasting })).status).toBe('INVALID_ARGUMENT');
       // Entries come behind a hello only, of the node that sends them, and in batches of bounded size.
       const offer = { last: true, branch: [] };
       expect((await following({ case: 'offer', value: offer })).status).toBe('INVALID_ARGUMENT');

@@ -48,12 +48,11 @@ export class CopyOpener {
     const node = this.#node;
     const damage = log.openDamages().find((found) => found.shard === shard);
     if (damage !== undefined) throw new LogDamagedError(damage);
-    let applied = log.state(shard).tail;
+    // Nothing is logged while a copy is opened, and all there is gets indexed: entries at the end that are gone (a snapshot, compaction) hold nothing.
+    const applied = log.state(shard).tail;
     let index: ReplicaIndex | undefined;
     if (shard !== META_SHARD) {
       const report = await this.#openIndex(shard);
-      // Nothing is logged while a copy is opened: entries at its end that are gone (a snapshot, compaction) hold nothing.
-      applied = Math.max(report.offset, log.state(shard).tail);
       logger.info({ shard, ...report }, 'shard opened');
       index = this.#index(shard);
     }

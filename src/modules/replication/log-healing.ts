@@ -27,7 +27,7 @@ const FETCH_BYTES = 1024 * 1024;
 const CHECK_BYTES_PER_SECOND = 64 * 1024 * 1024;
 
 /**
- * Makes a damaged log whole again (replication 2.12): what is missing or damaged is fetched from a replica whose chain is that
+ * Makes a damaged log whole again (replication 2.12): what is damaged is fetched from a replica whose chain is that
  * of this log on both sides of it, verified, and put back in its place; then the whole log is read, until nothing is wrong with
  * it. An entry that is gone, not only damaged, cannot be put back by itself. Nothing else may change the log meanwhile.
  */

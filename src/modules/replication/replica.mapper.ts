@@ -62,6 +62,8 @@ export function readEnd(end: wire.LogEnd | undefined, field: string): LogEnd {
   const { lastOffset, lastEpoch, chain, history, start, agreed } = required(end, field);
   if (history.length > HISTORY_MAX) throw malformed(`${field} has ${history.length} epochs`);
   if (agreed > lastOffset) throw malformed(`${field} is agreed beyond its end`);
+  if (agreed > 0n && !history.some((reign) => reign.start <= agreed))
+    throw malformed(`${field} is agreed where it has no history`);
   return {
     lastOffset: readInteger(lastOffset, 'last_offset'),
     lastEpoch: readEpoch(lastEpoch, 'last_epoch'),

@@ -32,6 +32,16 @@ async function part(stage: Stage, count = 1): Promise<Sides> {
   return { lone, primary, others: followers.slice(0, -count) };
 }
 
+/** The same, and a follower of the majority starts again: it knows nothing of what is agreed when the sides meet `ms` later. */
+async function partAndRestart(stage: Stage, ms: number): Promise<Pick<Sides, 'lone'> & { readonly follower: SimHost }> {
+  const { lone, others } = await part(stage);
+  const [follower] = others;
+  stage.world.crash(follower);
+  stage.world.start(follower);
+  await stage.watch.pass(ms);
+  return { lone, follower };
+}
+
 /** Every log has the branches of these hosts merged into it, and of no others: what a majority had was cut off nowhere. */
 function expectMergedOf({ world, expect }: Stage, hosts: readonly SimHost[]): void {
   const wanted = hosts.map(({ nodeUuid }) => nodeUuid).sort();
@@ -90,14 +100,8 @@ export const BRANCHES: readonly Scenario[] = [
     ...THREE,
     async play(stage) {
       const { world, watch } = stage;
-      const {
-        lone,
-        others: [follower],
-      } = await part(stage);
-      // It knows nothing of what is agreed, and would be the majority of the branch it meets first.
-      world.crash(follower);
-      world.start(follower);
-      await watch.pass(world.random.between(0, 300));
+      // It would be the majority of the branch it meets first.
+      const { lone } = await partAndRestart(stage, world.random.between(0, 300));
       world.connect();
       await watch.pass(6_000);
       expectMergedOf(stage, [lone]);
@@ -108,13 +112,7 @@ export const BRANCHES: readonly Scenario[] = [
     ...THREE,
     async play(stage) {
       const { world, watch } = stage;
-      const {
-        lone,
-        others: [follower],
-      } = await part(stage);
-      world.crash(follower);
-      world.start(follower);
-      await watch.pass(world.random.between(20, 150));
+      const { lone, follower } = await partAndRestart(stage, world.random.between(20, 150));
       Object.assign(follower.disk.faults, { minMs: 700, maxMs: 900 });
       world.connect();
       const withoutMs = await longestWithout(stage, 8_000);

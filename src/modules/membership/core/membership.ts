@@ -390,7 +390,7 @@ export class Membership {
     if (other.nodeUuid === this.roster.self.nodeUuid || other.clusterId === '') return;
     if (!member) this.#out.push({ kind: 'foreign', address, other });
     else if (!this.roster.isUp(other.nodeUuid))
-      this.#sendBeat(other.nodeUuid, this.roster.metAgain(other.nodeUuid, address));
+      this.#sendBeat(other.nodeUuid, this.roster.meet(other.nodeUuid, address));
   }
 
   #reject(code: ErrorCode, detail: string): void {

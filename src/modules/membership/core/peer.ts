@@ -27,14 +27,12 @@ export class Peer {
   disownedSinceMs: number | undefined;
   /** When the view first held it UNAVAILABLE. */
   unavailableSinceMs: number | undefined;
+  /** Where it was met last: there it is looked for while it is not up, and while no record says. */
+  metAt: string | undefined;
   /** Raised alarms, so that each is told once. */
   readonly alarms = { skewed: false, flapping: false, slow: false, refused: false };
 
-  constructor(
-    nowMs: number,
-    /** Where it was met, while no record says. */
-    public metAt: string | undefined,
-  ) {
+  constructor(nowMs: number) {
     this.health = new PeerHealth(nowMs);
     this.nextBeatMs = nowMs;
   }

@@ -86,20 +86,14 @@ export class Roster {
     return record !== undefined && isUp(record.status);
   }
 
-  /** The peer, known from now on; `metAt` is where it was met. */
+  /** The peer, known from now on; `metAt` is where it just answered as itself. */
   meet(nodeUuid: NodeUuid, metAt?: string): Peer {
     let peer = this.peers.get(nodeUuid);
     if (peer === undefined) {
-      peer = new Peer(this.#at.monotonicMs, metAt);
+      peer = new Peer(this.#at.monotonicMs);
       this.peers.set(nodeUuid, peer);
     }
-    return peer;
-  }
-
-  /** It answered at `address` as itself. */
-  metAgain(nodeUuid: NodeUuid, address: string): Peer {
-    const peer = this.meet(nodeUuid, address);
-    peer.metAt = address;
+    peer.metAt = metAt ?? peer.metAt;
     return peer;
   }
 

@@ -261,6 +261,7 @@ describe('replicas over gRPC', () => {
       { kind: 'ack', ack: { durableOffset: 1, appliedOffset: 1, chain, creditBytes: 1 } },
       { kind: 'hello', hello: { ...hello, nodeUuid: primary } },
       { kind: 'hello', hello: { ...hello, lastOffset: 5, agreed: 6 } },
+      { kind: 'hello', hello: { ...hello, history: [] } },
     ];
     for (const message of wrong) {
       const { ends, link } = follow();

@@ -211,7 +211,8 @@ export class Primary {
     if (strict || hello.damaged === true || hello.mapEpoch < mapEpoch) return false;
     // Of a newer set than the one known here it may be a member.
     if (hello.mapEpoch === mapEpoch && !members.includes(hello.nodeUuid)) return false;
-    if (compareAgreed(hello, this.#log.end()) <= 0 || containsAgreed(this.#log.end(), hello)) return false;
+    const end = this.#log.end();
+    if (compareAgreed(hello, end) <= 0 || containsAgreed(end, hello)) return false;
     const sinceMs = this.#ahead.get(hello.nodeUuid) ?? nowMs;
     this.#ahead.set(hello.nodeUuid, sinceMs);
     return nowMs - sinceMs < BEHIND_MS;
