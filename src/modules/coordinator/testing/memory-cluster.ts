@@ -203,7 +203,7 @@ export class ClusterNode {
 function configOf(index: number, shardCount: number, dimensions: number) {
   return loadConfig({
     argv: ['--node-id', `node-${index + 1}`, '--shard-count', String(shardCount), '--replica-count', '0'],
-    env: { SPECTOR_DIMENSIONS: String(dimensions), SPECTOR_QUERY_TIMEOUT: '2s' },
+    env: { SPECTOR_DIMENSIONS: String(dimensions), SPECTOR_QUERY_TIMEOUT: '10s' },
     readFile: () => '',
     machine: systemMachine,
   });
