@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import type { Bitmap } from '../../src/modules/shard/core/bitmap.js';
-import type { VectorIndex, VectorIndexes, VectorShape } from '../../src/modules/shard/core/vector-index.js';
+import type { Near, VectorIndex, VectorIndexes, VectorShape } from '../../src/modules/shard/core/vector-index.js';
 import { VectorPages } from '../../src/modules/shard/core/vector-pages.js';
 
 interface Saved {
@@ -43,15 +43,17 @@ export class ExactVectorIndex implements VectorIndex {
     this.#dead.add(label);
   }
 
-  search(query: Float32Array, k: number, _ef: number, allowed?: Bitmap): Uint32Array {
+  search(query: Float32Array, k: number, _ef: number, allowed?: Bitmap): Near {
     const score = this.#pages.scorer(query);
     const near = [...this.#labels]
       .filter((label) => !this.#dead.has(label) && (allowed === undefined || allowed.has(label)))
       .map((label) => ({ label, score: score(label) }))
       .sort((a, b) => b.score - a.score)
-      .slice(0, k)
-      .map(({ label }) => label);
-    return Uint32Array.from(near);
+      .slice(0, k);
+    return {
+      labels: Uint32Array.from(near, ({ label }) => label),
+      distances: Float32Array.from(near, ({ score }) => -score),
+    };
   }
 
   async save(file: string): Promise<void> {

@@ -77,7 +77,7 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
     it('is empty at first', () => {
       const index = create(shapeOf(3));
       expect([index.size, index.dead]).toEqual([0, 0]);
-      expect([...index.search(Float32Array.of(1, 2, 3), 5, 10)]).toEqual([]);
+      expect([...index.search(Float32Array.of(1, 2, 3), 5, 10).labels]).toEqual([]);
     });
 
     it.each<Similarity>(['cosine', 'dot', 'euclidean'])('finds the nearest first by %s', (similarity) => {
@@ -86,7 +86,7 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
       vectors.forEach((vector, label) => index.add(label, vector, norm(vector)));
       const query = Float32Array.of(0.3, 0.2);
       const expected = { cosine: [2, 3, 0, 1], dot: [2, 0, 1, 3], euclidean: [3, 0, 1, 2] }[similarity];
-      const found = [...index.search(query, 4, 10)];
+      const found = [...index.search(query, 4, 10).labels];
       // Labels 2 and 3 point the same way: by cosine either may come first.
       if (similarity === 'cosine') expect(found.slice(0, 2).sort()).toEqual([2, 3]);
       else expect(found).toEqual(expected);
@@ -101,7 +101,7 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
         index.add(label * 7, vector, norm(vector));
       }
       expect(index.size).toBe(3_000);
-      expect(index.search(clusters.next(), 10, 50)).toHaveLength(10);
+      expect(index.search(clusters.next(), 10, 50).labels).toHaveLength(10);
     });
 
     it('never finds a dead label, however many there are', () => {
@@ -110,7 +110,7 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
       for (let label = 0; label < 300; label++) if (label % 10 !== 0) index.markDead(label);
       expect([index.size, index.dead]).toEqual([300, 270]);
       for (const vector of vectors.slice(0, 50)) {
-        const found = [...index.search(vector, 20, 100)];
+        const found = [...index.search(vector, 20, 100).labels];
         expect(found.filter((label) => label % 10 !== 0)).toEqual([]);
       }
     });
@@ -119,7 +119,7 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
       const index = create(shapeOf(2));
       index.add(4, Float32Array.of(1, 0), 1);
       index.markDead(4);
-      expect([...index.search(Float32Array.of(1, 0), 3, 10)]).toEqual([]);
+      expect([...index.search(Float32Array.of(1, 0), 3, 10).labels]).toEqual([]);
     });
 
     it('finds allowed labels alone', () => {
@@ -127,7 +127,7 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
       const vectors = fill(index, new Clusters(7, 8, 5), 400);
       const allowed = Bitmap.of(Array.from({ length: 100 }, (_, i) => i * 4));
       for (const vector of vectors.slice(0, 20)) {
-        const found = [...index.search(vector, 10, 50, allowed)];
+        const found = [...index.search(vector, 10, 50, allowed).labels];
         expect(found).toHaveLength(10);
         expect(found.filter((label) => label % 4 !== 0)).toEqual([]);
       }
@@ -136,8 +136,8 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
     it('gives at most k, and no more than there are', () => {
       const index = create(shapeOf(8));
       fill(index, new Clusters(9, 8, 5), 50);
-      expect(index.search(new Clusters(11, 8, 5).next(), 7, 50)).toHaveLength(7);
-      expect(new Set(index.search(new Clusters(11, 8, 5).next(), 10_000, 100)).size).toBeLessThanOrEqual(50);
+      expect(index.search(new Clusters(11, 8, 5).next(), 7, 50).labels).toHaveLength(7);
+      expect(new Set(index.search(new Clusters(11, 8, 5).next(), 10_000, 100).labels).size).toBeLessThanOrEqual(50);
     });
 
     it.each<Similarity>(['cosine', 'dot', 'euclidean'])(
@@ -155,8 +155,8 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
         let found = 0;
         for (let i = 0; i < 50; i++) {
           const query = clusters.next();
-          const nearest = new Set(exact.search(query, 10, 0));
-          for (const label of index.search(query, 10, 100)) if (nearest.has(label)) found++;
+          const nearest = new Set(exact.search(query, 10, 0).labels);
+          for (const label of index.search(query, 10, 100).labels) if (nearest.has(label)) found++;
         }
         expect(found).toBeGreaterThanOrEqual(495);
       },
@@ -166,9 +166,37 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
       const index = create(shapeOf(2));
       const vectors = [Float32Array.of(3e38, 1e38), Float32Array.of(1e-38, 3e-38), Float32Array.of(0, 0)];
       vectors.forEach((vector, label) => index.add(label, vector, norm(vector)));
-      expect([...index.search(Float32Array.of(3e38, 1e38), 1, 10)]).toEqual([0]);
-      expect([...index.search(Float32Array.of(1e-38, 3e-38), 1, 10)]).toEqual([1]);
+      expect([...index.search(Float32Array.of(3e38, 1e38), 1, 10).labels]).toEqual([0]);
+      expect([...index.search(Float32Array.of(1e-38, 3e-38), 1, 10).labels]).toEqual([1]);
     });
+
+    it.each<Similarity>(['cosine', 'dot', 'euclidean'])(
+      'says how far what it found is, the same in every graph, by %s',
+      (similarity) => {
+        const clusters = new Clusters(29, 16, 10);
+        const shape = shapeOf(16, similarity);
+        const [one, other, exact] = [create(shape), create(shape), new ExactVectorIndex(shape)];
+        for (let label = 0; label < 1_000; label++) {
+          const vector = clusters.next();
+          (label % 3 === 0 ? one : other).add(label, vector, norm(vector));
+          exact.add(label, vector);
+        }
+        for (let i = 0; i < 20; i++) {
+          const query = clusters.next();
+          const distances = new Map<number, number>();
+          for (const graph of [one, other]) {
+            const near = graph.search(query, 50, 100);
+            expect([...near.distances]).toEqual([...near.distances].sort((a, b) => a - b));
+            near.labels.forEach((label, at) => distances.set(label, near.distances[at]));
+          }
+          const nearest = exact.search(query, 20, 0).labels;
+          const ofNearest = [...nearest].flatMap((label) => distances.get(label) ?? []);
+          expect(ofNearest.length).toBeGreaterThanOrEqual(19);
+          for (let at = 1; at < ofNearest.length; at++)
+            expect(ofNearest[at]).toBeGreaterThanOrEqual(ofNearest[at - 1] - 1e-4 * Math.abs(ofNearest[at - 1]));
+        }
+      },
+    );
 
     it('comes back from a file as it was, dead labels included, and goes on', async () => {
       const shape = shapeOf(8);
@@ -198,7 +226,7 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
       const index = create(shapeOf(8));
       fill(index, clusters, 200);
       const saved = index.save(join(directory, 'graph'));
-      expect(index.search(clusters.next(), 5, 50)).toHaveLength(5);
+      expect(index.search(clusters.next(), 5, 50).labels).toHaveLength(5);
       await saved;
     });
 

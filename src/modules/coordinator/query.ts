@@ -197,14 +197,16 @@ export class Query {
 
   #searchOf(withVector: boolean, statistics: KeywordStatistics | undefined): SearchOfShards {
     const { vector, filter, exact } = this.#request;
-    const { shardSize: k, ef } = this.#plan;
+    const { shardSize: k, ef, legSize } = this.#plan;
     const terms = this.#terms;
+    // A document may be in two shards while it moves: exact answers have room for that.
+    const of = exact ? {} : { of: legSize };
     const wantsVector = withVector && vector !== undefined && this.#collection.dimensions !== undefined;
     return {
       collectionId: this.#collection.id,
-      ...(wantsVector ? { vector: { values: vector, k, ef } } : undefined),
+      ...(wantsVector ? { vector: { values: vector, k, ef, ...of } } : undefined),
       ...(terms.length > 0
-        ? { keyword: statistics === undefined ? { terms, k } : { terms, k, statistics } }
+        ? { keyword: statistics === undefined ? { terms, k } : { terms, k, ...of, statistics } }
         : undefined),
       ...(filter === undefined ? undefined : { filter }),
       exact,
@@ -245,7 +247,7 @@ export class Query {
     if (this.#request.exact || (sources.length === 1 && ranked === undefined)) return merged;
     const end = merged.length - 1;
     const last = end + 1 < this.#plan.legSize ? undefined : { score: merged.scores[end], id: merged.id(end) };
-    const again = sources.filter(({ leg }) => couldStillWin(leg, ranked ?? leg.statistics, sums, last, scorer));
+    const again = sources.filter(({ leg }) => couldStillWin(leg, ranked ?? leg.statistics, sums, last));
     if (again.length === 0) return merged;
     const second = await this.#ask(
       again.map(({ shard }) => shard),

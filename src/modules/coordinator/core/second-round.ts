@@ -2,29 +2,28 @@ import { compareIds } from '../../../kernel/ids.js';
 import { averageLength, BM25_K1, idf } from '../../shard/core/bm25.js';
 import type { KeywordCandidates } from '../../shard/core/search-answer.js';
 import type { KeywordStatistics } from '../../shard/core/search.js';
-import type { Scorer } from './merge.js';
 
 /**
  * Whether a document the shard did not return could still be among the best, given the last of the best so far
- * (architecture, "Keyword answers"). The shard ranked by `ranked`: its own statistics, or remembered sums. What it left
- * out comes after its last candidate, so its score by the sums is at most that candidate's, blown up by how much the sums
- * raise the weights of the terms it can have and dampen less for length.
+ * (architecture, "Keyword answers"). The shard ranked by `ranked`: its own statistics, or remembered sums. It says what the
+ * best it left out may have scored; by the sums that is at most as much, blown up by how much they raise the weights of the
+ * terms it can have and dampen less for length.
  * @param last of the best so far; undefined while there are fewer than wanted
- * @param scorer by `sums`
  */
 export function couldStillWin(
   answer: KeywordCandidates,
   ranked: KeywordStatistics,
   sums: KeywordStatistics,
   last: { readonly score: number; readonly id: string } | undefined,
-  scorer: Scorer<KeywordCandidates>,
 ): boolean {
-  if (answer.complete) return false;
-  const row = answer.count - 1;
-  if (last === undefined || row < 0) return true;
+  const { bestLeftOut } = answer;
+  if (bestLeftOut === -Infinity) return false;
+  if (last === undefined) return true;
   if (sameStatistics(ranked, sums)) {
-    const score = scorer.of(answer, row);
-    return score > last.score || (score === last.score && compareIds(answer.id(row), last.id) < 0);
+    if (bestLeftOut !== last.score) return bestLeftOut > last.score;
+    const row = answer.count - 1;
+    const comesAfterRow = row >= 0 && answer.score(row) === bestLeftOut;
+    return !comesAfterRow || compareIds(answer.id(row), last.id) < 0;
   }
   const lengthRatio = Math.max(1, averageLength(sums) / averageLength(ranked));
   return raisedAtMost(answer, ranked, sums) * lengthRatio * (1 + ROUNDING) >= last.score;
@@ -33,7 +32,7 @@ export function couldStillWin(
 /** Relative error that sums of a few products can have, with room. */
 const ROUNDING = 1e-9;
 
-/** The most that the weights of `sums` make of a score that by the weights of `ranked` is at most the answer's last. */
+/** The most that the weights of `sums` make of what by the weights of `ranked` is the best score left out. */
 function raisedAtMost(answer: KeywordCandidates, ranked: KeywordStatistics, sums: KeywordStatistics): number {
   const parts: { readonly ratio: number; readonly most: number }[] = [];
   for (let t = 0; t < sums.documentFrequencies.length; t++) {
@@ -44,7 +43,7 @@ function raisedAtMost(answer: KeywordCandidates, ranked: KeywordStatistics, sums
   }
   // The worst case spends the score on the terms that gain most, each up to what a term can give.
   parts.sort((a, b) => b.ratio - a.ratio);
-  let left = answer.score(answer.count - 1);
+  let left = answer.bestLeftOut;
   let raised = 0;
   for (const { ratio, most } of parts) {
     const part = Math.min(left, most);

@@ -4,7 +4,7 @@ import type { HierarchicalNSW } from 'hnswlib-node';
 import { assert } from '../../../kernel/assert.js';
 import { LIMITS } from '../../../kernel/limits.js';
 import type { Bitmap } from '../core/bitmap.js';
-import type { VectorIndex, VectorIndexes, VectorShape } from '../core/vector-index.js';
+import type { Near, VectorIndex, VectorIndexes, VectorShape } from '../core/vector-index.js';
 
 /** Places a graph starts with, and the least it grows by. Pages that are never touched take no memory. */
 const CAPACITY_STEP_MIN = 1_024;
@@ -65,9 +65,9 @@ export class HnswVectorIndex implements VectorIndex {
     this.#dead += 1;
   }
 
-  search(query: Float32Array, k: number, ef: number, allowed?: Bitmap): Uint32Array {
+  search(query: Float32Array, k: number, ef: number, allowed?: Bitmap): Near {
     const wanted = Math.min(k, this.#size - this.#dead);
-    if (wanted <= 0) return new Uint32Array(0);
+    if (wanted <= 0) return { labels: new Uint32Array(0), distances: new Float32Array(0) };
     const width = Math.min(ef, LIMITS.efMax);
     if (width !== this.#ef) {
       this.#graph.setEf(width);
@@ -79,7 +79,7 @@ export class HnswVectorIndex implements VectorIndex {
       allowed === undefined
         ? this.#graph.searchKnn(this.#point, wanted)
         : this.#graph.searchKnn(this.#point, wanted, (label) => allowed.has(label));
-    return Uint32Array.from(found.neighbors);
+    return { labels: Uint32Array.from(found.neighbors), distances: Float32Array.from(found.distances) };
   }
 
   /** hnswlib ignores I/O errors: the file is walked to its end, where a lost write shows as a missing piece. */

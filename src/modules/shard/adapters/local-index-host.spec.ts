@@ -12,6 +12,7 @@ import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { LiveDigest, liveTerm } from '../core/digest.js';
 import type { DocumentFields } from '../core/document.js';
 import { encodeFrames } from '../core/frames.js';
+import type { ShardSearchAnswer } from '../core/search-answer.js';
 import { CheckpointDamagedError, ShardNotOpenError, type CheckpointRef } from '../core/index-host.js';
 import { EntryRefusedError } from '../core/shard-index.js';
 import type { VectorIndexes } from '../core/vector-index.js';
@@ -484,5 +485,75 @@ describe('LocalIndexHost', () => {
       vector: { values: clusters.next(), k: 10, ef: 50 },
     });
     expect(idsOf(answer.vector())).toHaveLength(10);
+  });
+
+  it.each([
+    ['hnsw', hnswVectorIndexes],
+    ['what a node uses', vectorIndexes],
+  ])('leaves out of the answers of many shards what is beyond the best of them all (%s)', (_, indexes) => {
+    const host = hostOf(indexes);
+    host.defineCollections([spec]);
+    const clusters = new Clusters(41, DIMENSIONS, 12);
+    const shards = [0, 1, 2, 3];
+    const words = ['red', 'green', 'blue'];
+    for (const shard of shards) {
+      const log = new ShardLog(shard);
+      host.openShard(shard, undefined);
+      // One shard is small enough to be scanned.
+      const entries = Array.from({ length: shard === 3 ? 50 : 1_100 }, (__, i) =>
+        log.upsert(`${shard}-${i}`, {
+          title: words.filter((___, at) => i % (at + 2) === 0).join(' ') + ' more'.repeat(i % 7),
+          vector: clusters.next(),
+        }),
+      );
+      apply(host, entries, shard);
+    }
+    const terms = ['blue', 'green', 'red'];
+    const sums = shards.map((shard) => host.keywordStatistics(shard, 1, terms));
+    const statistics = {
+      documents: sums.reduce((sum, { documents }) => sum + documents, 0),
+      totalLength: sums.reduce((sum, { totalLength }) => sum + totalLength, 0),
+      documentFrequencies: terms.map((__, t) => sums.reduce((sum, one) => sum + one.documentFrequencies[t], 0)),
+    };
+    const best = (answers: readonly ShardSearchAnswer[], leg: 'vector' | 'keyword', count: number) =>
+      answers
+        .flatMap((answer) => {
+          const candidates = answer[leg]();
+          return (idsOf(candidates) ?? []).map((id, row) => ({ id, score: candidates?.score(row) ?? NaN }));
+        })
+        .sort((a, b) => b.score - a.score || (a.id < b.id ? -1 : 1))
+        .slice(0, count);
+    const rows = (answers: readonly ShardSearchAnswer[], leg: 'vector' | 'keyword') =>
+      answers.reduce((sum, answer) => sum + (answer[leg]()?.count ?? 0), 0);
+    for (let i = 0; i < 20; i++) {
+      const values = clusters.next();
+      const ask = (of: { of?: number }) =>
+        searched(host, {
+          collectionId: 1,
+          shards: [2, 7, 0, 1, 3],
+          exact: false,
+          vector: { values, k: 30, ef: 60, ...of },
+          keyword: { terms, k: 30, statistics, ...of },
+        });
+      const [all, some] = [ask({}), ask({ of: 20 })];
+      expect(some.map(({ shard, failed, documents }) => [shard, failed, documents])).toEqual(
+        all.map(({ shard, failed, documents }) => [shard, failed, documents]),
+      );
+      for (const leg of ['vector', 'keyword'] as const) expect(best(some, leg, 20)).toEqual(best(all, leg, 20));
+      expect(rows(all, 'vector')).toBe(120);
+      expect(rows(all, 'keyword')).toBe(120);
+      expect(rows(some, 'vector')).toBeLessThan(60);
+      // Texts of equal scores are not told apart.
+      expect(rows(some, 'keyword')).toBeLessThan(100);
+      const worst = best(some, 'keyword', 20)[19].score;
+      for (const [at, answer] of some.entries()) {
+        const kept = answer.keyword();
+        if (kept === undefined || kept.count === all[at].keyword()?.count) continue;
+        expect(kept.bestLeftOut).toBeLessThan(worst);
+      }
+      // Without sums for all of them, scores do not compare.
+      const own = searched(host, { collectionId: 1, shards, exact: false, keyword: { terms, k: 30, of: 20 } });
+      expect(rows(own, 'keyword')).toBe(120);
+    }
   });
 });

@@ -18,6 +18,7 @@ import {
 } from '../core/index-host.js';
 import type { SearchAnswerWriter } from '../core/search-answer-writer.js';
 import type { CollectionSpec, KeywordStatistics, ShardSearch } from '../core/search.js';
+import { searchShards } from '../core/search-shards.js';
 import { ShardIndex } from '../core/shard-index.js';
 import type { VectorIndexes } from '../core/vector-index.js';
 import { linkCollection, loadCollection, writeCollection, type WrittenCollection } from './collection-checkpoint.js';
@@ -132,11 +133,7 @@ export class LocalIndexHost implements IndexHost {
   }
 
   search(search: ShardSearch, into: SearchAnswerWriter): void {
-    for (const shard of search.shards) {
-      const open = this.#shards.get(shard);
-      if (open === undefined) into.fail(shard, 'NOT_READY');
-      else open.index.search(search, into);
-    }
+    searchShards(search, (shard) => this.#shards.get(shard)?.index, into);
   }
 
   count(shard: number, collectionId: number, filter: Filter | undefined): number {

@@ -7,7 +7,7 @@ import { grown } from '../core/grown.js';
 import type { IdColumns, RecordColumns } from '../core/id-columns.js';
 import type { ListsToSum, PostingSums, RankedColumns } from '../core/posting-sums.js';
 import type { Ranked } from '../core/top-k.js';
-import type { PageScores, VectorIndex, VectorIndexes, VectorShape } from '../core/vector-index.js';
+import type { Near, PageScores, VectorIndex, VectorIndexes, VectorShape } from '../core/vector-index.js';
 
 /** From src/ and from dist/ alike. */
 const ADDON = '../../../../dist/native/vector-graph.node';
@@ -36,6 +36,7 @@ interface Addon {
     ef: number,
     allowed: Uint32Array | undefined,
     labels: Uint32Array,
+    distances: Float32Array,
   ): number;
   sizes(graph: Graph): [size: number, dead: number];
   load(graph: Graph, file: string): void;
@@ -130,6 +131,7 @@ class NativeVectorIndex implements VectorIndex {
   readonly #shape: VectorShape;
   readonly #graph: Graph;
   #labels = new Uint32Array(64);
+  #distances = new Float32Array(64);
   #size: number;
   #dead: number;
   #saving = false;
@@ -162,13 +164,14 @@ class NativeVectorIndex implements VectorIndex {
     this.#dead += 1;
   }
 
-  search(query: Float32Array, k: number, ef: number, allowed?: Bitmap): Uint32Array {
+  search(query: Float32Array, k: number, ef: number, allowed?: Bitmap): Near {
     const wanted = Math.min(k, this.#size - this.#dead);
-    this.#labels = grown(this.#labels, wanted);
+    const labels = (this.#labels = grown(this.#labels, wanted));
+    const distances = (this.#distances = grown(this.#distances, wanted));
     const norm = this.#shape.similarity === 'cosine' ? euclideanLength(query) : 1;
     const width = Math.min(ef, LIMITS.efMax);
-    const found = this.#addon.search(this.#graph, query, norm, wanted, width, allowed?.words, this.#labels);
-    return this.#labels.subarray(0, found);
+    const found = this.#addon.search(this.#graph, query, norm, wanted, width, allowed?.words, labels, distances);
+    return { labels: labels.subarray(0, found), distances: distances.subarray(0, found) };
   }
 
   async save(file: string): Promise<void> {

@@ -6,14 +6,14 @@ import { Bitmap } from './bitmap.js';
 import { LiveDigest, liveTerm } from './digest.js';
 import type { DocumentFields } from './document.js';
 import type { Filter } from './filter.js';
-import { KeywordIndex } from './keyword-index.js';
+import { KeywordIndex, type KeywordMatches } from './keyword-index.js';
 import { LabelTable, NO_LABEL } from './label-table.js';
 import type { SearchAnswerWriter } from './search-answer-writer.js';
 import type { CollectionSpec, KeywordLeg, KeywordStatistics, VectorLeg } from './search.js';
 import { keywordText, tokenize } from './tokenizer.js';
 import type { Ranked } from './top-k.js';
 import type { VectorIndexes } from './vector-index.js';
-import { VectorRefusedError, VectorTable } from './vector-table.js';
+import { VectorRefusedError, VectorTable, type FoundVectors } from './vector-table.js';
 
 /** Filters whose labels are remembered until the next change: as many as fit these bytes, and some. */
 const REMEMBERED_BYTES = 4 << 20;
@@ -173,14 +173,27 @@ export class CollectionIndex {
     return this.keywords.statisticsOf(terms);
   }
 
-  searchVectors(leg: VectorLeg, filter: Filter | undefined, exact: boolean, into: SearchAnswerWriter): void {
-    const found = this.#vectors?.search(leg.values, leg.k, leg.ef, this.matching(filter), exact) ?? NOTHING;
-    into.vector(this.labels.records, found, this.#indexes.writeLeg);
+  /** Undefined when there are no vectors. */
+  findVectors({ values, k, ef }: VectorLeg, filter: Filter | undefined, exact: boolean): FoundVectors | undefined {
+    return this.#vectors?.find(values, k, ef, this.matching(filter), exact);
   }
 
-  searchKeywords(leg: KeywordLeg, filter: Filter | undefined, into: SearchAnswerWriter): void {
+  /** Ranks and writes them. @param farthest as `VectorTable.rank` */
+  writeVectors(leg: VectorLeg, found: FoundVectors | undefined, farthest: number, into: SearchAnswerWriter): void {
+    const vectors = this.#vectors;
+    const ranked = found === undefined ? undefined : vectors?.rank(leg.values, leg.k, found, farthest);
+    into.vector(this.labels.records, ranked ?? NOTHING, this.#indexes.writeLeg);
+  }
+
+  /** Valid until the next search. */
+  findTexts(leg: KeywordLeg, filter: Filter | undefined): KeywordMatches {
     const options = { ties: this.labels, statistics: leg.statistics, allowed: this.matching(filter) };
-    into.keyword(this.labels.records, this.keywords.search(leg.terms, leg.k, options), this.#indexes.writeLeg);
+    return this.keywords.search(leg.terms, leg.k, options);
+  }
+
+  /** @param least leaves out what scores less */
+  writeTexts(found: KeywordMatches, least: number, into: SearchAnswerWriter): void {
+    into.keyword(this.labels.records, found, least, this.#indexes.writeLeg);
   }
 
   /** The live digest from the labels alone. */

@@ -1,4 +1,4 @@
-type GrowableArray = Uint8Array | Uint16Array | Uint32Array | Float64Array;
+type GrowableArray = Uint8Array | Uint16Array | Uint32Array | Float32Array | Float64Array;
 
 const LENGTH_MIN = 16;
 

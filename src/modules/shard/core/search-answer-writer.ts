@@ -51,21 +51,26 @@ export class SearchAnswerWriter {
     this.#leg(labels, items, scores, faster);
   }
 
-  keyword(labels: LabelRecords, found: KeywordMatches, faster?: LegWriter): void {
+  /** @param least leaves out what scores less */
+  keyword(labels: LabelRecords, found: KeywordMatches, least: number, faster?: LegWriter): void {
     this.#flags |= KEYWORD;
-    this.#leg(labels, found.labels, found.scores, faster);
-    const { frequencies, lengths, statistics, complete } = found;
+    const { scores, statistics } = found;
+    let count = scores.length;
+    while (count > 0 && scores[count - 1] < least) count--;
+    this.#leg(labels, found.labels.subarray(0, count), scores.subarray(0, count), faster);
     const { documents, totalLength, documentFrequencies } = statistics;
-    this.#reserve(KEYWORD_BYTES + 4 * (documentFrequencies.length + frequencies.length + lengths.length));
+    const terms = documentFrequencies.length;
+    this.#reserve(KEYWORD_BYTES + 4 * (terms + count * terms + count));
     const view = this.#view;
-    view.setUint32(this.#at, documentFrequencies.length, true);
-    view.setUint32(this.#at + 4, complete ? 1 : 0, true);
+    view.setUint32(this.#at, terms, true);
+    view.setUint32(this.#at + 4, 0, true);
     view.setFloat64(this.#at + 8, documents, true);
     view.setFloat64(this.#at + 16, totalLength, true);
+    view.setFloat64(this.#at + 24, bestLeftOut(found, count), true);
     this.#at += KEYWORD_BYTES;
-    this.#counts(documentFrequencies);
-    this.#counts(frequencies);
-    this.#counts(lengths);
+    this.#counts(documentFrequencies, terms);
+    this.#counts(found.frequencies, count * terms);
+    this.#counts(found.lengths, count);
   }
 
   end(): void {
@@ -141,10 +146,10 @@ export class SearchAnswerWriter {
     this.#at = at;
   }
 
-  #counts(values: Uint32Array | readonly number[]): void {
+  #counts(values: Uint32Array | readonly number[], count: number): void {
     const view = this.#view;
-    for (let i = 0; i < values.length; i++) view.setUint32(this.#at + 4 * i, values[i], true);
-    this.#at += 4 * values.length;
+    for (let i = 0; i < count; i++) view.setUint32(this.#at + 4 * i, values[i], true);
+    this.#at += 4 * count;
   }
 
   #reserve(room: number): void {
@@ -154,4 +159,11 @@ export class SearchAnswerWriter {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer);
   }
+}
+
+/** No document that is not among the first `count` scores more. */
+function bestLeftOut({ scores, complete }: KeywordMatches, count: number): number {
+  if (count < scores.length) return scores[count];
+  if (complete) return -Infinity;
+  return count === 0 ? Infinity : scores[count - 1];
 }

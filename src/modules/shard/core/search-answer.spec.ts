@@ -50,13 +50,13 @@ function readBack(given: ShardSearchAnswer): Written {
 }
 
 function textsOf(leg: KeywordCandidates): Written['keyword'] {
-  const { statistics, complete } = leg;
+  const { statistics, bestLeftOut } = leg;
   const candidates = rowsOf(leg).map((row, i) => ({
     ...row,
     frequencies: statistics.documentFrequencies.map((_, term) => leg.frequency(i, term)),
     length: leg.length(i),
   }));
-  return { candidates, statistics, complete };
+  return { candidates, statistics, complete: bestLeftOut === -Infinity };
 }
 
 describe('ShardSearchAnswer', () => {
@@ -73,6 +73,21 @@ describe('ShardSearchAnswer', () => {
         }
       }),
     );
+  });
+
+  it('says what the best text it leaves out scores', () => {
+    const text = (one: string, score: number) => ({ id: one, score, frequencies: [1], length: 1 });
+    const statistics = { documents: 9, totalLength: 9, documentFrequencies: [3] };
+    const leftOut = (complete: boolean, least: number, ...scores: number[]) => {
+      const candidates = scores.map((score, i) => text(`d${i}`, score));
+      const leg = written({ keyword: { candidates, statistics, complete, least } }).keyword();
+      return [leg?.count, leg?.bestLeftOut];
+    };
+    expect(leftOut(true, -Infinity, 3, 2, 1)).toEqual([3, -Infinity]);
+    expect(leftOut(false, -Infinity, 3, 2, 1)).toEqual([3, 1]);
+    expect(leftOut(true, 2, 3, 2, 1)).toEqual([2, 1]);
+    expect(leftOut(false, 9, 3, 2, 1)).toEqual([0, 3]);
+    expect(leftOut(false, 0)).toEqual([0, Infinity]);
   });
 
   it('says why a shard cannot answer', () => {

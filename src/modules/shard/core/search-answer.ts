@@ -6,7 +6,7 @@ import type { KeywordStatistics } from './search.js';
 export const HEADER_BYTES = 16;
 export const LEG_BYTES = 8;
 export const CANDIDATE_BYTES = 34;
-export const KEYWORD_BYTES = 24;
+export const KEYWORD_BYTES = 32;
 
 export const VECTOR = 1;
 export const KEYWORD = 2;
@@ -23,8 +23,8 @@ export type SearchFailure = 'NOT_READY' | 'FAULTED';
  *
  * length of it all, shard, live documents, flags; the vector leg; the keyword leg.
  * A leg: n, bytes of its ids; n scores, offsets and version ms (f64); n hashes and ends of ids, n version counters (u16);
- * the ids (UTF-8). A keyword leg goes on: t terms, complete; documents and total length of the index (f64), t document
- * frequencies; n × t frequencies, n lengths.
+ * the ids (UTF-8). A keyword leg goes on: t terms, 0; documents and total length of the index, the best score left out
+ * (f64), t document frequencies; n × t frequencies, n lengths.
  */
 export class ShardSearchAnswer {
   readonly #view: DataView;
@@ -215,8 +215,11 @@ export class Candidates {
 export class KeywordCandidates extends Candidates {
   /** The shard's own sums, in the order of the request's terms. */
   readonly statistics: KeywordStatistics;
-  /** Whether every matching document of the shard is among the candidates. */
-  readonly complete: boolean;
+  /**
+   * No matching document of the shard that is not among the candidates scores more, by the statistics it ranked by; −∞ when
+   * all are. One that scores the same as the last candidate comes after it.
+   */
+  readonly bestLeftOut: number;
   readonly #terms: number;
   readonly #frequencies: number;
   readonly #lengths: number;
@@ -226,7 +229,7 @@ export class KeywordCandidates extends Candidates {
     const from = this.end;
     const terms = view.getUint32(from, true);
     this.#terms = terms;
-    this.complete = view.getUint32(from + 4, true) === 1;
+    this.bestLeftOut = view.getFloat64(from + 24, true);
     const documentFrequencies: number[] = [];
     for (let t = 0; t < terms; t++) documentFrequencies.push(view.getUint32(from + KEYWORD_BYTES + 4 * t, true));
     this.statistics = {
@@ -242,6 +245,7 @@ export class KeywordCandidates extends Candidates {
     const from = Candidates.endOf(view, at);
     if (from === undefined || from + KEYWORD_BYTES > view.byteLength) return undefined;
     if (!isCount(view.getFloat64(from + 8, true)) || !isCount(view.getFloat64(from + 16, true))) return undefined;
+    if (Number.isNaN(view.getFloat64(from + 24, true))) return undefined;
     const count = view.getUint32(at, true);
     const terms = view.getUint32(from, true);
     const end = from + KEYWORD_BYTES + 4 * (terms + terms * count + count);

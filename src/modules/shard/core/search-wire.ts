@@ -82,8 +82,10 @@ export const STATISTICS_WIRE: Codec<KeywordStatistics> = record<KeywordStatistic
 /** Without the shards. */
 export const SEARCH_WIRE: Codec<SearchOfShards> = record<SearchOfShards>({
   collectionId: uint,
-  vector: optional(record<VectorLeg>({ values: vector, k: uint, ef: uint })),
-  keyword: optional(record<KeywordLeg>({ terms: list(text), k: uint, statistics: optional(STATISTICS_WIRE) })),
+  vector: optional(record<VectorLeg>({ values: vector, k: uint, ef: uint, of: optional(uint) })),
+  keyword: optional(
+    record<KeywordLeg>({ terms: list(text), k: uint, of: optional(uint), statistics: optional(STATISTICS_WIRE) }),
+  ),
   filter: optional(FILTER_WIRE),
   exact: flag,
 });

@@ -32,6 +32,8 @@ export interface VectorLeg {
   readonly k: number;
   /** HNSW search width in each shard. */
   readonly ef: number;
+  /** Candidates wanted from all shards: what is beyond the best so many of those asked at once may be left out. */
+  readonly of?: number;
 }
 
 export interface KeywordLeg {
@@ -39,6 +41,8 @@ export interface KeywordLeg {
   readonly terms: readonly string[];
   /** Candidates wanted from each shard. */
   readonly k: number;
+  /** Candidates wanted from all shards, as in a vector leg; of effect with `statistics` alone. */
+  readonly of?: number;
   /** Cluster-wide sums to rank by; without them a shard ranks by its own. */
   readonly statistics?: KeywordStatistics;
 }

@@ -12,8 +12,8 @@ import {
 import { CollectionIndex } from './collection-index.js';
 import { LiveDigest } from './digest.js';
 import { decodeDocument } from './document-codec.js';
-import type { SearchAnswerWriter } from './search-answer-writer.js';
-import type { CollectionSpec, ShardSearch } from './search.js';
+import type { SearchFailure } from './search-answer.js';
+import type { CollectionSpec } from './search.js';
 import type { VectorIndexes } from './vector-index.js';
 
 /** An entry that cannot be applied: damaged, of a newer version, or with a vector that does not fit. Faults its shard. */
@@ -175,18 +175,10 @@ export class ShardIndex {
     return true;
   }
 
-  /** Writes its answer. */
-  search(search: ShardSearch, into: SearchAnswerWriter): void {
-    const collection = this.collections.get(search.collectionId) ?? this.#create(search.collectionId);
-    if (this.#fault !== undefined || collection === undefined) {
-      into.fail(this.shard, this.#fault === undefined ? 'NOT_READY' : 'FAULTED');
-      return;
-    }
-    const { vector, keyword, filter, exact } = search;
-    into.begin(this.shard, collection.documents);
-    if (vector !== undefined) collection.searchVectors(vector, filter, exact, into);
-    if (keyword !== undefined) collection.searchKeywords(keyword, filter, into);
-    into.end();
+  /** The collection, to be searched; or why it cannot be. */
+  searched(collectionId: number): CollectionIndex | SearchFailure {
+    if (this.#fault !== undefined) return 'FAULTED';
+    return this.collections.get(collectionId) ?? this.#create(collectionId) ?? 'NOT_READY';
   }
 
   dispose(): void {

@@ -25,17 +25,26 @@ export interface VectorIndex {
   markDead(label: number): void;
 
   /**
-   * Labels near `query`, nearest first, at most `k`; may be fewer than there are. Valid until the next search.
+   * Labels near `query`, at most `k`; may be fewer than there are.
    * @param ef search width: candidates kept while walking; with `allowed` it counts allowed ones only
    * @param allowed leaves every other label out
    */
-  search(query: Float32Array, k: number, ef: number, allowed?: Bitmap): Uint32Array;
+  search(query: Float32Array, k: number, ef: number, allowed?: Bitmap): Near;
 
   /** Writes the graph into a new file, without syncing it. Nothing may be added or marked until it resolves; searches may go on. */
   save(file: string): Promise<void>;
 
   /** Gives the memory back at once; the graph must not be used again. */
   dispose(): void;
+}
+
+/**
+ * What a graph found, nearest first; views, valid until its next search. Distances are about as exact as float32, and
+ * compare between graphs of one shape that were asked the same.
+ */
+export interface Near {
+  readonly labels: Uint32Array;
+  readonly distances: Float32Array;
 }
 
 /** What a graph is made for. */

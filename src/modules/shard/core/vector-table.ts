@@ -13,8 +13,8 @@ const SCAN_ALWAYS = 200;
 export const SCAN_LABELS_MIN = 1_000;
 /** The same as a share of all vectors. */
 export const SCAN_SHARE_MIN = 0.02;
-/** Asked of a graph beyond what is wanted: it may take vectors about as near as the last ones for one another. */
-const SPARE = 8;
+/** Kept of what a graph found beyond what is wanted: it may take vectors about as near as the last ones for one another. */
+export const SPARE = 8;
 /** A graph is rebuilt when its dead labels pass both. */
 export const REBUILD_DEAD_SHARE = 0.2;
 export const REBUILD_DEAD_MIN = 1_000;
@@ -127,22 +127,32 @@ export class VectorTable {
   }
 
   /**
-   * The best labels by similarity, ties in the order of the table; views, valid until the next search.
+   * What may be among the best `k` labels by similarity, to be ranked before the next search.
    * @param allowed leaves every other label out
    * @param exact scans, whatever it takes
    */
-  search(query: Float32Array, k: number, ef: number, allowed: Bitmap | undefined, exact: boolean): Ranked {
+  find(query: Float32Array, k: number, ef: number, allowed: Bitmap | undefined, exact: boolean): FoundVectors {
     const among = allowed === undefined ? this.#present : allowed.clone().and(this.#present);
     const matches = allowed === undefined ? this.#size : among.count();
     const wanted = Math.min(k, matches);
-    if (wanted === 0) return { items: new Uint32Array(0), scores: new Float64Array(0) };
+    if (wanted === 0) return { labels: new Uint32Array(0), distances: undefined };
     const width = Math.max(ef, wanted);
     if (!exact && matches > this.#scanLimit(matches, width)) {
       const near = this.#graph.search(query, wanted + SPARE, width, allowed === undefined ? undefined : among);
       // A graph can lose its way to some vectors; what it does not find, a scan does.
-      if (near.length >= wanted) return this.#rank(query, wanted, near);
+      if (near.labels.length >= wanted) return near;
     }
-    return this.#rank(query, wanted, among.toArray());
+    return { labels: among.toArray(), distances: undefined };
+  }
+
+  /**
+   * The best `k` of what was found, by similarity, ties in the order of the table; views, valid until the next ranking.
+   * @param farthest leaves out what a graph found farther away
+   */
+  rank(query: Float32Array, k: number, { labels, distances }: FoundVectors, farthest = Infinity): Ranked {
+    let count = labels.length;
+    if (distances !== undefined) while (count > 0 && distances[count - 1] > farthest) count--;
+    return this.#rank(query, Math.min(k, count), labels.subarray(0, count));
   }
 
   /** Whether dead labels have piled up so far that `work` has something to do. */
@@ -214,6 +224,13 @@ export class VectorTable {
     for (let i = 0; i < length; i++) best.push(labels[i], scores[i]);
     return best.drain();
   }
+}
+
+/** Labels that a table found. */
+export interface FoundVectors {
+  readonly labels: Uint32Array;
+  /** From the query, ascending (`Near`); undefined when every label there is was taken. */
+  readonly distances: Float32Array | undefined;
 }
 
 /** A table's state as a checkpoint gave it back. */

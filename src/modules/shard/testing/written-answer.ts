@@ -28,6 +28,8 @@ export interface Written {
     readonly candidates: readonly WrittenText[];
     readonly statistics: KeywordStatistics;
     readonly complete: boolean;
+    /** Candidates that score less are left out. */
+    readonly least?: number;
   };
 }
 
@@ -36,16 +38,20 @@ export function write(into: SearchAnswerWriter, { shard = 0, documents = 0, vect
   into.begin(shard, documents);
   if (vector !== undefined) into.vector(labelsOf(vector), ranked(vector));
   if (keyword !== undefined) {
-    const { candidates, statistics, complete } = keyword;
+    const { candidates, statistics, complete, least = -Infinity } = keyword;
     const { items: labels, scores } = ranked(candidates);
-    into.keyword(labelsOf(candidates), {
-      labels,
-      scores,
-      frequencies: Uint32Array.from(candidates.flatMap(({ frequencies }) => frequencies)),
-      lengths: Uint32Array.from(candidates, ({ length }) => length),
-      statistics,
-      complete,
-    });
+    into.keyword(
+      labelsOf(candidates),
+      {
+        labels,
+        scores,
+        frequencies: Uint32Array.from(candidates.flatMap(({ frequencies }) => frequencies)),
+        lengths: Uint32Array.from(candidates, ({ length }) => length),
+        statistics,
+        complete,
+      },
+      least,
+    );
   }
   into.end();
 }

@@ -154,23 +154,26 @@ napi_value markDead(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-/** search(graph, query, norm, k, ef, allowed: Uint32Array | undefined, labels: Uint32Array) → how many labels were written */
+/**
+ * search(graph, query, norm, k, ef, allowed: Uint32Array | undefined, labels: Uint32Array, distances: Float32Array) → how
+ * many were written
+ */
 napi_value search(napi_env env, napi_callback_info info) {
-  Arguments<7> arguments(env, info);
+  Arguments<8> arguments(env, info);
   try {
     const Holder* holder = arguments.external<Holder>(0);
     Graph& graph = graphOf(holder);
-    size_t length, room, words;
+    size_t length, room, distanceRoom, words;
     const float* query = arguments.array<float>(1, napi_float32_array, &length);
     uint32_t* labels = arguments.array<uint32_t>(6, napi_uint32_array, &room);
     const uint32_t* bits = arguments.array<uint32_t>(5, napi_uint32_array, &words);
+    float* distances = arguments.array<float>(7, napi_float32_array, &distanceRoom);
     const size_t k = arguments.size(3);
     if (length != holder->dimensions) return fail(env, "a query of another dimension");
-    if (room < k) return fail(env, "no room for k labels");
+    if (std::min(room, distanceRoom) < k) return fail(env, "no room for k labels");
     const LabelSet allowed = {bits, words};
-    const size_t found =
-        graph.search(query, arguments.number(2), k, arguments.size(4), bits == nullptr ? nullptr : &allowed, labels);
-    return number(env, found);
+    const LabelSet* among = bits == nullptr ? nullptr : &allowed;
+    return number(env, graph.search(query, arguments.number(2), k, arguments.size(4), among, labels, distances));
   } catch (const std::exception& error) {
     return fail(env, error.what());
   }

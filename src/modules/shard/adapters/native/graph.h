@@ -36,9 +36,9 @@ class Graph {
   virtual ~Graph() = default;
   virtual void add(uint32_t label, const float* vector, double norm) = 0;
   virtual void markDead(uint32_t label) = 0;
-  /** Nearest first. `allowed` may be null. Returns how many of at most `k` labels were written. */
-  virtual size_t search(const float* query, double norm, size_t k, size_t ef, const LabelSet* allowed,
-                        uint32_t* labels) = 0;
+  /** Nearest first, with their distances. `allowed` may be null. Returns how many of at most `k` were written. */
+  virtual size_t search(const float* query, double norm, size_t k, size_t ef, const LabelSet* allowed, uint32_t* labels,
+                        float* distances) = 0;
   virtual void save(const std::string& file) const = 0;
   virtual void load(const std::string& file) = 0;
   virtual size_t size() const = 0;
@@ -97,26 +97,28 @@ class SmallWorld final : public Graph {
     dead_++;
   }
 
-  size_t search(const float* query, double norm, size_t k, size_t ef, const LabelSet* allowed,
-                uint32_t* labels) override {
+  size_t search(const float* query, double norm, size_t k, size_t ef, const LabelSet* allowed, uint32_t* labels,
+                float* distances) override {
     if (size_ == 0 || k == 0) return 0;
     Element* row = query_.data();
     std::fill(row, row + stride_, Element{0});
     Distance::encode(query, norm, dimensions_, row);
     const Candidate entry = descend(row, 0);
     ef = std::max(ef, k);
-    size_t found;
-    if (allowed == nullptr && dead_ == 0) {
+    const bool all = allowed == nullptr && dead_ == 0;
+    if (all) {
       walk(row, entry, ef, groundOf());
-      found = std::min(k, pool_.size());
-      for (size_t i = 0; i < found; i++) labels[i] = labels_[pool_[i].node & NODE];
     } else {
       const size_t matches = allowed == nullptr ? size_ - dead_ : allowed->size();
       // A walk that keeps ef of the allowed meets ef / pass-rate nodes, each in the time SCANNED_PER_NODE rows are scanned.
       if (allowed != nullptr && matches * matches <= SCANNED_PER_NODE * ef * size_) scan(row, ef, *allowed);
       else walkAmong(row, entry, ef, allowed);
-      found = std::min(k, best_.size());
-      for (size_t i = 0; i < found; i++) labels[i] = labels_[best_[i].node];
+    }
+    const std::vector<Candidate>& nearest = all ? pool_ : best_;
+    const size_t found = std::min(k, nearest.size());
+    for (size_t i = 0; i < found; i++) {
+      labels[i] = labels_[nearest[i].node & NODE];
+      distances[i] = nearest[i].distance;
     }
     return found;
   }
