@@ -27,10 +27,13 @@ import type { Transfer } from './modules/ring/core/facts.js';
 import type { MapOperation } from './modules/ring/core/map-operations.js';
 import type { ClusterPlace } from './modules/replication/cluster-place.js';
 import { ClusterDoor } from './modules/replication/cluster-door.js';
+import { IndexDesk } from './modules/replication/index-desk.js';
+import { IndexIntake } from './modules/replication/index-intake.js';
 import { MembershipFellows } from './modules/replication/membership-fellows.js';
 import { ClusterOperator } from './modules/replication/operations/cluster-operator.js';
 import { REPLICA_SERVICE } from './modules/replication/replica.mapper.js';
 import type { ReplicationService } from './modules/replication/replication.service.js';
+import type { ShardService } from './modules/shard/shard.service.js';
 import { nodeByUuid, type ClusterMap } from './modules/ring/core/map.js';
 import { wasRemoved } from './modules/ring/core/node-operations.js';
 import { systemTimers } from './platform/clock/system-timers.js';
@@ -85,6 +88,7 @@ export class Cluster {
   readonly #security: PeerSecurity;
   readonly #late = new LateMembership();
   #disk: NodeJS.Timeout | undefined;
+  #intake: IndexIntake | undefined;
   /** The map membership was told last. */
   #told: ClusterMap | undefined;
 
@@ -97,6 +101,7 @@ export class Cluster {
     private readonly place: ClusterPlace,
     private readonly peerShards: PeerShards,
     calls: ShardCallServer,
+    private readonly shards: ShardService,
     server: NodeGrpcServer,
   ) {
     const { clock, random, logger, metrics } = parts;
@@ -122,8 +127,9 @@ export class Cluster {
         refused,
       });
       const malformed = (): void => refused('malformed');
+      const indexes = new IndexDesk(replication, shards, clock, systemTimers);
       server.addPeerService(MEMBERSHIP_SERVICE, membershipHandlers(this.#late, malformed), auth);
-      server.addPeerService(REPLICA_SERVICE, replicaHandlers(replication.server, malformed), auth);
+      server.addPeerService(REPLICA_SERVICE, replicaHandlers(replication.server, indexes, malformed), auth);
       server.addPeerService(SHARD_SERVICE, shardHandlers(calls, malformed), auth);
     }
   }
@@ -191,10 +197,15 @@ export class Cluster {
     this.#late.service = membership;
     const room = (space: DiskSpace): DiskRoom => this.parts.diskGuard.room(space);
     const fellows = new MembershipFellows(membership, () => clock.monotonicMs(), room);
-    replication.connect(
-      new GrpcReplicaPeers({ channels: this.channels, resolve: this.resolve, others: () => this.#others() }),
-      fellows,
-    );
+    const peers = new GrpcReplicaPeers({
+      channels: this.channels,
+      resolve: this.resolve,
+      others: () => this.#others(),
+    });
+    replication.connect(peers, fellows);
+    const { log, shards } = this;
+    const intakeLog = logger.child({ module: 'index-intake' });
+    this.#intake = new IndexIntake({ replication, shards, log, peers, clock, timers: systemTimers, logger: intakeLog });
     replication.map.forwardTo((operation) => this.#forwardChange(operation));
     membership.onPaused(() => replication.paused());
     membership.onRefused((error) => this.parts.fatal(1, error));
@@ -221,6 +232,7 @@ export class Cluster {
     settled('shards');
     membership.setStatus('ACTIVE');
     operator.start();
+    this.#intake.start();
     if (entered.kind === 'resumed') void this.#registerAgain(door);
   }
 
@@ -233,8 +245,11 @@ export class Cluster {
   }
 
   async stop(): Promise<void> {
+    const taken = this.#intake?.stop();
     await this.#late.service?.stop();
+    // What is still asked for is answered no more.
     this.channels.close();
+    await taken;
   }
 
   /** Where the map, as it was last known here, has this node. */

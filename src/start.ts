@@ -100,6 +100,7 @@ export async function startNode(
     app.get(ClusterPlace),
     app.get<PeerShards>(PEER_SHARDS),
     app.get(ShardCallServer),
+    app.get(ShardService),
     grpc,
   );
   app.connectMicroservice({ strategy: grpc });

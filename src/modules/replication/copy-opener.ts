@@ -3,7 +3,7 @@ import { META_SHARD } from '../../kernel/ids.js';
 import { LogDamagedError } from '../log/log-store.js';
 import { BulkPlaces } from './bulk-places.js';
 import { toSpec } from './collection-spec.js';
-import { MovePace } from './core/move-pace.js';
+import type { MovePace } from './core/move-pace.js';
 import type { CopyPlan, FailoverTimes } from './core/peer-view.js';
 import { ShardView, type Fellows } from './fellows.js';
 import { LooseStore } from './loose-store.js';
@@ -35,10 +35,10 @@ export class CopyOpener {
   readonly #bulk = new BulkPlaces();
   readonly #moves: MovePace;
 
-  /** @param moveBytesPerSecond what copies that are being built elsewhere are sent at most */
-  constructor(ports: ReplicationPorts, moveBytesPerSecond: number, node: OpenerPorts) {
+  /** @param moves what copies that are being built elsewhere are sent */
+  constructor(ports: ReplicationPorts, moves: MovePace, node: OpenerPorts) {
     this.#ports = ports;
-    this.#moves = new MovePace(moveBytesPerSecond);
+    this.#moves = moves;
     this.#node = node;
   }
 
@@ -52,7 +52,7 @@ export class CopyOpener {
     const applied = log.state(shard).tail;
     let index: ReplicaIndex | undefined;
     if (shard !== META_SHARD) {
-      const report = await this.#openIndex(shard);
+      const report = await this.openIndex(shard);
       logger.info({ shard, ...report }, 'shard opened');
       index = this.#index(shard);
     }
@@ -86,7 +86,8 @@ export class CopyOpener {
     });
   }
 
-  #openIndex(shard: number): ReturnType<ReplicationPorts['shards']['open']> {
+  /** Opens the index of a copy, or anew: from a checkpoint where there is one of its log, and what the log has beyond. */
+  openIndex(shard: number): ReturnType<ReplicationPorts['shards']['open']> {
     const { log, hasher, shards } = this.#ports;
     const loose = (): AsyncIterable<readonly Uint8Array[]> => new LooseStore(log, hasher).entries(shard);
     return shards.open(shard, this.#node.map.current().collections.map(toSpec), undefined, loose);
@@ -98,7 +99,7 @@ export class CopyOpener {
       apply: (entries) => shards.apply(shard, entries),
       rewind: (offset) => shards.rewind(shard, offset),
       rebuild: async () => {
-        await this.#openIndex(shard);
+        await this.openIndex(shard);
       },
     };
   }

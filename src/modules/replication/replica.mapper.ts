@@ -19,6 +19,7 @@ import {
   writeUuidIfAny,
 } from '../../platform/grpc/peer-fields.js';
 import type { ServiceHandlers } from '../../platform/grpc/service-handlers.js';
+import type { CheckpointPart } from '../shard/shard-ports.js';
 import type {
   CoversAnswer,
   CoversRequest,
@@ -35,6 +36,7 @@ import type {
   ShardLeader,
   ShardSet,
 } from './core/protocol.js';
+import type { CheckpointRequest } from './index-peers.js';
 
 /** The questions between replicas, on the wire and in the core's words; streams are in follow.mapper.ts. */
 export const REPLICA_SERVICE = wire.ReplicationService;
@@ -43,6 +45,7 @@ export type ReplicaHandlers = ServiceHandlers<typeof wire.ReplicationService>;
 /** A message is refused as a whole before memory is taken for absurd lists: reigns of a shard, members of a set. */
 export const HISTORY_MAX = 65_536;
 const MEMBERS_MAX = 1_024;
+const FILE_NAME_MAX = 255;
 const ENTRY_BYTES_MAX = 2 * LIMITS.documentBytesMax;
 
 export function readLeader(leader: wire.ShardLeader | undefined, field: string): ShardLeader {
@@ -287,6 +290,23 @@ export function writeFetch({ shard, from, to, anchor, bytesMax }: FetchRequest):
     anchor: writeInteger(anchor),
     bytesMax: writeInteger(bytesMax),
   });
+}
+
+export function readCheckpoint({ shard, offset, file, from }: wire.CheckpointRequest): CheckpointRequest {
+  if (file.length > FILE_NAME_MAX) throw malformed(`a file name of ${file.length} characters`);
+  return { shard: readShard(shard), offset: readInteger(offset, 'offset'), file, from: readInteger(from, 'from') };
+}
+
+export function writeCheckpoint({ shard, offset, file, from }: CheckpointRequest): wire.CheckpointRequest {
+  return create(wire.CheckpointRequestSchema, { shard, offset: writeInteger(offset), file, from: writeInteger(from) });
+}
+
+export function readCheckpointAnswer({ offset, part }: wire.CheckpointResponse): CheckpointPart {
+  return { offset: readInteger(offset, 'offset'), bytes: part };
+}
+
+export function writeCheckpointAnswer({ offset, bytes }: CheckpointPart): wire.CheckpointResponse {
+  return create(wire.CheckpointResponseSchema, { offset: writeInteger(offset), part: bytes });
 }
 
 export function readFetchAnswer({ entries, anchorChain }: wire.FetchResponse): FetchAnswer {

@@ -11,11 +11,13 @@ import { LogDamagedError, StorageFailedError } from '../log/log-store.js';
 import { nodeByUuid, type ClusterMap, type NodeRegistration } from '../ring/core/map.js';
 import { placementOf, shardSetOf } from '../ring/core/shard-set.js';
 import { liveDocuments, ZERO_COUNTERS, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
+import type { OpenReport } from '../shard/shard-ports.js';
 import { CollectionPurge } from './collection-purge.js';
 import { toSpec } from './collection-spec.js';
 import { CopyHealing } from './copy-healing.js';
 import { CopyOpener } from './copy-opener.js';
 import type { CopyPlan, FailoverTimes } from './core/peer-view.js';
+import { MovePace } from './core/move-pace.js';
 import type { ShardLeader, ShardPosition } from './core/protocol.js';
 import { levelOf } from './core/write-level.js';
 import type { AckLevel, WriteOutcome, WriteRequest } from './core/write.js';
@@ -48,12 +50,15 @@ export class ReplicationService {
   readonly map: MapService;
   /** Answers other nodes. */
   readonly server: ReplicaServer;
+  /** What this node sends to copies that are being built elsewhere (9.6). */
+  readonly moves: MovePace;
   /** Copies that the map no longer gives this node. */
   readonly moved: MovedCopies;
   readonly #config: ReplicationSettings;
   readonly #ports: ReplicationPorts;
   readonly #times: FailoverTimes;
   readonly #copies: LocalCopies;
+  readonly #opener: CopyOpener;
   /** Who reigns over shards that have no copy here. */
   readonly #leaders = new Map<number, ShardLeader>();
   readonly #durableListeners = new Listeners<[shard: number, offset: number]>();
@@ -77,6 +82,7 @@ export class ReplicationService {
     this.#config = config;
     this.#ports = ports;
     this.map = new MapService(ports.hasher, ports.timers);
+    this.moves = new MovePace(config.moveBytesPerSecond);
     this.#times = {
       heartbeatMs: config.heartbeatIntervalMs,
       failoverAfterMs: failoverAfterMs(config.heartbeatIntervalMs, config.heartbeatTimeoutMs),
@@ -103,7 +109,7 @@ export class ReplicationService {
         this.#roleListeners.tell();
       },
     });
-    const opener = new CopyOpener(ports, config.moveBytesPerSecond, {
+    const opener = new CopyOpener(ports, this.moves, {
       map: this.map,
       times: this.#times,
       self: () => ({ node: this.#self, bootCount: this.identity.bootCount }),
@@ -117,6 +123,7 @@ export class ReplicationService {
       role: (shard, role, epoch) => this.#roleChanged(shard, role, epoch),
     });
     const { log, hasher, shards, logger } = ports;
+    this.#opener = opener;
     this.#copies = new LocalCopies({
       log,
       hasher,
@@ -279,6 +286,11 @@ export class ReplicationService {
   /** The copy of a shard; undefined while it is faulted before it could open, or when there is none here. */
   replica(shard: number): ShardReplica | undefined {
     return this.#copies.get(shard);
+  }
+
+  /** Reads the index of a copy anew, from the newest checkpoint of its log that there is now. */
+  readIndex(shard: number): Promise<OpenReport> {
+    return this.#opener.openIndex(shard);
   }
 
   /** Why a copy does not serve, or undefined. */

@@ -71,6 +71,32 @@ export interface ShardKeywordStatistics {
   readonly failed?: ShardFailure;
 }
 
+/** Another node's checkpoints of a shard. */
+export interface CheckpointSource {
+  /**
+   * A part of the file of a checkpoint from `from` on.
+   * @param offset of the checkpoint; 0 for the newest there is
+   * @param file a name of its manifest; '' for the manifest
+   */
+  part(offset: number, file: string, from: number): Promise<CheckpointPart>;
+}
+
+export interface CheckpointPart {
+  /** Of the checkpoint. */
+  readonly offset: number;
+  /** CHECKPOINT_PART_BYTES of them; fewer at the end of the file. */
+  readonly bytes: Uint8Array;
+}
+
+/** A checkpoint of another node, which is on this disk and does not count yet. */
+export interface ReceivedCheckpoint {
+  readonly offset: number;
+  readonly bytes: number;
+  /** Makes it count, and opens the shard again by `open`, while no checkpoint is taken. */
+  use<T>(open: () => Promise<T>): Promise<T>;
+  discard(): Promise<void>;
+}
+
 export interface CheckpointReport {
   readonly shard: number;
   readonly offset: number;

@@ -11,9 +11,10 @@ import { nodeHasher } from '../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
 import { LogDamagedError } from '../log/log-store.js';
 import { CHECKPOINT_POLICY } from './core/checkpoint-plan.js';
+import { CheckpointDamagedError } from './core/index-host.js';
 import { encodeSearch } from './core/search-wire.js';
 import { idsOf } from './testing/written-answer.js';
-import { ShardUnavailableError, type ShardPorts } from './shard-ports.js';
+import { ShardUnavailableError, type CheckpointSource, type ShardPorts } from './shard-ports.js';
 import { ShardService } from './shard.service.js';
 
 const spec = specOf(1, 4);
@@ -431,5 +432,125 @@ describe('ShardService', () => {
     expect(service.failure(0)?.reason).toBe('NOT_READY');
     expect((await service.search(...keyword('red')))[0].failed).toBe('NOT_READY');
     expect(await service.open(0, [spec])).toMatchObject({ offset: 0 });
+  });
+
+  describe('another node that has the same log', () => {
+    let there: string;
+
+    beforeEach(async () => {
+      there = await mkdtemp(join(tmpdir(), 'shard-service-there-'));
+    });
+
+    afterEach(async () => {
+      await rm(there, { recursive: true });
+    });
+
+    /** A service there with the first 5 entries in its index, and one here with checkpoints at 10 and 20. */
+    const both = async () => {
+      const shardLog = await twoCheckpoints();
+      const here = serviceOf();
+      await here.open(0, [spec]);
+      const other = serviceOf({ directory: there });
+      await other.open(0, [spec], 5);
+      const asked: string[] = [];
+      const source: CheckpointSource = {
+        part: async (offset, file, from) => {
+          asked.push(file);
+          const part = await here.checkpointPart(0, offset, file, from);
+          if (part === undefined) throw new Error('there is no such checkpoint');
+          return part;
+        },
+      };
+      return { shardLog, here, other, source, asked };
+    };
+
+    it('takes its checkpoint, and what the log has beyond: the same answers', async () => {
+      const { shardLog, here, other, source } = await both();
+      const entries = fill(shardLog, 20, 23);
+      await shardLog.store(log);
+      await here.apply(0, entries);
+      const received = await other.receiveCheckpoint(0, source, 15);
+      expect(received?.offset).toBe(20);
+      expect(received?.bytes).toBeGreaterThan(0);
+      expect(other.applied(0)).toBe(5);
+      expect(await received?.use(() => other.open(0, [spec]))).toEqual({
+        replayed: 3,
+        fromCheckpoint: true,
+        offset: 23,
+      });
+      expect(await other.digest(0, true)).toEqual(await here.digest(0));
+      for (const word of ['red', 'blue']) {
+        const [[mine], [its]] = [await other.search(...keyword(word)), await here.search(...keyword(word))];
+        expect(toHex(mine.bytes)).toBe(toHex(its.bytes));
+      }
+      expect(await other.verify(0)).toMatchObject({ documents: 23, differences: [] });
+    });
+
+    it('leaves it where its own index is about as far, or the disk has no room', async () => {
+      const { other, source, asked } = await both();
+      expect(await other.receiveCheckpoint(0, source, 16)).toBeUndefined();
+      const full = serviceOf({ directory: there, spaceFor: () => false });
+      await full.open(0, [spec], 5);
+      expect(await full.receiveCheckpoint(0, source, 1)).toBeUndefined();
+      expect(asked).toEqual(['', '']);
+    });
+
+    it('keeps nothing of one that comes damaged, cut, of another shard, or that is gone meanwhile', async () => {
+      const { here, other, source } = await both();
+      const changed = (change: (bytes: Uint8Array, file: string) => Uint8Array): CheckpointSource => ({
+        part: async (offset, file, from) => {
+          const part = await source.part(offset, file, from);
+          return { ...part, bytes: change(part.bytes.slice(), file) };
+        },
+      });
+      const flipped = changed((bytes, file) => {
+        if (file !== '') bytes[bytes.length >> 1] ^= 1;
+        return bytes;
+      });
+      const cut = changed((bytes, file) => (file === '' ? bytes : bytes.subarray(1)));
+      const long = changed((bytes, file) => (file === '' ? bytes : Uint8Array.from([...bytes, 0])));
+      const noJson = changed(() => Uint8Array.of(123));
+      const ofAnother = changed((bytes, file) =>
+        file === '' ? Buffer.from(Buffer.from(bytes).toString().replace('"shard": 0', '"shard": 1')) : bytes,
+      );
+      const outside = changed((bytes, file) =>
+        file === ''
+          ? Buffer.from(
+              Buffer.from(bytes)
+                .toString()
+                .replace(/"name": "[^"]*"/, '"name": "../x"'),
+            )
+          : bytes,
+      );
+      for (const bad of [flipped, cut, long, noJson, ofAnother, outside])
+        await expect(other.receiveCheckpoint(0, bad, 1)).rejects.toThrow(CheckpointDamagedError);
+      const gone: CheckpointSource = {
+        part: async (offset, file, from) => {
+          if (file !== '') throw new Error('there is no such checkpoint');
+          return source.part(offset, file, from);
+        },
+      };
+      await expect(other.receiveCheckpoint(0, gone, 1)).rejects.toThrow('no such checkpoint');
+      expect(await readdir(join(there, '0'))).toEqual([]);
+      expect(await here.checkpointPart(0, 0, '../../secret', 0)).toBeUndefined();
+      expect(await here.checkpointPart(0, 15, '', 0)).toBeUndefined();
+      expect(await here.checkpointPart(4, 0, '', 0)).toBeUndefined();
+      expect((await other.receiveCheckpoint(0, source, 1))?.offset).toBe(20);
+    });
+
+    it('does not use one of another branch: the index is made from its own log', async () => {
+      const { other, source } = await both();
+      const received = await other.receiveCheckpoint(0, source, 1);
+      // Its log was cut meanwhile, and went on otherwise.
+      const branch = await MemoryLogStore.open({ hasher: nodeHasher });
+      const otherLog = new ShardLog().branch(0);
+      fill(otherLog, 100, 125);
+      await otherLog.store(branch);
+      const astray = serviceOf({ directory: there, log: branch });
+      expect(await received?.use(() => astray.open(0, [spec]))).toMatchObject({ fromCheckpoint: false, offset: 25 });
+      expect((await astray.count([0], 1, undefined))[0].count).toBe(25);
+      await astray.close(false);
+      await branch.close();
+    });
   });
 });

@@ -1,4 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { bytesOf } from './adapters/checkpoint-keeper.js';
 import { CheckpointStore } from './adapters/checkpoint-store.js';
 import { HostedShard, type LooseEntries } from './adapters/hosted-shard.js';
 import { vectorIndexes } from './adapters/vector-indexes.js';
@@ -7,15 +8,18 @@ import { IndexWorkers } from './adapters/index-workers.js';
 import { verifyShard } from './adapters/shard-verifier.js';
 import { CHECKPOINT_POLICY, checkpointsDue, type UnsavedIndex } from './core/checkpoint-plan.js';
 import type { Filter } from './core/filter.js';
-import type { ForgottenDocument, ScrollPage, ShardStatistics } from './core/index-host.js';
+import type { CheckpointManifest, ForgottenDocument, ScrollPage, ShardStatistics } from './core/index-host.js';
 import { IndexThreadError } from './core/index-messages.js';
 import { ShardSearchAnswer } from './core/search-answer.js';
 import type { CollectionSpec } from './core/search.js';
 import {
   SHARD_PORTS,
   ShardUnavailableError,
+  type CheckpointPart,
   type CheckpointReport,
+  type CheckpointSource,
   type OpenReport,
+  type ReceivedCheckpoint,
   type ShardCount,
   type ShardFailure,
   type ShardKeywordStatistics,
@@ -268,6 +272,44 @@ export class ShardService {
       () => onCheckpoint?.('failed', 0),
     );
     return taken;
+  }
+
+  /** What another node is sent of a checkpoint; undefined when it is not there, or not any more. */
+  async checkpointPart(shard: number, offset: number, file: string, from: number): Promise<CheckpointPart | undefined> {
+    const ref = this.#shards.get(shard)?.checkpoints.at(offset);
+    const bytes = ref === undefined ? undefined : await this.#store.part(ref, file, from);
+    return ref === undefined || bytes === undefined ? undefined : { offset: ref.manifest.offset, bytes };
+  }
+
+  /**
+   * Fetches the newest checkpoint of another copy of a shard, unless the index here is less than `ahead` entries behind it or
+   * the disk has no room. It is to be used once the log here has its offset.
+   * @throws CheckpointDamagedError; whatever `source` throws
+   */
+  async receiveCheckpoint(
+    shard: number,
+    source: CheckpointSource,
+    ahead: number,
+  ): Promise<ReceivedCheckpoint | undefined> {
+    const { hasher, spaceFor } = this.#ports;
+    const wanted = (manifest: CheckpointManifest): boolean =>
+      manifest.offset - this.applied(shard) >= ahead && spaceFor(bytesOf(manifest));
+    const ref = await this.#store.receive(shard, source, wanted, hasher);
+    if (ref === undefined) return undefined;
+    const { directory, manifest } = ref;
+    return {
+      offset: manifest.offset,
+      bytes: bytesOf(manifest),
+      use: (open) => {
+        const used = this.#checkpoints.then(async () => {
+          await this.#store.commit(directory, manifest);
+          return open();
+        });
+        this.#checkpoints = Promise.allSettled([used]);
+        return used;
+      },
+      discard: () => this.#store.remove(directory),
+    };
   }
 
   /** Resolves when no checkpoint is being written or waits. */

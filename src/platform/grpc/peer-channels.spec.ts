@@ -7,6 +7,7 @@ import { PeerError, PeerRefusal } from '../../kernel/peer.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { FollowRequest, FollowResponse } from '../../gen/spector/peer/v1/replication_pb.js';
 import {
+  CheckpointResponseSchema,
   CoversResponseSchema,
   FenceResponseSchema,
   FetchResponseSchema,
@@ -73,6 +74,7 @@ class Peer {
         pull: ({ bytesMax }) => create(PullResponseSchema, { entries: [new Uint8Array(Number(bytesMax))] }),
         fetch: () => create(FetchResponseSchema),
         covers: () => create(CoversResponseSchema),
+        checkpoint: () => create(CheckpointResponseSchema),
         announce: () => {
           throw new TypeError('a bug');
         },

@@ -17,6 +17,7 @@ import { PEER_METADATA } from '../../../platform/grpc/peer-identity.js';
 import { createLogger } from '../../../platform/logging/logger.js';
 import type { FenceAnswer, FollowerMessage, Hello, LogEnd, PrimaryMessage, ShardLeader } from '../core/protocol.js';
 import type { Link, LinkEvents } from '../../../kernel/link.js';
+import type { IndexServer } from '../index-peers.js';
 import type { ReplicaServer } from '../replica-peers.js';
 import { REPLICA_SERVICE } from '../replica.mapper.js';
 import { GrpcReplicaPeers } from './grpc-replica-peers.js';
@@ -91,6 +92,14 @@ describe('replicas over gRPC', () => {
     onAnnounce: (from, told) => void asked.push(['announce', from, told]),
   };
 
+  const indexes: IndexServer = {
+    onCheckpoint: async (from, request) => {
+      asked.push(['checkpoint', from, request]);
+      if (request.shard === 9) throw new PeerError('REJECTED', 'it has no such checkpoint');
+      return { offset: 70, bytes: new Uint8Array(5) };
+    },
+  };
+
   beforeEach(async () => {
     malformed = 0;
     unreadable = [];
@@ -109,7 +118,7 @@ describe('replicas over gRPC', () => {
     server = new NodeGrpcServer({ host: '127.0.0.1', port: 0, services: [], drainTimeoutMs: 50, log });
     server.addPeerService(
       REPLICA_SERVICE,
-      replicaHandlers(replicas, () => malformed++),
+      replicaHandlers(replicas, indexes, () => malformed++),
       auth,
     );
     expect(await new Promise((resolve) => void server.listen(resolve))).toBeUndefined();
@@ -166,8 +175,13 @@ describe('replicas over gRPC', () => {
     expect(await peers.covers(primary, { ...covers, offset: 100 }, 2_000)).toEqual({ covered: false });
     const fetch = { shard: 3, from: 5, to: 9, anchor: 12, bytesMax: 1_000 };
     expect(await peers.fetch(primary, fetch, 2_000)).toEqual({ entries: [new Uint8Array(3)], anchorChain: chain });
+    const part = { shard: 3, offset: 70, file: '1.graph', from: 1 << 20 };
+    expect(await peers.checkpoint(primary, part, 2_000)).toEqual({ offset: 70, bytes: new Uint8Array(5) });
+    await expect(peers.checkpoint(primary, { ...part, shard: 9 }, 2_000)).rejects.toMatchObject({ reason: 'REJECTED' });
+    await expect(peers.checkpoint(primary, { ...part, file: 'x'.repeat(256) }, 2_000)).rejects.toThrow('file name');
+    expect(malformed).toBe(1);
     peers.announce(leader);
-    await until(() => asked.length === 10);
+    await until(() => asked.length === 12);
     expect(asked).toEqual([
       ['fence', follower, fence],
       ['fence', follower, { ...fence, cause: 'heal' }],
@@ -178,6 +192,8 @@ describe('replicas over gRPC', () => {
       ['covers', follower, { shard: 3, mapEpoch: 7, offset: 99, chain }],
       ['covers', follower, { shard: 3, mapEpoch: 7, offset: 100, chain }],
       ['fetch', follower, fetch],
+      ['checkpoint', follower, part],
+      ['checkpoint', follower, { ...part, shard: 9 }],
       ['announce', follower, leader],
     ]);
   });
@@ -332,7 +348,9 @@ describe('replicas over gRPC', () => {
         }
         expect(await send(methodPath(method), new Uint8Array(5 * 1024 * 1024))).toMatch(/^(8|3) /);
       }
-      expect(asked).toEqual([]);
+      // An empty message asks for a manifest, which says nothing and changes nothing.
+      const manifest = { shard: 0, offset: 0, file: '', from: 0 };
+      expect(asked).toEqual([['checkpoint', follower, manifest]]);
       expect(malformed).toBeGreaterThan(0);
       expect(await peers.probe(primary, { shard: 3, epoch }, 2_000)).toEqual({ alive: true });
     });

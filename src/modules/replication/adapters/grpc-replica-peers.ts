@@ -20,15 +20,19 @@ import type {
 } from '../core/protocol.js';
 import { readPrimaryMessage, writeFollowerMessage } from '../follow.mapper.js';
 import type { Link, LinkEvents } from '../../../kernel/link.js';
+import type { CheckpointPart } from '../../shard/shard-ports.js';
+import type { CheckpointRequest, IndexPeers } from '../index-peers.js';
 import type { ReplicaPeers } from '../replica-peers.js';
 import {
   REPLICA_SERVICE,
+  readCheckpointAnswer,
   readCoversAnswer,
   readFenceAnswer,
   readFetchAnswer,
   readProbeAnswer,
   readPullAnswer,
   writeAnnounce,
+  writeCheckpoint,
   writeCovers,
   writeFence,
   writeFetch,
@@ -47,10 +51,10 @@ export interface GrpcReplicaPeersOptions {
 /** An announcement is not repeated: heartbeats carry the same. */
 const ANNOUNCE_TIMEOUT_MS = 2_000;
 
-const { follow, fence, probe, pull, fetch, covers, announce } = REPLICA_SERVICE.method;
+const { follow, fence, probe, pull, fetch, covers, checkpoint, announce } = REPLICA_SERVICE.method;
 
 /** ReplicaPeers over the connections between nodes: questions on control, bulk on replication. */
-export class GrpcReplicaPeers implements ReplicaPeers {
+export class GrpcReplicaPeers implements ReplicaPeers, IndexPeers {
   readonly #options: GrpcReplicaPeersOptions;
 
   constructor(options: GrpcReplicaPeersOptions) {
@@ -92,6 +96,13 @@ export class GrpcReplicaPeers implements ReplicaPeers {
     const target = this.#target(to);
     const answer = await this.#options.channels.unary(target, 'control', covers, writeCovers(request), { timeoutMs });
     return readAnswer(() => readCoversAnswer(answer), target.address);
+  }
+
+  async checkpoint(to: NodeUuid, request: CheckpointRequest, timeoutMs: number): Promise<CheckpointPart> {
+    const target = this.#target(to);
+    const { channels } = this.#options;
+    const answer = await channels.unary(target, 'replication', checkpoint, writeCheckpoint(request), { timeoutMs });
+    return readAnswer(() => readCheckpointAnswer(answer), target.address);
   }
 
   announce(leader: ShardLeader): void {

@@ -9,16 +9,19 @@ import type { FollowRequest, FollowResponse } from '../follow.mapper.js';
 import { readFollowerMessage, writePrimaryMessage } from '../follow.mapper.js';
 import type { FollowerMessage } from '../core/protocol.js';
 import type { LinkEvents } from '../../../kernel/link.js';
+import type { IndexServer } from '../index-peers.js';
 import type { ReplicaServer } from '../replica-peers.js';
 import type { ReplicaHandlers } from '../replica.mapper.js';
 import {
   announced,
   readAnnounce,
+  readCheckpoint,
   readCovers,
   readFence,
   readFetch,
   readProbe,
   readPull,
+  writeCheckpointAnswer,
   writeCoversAnswer,
   writeFenceAnswer,
   writeFetchAnswer,
@@ -31,7 +34,7 @@ import {
  * checked by the mappers before the replicas hear of it.
  * @param refused counts messages that were malformed
  */
-export function replicaHandlers(server: ReplicaServer, refused: () => void): ReplicaHandlers {
+export function replicaHandlers(server: ReplicaServer, indexes: IndexServer, refused: () => void): ReplicaHandlers {
   const read = requestReader(refused);
   return {
     follow: (call) => servePeerStream(call, (link) => followed(peerOf(call).nodeUuid, server, link, read)),
@@ -43,6 +46,8 @@ export function replicaHandlers(server: ReplicaServer, refused: () => void): Rep
       writePullAnswer(await foreseen(server.onPull(peerOf(call).nodeUuid, read(readPull, request)))),
     fetch: async (request, call) =>
       writeFetchAnswer(await foreseen(server.onFetch(peerOf(call).nodeUuid, read(readFetch, request)))),
+    checkpoint: async (request, call) =>
+      writeCheckpointAnswer(await foreseen(indexes.onCheckpoint(peerOf(call).nodeUuid, read(readCheckpoint, request)))),
     covers: async (request, call) =>
       writeCoversAnswer(await server.onCovers(peerOf(call).nodeUuid, read(readCovers, request))),
     announce: (request, call) => {

@@ -42,6 +42,11 @@ export class CheckpointKeeper {
     return this.#kept[0]?.manifest.offset;
   }
 
+  /** The one at `offset`, or the newest for 0. */
+  at(offset: number): CheckpointRef | undefined {
+    return offset === 0 ? this.#kept.at(0) : this.#kept.find(({ manifest }) => manifest.offset === offset);
+  }
+
   /** The shard was opened, with these checkpoints to fall back to, newest first. */
   opened(kept: readonly CheckpointRef[]): void {
     this.#kept = [...kept];
@@ -148,6 +153,6 @@ export interface CheckpointKeeperPorts {
   readonly report: ShardReport;
 }
 
-function bytesOf({ collections }: CheckpointManifest): number {
+export function bytesOf({ collections }: CheckpointManifest): number {
   return collections.reduce((sum, { files }) => sum + files.reduce((part, { bytes }) => part + bytes, 0), 0);
 }

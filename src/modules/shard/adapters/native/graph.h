@@ -159,6 +159,7 @@ class SmallWorld final : public Graph {
     in.read(links_.data(), size_ * groundLinks_);
     in.read(vectors_.data(), size_ * stride_);
     if (!in.atEnd()) throw std::runtime_error(file + " goes on behind its end");
+    if (!holds()) throw std::runtime_error(file + " has links that lead nowhere");
     for (size_t node = 0; node < size_; node++) {
       if (labels_[node] >= nodes_.size()) nodes_.resize(std::max<size_t>(labels_[node] + 1, size_), NOBODY);
       nodes_[labels_[node]] = static_cast<uint32_t>(node);
@@ -217,6 +218,28 @@ class SmallWorld final : public Graph {
     std::string name_;
     FILE* file_;
   };
+
+  /** Whether every link leads to a node, on a layer it has: what is loaded may have come from another machine. */
+  bool holds() const {
+    const uint64_t rows = upper_.size() / m_;
+    if (size_ > 0 && (entry_ >= size_ || levels_[entry_] != top_)) return false;
+    for (size_t node = 0; node < size_; node++) {
+      if (levels_[node] > 0 && uint64_t{upperAt_[node]} + levels_[node] > rows) return false;
+      if (!leadTo(links_.data() + node * groundLinks_, groundLinks_, 0)) return false;
+      for (unsigned level = 1; level <= levels_[node]; level++) {
+        const uint32_t* links = upper_.data() + (size_t{upperAt_[node]} + level - 1) * m_;
+        if (!leadTo(links, m_, level)) return false;
+      }
+    }
+    return true;
+  }
+
+  bool leadTo(const uint32_t* links, size_t most, unsigned level) const {
+    for (size_t i = 0; i < most && links[i] != NOBODY; i++) {
+      if (links[i] >= size_ || levels_[links[i]] < level) return false;
+    }
+    return true;
+  }
 
   /** Where the links of one layer are. */
   struct Layer {

@@ -1,0 +1,135 @@
+import type { Clock } from '../../kernel/clock.js';
+import { PeerError } from '../../kernel/peer.js';
+import type { CancelTimer, Timers } from '../../kernel/timers.js';
+import type { LogStore } from '../log/log-store.js';
+import { CheckpointDamagedError } from '../shard/core/index-host.js';
+import type { ReceivedCheckpoint } from '../shard/shard-ports.js';
+import type { ShardService } from '../shard/shard.service.js';
+import type { IndexPeers } from './index-peers.js';
+import type { ReplicationLogger } from './replication-ports.js';
+import type { ReplicationService } from './replication.service.js';
+import type { ShardReplica } from './shard-replica.js';
+
+/** How often the copies are looked at. */
+const LOOK_MS = 200;
+/** An index that lacks fewer entries of its log is sooner made from them: half a second of work. */
+export const INTAKE_ENTRIES_MIN = 2_000;
+/** Where nothing came of it, it is tried again after so long. */
+const AGAIN_MS = 10_000;
+const PART_TIMEOUT_MS = 10_000;
+/** The log has so long to get to where the checkpoint was taken. */
+const LOG_WAIT_MS = 60_000;
+
+export interface IndexIntakePorts {
+  readonly replication: Pick<ReplicationService, 'localShards' | 'replica' | 'fault' | 'self' | 'readIndex'>;
+  readonly shards: Pick<ShardService, 'applied' | 'receiveCheckpoint'>;
+  readonly log: Pick<LogStore, 'state'>;
+  readonly peers: IndexPeers;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: ReplicationLogger;
+}
+
+/**
+ * Copies that are built on this node get the index of their primary instead of making it once more: its newest checkpoint,
+ * and of the log only what comes after (ADR 26). The log itself comes by the stream, and a checkpoint is taken for what it
+ * says it is where the log has the same chain at its offset, as after a restart. One copy at a time: the first is in sync
+ * soonest then. Members of a set have an index that may be needed meanwhile, and keep it.
+ */
+export class IndexIntake {
+  readonly #ports: IndexIntakePorts;
+  /** By shard: when it may be tried again. */
+  readonly #notBeforeMs = new Map<number, number>();
+  #taking: Promise<void> | undefined;
+  #cancel: CancelTimer | undefined;
+  #stopped = false;
+
+  constructor(ports: IndexIntakePorts) {
+    this.#ports = ports;
+  }
+
+  start(): void {
+    this.#cancel = this.#ports.timers.after(LOOK_MS, () => {
+      this.#look();
+      if (!this.#stopped) this.start();
+    });
+  }
+
+  /** Resolves when nothing is written any more. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancel?.();
+    await this.#taking;
+  }
+
+  #look(): void {
+    if (this.#taking !== undefined) return;
+    const { replication, clock, logger } = this.#ports;
+    for (const shard of replication.localShards()) {
+      const copy = replication.replica(shard);
+      if (copy === undefined || !this.#isBuilt(shard, copy)) continue;
+      if (this.#lacks(shard) < INTAKE_ENTRIES_MIN) continue;
+      if ((this.#notBeforeMs.get(shard) ?? -Infinity) > clock.monotonicMs()) continue;
+      this.#taking = this.#take(shard, copy)
+        .catch((error: unknown) => {
+          const foreseen = error instanceof PeerError || error instanceof CheckpointDamagedError;
+          logger[foreseen ? 'info' : 'warn']({ shard, err: error }, 'no index came from the primary: it is made here');
+        })
+        .finally(() => {
+          this.#taking = undefined;
+        });
+      return;
+    }
+  }
+
+  /** Still the copy it was, and one that is being built: it follows, and no set counts it. */
+  #isBuilt(shard: number, copy: ShardReplica): boolean {
+    const { replication } = this.#ports;
+    const { self } = replication;
+    if (this.#stopped || replication.replica(shard) !== copy || replication.fault(shard) !== undefined) return false;
+    const primary = copy.leader?.node;
+    return copy.role === 'follower' && primary !== undefined && primary !== self && !copy.set.members.includes(self);
+  }
+
+  /** Entries of the log that are not in the index. */
+  #lacks(shard: number): number {
+    return this.#ports.log.state(shard).tail - this.#ports.shards.applied(shard);
+  }
+
+  async #take(shard: number, copy: ShardReplica): Promise<void> {
+    const { replication, shards, peers, clock, logger } = this.#ports;
+    const startedMs = clock.monotonicMs();
+    this.#notBeforeMs.set(shard, startedMs + AGAIN_MS);
+    const primary = copy.leader?.node;
+    if (primary === undefined) return;
+    const source = {
+      part: (offset: number, file: string, from: number) => {
+        if (!this.#isBuilt(shard, copy)) throw new PeerError('REJECTED', `the copy of shard ${shard} is built no more`);
+        return peers.checkpoint(primary, { shard, offset, file, from }, PART_TIMEOUT_MS);
+      },
+    };
+    const received = await shards.receiveCheckpoint(shard, source, INTAKE_ENTRIES_MIN);
+    if (received === undefined) return;
+    const { offset, bytes } = received;
+    if (!(await this.#isWorthIt(shard, copy, received))) {
+      await received.discard();
+      return;
+    }
+    const { replayed, fromCheckpoint } = await received.use(() => replication.readIndex(shard));
+    const tookMs = Math.round(clock.monotonicMs() - startedMs);
+    if (fromCheckpoint)
+      logger.info({ shard, offset, bytes, replayed, tookMs }, 'the index of a new copy came from its primary');
+  }
+
+  /** Waits until the log is where the checkpoint was taken. False: it is not to be used. */
+  async #isWorthIt(shard: number, copy: ShardReplica, { offset }: ReceivedCheckpoint): Promise<boolean> {
+    const { clock, timers, log, shards } = this.#ports;
+    const until = clock.monotonicMs() + LOG_WAIT_MS;
+    while (this.#isBuilt(shard, copy) && offset - shards.applied(shard) >= INTAKE_ENTRIES_MIN) {
+      if (log.state(shard).tail >= offset) return true;
+      if (clock.monotonicMs() >= until) return false;
+      await new Promise<void>((resolve) => void timers.after(LOOK_MS / 4, resolve));
+    }
+    return false;
+  }
+}
