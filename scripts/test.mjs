@@ -13,18 +13,18 @@ import { run } from './run.mjs';
 
 const JEST_ENV = { NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --experimental-vm-modules --no-warnings`.trim() };
 
-const E2E = ['--selectProjects', 'e2e', '--forceExit'];
+const E2E = ['--selectProjects', 'e2e', '--runInBand', '--forceExit'];
 /** Suites that measure the times that are promised: they have the machine for themselves. */
 const TIMED =
-  '(any-node|bad-input|cluster-forms|nodes-come-and-go|partition|primary-killed|primary-stopped|shards-missing)\\.e2e-spec';
+  '(any-node|cluster-forms|nodes-come-and-go|partition|primary-killed|primary-stopped|shards-missing)\\.e2e-spec';
 
 /** It has what the end-to-end suites leave of the machine, and after them all of it: nothing in it is timed. */
 const ALL_CORES = ['--maxWorkers', '100%'];
 
 /**
- * In the order they run in. Real processes wait more than they compute: so two end-to-end suites run at a time, and beside
- * them, at the lowest priority, everything that starts no node. Those that are timed follow, one by one. Each suite checks
- * that it leaves no node behind; a client's half-closed socket must not keep the run open.
+ * In the order they run in. Real processes wait more than they compute: so beside the end-to-end suites runs, at the lowest
+ * priority, everything that starts no node. Those that are timed follow. Each suite checks that it leaves no node behind; a
+ * client's half-closed socket must not keep the run open.
  * @type {readonly { name: string, about: string, beside: boolean, alone?: boolean, run: () => Promise<{ passed: number, failed: number }> }[]}
  */
 const STEPS = [
@@ -39,8 +39,8 @@ const STEPS = [
   jest('unit', [...ALL_CORES, '--selectProjects', 'unit', 'contract', 'sim', '--testTimeout', '120000'], {
     beside: true,
   }),
-  jest('e2e', [...E2E, '--maxWorkers', '2', '--testPathIgnorePatterns', TIMED, '/dist/'], { beside: false }),
-  jest('timed', [...E2E, '--runInBand', '--testPathPatterns', TIMED], { beside: false, alone: true }),
+  jest('e2e', [...E2E, '--testPathIgnorePatterns', TIMED, '/dist/'], { beside: false }),
+  jest('timed', [...E2E, '--testPathPatterns', TIMED], { beside: false, alone: true }),
 ];
 
 function check(name, command, args) {

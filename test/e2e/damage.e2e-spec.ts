@@ -96,8 +96,8 @@ function placeOf(id: string): Place {
 const elsewhere = (): string => DOCUMENTS.find(({ id }) => placeOf(id).shard !== placeOf(DAMAGED.id).shard)?.id ?? '';
 
 /** Turns a bit around in the stored text of the damaged document; the files it was found in. */
-async function damage(): Promise<string[]> {
-  const found = await findBytes(await databaseDirectory(directory), DAMAGED.content.slice(0, 16));
+async function damage(of = directory): Promise<string[]> {
+  const found = await findBytes(await databaseDirectory(of), DAMAGED.content.slice(0, 16));
   expect(found.length).toBeGreaterThan(0);
   for (const { path, at } of found) await flipBit(path, at + 4);
   return found.map(({ path }) => basename(path));
@@ -328,17 +328,25 @@ describe('a checkpoint', () => {
 });
 
 describe('in a cluster', () => {
-  let cluster: Cluster | undefined;
+  let cluster: Cluster;
+  beforeAll(async () => {
+    cluster = await Cluster.start({ shards: 1, replicas: 2 });
+    await store(cluster.nodes[0].rest, DOCUMENTS);
+  }, 60_000);
+
+  /** Whoever was healed is back. */
   afterEach(async () => {
-    await cluster?.dispose();
+    for (const node of cluster.nodes) if (!node.running) await node.start();
+    await cluster.settled();
+  }, 60_000);
+
+  afterAll(async () => {
+    await cluster.dispose();
     await expectNoNodeLeft();
   });
 
   /** A replica that was stopped with all it has in tables, and its directory. */
   async function stoppedReplica(): Promise<{ running: ClusterNode; replica: ClusterNode }> {
-    cluster = await Cluster.start({ shards: 1, replicas: 2 });
-    const [first] = cluster.nodes;
-    await store(first.rest, DOCUMENTS);
     const { shards } = await cluster.settled();
     const [{ primary, replicas }] = shards;
     const replica = cluster.node(replicas.find(({ node }) => node !== primary)?.node ?? '');
@@ -346,14 +354,13 @@ describe('in a cluster', () => {
       expect(await replica.process.stop('SIGTERM')).toEqual({ code: 0, signal: null });
       if (run === 0) await replica.start();
     }
-    directory = replica.directory;
-    expect((await damage()).every((name) => name.endsWith('.ldb'))).toBe(true);
+    expect((await damage(replica.directory)).every((name) => name.endsWith('.ldb'))).toBe(true);
     return { running: cluster.node(primary ?? ''), replica };
   }
 
   async function expectHealed(replica: ClusterNode): Promise<void> {
-    await cluster?.settled();
-    await cluster?.converged(3);
+    await cluster.settled();
+    await cluster.converged(3);
     expect(await replica.metric('spector_copies_total', 'event="healed"')).toBe(1);
     await waitFor(
       'the health to say so',
@@ -370,7 +377,7 @@ describe('in a cluster', () => {
 
   it('what is found on open is fetched from another replica, and the copy serves again', async () => {
     const { running, replica } = await stoppedReplica();
-    for (const path of await checkpointFiles(directory)) await rm(path, { force: true });
+    for (const path of await checkpointFiles(replica.directory)) await rm(path, { force: true });
     await replica.start({ ready: false });
     await waitFor('the replica to be healed', () => replica.output.includes('was healed from another copy'), 30_000);
     expect(replica.output).toMatch(/the shard is faulted/);
@@ -397,32 +404,12 @@ describe('in a cluster', () => {
 
   /** A replica that is stopped in the middle of a cluster with documents. */
   async function stopped(): Promise<ClusterNode> {
-    cluster = await Cluster.start({ shards: 1, replicas: 2 });
-    await store(cluster.nodes[0].rest, DOCUMENTS);
     const { shards } = await cluster.settled();
     const [{ primary, replicas }] = shards;
     const replica = cluster.node(replicas.find(({ node }) => node !== primary)?.node ?? '');
     expect(await replica.process.stop('SIGTERM')).toEqual({ code: 0, signal: null });
     return replica;
   }
-
-  it('a batch that is gone is replaced as a whole, with the rows that were written with its entries', async () => {
-    cluster = await Cluster.start({ shards: 1, replicas: 2 });
-    const [{ rest }] = cluster.nodes;
-    const { shards } = await cluster.settled();
-    const [{ primary, replicas }] = shards;
-    const replica = cluster.node(replicas.find(({ node }) => node !== primary)?.node ?? '');
-    for (let i = 0; i < 400; i++) {
-      const body = { title: `title ${i}`, content: words(random, 20) };
-      expectStatus(await rest.put(`/api/v1/documents/doc-${i % 50}?consistency=all`, body), 200, 201);
-    }
-    await replica.process.stop('SIGKILL');
-    await dropBatch(replica.directory);
-    await replica.start({ ready: false });
-    await waitFor('the replica to be healed', () => /healed (by|from)/.test(replica.output), 60_000);
-    await store(rest, [{ id: 'after', title: 'river' }]);
-    await expectHealed(replica);
-  }, 120_000);
 
   it.each([
     ['rows', documentPrefix(FIRST_GENERATION, 0)],
@@ -456,6 +443,23 @@ describe('in a cluster', () => {
     await replica.start();
     await waitFor('the map to be healed', () => replica.output.includes('was healed from another copy'), 30_000);
     await store(replica.rest, [{ id: 'after', title: 'river', vector: [1, 2, 3, 4] }]);
+    await expectHealed(replica);
+  }, 120_000);
+
+  it('a batch that is gone is replaced as a whole, with the rows that were written with its entries', async () => {
+    const [{ rest }] = cluster.nodes;
+    const { shards } = await cluster.settled();
+    const [{ primary, replicas }] = shards;
+    const replica = cluster.node(replicas.find(({ node }) => node !== primary)?.node ?? '');
+    for (let i = 0; i < 400; i++) {
+      const body = { title: `title ${i}`, content: words(random, 20) };
+      expectStatus(await rest.put(`/api/v1/documents/doc-${i % 50}?consistency=all`, body), 200, 201);
+    }
+    await replica.process.stop('SIGKILL');
+    await dropBatch(replica.directory);
+    await replica.start({ ready: false });
+    await waitFor('the replica to be healed', () => /healed (by|from)/.test(replica.output), 60_000);
+    await store(rest, [{ id: 'after', title: 'river' }]);
     await expectHealed(replica);
   }, 120_000);
 });
