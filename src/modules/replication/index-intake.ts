@@ -13,7 +13,7 @@ import type { ShardReplica } from './shard-replica.js';
 /** How often the copies are looked at. */
 const LOOK_MS = 200;
 /** An index that lacks fewer entries of its log is sooner made from them: half a second of work. */
-export const INTAKE_ENTRIES_MIN = 2_000;
+const INTAKE_ENTRIES_MIN = 2_000;
 /** Where nothing came of it, it is tried again after so long. */
 const AGAIN_MS = 10_000;
 const PART_TIMEOUT_MS = 10_000;
@@ -40,6 +40,8 @@ export class IndexIntake {
   readonly #ports: IndexIntakePorts;
   /** By shard: when it may be tried again. */
   readonly #notBeforeMs = new Map<number, number>();
+  /** They had a checkpoint that could not be opened, as one with graphs of another technology: nor can the next one. */
+  readonly #inVain = new WeakSet<ShardReplica>();
   #taking: Promise<void> | undefined;
   #cancel: CancelTimer | undefined;
   #stopped = false;
@@ -67,7 +69,7 @@ export class IndexIntake {
     const { replication, clock, logger } = this.#ports;
     for (const shard of replication.localShards()) {
       const copy = replication.replica(shard);
-      if (copy === undefined || !this.#isBuilt(shard, copy)) continue;
+      if (copy === undefined || this.#inVain.has(copy) || !this.#isBuilt(shard, copy)) continue;
       if (this.#lacks(shard) < INTAKE_ENTRIES_MIN) continue;
       if ((this.#notBeforeMs.get(shard) ?? -Infinity) > clock.monotonicMs()) continue;
       this.#taking = this.#take(shard, copy)
@@ -119,6 +121,7 @@ export class IndexIntake {
     const tookMs = Math.round(clock.monotonicMs() - startedMs);
     if (fromCheckpoint)
       logger.info({ shard, offset, bytes, replayed, tookMs }, 'the index of a new copy came from its primary');
+    else this.#inVain.add(copy);
   }
 
   /** Waits until the log is where the checkpoint was taken. False: it is not to be used. */
