@@ -14,6 +14,7 @@ class Node {
   role: ShardReplica['role'] = 'follower';
   leader = 'primary';
   fault: Error | undefined;
+  held = false;
   offset: number | undefined = 8_000;
   opened: OpenReport = { replayed: 2_000, fromCheckpoint: true, offset: 10_000 };
   readonly asked: string[] = [];
@@ -33,12 +34,15 @@ class Node {
         fault: () => this.fault,
         readIndex: async () => {
           this.asked.push('open');
+          this.held = false;
           this.applied = this.opened.offset;
           return this.opened;
         },
       },
       shards: {
         applied: () => this.applied,
+        hold: () => void (this.held = true),
+        release: () => void (this.held = false),
         receiveCheckpoint: (_shard, source, ahead) => this.#receive(source, ahead),
       },
       log: { state: () => ({ tail: this.tail }) as ReturnType<IndexIntakePorts['log']['state']> },
@@ -98,12 +102,15 @@ describe('IndexIntake', () => {
   });
 
   it('fetches the checkpoint of the primary, and opens the index from it once the log is there', async () => {
+    node.tail = 1_999;
+    await node.pass(1_000);
+    expect([node.asked, node.held]).toEqual([[], false]);
     node.tail = 5_000;
     await node.pass(1_000);
-    expect(node.asked).toEqual(['primary']);
+    expect([node.asked, node.held]).toEqual([['primary'], true]);
     node.tail = 8_000;
     await node.pass(200);
-    expect(node.asked).toEqual(['primary', 'open']);
+    expect([node.asked, node.held]).toEqual([['primary', 'open'], false]);
     expect(node.said).toEqual(['the index of a new copy came from its primary']);
     node.tail = 9_999;
     await node.pass(20_000);
@@ -127,9 +134,10 @@ describe('IndexIntake', () => {
     await node.pass(500);
     node.applied = 6_500;
     await node.pass(200);
-    expect(node.asked).toEqual(['primary', 'discard']);
+    await node.pass(200);
+    expect([node.asked, node.held]).toEqual([['primary', 'discard'], false]);
     node.applied = 0;
-    await node.pass(75_000);
+    await node.pass(80_000);
     expect(node.asked).toEqual(['primary', 'discard', 'primary', 'discard', 'primary']);
   });
 
@@ -145,7 +153,7 @@ describe('IndexIntake', () => {
   it('tries again later where there is none, and not again where one could not be opened', async () => {
     node.offset = undefined;
     await node.pass(9_000);
-    expect(node.asked).toEqual(['primary']);
+    expect([node.asked, node.held]).toEqual([['primary'], false]);
     expect(node.said).toEqual(['no index came from the primary: it is made here']);
     node.offset = 8_000;
     node.opened = { replayed: 1, fromCheckpoint: false, offset: 1 };

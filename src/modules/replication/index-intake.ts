@@ -22,7 +22,7 @@ const LOG_WAIT_MS = 60_000;
 
 export interface IndexIntakePorts {
   readonly replication: Pick<ReplicationService, 'localShards' | 'replica' | 'fault' | 'self' | 'readIndex'>;
-  readonly shards: Pick<ShardService, 'applied' | 'receiveCheckpoint'>;
+  readonly shards: Pick<ShardService, 'applied' | 'hold' | 'release' | 'receiveCheckpoint'>;
   readonly log: Pick<LogStore, 'state'>;
   readonly peers: IndexPeers;
   readonly clock: Clock;
@@ -34,7 +34,8 @@ export interface IndexIntakePorts {
  * Copies that are built on this node get the index of their primary instead of making it once more: its newest checkpoint,
  * and of the log only what comes after (ADR 26). The log itself comes by the stream, and a checkpoint is taken for what it
  * says it is where the log has the same chain at its offset, as after a restart. One copy at a time: the first is in sync
- * soonest then. Members of a set have an index that may be needed meanwhile, and keep it.
+ * soonest then. Until its turn nothing is put into the index of the next one, for that would only be thrown away. Members of
+ * a set have an index that may be needed meanwhile, and keep it.
  */
 export class IndexIntake {
   readonly #ports: IndexIntakePorts;
@@ -42,7 +43,8 @@ export class IndexIntake {
   readonly #notBeforeMs = new Map<number, number>();
   /** They had a checkpoint that could not be opened, as one with graphs of another technology: nor can the next one. */
   readonly #inVain = new WeakSet<ShardReplica>();
-  #taking: Promise<void> | undefined;
+  #taking: { readonly shard: number; readonly done: Promise<void> } | undefined;
+  readonly #held = new Set<number>();
   #cancel: CancelTimer | undefined;
   #stopped = false;
 
@@ -61,27 +63,44 @@ export class IndexIntake {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancel?.();
-    await this.#taking;
+    await this.#taking?.done;
   }
 
   #look(): void {
-    if (this.#taking !== undefined) return;
-    const { replication, clock, logger } = this.#ports;
+    const { replication, shards } = this.#ports;
+    const waiting = new Map<number, ShardReplica>();
     for (const shard of replication.localShards()) {
       const copy = replication.replica(shard);
-      if (copy === undefined || this.#inVain.has(copy) || !this.#isBuilt(shard, copy)) continue;
-      if (this.#lacks(shard) < INTAKE_ENTRIES_MIN) continue;
-      if ((this.#notBeforeMs.get(shard) ?? -Infinity) > clock.monotonicMs()) continue;
-      this.#taking = this.#take(shard, copy)
-        .catch((error: unknown) => {
-          const foreseen = error instanceof PeerError || error instanceof CheckpointDamagedError;
-          logger[foreseen ? 'info' : 'warn']({ shard, err: error }, 'no index came from the primary: it is made here');
-        })
-        .finally(() => {
-          this.#taking = undefined;
-        });
-      return;
+      if (copy !== undefined && this.#mayTake(shard, copy)) waiting.set(shard, copy);
     }
+    for (const shard of waiting.keys()) {
+      if (!this.#held.has(shard)) shards.hold(shard);
+      this.#held.add(shard);
+    }
+    for (const shard of this.#held) {
+      if (waiting.has(shard) || shard === this.#taking?.shard) continue;
+      this.#held.delete(shard);
+      shards.release(shard);
+    }
+    const [next] = waiting;
+    if (this.#taking === undefined && waiting.size > 0) this.#taking = { shard: next[0], done: this.#takeOne(...next) };
+  }
+
+  #mayTake(shard: number, copy: ShardReplica): boolean {
+    if (this.#inVain.has(copy) || !this.#isBuilt(shard, copy) || this.#lacks(shard) < INTAKE_ENTRIES_MIN) return false;
+    return (this.#notBeforeMs.get(shard) ?? -Infinity) <= this.#ports.clock.monotonicMs();
+  }
+
+  async #takeOne(shard: number, copy: ShardReplica): Promise<void> {
+    const { clock, logger } = this.#ports;
+    try {
+      await this.#take(shard, copy);
+    } catch (error) {
+      const foreseen = error instanceof PeerError || error instanceof CheckpointDamagedError;
+      logger[foreseen ? 'info' : 'warn']({ shard, err: error }, 'no index came from the primary: it is made here');
+    }
+    this.#notBeforeMs.set(shard, clock.monotonicMs() + AGAIN_MS);
+    this.#taking = undefined;
   }
 
   /** Still the copy it was, and one that is being built: it follows, and no set counts it. */
@@ -101,7 +120,6 @@ export class IndexIntake {
   async #take(shard: number, copy: ShardReplica): Promise<void> {
     const { replication, shards, peers, clock, logger } = this.#ports;
     const startedMs = clock.monotonicMs();
-    this.#notBeforeMs.set(shard, startedMs + AGAIN_MS);
     const primary = copy.leader?.node;
     if (primary === undefined) return;
     const source = {

@@ -281,6 +281,15 @@ export class ShardService {
     return ref === undefined || bytes === undefined ? undefined : { offset: ref.manifest.offset, bytes };
   }
 
+  /** Entries given to `apply` wait, since another index is to take the place of this one: until `release`, or `open`. */
+  hold(shard: number): void {
+    this.#shards.get(shard)?.hold();
+  }
+
+  release(shard: number): void {
+    this.#shards.get(shard)?.release();
+  }
+
   /**
    * Fetches the newest checkpoint of another copy of a shard, unless the index here is less than `ahead` entries behind it or
    * the disk has no room. It is to be used once the log here has its offset.

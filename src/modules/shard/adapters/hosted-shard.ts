@@ -117,6 +117,16 @@ export class HostedShard {
     this.reopen();
   }
 
+  /** What is given to `apply` waits from now on, until `release` or the next `open`. */
+  hold(): void {
+    this.#queue.suspend();
+  }
+
+  /** What waits is applied. */
+  release(): void {
+    if (this.#status === 'ready') this.#queue.open();
+  }
+
   /** The thread died: nothing of the shard is there any more. */
   lost(): void {
     this.#queue.suspend();
