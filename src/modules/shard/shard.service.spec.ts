@@ -486,6 +486,27 @@ describe('ShardService', () => {
       expect(await other.verify(0)).toMatchObject({ documents: 23, differences: [] });
     });
 
+    it('puts nothing into an index whose place another one takes, until it is released or opened', async () => {
+      const { shardLog, here, other, source } = await both();
+      other.hold(0);
+      let applied = 0;
+      const give = (from: number, to: number) =>
+        void other.apply(0, shardLog.bytes.slice(from, to)).then(() => (applied += to - from));
+      give(5, 8);
+      await here.idle();
+      expect([other.applied(0), applied]).toEqual([5, 0]);
+      expect(other.pendingBytes(0)).toBeGreaterThan(0);
+      other.release(0);
+      while (applied < 3) await setImmediate();
+      expect(other.applied(0)).toBe(8);
+      other.hold(0);
+      give(8, 20);
+      const received = await other.receiveCheckpoint(0, source, 12);
+      await received?.use(() => other.open(0, [spec]));
+      while (applied < 15) await setImmediate();
+      expect([other.applied(0), other.pendingBytes(0)]).toEqual([20, 0]);
+    });
+
     it('leaves it where its own index is about as far, or the disk has no room', async () => {
       const { other, source, asked } = await both();
       expect(await other.receiveCheckpoint(0, source, 16)).toBeUndefined();

@@ -63,10 +63,9 @@ export class SearchAnswerWriter {
     this.#reserve(KEYWORD_BYTES + 4 * (terms + count * terms + count));
     const view = this.#view;
     view.setUint32(this.#at, terms, true);
-    view.setUint32(this.#at + 4, 0, true);
-    view.setFloat64(this.#at + 8, documents, true);
-    view.setFloat64(this.#at + 16, totalLength, true);
-    view.setFloat64(this.#at + 24, bestLeftOut(found, count), true);
+    view.setFloat64(this.#at + 4, documents, true);
+    view.setFloat64(this.#at + 12, totalLength, true);
+    view.setFloat64(this.#at + 20, bestLeftOut(found, count), true);
     this.#at += KEYWORD_BYTES;
     this.#counts(documentFrequencies, terms);
     this.#counts(found.frequencies, count * terms);

@@ -6,7 +6,7 @@ import type { KeywordStatistics } from './search.js';
 export const HEADER_BYTES = 16;
 export const LEG_BYTES = 8;
 export const CANDIDATE_BYTES = 34;
-export const KEYWORD_BYTES = 32;
+export const KEYWORD_BYTES = 28;
 
 export const VECTOR = 1;
 export const KEYWORD = 2;
@@ -23,7 +23,7 @@ export type SearchFailure = 'NOT_READY' | 'FAULTED';
  *
  * length of it all, shard, live documents, flags; the vector leg; the keyword leg.
  * A leg: n, bytes of its ids; n scores, offsets and version ms (f64); n hashes and ends of ids, n version counters (u16);
- * the ids (UTF-8). A keyword leg goes on: t terms, 0; documents and total length of the index, the best score left out
+ * the ids (UTF-8). A keyword leg goes on: t terms; documents and total length of the index, the best score left out
  * (f64), t document frequencies; n × t frequencies, n lengths.
  */
 export class ShardSearchAnswer {
@@ -229,12 +229,12 @@ export class KeywordCandidates extends Candidates {
     const from = this.end;
     const terms = view.getUint32(from, true);
     this.#terms = terms;
-    this.bestLeftOut = view.getFloat64(from + 24, true);
+    this.bestLeftOut = view.getFloat64(from + 20, true);
     const documentFrequencies: number[] = [];
     for (let t = 0; t < terms; t++) documentFrequencies.push(view.getUint32(from + KEYWORD_BYTES + 4 * t, true));
     this.statistics = {
-      documents: view.getFloat64(from + 8, true),
-      totalLength: view.getFloat64(from + 16, true),
+      documents: view.getFloat64(from + 4, true),
+      totalLength: view.getFloat64(from + 12, true),
       documentFrequencies,
     };
     this.#frequencies = from + KEYWORD_BYTES + 4 * terms;
@@ -244,8 +244,8 @@ export class KeywordCandidates extends Candidates {
   static override endOf(view: DataView, at: number): number | undefined {
     const from = Candidates.endOf(view, at);
     if (from === undefined || from + KEYWORD_BYTES > view.byteLength) return undefined;
-    if (!isCount(view.getFloat64(from + 8, true)) || !isCount(view.getFloat64(from + 16, true))) return undefined;
-    if (Number.isNaN(view.getFloat64(from + 24, true))) return undefined;
+    if (!isCount(view.getFloat64(from + 4, true)) || !isCount(view.getFloat64(from + 12, true))) return undefined;
+    if (Number.isNaN(view.getFloat64(from + 20, true))) return undefined;
     const count = view.getUint32(at, true);
     const terms = view.getUint32(from, true);
     const end = from + KEYWORD_BYTES + 4 * (terms + terms * count + count);

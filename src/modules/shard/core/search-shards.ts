@@ -25,11 +25,12 @@ export function searchShards(
   indexOf: (shard: number) => ShardIndex | undefined,
   into: SearchAnswerWriter,
 ): void {
-  const { collectionId, vector, keyword, filter, exact } = search;
+  const { collectionId, vector, keyword, filter, exact, shards } = search;
+  const areMany = shards.length > 1;
+  const nearest = new BestOfAll(bestDistances, areMany ? vector?.of : undefined);
   // Scores by sums of their own do not compare.
-  const nearest = new BestOfAll(bestDistances, vector?.of);
-  const texts = new BestOfAll(bestScores, keyword?.statistics === undefined ? undefined : keyword.of);
-  const found = search.shards.map((shard): Found => {
+  const texts = new BestOfAll(bestScores, areMany && keyword?.statistics !== undefined ? keyword.of : undefined);
+  const found = shards.map((shard): Found => {
     const collection = indexOf(shard)?.searched(collectionId) ?? 'NOT_READY';
     if (typeof collection === 'string') return { shard, collection, vectors: undefined, texts: undefined };
     const vectors = vector && collection.findVectors(vector, filter, exact);
