@@ -7,6 +7,7 @@ import {
   type MessageInitShape,
 } from '@bufbuild/protobuf';
 import { Client, credentials, status as grpcStatus, type Metadata, type StatusObject } from '@grpc/grpc-js';
+import { META_SHARD } from '../../src/kernel/ids.js';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import * as membership from '../../src/gen/spector/peer/v1/membership_pb.js';
 import * as replication from '../../src/gen/spector/peer/v1/replication_pb.js';
@@ -39,7 +40,7 @@ const TOO_LARGE = new Uint8Array(5 * 1024 * 1024);
 const STRANGER = 'ee'.repeat(16);
 const SERVICES = [membership.MembershipService, replication.ReplicationService, shards.ShardService];
 const { heartbeat, exchange } = membership.MembershipService.method;
-const { fence, announce, follow, pull, fetch } = replication.ReplicationService.method;
+const { fence, announce, follow, pull, fetch, checkpoint } = replication.ReplicationService.method;
 const { query } = shards.ShardService.method;
 
 /** What a call ended with. */
@@ -299,7 +300,7 @@ describe('what a node that proved itself says, but no node would', () => {
       promised: leap,
       end: { lastOffset: 0n, lastEpoch: stale, chain, history: [], start: 0n },
     };
-    await expectUnchanged(7, async () => {
+    await expectUnchanged(8, async () => {
       for (const num of [stale, leap]) {
         const set = { mapEpoch: BigInt(status.mapEpoch), members: [record.nodeUuid] };
         const request = { shard, epoch: num, cause: replication.FenceCause.HEAL, set };
@@ -343,6 +344,20 @@ describe('what a node that proved itself says, but no node would', () => {
         await rubbish.send(fetch, [bytesOf(replication.FetchRequestSchema, fetched)], fellow),
       ])
         expect(ended).toMatchObject({ status: 'UNAVAILABLE', answers: [] });
+      // Nor is there a file beside those of a checkpoint.
+      const part = (of: MessageInitShape<typeof replication.CheckpointRequestSchema>) =>
+        rubbish.send(checkpoint, [bytesOf(replication.CheckpointRequestSchema, of)], fellow);
+      const far = BigInt(Number.MAX_SAFE_INTEGER);
+      for (const of of [
+        { shard, file: '../../identity' },
+        { shard, file: '/etc/passwd' },
+        { shard, file: '.', from: far },
+        { shard, offset: far },
+        { shard: 200 },
+        { shard: META_SHARD },
+      ])
+        expect(await part(of)).toMatchObject({ status: 'UNAVAILABLE', answers: [] });
+      expect((await part({ shard, file: 'x'.repeat(256) })).status).toBe('INVALID_ARGUMENT');
     });
   });
 
