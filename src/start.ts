@@ -264,16 +264,19 @@ class Running implements RunningNode {
       let ops = 0;
       let bytes = 0;
       let feedBytes = 0;
+      let indexBytes = 0;
       for (const shard of this.#replication.localShards()) {
         const replica = this.#replication.replica(shard);
         ops += replica?.inFlight.ops ?? 0;
         bytes += replica?.inFlight.bytes ?? 0;
         feedBytes += replica?.feedBytes ?? 0;
+        indexBytes += this.#shards.pendingBytes(shard);
       }
       return {
         writes: ops,
         write_bytes: bytes,
         replication_bytes: feedBytes,
+        index_bytes: indexBytes,
         searches: this.#searches.underWay,
         calls: this.#local.underWay,
         peer_calls: this.#peers.underWay,

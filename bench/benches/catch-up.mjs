@@ -6,7 +6,7 @@ import { clusteredCorpus, linesOf } from '../lib/corpus.mjs';
 import { applied, fill } from '../lib/filled-cluster.mjs';
 import { logEnds } from '../lib/log-ends.mjs';
 import { freshDirectory, removeDirectory } from '../lib/node.mjs';
-import { cpuSince, threadCpu } from '../lib/process-stats.mjs';
+import { cpuSince, memoryOf, threadCpu } from '../lib/process-stats.mjs';
 import { profileText } from '../lib/profile.mjs';
 import { streamBetween } from '../lib/stream-process.mjs';
 
@@ -140,6 +140,7 @@ async function returned(cluster, away, others, what, profile, print) {
   await cluster.settled();
   await applied(cluster);
   const settledMs = performance.now();
+  const { rssBytes, peakBytes } = memoryOf(node.pid);
   if (profile) for (const file of await node.stopProfile()) print(`${what}\n${profileText(file, 40)}\n`);
   const { different } = await cluster.digests();
   const sent = await sentTo(others, away.nodeId);
@@ -163,6 +164,8 @@ async function returned(cluster, away, others, what, profile, print) {
     'receiver main CPU µs': perEntry(received.mainMs),
     'receiver CPU µs': perEntry(received.totalMs),
     'senders CPU µs': perEntry(used.reduce((sum, { totalMs }) => sum + totalMs, 0)),
+    'receiver MiB at most': peakBytes / 2 ** 20,
+    'receiver MiB in sync': rssBytes / 2 ** 20,
     'copies that differ': different,
   };
 }

@@ -395,7 +395,15 @@ describe('health, metrics and documentation', () => {
     }
     for (const name of ['process_resident_memory_bytes', 'spector_']) expect(answer.text).toContain(name);
     const queues = [...answer.text.matchAll(/^spector_queue_depth\{queue="(\w+)"\} 0$/gm)].map(([, queue]) => queue);
-    expect(queues.sort()).toEqual(['calls', 'peer_calls', 'replication_bytes', 'searches', 'write_bytes', 'writes']);
+    expect(queues.sort()).toEqual([
+      'calls',
+      'index_bytes',
+      'peer_calls',
+      'replication_bytes',
+      'searches',
+      'write_bytes',
+      'writes',
+    ]);
     const documents = /^spector\w*documents\w*(?:\{[^}]*\})? (\d+)/m.exec(answer.text);
     expect(documents).not.toBeNull();
   });

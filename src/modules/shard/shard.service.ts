@@ -112,7 +112,7 @@ export class ShardService {
   }
 
   /**
-   * Applies encoded log entries, in offset order, to the index of a shard; resolves when a search would see them.
+   * Applies encoded entries of the log, which has them, in offset order, to the index of a shard; resolves when a search would see them.
    * Entries at or below the applied offset are ignored; entries that are not about documents move the offset.
    * @throws ShardUnavailableError FAULTED when one cannot be applied, NOT_READY when the shard is not open
    */
@@ -138,7 +138,7 @@ export class ShardService {
     return this.#alter(shard, (hosted, idle) => hosted.forget(documents, idle));
   }
 
-  /** Bytes of entries given to `apply` that are not applied yet: what admission looks at. */
+  /** Bytes of entries given to `apply` that are not applied yet; those beyond 8 MiB wait in the log, not in memory. */
   pendingBytes(shard: number): number {
     return this.#shards.get(shard)?.pendingBytes ?? 0;
   }

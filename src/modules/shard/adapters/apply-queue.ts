@@ -1,44 +1,40 @@
+import { entryOffset } from '../../log/core/entry-codec.js';
 import { encodeFrames } from '../core/frames.js';
 import { IndexThreadError } from '../core/index-messages.js';
 import type { IndexThread } from './index-thread.js';
+import { bytesOf, LogBacklog, type ApplyWaiter, type PendingEntries, type ReadLog } from './log-backlog.js';
 
 /** Bytes of frames a shard may have on their way to its thread; the rest waits here, uncopied. */
 const IN_FLIGHT_BYTES_MAX = 4 * 1024 * 1024;
 /** Bytes of one message: several fit into what may be in flight, so that the thread never waits for the next. */
 const BATCH_BYTES_MAX = 1024 * 1024;
+/** Beyond so many bytes that are not applied nothing more is kept in memory: it is read from the log when its turn comes. */
+const MEMORY_BYTES_MAX = 8 * 1024 * 1024;
 
 /**
  * The entries of one shard on their way into the index, in order. What is asked for within a turn travels together;
  * when the thread dies, what it had not confirmed goes again to the next one, which ignores what it has already.
+ *
+ * An index that is far behind its log takes no memory for that: what does not fit waits in the log.
  */
 export class ApplyQueue {
   readonly #shard: number;
   readonly #thread: IndexThread;
-  readonly #applied: (offset: number, bytes: number) => void;
-  readonly #refused: (error: IndexThreadError) => void;
+  readonly #ports: ApplyQueuePorts;
   #waiting: PendingEntries[] = [];
   #inFlight: PendingEntries[][] = [];
   #inFlightBytes = 0;
   #pendingBytes = 0;
+  /** What comes after those that wait here. */
+  #backlog: LogBacklog | undefined;
+  #reading = false;
   #open = false;
   #scheduled: NodeJS.Immediate | undefined;
 
-  /**
-   * @param applied is told of each confirmed batch
-   * @param refused is told when the index refused an entry: everything that waits was rejected
-   */
-  constructor(
-    shard: number,
-    thread: IndexThread,
-    events: {
-      readonly applied: (offset: number, bytes: number) => void;
-      readonly refused: (error: IndexThreadError) => void;
-    },
-  ) {
+  constructor(shard: number, thread: IndexThread, ports: ApplyQueuePorts) {
     this.#shard = shard;
     this.#thread = thread;
-    this.#applied = events.applied;
-    this.#refused = events.refused;
+    this.#ports = ports;
   }
 
   /** Bytes of entries that are not applied yet: for back-pressure. */
@@ -46,14 +42,22 @@ export class ApplyQueue {
     return this.#pendingBytes;
   }
 
-  /** Resolves when the entries are applied. */
+  /** Entries wait that are not on their way: held back, or left in the log. */
+  get isBehind(): boolean {
+    return this.#backlog !== undefined || (!this.#open && this.#waiting.length > 0);
+  }
+
+  /** Resolves when the entries are applied. They are in the log. */
   push(entries: readonly Uint8Array[]): Promise<void> {
     if (entries.length === 0) return Promise.resolve();
-    let bytes = 0;
-    for (const entry of entries) bytes += entry.length;
+    const bytes = bytesOf(entries);
+    if (this.#backlog === undefined && this.#pendingBytes > MEMORY_BYTES_MAX)
+      this.#backlog = new LogBacklog(entryOffset(entries[0]), this.#ports.read);
     this.#pendingBytes += bytes;
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ entries, bytes, resolve, reject });
+      const pending = { entries, bytes, waiters: [{ resolve, reject }] };
+      if (this.#backlog === undefined) this.#waiting.push(pending);
+      else this.#backlog.add(pending);
       this.#schedule();
     });
   }
@@ -72,13 +76,19 @@ export class ApplyQueue {
     this.#inFlightBytes = 0;
   }
 
+  /** Empties it. @returns who waits, to be told what becomes of their entries */
+  clear(): readonly ApplyWaiter[] {
+    this.suspend();
+    const waiters = [...this.#waiting.flatMap((pending) => pending.waiters), ...(this.#backlog?.waiters ?? [])];
+    this.#waiting = [];
+    this.#backlog = undefined;
+    this.#pendingBytes = 0;
+    return waiters;
+  }
+
   /** Nothing that waits will be applied. */
   fail(error: Error): void {
-    this.suspend();
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    this.#pendingBytes = 0;
-    for (const { reject } of waiting) reject(error);
+    for (const { reject } of this.clear()) reject(error);
   }
 
   #schedule(): void {
@@ -101,6 +111,25 @@ export class ApplyQueue {
       void this.#deliver(batch, bytes);
     }
     this.#thread.flush();
+    if (this.#open && this.#waiting.length === 0 && this.#backlog !== undefined) void this.#readOn(this.#backlog);
+  }
+
+  /** Takes the next of what waits in the log. */
+  async #readOn(backlog: LogBacklog): Promise<void> {
+    if (this.#reading) return;
+    this.#reading = true;
+    try {
+      const pending = await backlog.take();
+      // Where the log was cut, whoever cut it has the index read again.
+      if (this.#backlog !== backlog || pending === undefined) return;
+      this.#waiting.push(pending);
+      if (backlog.isEmpty) this.#backlog = undefined;
+      this.#schedule();
+    } catch (error) {
+      if (this.#backlog === backlog) this.#refuse(error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      this.#reading = false;
+    }
   }
 
   async #deliver(batch: PendingEntries[], bytes: number): Promise<void> {
@@ -111,24 +140,22 @@ export class ApplyQueue {
       if (!this.#settle(batch)) return;
       this.#inFlightBytes -= bytes;
       this.#pendingBytes -= bytes;
-      this.#applied(offset, bytes);
-      for (const { resolve } of batch) resolve();
+      this.#ports.applied(offset, bytes);
+      for (const { waiters } of batch) for (const { resolve } of waiters) resolve();
       this.#schedule();
     } catch (error) {
       // Not in flight any more: the queue was suspended, and the batch waits to be sent again.
       if (!this.#settle(batch)) return;
-      if (error instanceof IndexThreadError && (error.reason === 'DIED' || error.reason === 'NOT_OPEN')) {
-        this.#inFlight.unshift(batch);
-        this.suspend();
-        return;
-      }
-      for (const { reject } of batch) reject(error);
-      this.#pendingBytes -= bytes;
-      const refusal =
-        error instanceof IndexThreadError ? error : new IndexThreadError({ reason: 'FAILED', message: String(error) });
-      this.fail(refusal);
-      this.#refused(refusal);
+      this.#inFlight.unshift(batch);
+      if (error instanceof IndexThreadError && (error.reason === 'DIED' || error.reason === 'NOT_OPEN')) this.suspend();
+      else this.#refuse(error instanceof Error ? error : new Error(String(error)));
     }
+  }
+
+  /** Something cannot be applied, nor what comes after it. */
+  #refuse(error: Error): void {
+    this.fail(error);
+    this.#ports.refused(error);
   }
 
   /** Takes a batch out of flight; false when it is not there. */
@@ -139,9 +166,11 @@ export class ApplyQueue {
   }
 }
 
-interface PendingEntries {
-  readonly entries: readonly Uint8Array[];
-  readonly bytes: number;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
+export interface ApplyQueuePorts {
+  /** Is told of each confirmed batch. */
+  readonly applied: (offset: number, bytes: number) => void;
+  /** Is told when the index refused an entry, or the log is damaged: everything that waits was rejected. */
+  readonly refused: (error: Error) => void;
+  /** The log of the shard. */
+  readonly read: ReadLog;
 }

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../../log/adapters/memory-log-store.js';
 import { entryOffset } from '../../log/core/entry-codec.js';
 import { documentKey } from '../../log/core/keys.js';
-import type { RowChange } from '../../log/log-store.js';
+import { LogDamagedError, type RowChange } from '../../log/log-store.js';
 import { FrameReader } from '../core/frames.js';
 import { encodeRow } from '../core/rows.js';
 import { CheckpointStore } from './checkpoint-store.js';
@@ -195,6 +195,93 @@ describe('HostedShard, when its thread dies', () => {
     // Up to where what supersedes it is not part of the replay.
     await shard.open(2);
     expect(fed).toEqual([1, 2]);
+  });
+
+  describe('far behind its log', () => {
+    /** Given to the shard, and gone from memory after: whoever needs it again has to read the log. */
+    const applied: Promise<void>[] = [];
+    const given = async (count: number, id = (at: number) => `id-${at}`): Promise<void> => {
+      for (let at = 0; at < count; at++) {
+        const entry = Uint8Array.from(shardLog.upsert(id(at), { metadata: { text: 'x'.repeat(500_000) } }));
+        await shardLog.store(log);
+        applied.push(shard.apply([entry]));
+        memory.push(entry);
+      }
+    };
+    const memory: Uint8Array[] = [];
+    /** Entries of 8 MiB stay in memory, and one more. */
+    const KEPT = 17;
+
+    beforeEach(async () => {
+      applied.length = 0;
+      memory.length = 0;
+      await shard.open(undefined);
+      shard.hold();
+    });
+
+    const found = (): Promise<number> => thread.call('count', { shard: 0, collectionId: 1, filter: undefined });
+
+    it('leaves in the log what does not fit, and reads it when its turn comes', async () => {
+      await given(40);
+      expect(shard.pendingBytes).toBeGreaterThan(20_000_000);
+      for (const entry of memory.slice(KEPT)) entry.fill(0);
+      shard.release();
+      await applied[20];
+      expect(fed).toEqual(Array.from({ length: fed.length }, (_, at) => at + 1));
+      expect(fed.length).toBeLessThan(40);
+      // What comes meanwhile follows.
+      await given(2);
+      memory[41].fill(0);
+      await Promise.all(applied);
+      expect(fed).toEqual(Array.from({ length: 42 }, (_, at) => at + 1));
+      expect([shard.applied, shard.pendingBytes, await found()]).toEqual([42, 0, 40]);
+      // And from memory again.
+      const scans = jest.spyOn(log, 'scan');
+      await given(3);
+      await Promise.all(applied);
+      expect([shard.applied, scans.mock.calls.length]).toEqual([45, 0]);
+    });
+
+    it('is read from the log when its thread dies', async () => {
+      await given(40);
+      for (const entry of memory) entry.fill(0);
+      kill();
+      restart();
+      await Promise.all(applied);
+      expect([shard.applied, shard.pendingBytes, await found()]).toEqual([40, 0, 40]);
+    });
+
+    it.each([5, 30])('is read again when the log is cut at %i, and waits for nobody', async (cut) => {
+      await given(40);
+      const branch = shardLog.branch(cut);
+      await log.truncate(0, cut, []);
+      await shard.rewind(cut, Promise.resolve());
+      await Promise.all(applied);
+      expect([shard.applied, shard.pendingBytes, await found()]).toEqual([cut, 0, cut]);
+      shardLog = branch;
+      await given(1, () => 'new');
+      await Promise.all(applied);
+      expect([shard.applied, await found()]).toEqual([cut + 1, cut + 1]);
+    });
+
+    it('has nothing of a log that another one took the place of', async () => {
+      await given(3, (at) => `old-${at}`);
+      await log.truncate(0, 1, []);
+      await shard.open(undefined);
+      await Promise.all(applied);
+      expect([shard.applied, await found()]).toEqual([1, 1]);
+    });
+
+    it('is faulted when the log is damaged there, and whoever waits hears of the damage', async () => {
+      await given(40);
+      const damage = new LogDamagedError({ shard: 0, offset: KEPT + 1, problem: 'crc' });
+      jest.spyOn(log, 'scan').mockRejectedValue(damage);
+      shard.release();
+      const outcomes = await Promise.allSettled(applied);
+      expect(fed).toEqual(Array.from({ length: KEPT }, (_, at) => at + 1));
+      expect(outcomes.slice(KEPT)).toEqual(outcomes.slice(KEPT).map(() => ({ status: 'rejected', reason: damage })));
+      expect([shard.failure, shard.pendingBytes]).toEqual(['FAULTED', 0]);
+    });
   });
 
   it('starts over when it dies while it is opened', async () => {

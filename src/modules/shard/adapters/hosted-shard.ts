@@ -5,7 +5,8 @@ import { ShardUnavailableError, type OpenReport, type ShardFailure, type ShardRe
 import { ApplyQueue } from './apply-queue.js';
 import { CheckpointKeeper, type CheckpointKeeperPorts } from './checkpoint-keeper.js';
 import type { IndexThread } from './index-thread.js';
-import { openNewest, replay, withoutSuperseded } from './shard-opening.js';
+import type { ApplyWaiter } from './log-backlog.js';
+import { openNewest, replay, scanOn, withoutSuperseded } from './shard-opening.js';
 
 /**
  * A shard as the main thread sees it: where it lives, whether it can answer, what is on its way into it.
@@ -26,6 +27,8 @@ export class HostedShard {
   #opening: Promise<OpenReport> | undefined;
   /** How often it was asked to open. */
   #asked = 0;
+  /** Whose entries the log has that is being read. */
+  #covered: ApplyWaiter[] = [];
   #upTo: number | undefined;
   #loose: LooseEntries | undefined;
   /** Settles when what was given to `apply` so far is applied, or refused. */
@@ -45,6 +48,7 @@ export class HostedShard {
         this.checkpoints.applied(bytes);
       },
       refused: (error) => this.fail(error.message),
+      read: (from) => scanOn(ports.log, shard, from),
     });
   }
 
@@ -78,9 +82,11 @@ export class HostedShard {
 
   /**
    * The log was cut at `offset` (replication 6.3): entries given to `apply` before are applied first, those that come later
-   * are of the new branch. Begins when `idle` says that no checkpoint is under way.
+   * are of the new branch. An index that is far behind is read again instead: what waits in the log may be gone from there.
+   * Begins when `idle` says that no checkpoint is under way.
    */
   rewind(offset: number, idle: Promise<unknown>): Promise<void> {
+    if (this.#queue.isBehind) return this.#readAgain(offset, idle);
     return this.#alter(idle, async () => {
       // A shard that was read again meanwhile has nothing beyond the cut.
       this.#applied = await this.thread.call('rewind', { shard: this.shard, offset });
@@ -99,11 +105,13 @@ export class HostedShard {
   /**
    * Opens the shard, or again: newest checkpoint, then the log up to `upTo` or its tail. When the thread dies meanwhile,
    * starts over in the next one; when it is asked for again meanwhile, whose log is another one then, it starts over as well.
+   * What was given to `apply` before and waits comes from the log like everything, unless it is not of that any more.
    */
   open(upTo: number | undefined, loose?: LooseEntries): Promise<OpenReport> {
     this.#upTo = upTo;
     this.#loose = loose;
     this.#asked++;
+    if (upTo === undefined) this.#covered.push(...this.#queue.clear());
     this.#opening ??= this.#openUntilDone().finally(() => {
       this.#opening = undefined;
     });
@@ -117,9 +125,9 @@ export class HostedShard {
     this.reopen();
   }
 
-  /** What is given to `apply` waits from now on, until `release` or the next `open`. */
+  /** What is given to `apply` waits from now on, until `release` or the next `open`; not while the index is altered, which waits for it. */
   hold(): void {
-    this.#queue.suspend();
+    if (this.#altering === undefined) this.#queue.suspend();
   }
 
   /** What waits is applied. */
@@ -146,7 +154,7 @@ export class HostedShard {
   fail(problem: string): void {
     this.#status = 'faulted';
     this.#fault = problem;
-    this.#queue.fail(this.unavailable('FAULTED'));
+    this.#giveUp(this.unavailable('FAULTED'));
     this.#report('error', 'a shard is faulted', { shard: this.shard, problem });
   }
 
@@ -158,8 +166,22 @@ export class HostedShard {
   /** Ends it in its thread; what waits is rejected. */
   async close(): Promise<void> {
     this.#status = 'opening';
-    this.#queue.fail(this.unavailable('NOT_READY'));
+    this.#giveUp(this.unavailable('NOT_READY'));
     await this.thread.call('close', { shard: this.shard });
+  }
+
+  /** Nothing that was given to `apply` will be applied. */
+  #giveUp(error: Error): void {
+    this.#queue.fail(error);
+    for (const { reject } of this.#covered.splice(0)) reject(error);
+  }
+
+  async #readAgain(offset: number, idle: Promise<unknown>): Promise<void> {
+    this.lost();
+    await idle;
+    await this.checkpoints.rewound(offset);
+    await this.open(undefined, this.#loose);
+    await this.#pushed;
   }
 
   async #openUntilDone(): Promise<OpenReport> {
@@ -212,6 +234,7 @@ export class HostedShard {
     if (kept.length > 0) this.#checkLater();
     if (this.#status === 'opening' && isCurrent()) {
       this.#status = 'ready';
+      for (const { resolve } of this.#covered.splice(0)) resolve();
       this.#queue.open();
     }
     return { replayed, fromCheckpoint: kept.length > 0, offset: this.#applied };

@@ -78,6 +78,11 @@ async function problemWith(
   }
 }
 
+/** The next entries of the log, as many as are read at once. @throws LogDamagedError */
+export function scanOn(log: Pick<LogReader, 'scan'>, shard: number, from: number): Promise<readonly Uint8Array[]> {
+  return log.scan(shard, from, SCAN_ENTRIES, SCAN_BYTES);
+}
+
 /**
  * Feeds the log from offset `from` on, up to `upTo` or to its tail when it gets there, to `apply`, in order, a few
  * batches ahead of it; it is told about how much is still to come.
@@ -96,7 +101,7 @@ export async function replay(
   let failure: { readonly error: unknown } | undefined;
   const ahead = new Set<Promise<void>>();
   while (failure === undefined && next <= Math.min(upTo ?? Infinity, log.state(shard).tail)) {
-    const read = await log.scan(shard, next, SCAN_ENTRIES, SCAN_BYTES);
+    const read = await scanOn(log, shard, next);
     const entries = upTo === undefined ? read : read.filter((entry) => entryOffset(entry) <= upTo);
     if (entries.length === 0) break;
     next = entryOffset(entries[entries.length - 1]) + 1;
