@@ -41,10 +41,16 @@ const CALLS: readonly (readonly [string, string, unknown, Scope])[] = [
   ['PATCH', '/api/v1/documents/doc', { title: 't' }, 'write'],
   ['POST', '/api/v1/documents/delete', { ids: ['none'] }, 'write'],
   ['DELETE', '/api/v1/documents/none', undefined, 'write'],
+  ['GET', '/api/v1/changes', undefined, 'read'],
+  ['GET', '/api/v1/collections', undefined, 'admin'],
+  ['GET', '/api/v1/collections/default', undefined, 'admin'],
   ['PUT', '/api/v1/collections/made', {}, 'admin'],
   ['DELETE', '/api/v1/collections/none', undefined, 'admin'],
+  ['GET', '/api/v1/aliases/none', undefined, 'admin'],
   ['PUT', '/api/v1/aliases/alias', { collection: 'default' }, 'admin'],
   ['DELETE', '/api/v1/aliases/none', undefined, 'admin'],
+  ['GET', '/api/v1/cluster', undefined, 'admin'],
+  ['GET', '/api/v1/cluster/operations/none', undefined, 'admin'],
   ['PATCH', '/api/v1/cluster/config', {}, 'admin'],
   ['POST', '/api/v1/cluster/shards', { shardCount: 4 }, 'admin'],
   ['POST', '/api/v1/cluster/nodes/none/drain', undefined, 'admin'],
@@ -113,7 +119,7 @@ describe('API keys', () => {
 });
 
 describe('gRPC', () => {
-  const { getStatus, ingest, putCollection, search } = SpectorService.method;
+  const { getStatus, ingest, listCollections, putCollection, search } = SpectorService.method;
 
   async function withClient<T>(headers: Record<string, string>, act: (client: GrpcClient) => Promise<T>): Promise<T> {
     const client = new GrpcClient(node.grpcAddress, headers);
@@ -139,6 +145,7 @@ describe('gRPC', () => {
     await withClient({ 'x-api-key': KEYS.write }, async (client) => {
       expect((await client.unary(ingest, { id: 'g', title: 't' })).created).toBe(true);
       expect((await failureOf(client.unary(putCollection, { name: 'g' }))).reason).toBe('FORBIDDEN');
+      expect((await failureOf(client.unary(listCollections, {}))).reason).toBe('FORBIDDEN');
     });
     await withClient({ 'x-api-key': KEYS.admin }, async (client) => {
       expect((await client.unary(putCollection, { name: 'g' })).created).toBe(true);

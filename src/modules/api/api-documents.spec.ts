@@ -48,6 +48,25 @@ describe('documents over REST', () => {
     await refused(call('PATCH', location, { title: 'x' }), 404, 'DOCUMENT_NOT_FOUND');
   });
 
+  it('makes no change whose condition it would not look at', async () => {
+    await call('PUT', '/api/v1/documents/kept', { title: 'x' });
+    const changes: [string, string, unknown, string][] = [
+      ['DELETE', '/api/v1/documents/kept', undefined, 'If-None-Match'],
+      ['PATCH', '/api/v1/documents/kept', { title: 'y' }, 'If-None-Match'],
+      ['POST', '/api/v1/documents/delete', { ids: ['kept'] }, 'If-Match'],
+      ['POST', '/api/v1/ingest/bulk', { documents: [{ id: 'kept', title: 'y' }] }, 'If-None-Match'],
+      ['PUT', '/api/v1/collections/fresh', {}, 'If-None-Match'],
+      ['DELETE', '/api/v1/collections/default', undefined, 'If-Match'],
+    ];
+    for (const [method, path, body, name] of changes)
+      await refused(call(method, path, body, { [name]: '*' }), 400, 'INVALID_REQUEST', new RegExp(`^${name} is not`));
+    // A read is none: caches ask whether what they have is the newest.
+    expect(await call('GET', '/api/v1/documents/kept', undefined, { 'if-none-match': '"1"' })).toMatchObject({
+      status: 200,
+      body: { title: 'x' },
+    });
+  });
+
   it('honours conditions, keys, sessions and consistency', async () => {
     await refused(call('PUT', '/api/v1/documents/a', { title: 'x' }, { 'if-match': '"00"' }), 409, 'VERSION_CONFLICT');
     const { body } = await call('PUT', '/api/v1/documents/a', { title: 'x' }, { 'if-none-match': '*' });

@@ -11,7 +11,7 @@ import { secretOf } from './auth/api-keys.js';
 import type { ReadinessState } from './auth/request-gate.js';
 import { RequestGate } from './auth/request-gate.js';
 import { answerClientError } from './http/client-errors.js';
-import { endpointOf } from './http/endpoint.js';
+import { endpointOf, type EndpointSpec } from './http/endpoint.js';
 import { parseJson } from './http/json-body.js';
 import { readBody } from './http/read-body.js';
 import { RouteTable } from './http/route-table.js';
@@ -29,6 +29,8 @@ export const SOCKET_IDLE_MS = 150_000;
 
 const JSON_TYPES = ['application/json', 'application/merge-patch+json'];
 const NDJSON_TYPES = ['application/x-ndjson', 'application/ndjson'];
+
+const CONDITIONS = ['If-Match', 'If-None-Match'] as const;
 
 /** Where answered requests are counted; Metrics does. */
 export interface RequestMetrics {
@@ -149,7 +151,9 @@ export class NodeHttpAdapter extends FastifyAdapter {
     }
     const { headers } = request;
     const secret = secretOf(single(headers['x-api-key']), headers.authorization);
-    const refusal = this.gate.refusal({ scope: endpoint.scope, always: endpoint.always ?? false }, secret);
+    const refusal =
+      this.gate.refusal({ scope: endpoint.scope, always: endpoint.always ?? false }, secret) ??
+      ignoredCondition(endpoint, request);
     if (refusal !== undefined) {
       sendProblem(refusal, request, reply, this.log);
       return;
@@ -204,6 +208,16 @@ function parsed(request: FastifyRequest, body: Buffer, done: (error: Error | nul
     return;
   }
   done(null, value);
+}
+
+/** A change that would be made whatever its condition says is refused. */
+function ignoredCondition({ scope, headers }: EndpointSpec, request: FastifyRequest): NodeError | undefined {
+  if (request.method === 'GET' || (scope !== 'write' && scope !== 'admin')) return undefined;
+  for (const name of CONDITIONS) {
+    if (request.headers[name.toLowerCase()] !== undefined && headers?.includes(name) !== true)
+      return new NodeError('INVALID_REQUEST', `${name} is not heeded here: leave it out`);
+  }
+  return undefined;
 }
 
 function single(header: string | string[] | undefined): string | undefined {

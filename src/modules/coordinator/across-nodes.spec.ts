@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { exactVectorIndexes } from '../../../test/contract/exact-vector-index.js';
 import { Clusters } from '../../../test/contract/vector-index.suite.js';
 import { NodeError } from '../../kernel/errors.js';
@@ -6,6 +6,7 @@ import type { CallContext, SearchRequest } from './core/requests.js';
 import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';
 import { encodeWire } from '../../kernel/wire.js';
 import { MemoryCluster } from './testing/memory-cluster.js';
+import { Writer } from './writer.js';
 
 const DIMENSIONS = 4;
 const DOCUMENTS = 120;
@@ -129,6 +130,26 @@ describe('a coordinator across nodes', () => {
     expect((await three.nodes[0].documents.count(filter, any, call())).count).toBe(0);
   });
 
+  it('says of a document that changes as often as a delete by filter looks at it that it was not deleted', async () => {
+    const [one] = three.nodes;
+    const fields = { metadata: { restless: true } };
+    const store = () => one.documents.ingest({ id: 'restless', fields }, undefined, options, call());
+    await store();
+    const remove = Object.getOwnPropertyDescriptor(Writer.prototype, 'delete')?.value as Writer['delete'];
+    const changing = jest.spyOn(Writer.prototype, 'delete').mockImplementation(async function (this: Writer, ...given) {
+      await store();
+      return remove.apply(this, given);
+    });
+    const filter = { must: [{ kind: 'exists', key: 'restless', exists: true } as const], should: [], mustNot: [] };
+    const answer = await one.documents.deleteByFilter(filter, options, call());
+    expect(changing.mock.calls.length).toBe(3);
+    changing.mockRestore();
+    const { errors } = answer;
+    expect(answer).toMatchObject({ deleted: 0, failed: 1 });
+    expect(errors).toMatchObject([{ id: 'restless', code: 'VERSION_CONFLICT' }]);
+    expect(await one.documents.deleteByFilter(filter, options, call())).toMatchObject({ deleted: 1, failed: 0 });
+  });
+
   it('streams the changes of all shards, wherever they are', async () => {
     const ids = new Set<string>();
     let cursor = '';
@@ -136,7 +157,7 @@ describe('a coordinator across nodes', () => {
       if (change.op === 'upsert') ids.add(change.id);
       cursor = change.cursor;
     }
-    expect(ids.size).toBe(DOCUMENTS + 30);
+    expect(ids.size).toBe(DOCUMENTS + 31);
     const stop = new AbortController();
     const following = three.nodes[1].streams.changes(cursor, undefined, true, stop.signal);
     const next = following.next();

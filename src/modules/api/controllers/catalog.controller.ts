@@ -18,8 +18,8 @@ const collectionBody = validator(CollectionBody);
 const aliasBody = validator(AliasBody);
 const noQuery = queryReader(NoQuery);
 
-const COLLECTIONS = { tag: 'Collections', query: NoQuery } as const;
-const ALIASES = { tag: 'Aliases', query: NoQuery } as const;
+const COLLECTIONS = { scope: 'admin', tag: 'Collections', query: NoQuery } as const;
+const ALIASES = { scope: 'admin', tag: 'Aliases', query: NoQuery } as const;
 
 /** Collections and aliases: changes of the map (api.md, REST). */
 @Controller('api/v1')
@@ -27,7 +27,7 @@ export class CatalogController {
   constructor(@Inject(CATALOG) private readonly catalog: CatalogPort) {}
 
   @Get('collections')
-  @Endpoint({ ...COLLECTIONS, scope: 'read', summary: 'List collections', answers: { 200: CollectionsShape } })
+  @Endpoint({ ...COLLECTIONS, summary: 'List collections', answers: { 200: CollectionsShape } })
   async listCollections(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     noQuery(request.query);
     sendJson(reply, 200, { collections: await this.catalog.listCollections() });
@@ -36,7 +36,6 @@ export class CatalogController {
   @Put('collections/:name')
   @Endpoint({
     ...COLLECTIONS,
-    scope: 'admin',
     summary: 'Create a collection; equal settings of an existing one are accepted',
     body: CollectionBody,
     bodyMayMiss: true,
@@ -57,7 +56,6 @@ export class CatalogController {
   @Get('collections/:name')
   @Endpoint({
     ...COLLECTIONS,
-    scope: 'read',
     summary: 'Read a collection',
     answers: { 200: CollectionShape },
     errors: ['COLLECTION_NOT_FOUND'],
@@ -74,7 +72,6 @@ export class CatalogController {
   @Delete('collections/:name')
   @Endpoint({
     ...COLLECTIONS,
-    scope: 'admin',
     summary: 'Drop a collection with its documents',
     answers: { 200: DeletedShape },
     errors: [...MAP_ERRORS, 'COLLECTION_NOT_FOUND', 'OPERATION_CONFLICT'],
@@ -92,7 +89,6 @@ export class CatalogController {
   @Put('aliases/:name')
   @Endpoint({
     ...ALIASES,
-    scope: 'admin',
     summary: 'Point an alias at a collection, atomically',
     body: AliasBody,
     answers: { 200: AliasShape, 201: AliasShape },
@@ -112,7 +108,6 @@ export class CatalogController {
   @Get('aliases/:name')
   @Endpoint({
     ...ALIASES,
-    scope: 'read',
     summary: 'Read an alias',
     answers: { 200: AliasShape },
     errors: ['ALIAS_NOT_FOUND'],
@@ -129,7 +124,6 @@ export class CatalogController {
   @Delete('aliases/:name')
   @Endpoint({
     ...ALIASES,
-    scope: 'admin',
     summary: 'Remove an alias',
     answers: { 200: DeletedShape },
     errors: [...MAP_ERRORS, 'ALIAS_NOT_FOUND'],

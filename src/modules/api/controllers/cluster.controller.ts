@@ -26,7 +26,6 @@ const forceMapBody = validator(ForceMapBody);
 const noQuery = queryReader(NoQuery);
 
 const ADMIN = { scope: 'admin', tag: 'Cluster', query: NoQuery } as const;
-const READ = { scope: 'read', tag: 'Cluster', query: NoQuery } as const;
 const NODE_ERRORS = [...MAP_ERRORS, 'NODE_NOT_FOUND', 'OPERATION_CONFLICT'] as const;
 const GRACE_MS_MAX = 24 * 3_600_000;
 
@@ -40,7 +39,8 @@ export class ClusterController {
 
   @Get('status')
   @Endpoint({
-    ...READ,
+    ...ADMIN,
+    scope: 'read',
     always: true,
     summary: 'State, topology and shards, the same from every node',
     answers: { 200: StatusShape },
@@ -52,7 +52,7 @@ export class ClusterController {
 
   @Get('cluster')
   @Endpoint({
-    ...READ,
+    ...ADMIN,
     summary: 'Members, map epoch, settings and the failover promise',
     answers: { 200: ClusterShape },
   })
@@ -151,7 +151,7 @@ export class ClusterController {
 
   @Get('cluster/operations/:id')
   @Endpoint({
-    ...READ,
+    ...ADMIN,
     summary: 'Progress of an operation',
     answers: { 200: 'The operation.' },
     errors: ['OPERATION_NOT_FOUND'],

@@ -143,7 +143,7 @@ export class DocumentsController {
     const answer = await this.documents.patch(
       checkedId(id),
       patch,
-      existing(request),
+      conditionOf(request),
       options,
       callOf(reply, sessionOf(request, query)),
     );
@@ -163,7 +163,7 @@ export class DocumentsController {
     const options = writeOptionsOf(request, this.standard(), query);
     const answer = await this.documents.delete(
       checkedId(id),
-      existing(request),
+      conditionOf(request),
       options,
       callOf(reply, sessionOf(request, query)),
     );
@@ -283,12 +283,4 @@ function sendWrite(reply: FastifyReply, status: number, answer: WriteAnswer, loc
 function documentPath(id: string, collection: string): string {
   const query = collection === 'default' ? '' : `?collection=${encodeURIComponent(collection)}`;
   return `/api/v1/documents/${encodeURIComponent(id)}${query}`;
-}
-
-/** The condition of a call that needs the document to exist. */
-function existing(request: FastifyRequest) {
-  const condition = conditionOf(request);
-  if (condition?.kind === 'absent')
-    throw new NodeError('INVALID_REQUEST', 'If-None-Match: * contradicts a call that needs the document to exist');
-  return condition;
 }

@@ -195,7 +195,7 @@ export class GrpcController {
   }
 
   @GrpcMethod(SERVICE, 'ListCollections')
-  @Gated('read')
+  @Gated('admin')
   async listCollections(): Promise<pb.ListCollectionsResponse> {
     const collections = await this.catalog.listCollections();
     return create(pb.ListCollectionsResponseSchema, { collections: collections.map(collectionMessage) });
