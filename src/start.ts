@@ -9,7 +9,6 @@ import { Cluster } from './cluster.js';
 import { Health } from './gen/grpc/health/v1/health_pb.js';
 import { SpectorService } from './gen/spector/v1/spector_pb.js';
 import { createHttpAdapter, type NodeHttpAdapter } from './modules/api/http-setup.js';
-import { AttributeKeys } from './modules/coordinator/attribute-keys.js';
 import { ClusterEvents } from './modules/coordinator/cluster-events.js';
 import { SEARCH } from './modules/coordinator/coordinator.js';
 import { LocalShards } from './modules/coordinator/local-shards.js';
@@ -69,6 +68,11 @@ export async function startNode(
   logger.debug({ config: maskedConfig(config) }, 'effective configuration');
   warnIfOpen(config, logger);
   for (const [name, waitsFor] of CONDITIONS) readiness.expect(name, waitsFor);
+  if (config.seeds.length > 0)
+    readiness.expect(
+      'map',
+      `the map is loaded: from this disk, or from a seed that has one (${config.seeds.map(({ host, port }) => `${host}:${port}`).join(', ')})`,
+    );
   readiness.settle('configuration');
 
   const adapter = createHttpAdapter(config, logger);
@@ -180,13 +184,6 @@ class Running implements RunningNode {
   async open(): Promise<void> {
     const { readiness, logger } = this.parts;
     await this.cluster.enter(this.grpc, this.http, (what) => readiness.settle(what));
-    const map = this.#replication.map.current();
-    const keys = this.app.get(AttributeKeys);
-    for (const shard of this.#replication.localShards()) {
-      if (this.#replication.fault(shard) !== undefined) continue;
-      for (const collection of map.collections)
-        keys.learn(collection.id, await this.#shards.attributeKeys(shard, collection.id));
-    }
     this.#upkeep.start();
     this.#events.start();
     this.#sampleMetrics();
@@ -199,7 +196,8 @@ class Running implements RunningNode {
       const problem = 'the disk is down to its reserve: what the primary logs is not taken until there is room';
       readiness.degrade(`shard ${shard}`, kind === 'held' ? problem : undefined);
     });
-    logger.info({ shards: map.shardCount, clusterId: map.clusterId }, 'ready');
+    const { shardCount, clusterId } = this.#replication.map.current();
+    logger.info({ shards: shardCount, clusterId }, 'ready');
   }
 
   reloadCertificates(): void {

@@ -1,7 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { concatBytes } from '../../src/kernel/bytes.js';
-import { nativeVectorIndexes } from '../../src/modules/shard/adapters/native-vector-index.js';
 import { Bitmap } from '../../src/modules/shard/core/bitmap.js';
 import { bm25 } from '../../src/modules/shard/core/bm25.js';
 import { KeywordDocuments } from '../../src/modules/shard/core/keyword-documents.js';
@@ -12,11 +11,12 @@ import type { LabelTies } from '../../src/modules/shard/core/id-columns.js';
 import type { KeywordSearchOptions } from '../../src/modules/shard/core/keyword-index.js';
 import { BruteForceKeywordIndex } from './brute-force-keyword-index.js';
 import { keywordIndexSuite } from './keyword-index.suite.js';
+import { compiledAddon } from './native-addon.js';
 
-const native = nativeVectorIndexes?.postingSums;
+const native = compiledAddon().postingSums;
 
 keywordIndexSuite('KeywordIndex', () => new KeywordIndex());
-if (native !== undefined) keywordIndexSuite('KeywordIndex, natively', () => new KeywordIndex(native()));
+keywordIndexSuite('KeywordIndex, natively', () => new KeywordIndex(native()));
 keywordIndexSuite('BruteForceKeywordIndex', () => new BruteForceKeywordIndex());
 keywordIndexSuite('KeywordIndex, read back', () =>
   KeywordIndex.deserialize(concatBytes([...new KeywordIndex().serialize()])),
@@ -65,8 +65,7 @@ function expectSame(
   expect(found.statistics).toEqual(expected.statistics);
 }
 
-/** Where the addon could not be compiled there is only one. */
-const kinds = [['KeywordIndex', undefined] as const, ...(native === undefined ? [] : [['natively', native] as const])];
+const kinds = [['KeywordIndex', undefined] as const, ['natively', native] as const];
 
 describe.each(kinds)('%s and the brute-force oracle', (_, sums) => {
   const create = (): KeywordIndex => new KeywordIndex(sums?.());
@@ -304,15 +303,14 @@ function otherSums(
   };
 }
 
-// Where the addon could not be compiled there is nothing to refuse.
-(native === undefined ? describe.skip : describe)('native PostingSums', () => {
+describe('native PostingSums', () => {
   const posting = (ordinal: number): number => ordinal * 64 + 1;
   const gathered = (page: Uint32Array, head: number, count: number, documents: number): number[] => {
-    const sums = native?.();
-    sums?.setPage(0, page);
+    const sums = native();
+    sums.setPage(0, page);
     const outcome = new Uint32Array(2);
     const ordinals = new Uint32Array(8);
-    sums?.gather(
+    sums.gather(
       {
         chains: Uint32Array.of(head, count),
         weights: Float64Array.of(1),
@@ -334,7 +332,7 @@ function otherSums(
 
   it('is what an index ranks by, but for frequencies its postings do not say', () => {
     let ranked = 0;
-    const sums = native?.();
+    const sums = native();
     const watched = sums && {
       setPage: sums.setPage.bind(sums),
       gather: sums.gather.bind(sums),
@@ -369,7 +367,7 @@ function otherSums(
         expected.set(ordinal, (expected.get(ordinal) ?? 0) + score);
       }
     }
-    const sums = native?.();
+    const sums = native();
     if (sums === undefined) throw new Error('there is an addon');
     const gathering = new SumsOfLists(sums, lists, documents);
     expect(gathering.take([0, 1, 2].map((list) => ({ list, weight: 1 + list, at: list })))).toBe(true);
@@ -392,13 +390,13 @@ function otherSums(
   });
 
   it('refuses lists without a weight, whose documents would be met again and again', () => {
-    const sums = native?.();
-    sums?.setPage(0, Uint32Array.of(0, 0, posting(1), posting(4)));
+    const sums = native();
+    sums.setPage(0, Uint32Array.of(0, 0, posting(1), posting(4)));
     const documents = { lengths: new Uint32Array(5).fill(1), labels: new Uint32Array(5), documents: 5 };
     const lists = { chains: Uint32Array.of(1, 2), weights: Float64Array.of(0), lists: 1, averageLength: 1, k: 8 };
     const outcome = new Uint32Array(2);
     expect(() =>
-      sums?.gather(
+      sums.gather(
         { ...lists, ...documents, allowed: undefined, rest: 0 },
         new Uint32Array(8),
         new Float64Array(8),
@@ -409,8 +407,8 @@ function otherSums(
 
   it('ranks into the room there is, or refuses', () => {
     const ranked = (room: number, records: number): number[] => {
-      const sums = native?.();
-      sums?.setPage(0, Uint32Array.of(0, 0, posting(1), posting(4)));
+      const sums = native();
+      sums.setPage(0, Uint32Array.of(0, 0, posting(1), posting(4)));
       const columns = {
         labels: new Uint32Array(room),
         scores: new Float64Array(room),
@@ -425,7 +423,7 @@ function otherSums(
       const documents = { lengths, labels: Uint32Array.of(9, 8, 7, 6, 5), documents: 5, allowed: undefined };
       const words = new Uint32Array(8 * records);
       const ids = { keys: new Float64Array(records), records: { words, texts: new Uint8Array(0) } };
-      sums?.rank({ ...lists, ...documents, k: 8, rest: 0 }, ids, columns, outcome);
+      sums.rank({ ...lists, ...documents, k: 8, rest: 0 }, ids, columns, outcome);
       expect(outcome).toEqual(Uint32Array.of(2, 2));
       expect([...columns.frequencies]).toEqual([0, 1, 0, 1]);
       return [...columns.labels].sort();

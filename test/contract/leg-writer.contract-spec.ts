@@ -1,12 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { nativeVectorIndexes } from '../../src/modules/shard/adapters/native-vector-index.js';
 import { SearchAnswerWriter } from '../../src/modules/shard/core/search-answer-writer.js';
 import { idText, tableOf } from './label-tables.js';
+import { compiledAddon } from './native-addon.js';
 
-// Where the addon could not be compiled there is nothing to compare.
-(nativeVectorIndexes === undefined ? describe.skip : describe)('the native LegWriter', () => {
-  const faster = nativeVectorIndexes?.writeLeg;
+describe('the native LegWriter', () => {
+  const faster = compiledAddon().writeLeg;
 
   it('writes the very bytes SearchAnswerWriter does, however much room it has', () => {
     const long = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 200 });

@@ -1,23 +1,24 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { nativeVectorIndexes } from '../../src/modules/shard/adapters/native-vector-index.js';
 import { LabelTable } from '../../src/modules/shard/core/label-table.js';
 import { TopK } from '../../src/modules/shard/core/top-k.js';
 import { PAGE_VECTORS, VectorPages } from '../../src/modules/shard/core/vector-pages.js';
 import type { Similarity } from '../../src/kernel/collection.js';
 import { idText, tableOf } from './label-tables.js';
+import { compiledAddon } from './native-addon.js';
 import { Clusters } from './vector-index.suite.js';
 
 const SIMILARITIES: readonly Similarity[] = ['cosine', 'dot', 'euclidean'];
 const DIMENSIONS = [1, 7, 8, 13, 64, 128, 301];
 
-// Where the addon could not be compiled there is nothing to compare.
-(nativeVectorIndexes === undefined ? describe.skip : describe)('native PageScores', () => {
+const addon = compiledAddon();
+
+describe('native PageScores', () => {
   it.each(SIMILARITIES.flatMap((similarity) => DIMENSIONS.map((dimensions) => [similarity, dimensions] as const)))(
     'gives the very bits VectorPages does by %s in %i dimensions',
     (similarity, dimensions) => {
       const clusters = new Clusters(dimensions, dimensions, 9);
-      const faster = nativeVectorIndexes?.scores?.({ similarity, dimensions }, PAGE_VECTORS);
+      const faster = addon.scores({ similarity, dimensions }, PAGE_VECTORS);
       const native = new VectorPages(dimensions, similarity, faster);
       const plain = new VectorPages(dimensions, similarity);
       const labels = Uint32Array.from({ length: 300 }, (_, i) => (i * 97) % (3 * PAGE_VECTORS));
@@ -36,7 +37,7 @@ const DIMENSIONS = [1, 7, 8, 13, 64, 128, 301];
   );
 
   it('refuses labels it has no page for', () => {
-    const faster = nativeVectorIndexes?.scores?.({ similarity: 'dot', dimensions: 2 }, PAGE_VECTORS);
+    const faster = addon.scores({ similarity: 'dot', dimensions: 2 }, PAGE_VECTORS);
     const pages = new VectorPages(2, 'dot', faster);
     pages.set(0, Float32Array.of(1, 2));
     expect(() => pages.scores(Float32Array.of(1, 1), Uint32Array.of(PAGE_VECTORS), 1, new Float64Array(1))).toThrow();
@@ -52,7 +53,7 @@ const DIMENSIONS = [1, 7, 8, 13, 64, 128, 301];
     fc.assert(
       fc.property(fc.uniqueArray(idText, { minLength: 1, maxLength: 40 }), fc.nat(50), fc.nat(3), (ids, k, seed) => {
         const table = tableOf(ids);
-        const faster = nativeVectorIndexes?.scores?.({ similarity: 'dot', dimensions: 1 }, PAGE_VECTORS);
+        const faster = addon.scores({ similarity: 'dot', dimensions: 1 }, PAGE_VECTORS);
         const pages = new VectorPages(1, 'dot', faster);
         // Few scores, so that most are equal.
         ids.forEach((_, label) => pages.set(label, Float32Array.of((label * (seed + 1)) % 3)));

@@ -190,6 +190,33 @@ describe('the configuration', () => {
     }
   });
 
+  it('a seed that is not there is waited for, and the node says so in the published shape', async () => {
+    const seed = `127.0.0.1:${await freePort()}`;
+    await withNode(
+      { ready: false, args: ['--cluster-mode', '--seeds', seed, '--shard-count', '3'] },
+      async ({ rest }) => {
+        const status = await waitFor(
+          'a status',
+          async () => {
+            const answer = await rest.get('/api/v1/status');
+            return answer.status === 200 ? answer.json() : undefined;
+          },
+          20_000,
+        );
+        const unknown = { topology: {}, shards: [], documents: 0, mapEpoch: 0 };
+        expect(status).toMatchObject({
+          status: 'STARTING',
+          clusterMode: true,
+          shardCount: 3,
+          insecure: true,
+          ...unknown,
+        });
+        expect((await rest.get('/readyz')).text).toContain(seed);
+        expectProblem(await rest.post('/api/v1/search', { text: 'a' }), 'STARTING');
+      },
+    );
+  });
+
   it('FSYNC, INDEX_THREADS=0, DIMENSIONS and SIMILARITY do what they say', async () => {
     await withNode(
       { env: { SPECTOR_FSYNC: 'os', SPECTOR_INDEX_THREADS: '0', SPECTOR_DIMENSIONS: '3', SPECTOR_SIMILARITY: 'dot' } },

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { clusterTag, encodePositions } from '../../src/modules/coordinator/core/positions.js';
+import { waitFor } from './cluster/wait-for.js';
 import { count, everything, store } from './support/documents.js';
 import type { TestNode } from './support/node.js';
 import { startNode } from './support/node.js';
@@ -513,6 +514,19 @@ describe('idempotency keys', () => {
     expect(expectStatus(await rest.get(path('idem')), 200)).toHaveProperty('title', 'two');
   });
 
+  it('take the same metadata in another order for the same write', async () => {
+    const headers = { 'idempotency-key': 'key-order' };
+    const write = (metadata: object) => rest.put(path('idem-order'), { metadata }, headers);
+    const first = expectStatus<Written>(await write({ a: 1, b: { c: 2, d: [{ e: 3, f: 4 }] } }), 201);
+    const again = expectStatus<Written>(await write({ b: { d: [{ f: 4, e: 3 }], c: 2 }, a: 1 }), 201);
+    expect(again.version).toBe(first.version);
+    expectProblem(await write({ a: 1, b: { c: 2, d: [{ f: 3, e: 4 }] } }), 'IDEMPOTENCY_CONFLICT');
+    const patch = (metadata: object) =>
+      rest.patch(path('idem-order'), { metadata }, { 'idempotency-key': 'key-order-2' });
+    const patched = expectStatus<Written>(await patch({ g: 1, h: 2 }), 200);
+    expect(expectStatus<Written>(await patch({ h: 2, g: 1 }), 200).version).toBe(patched.version);
+  });
+
   it('refuses another payload under the same key', async () => {
     const headers = { 'idempotency-key': 'key-2' };
     expectStatus(await rest.put(path('idem-2'), { title: 'one' }, headers), 201);
@@ -664,6 +678,18 @@ describe('limits of one document', () => {
     await rest.put(`/api/v1/collections/${name}`, {});
     expectProblem(await rest.put(path('over', `?collection=${name}`), fields), codes, detail);
     expect(await count(rest, undefined, name)).toBe(0);
+  });
+
+  it('counts no key of a document that was refused, or that nobody has any more', async () => {
+    const name = await collection('keys-back');
+    const query = `?collection=${name}`;
+    const keys = Object.fromEntries(Array.from({ length: 256 }, (_, i) => [`key${i}`, i]));
+    expectProblem(await rest.put(path('a', query), { metadata: keys }, { 'if-match': '"none"' }), 'VERSION_CONFLICT');
+    expectStatus(await rest.put(path('a', query), { metadata: { first: 1 } }), 201);
+    expectProblem(await rest.put(path('b', query), { metadata: keys }), 'LIMIT_EXCEEDED');
+    expectStatus(await rest.delete(path('a', query)), 200);
+    const again = () => rest.put(path('b', query), { metadata: keys });
+    await waitFor('the key to be given back', async () => (await again()).status === 201, 10_000);
   });
 
   it('refuses the 257th filterable key of a collection, and only that', async () => {

@@ -100,6 +100,12 @@ describe('without replicas, a search is answered by the shards that are left', (
     expect(whole).toMatchObject({ partial: false, coverage: 1, shards: { total: 2, ok: 2, failed: [] } });
     await holders[1].kill();
     const first = expectPartial(await search(empty), 1, ['UNREACHABLE', 'TIMEOUT']);
+    // Who looks sees it as soon, not only when the node is given up.
+    await waitFor('the status to tell', async () => (await empty.status()).status === 'DEGRADED', 2_000);
+    const doubted = (await empty.status()).shards[1];
+    expect(doubted.replicas[0]).toMatchObject({ inSync: false });
+    const { epoch } = doubted;
+    expect(epoch).toBeGreaterThan(0);
     for (const { id } of first.results) expect(whole.results.map((result) => result.id)).toContain(id);
     // From the node that holds the other one, and again when the death is known.
     expectPartial(await search(holders[0]), 1, ['UNREACHABLE', 'TIMEOUT']);
@@ -114,7 +120,16 @@ describe('without replicas, a search is answered by the shards that are left', (
     expectProblem(covered, 'COVERAGE_TOO_LOW');
     const status: Status = await empty.status();
     expect(status.status).toBe('DEGRADED');
-    expect(status.shards[1].primary).toBeNull();
+    expect(status.shards[1]).toMatchObject({ primary: null, epoch });
+    const lagMs = (): Promise<number> => empty.status().then(({ shards }) => shards[1].replicas[0].lagMs);
+    const lag = await lagMs();
+    expect(lag).toBeGreaterThan(0);
+    await waitFor('the lag of what is away to grow', async () => (await lagMs()) > lag, 2_000);
+    const collection = expectStatus<{ missingShards: number[] }>(
+      await empty.rest.get('/api/v1/collections/default'),
+      200,
+    );
+    expect(collection.missingShards).toEqual([1]);
     expect((await empty.rest.get('/health')).json()).toMatchObject({
       status: 'DEGRADED',
       degraded: ['shard 1 has no primary'],
@@ -136,6 +151,9 @@ describe('without replicas, a search is answered by the shards that are left', (
     for (const node of holders) await node.kill();
     const killed = await search(empty);
     expectProblem(killed, ['SHARD_UNAVAILABLE', 'QUERY_TIMEOUT']);
+    // A count of nothing, or a scroll that is at its end, would be taken for an empty collection.
+    for (const call of ['count', 'scroll'])
+      expectProblem(await empty.rest.post(`/api/v1/documents/${call}`, {}), ['SHARD_UNAVAILABLE', 'QUERY_TIMEOUT']);
     expect(killed.ms).toBeLessThan(QUERY_TIMEOUT_MS + LATE_MS);
     for (const node of holders) await node.start();
     await cluster.settled();
@@ -143,5 +161,14 @@ describe('without replicas, a search is answered by the shards that are left', (
     const stopped = await search(empty);
     expectProblem(stopped, ['SHARD_UNAVAILABLE', 'QUERY_TIMEOUT']);
     expect(stopped.ms).toBeLessThan(QUERY_TIMEOUT_MS + LATE_MS);
+    // Once it is known that they do not answer, no time is what is lacking.
+    await waitFor(
+      'their silence to be known',
+      async () => {
+        const { ms, ...answer } = await search(empty, { ...QUERY, timeoutMs: 900 });
+        return ms < 600 && expectProblem(answer, 'SHARD_UNAVAILABLE');
+      },
+      20_000,
+    );
   });
 });

@@ -83,9 +83,11 @@ function collectionTable(all: readonly Collection[]): string {
       { head: 'similarity' },
       { head: 'index' },
     ],
-    all.map(({ name, documents, dimensions, similarity: kind, hnsw }) => [
+    all.map(({ name, documents, missingShards, dimensions, similarity: kind, hnsw }) => [
       name,
-      grouped(documents),
+      missingShards === undefined
+        ? grouped(documents)
+        : `${grouped(documents)} without shard ${missingShards.join(', ')}`,
       dimensions ?? '-',
       kind,
       `m ${hnsw.m}, efConstruction ${hnsw.efConstruction}, efSearch ${hnsw.efSearch}`,

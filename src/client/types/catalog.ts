@@ -26,6 +26,8 @@ export interface Collection {
   readonly hnsw: HnswSettings;
   /** Live documents. */
   readonly documents: number;
+  /** Shards whose documents could not be counted; absent: none. */
+  readonly missingShards?: readonly number[];
 }
 
 export interface Alias {

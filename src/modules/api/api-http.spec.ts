@@ -62,6 +62,24 @@ describe('the catalogue and the cluster', () => {
 });
 
 describe('HTTP itself', () => {
+  it('takes no body where there is nothing to say, and no other charset than it reads', async () => {
+    const drain = (body: unknown) => call('POST', '/api/v1/cluster/nodes/node-1/drain', body);
+    await refused(drain({ force: true }), 400, 'INVALID_REQUEST', /`"force"` is not known|"force"/);
+    await refused(drain([1]), 400, 'INVALID_REQUEST', /takes no body/);
+    expect(await drain({})).toMatchObject({ status: 202 });
+    await refused(call('DELETE', '/api/v1/documents/a', { really: true }), 400, 'INVALID_REQUEST', /really/);
+    const typed = (charset: string) => ({ 'content-type': `application/json; charset=${charset}` });
+    for (const charset of ['latin1', '"utf-16"', 'iso-8859-1; x=1'])
+      await refused(
+        call('POST', '/api/v1/search', { text: 'a' }, typed(charset)),
+        415,
+        'UNSUPPORTED_MEDIA_TYPE',
+        /utf-8/,
+      );
+    for (const charset of ['utf-8', '"UTF-8"', 'us-ascii'])
+      expect(await call('POST', '/api/v1/search', { text: 'a' }, typed(charset))).toMatchObject({ status: 200 });
+  });
+
   it('knows its paths and their methods', async () => {
     await refused(call('GET', '/api/v2/status'), 404, 'ROUTE_NOT_FOUND');
     await refused(call('POST', '/nowhere', 'x', { 'content-type': 'text/plain' }), 404, 'ROUTE_NOT_FOUND');

@@ -10,6 +10,7 @@ import type { Logger } from '../../platform/logging/logger.js';
 import { secretOf } from './auth/api-keys.js';
 import type { ReadinessState } from './auth/request-gate.js';
 import { RequestGate } from './auth/request-gate.js';
+import { shown } from './core/shown.js';
 import { answerClientError } from './http/client-errors.js';
 import { endpointOf, type EndpointSpec } from './http/endpoint.js';
 import { parseJson } from './http/json-body.js';
@@ -30,6 +31,7 @@ export const SOCKET_IDLE_MS = 150_000;
 const JSON_TYPES = ['application/json', 'application/merge-patch+json'];
 const NDJSON_TYPES = ['application/x-ndjson', 'application/ndjson'];
 
+const CHARSET = /;\s*charset\s*=\s*"?([^\s;"]+)/i;
 const CONDITIONS = ['If-Match', 'If-None-Match'] as const;
 
 /** Where answered requests are counted; Metrics does. */
@@ -131,6 +133,9 @@ export class NodeHttpAdapter extends FastifyAdapter {
     instance.addHook('onRequest', (request, reply, done) => {
       this.admit(request, reply, done);
     });
+    instance.addHook('preValidation', (request, _reply, done) => {
+      done(unwantedBody(request));
+    });
     instance.addHook('onResponse', (request, reply, done) => {
       const route = request.routeOptions.url ?? 'unrouted';
       this.metrics?.httpRequest({ route, method: request.method, code: reply.raw.statusCode, ms: reply.elapsedTime });
@@ -153,7 +158,8 @@ export class NodeHttpAdapter extends FastifyAdapter {
     const secret = secretOf(single(headers['x-api-key']), headers.authorization);
     const refusal =
       this.gate.refusal({ scope: endpoint.scope, always: endpoint.always ?? false }, secret) ??
-      ignoredCondition(endpoint, request);
+      ignoredCondition(endpoint, request) ??
+      foreignCharset(request);
     if (refusal !== undefined) {
       sendProblem(refusal, request, reply, this.log);
       return;
@@ -218,6 +224,24 @@ function ignoredCondition({ scope, headers }: EndpointSpec, request: FastifyRequ
       return new NodeError('INVALID_REQUEST', `${name} is not heeded here: leave it out`);
   }
   return undefined;
+}
+
+/** A body that a call does not take, unless it says nothing. */
+function unwantedBody(request: FastifyRequest): NodeError | undefined {
+  const endpoint = endpointOf(request.routeOptions.config);
+  const { body } = request;
+  if (endpoint === undefined || endpoint.body !== undefined || body === undefined || body === null) return undefined;
+  const fields = typeof body === 'object' && !Array.isArray(body) ? Object.keys(body) : undefined;
+  if (fields?.length === 0) return undefined;
+  const what = fields === undefined ? 'the body' : `\`${shown(fields[0])}\``;
+  return new NodeError('INVALID_REQUEST', `${what} is not known: this call takes no body`);
+}
+
+/** What is read as UTF-8 must not say that it is something else. */
+function foreignCharset(request: FastifyRequest): NodeError | undefined {
+  const charset = CHARSET.exec(request.headers['content-type'] ?? '')?.[1]?.toLowerCase();
+  if (charset === undefined || charset === 'utf-8' || charset === 'utf8' || charset === 'us-ascii') return undefined;
+  return new NodeError('UNSUPPORTED_MEDIA_TYPE', `the charset of a body must be utf-8, not ${shown(charset)}`);
 }
 
 function single(header: string | string[] | undefined): string | undefined {

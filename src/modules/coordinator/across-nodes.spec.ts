@@ -150,6 +150,20 @@ describe('a coordinator across nodes', () => {
     expect(await one.documents.deleteByFilter(filter, options, call())).toMatchObject({ deleted: 1, failed: 0 });
   });
 
+  it('counts the filterable keys of all nodes, whichever admitted them', async () => {
+    const keys = (prefix: string, count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, i) => [`${prefix}${i}`, i]));
+    const store = (node: number, id: string, metadata: Record<string, number>) =>
+      three.nodes[node].documents.ingest({ id, fields: { metadata } }, undefined, options, call());
+    await store(0, 'many-keys', keys('first', 200));
+    await store(1, 'same-keys', keys('first', 200));
+    for (const node of [1, 2])
+      await expect(store(node, 'other-keys', keys('other', 100))).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
+    await store(2, 'few-keys', keys('first', 3));
+    for (const id of ['many-keys', 'same-keys', 'few-keys'])
+      await three.nodes[0].documents.delete(id, undefined, options, call());
+  });
+
   it('streams the changes of all shards, wherever they are', async () => {
     const ids = new Set<string>();
     let cursor = '';
@@ -157,7 +171,7 @@ describe('a coordinator across nodes', () => {
       if (change.op === 'upsert') ids.add(change.id);
       cursor = change.cursor;
     }
-    expect(ids.size).toBe(DOCUMENTS + 31);
+    expect(ids.size).toBe(DOCUMENTS + 34);
     const stop = new AbortController();
     const following = three.nodes[1].streams.changes(cursor, undefined, true, stop.signal);
     const next = following.next();

@@ -60,10 +60,8 @@ export class CatalogService implements CatalogPort {
   }
 
   async listCollections(): Promise<readonly CollectionView[]> {
-    const documents = await this.#documents();
-    return this.replication.map
-      .current()
-      .collections.map((collection) => viewOf(collection, documents.get(collection.id) ?? 0));
+    const counted = await this.#documents();
+    return this.replication.map.current().collections.map((collection) => viewOf(collection, counted));
   }
 
   /** Drops it from the map, then from every shard. */
@@ -164,11 +162,11 @@ export class CatalogService implements CatalogPort {
   }
 
   async #view(collection: Collection): Promise<CollectionView> {
-    return viewOf(collection, (await this.#documents()).get(collection.id) ?? 0);
+    return viewOf(collection, await this.#documents());
   }
 
   /** Live documents by collection, of the shards that can be reached. */
-  async #documents(): Promise<ReadonlyMap<number, number>> {
+  async #documents(): Promise<Counted> {
     const { shardCount, epoch: mapEpoch } = this.replication.map.current();
     const all = Array.from({ length: shardCount }, (_, shard) => shard);
     const deadline = new Deadline({ signal: NEVER }, COUNT_MS);
@@ -178,7 +176,7 @@ export class CatalogService implements CatalogPort {
       const documents = new Map<number, number>();
       for (const { value } of answer.values.values())
         for (const { id, live } of value.collections) documents.set(id, (documents.get(id) ?? 0) + live);
-      return documents;
+      return { documents, missing: [...answer.failed.keys()].sort((a, b) => a - b) };
     } finally {
       deadline.end();
     }
@@ -199,6 +197,22 @@ function noCollection(name: string): NodeError {
   return new NodeError('COLLECTION_NOT_FOUND', `there is no collection "${name}"`);
 }
 
-function viewOf({ name, dimensions, similarity, hnsw }: Collection, documents: number): CollectionView {
-  return { name, dimensions: dimensions ?? null, similarity, hnsw, documents };
+/** Live documents by collection, and the shards that did not tell. */
+interface Counted {
+  readonly documents: ReadonlyMap<number, number>;
+  readonly missing: readonly number[];
+}
+
+function viewOf(
+  { id, name, dimensions, similarity, hnsw }: Collection,
+  { documents, missing }: Counted,
+): CollectionView {
+  return {
+    name,
+    dimensions: dimensions ?? null,
+    similarity,
+    hnsw,
+    documents: documents.get(id) ?? 0,
+    ...(missing.length === 0 ? {} : { missingShards: missing }),
+  };
 }

@@ -6,7 +6,7 @@ import type { ReplicationService } from '../replication/replication.service.js';
 import { placementOf } from '../ring/core/shard-set.js';
 import type { EventsPort } from './coordinator.js';
 import { ClusterWatch } from './core/cluster-watch.js';
-import type { CopyRoute } from './core/route.js';
+import { serves } from './core/topology.js';
 import type { Members } from './members.js';
 import type { Routes } from './routes.js';
 
@@ -100,8 +100,4 @@ export class ClusterEvents {
     const sight = { members: this.members.all(), shards };
     for (const event of this.#watch.see(sight, (node) => this.routes.nodeIdOf(node))) this.events.publish(event);
   }
-}
-
-function serves({ inSync, status, faulted }: CopyRoute): boolean {
-  return inSync && status !== 'UNAVAILABLE' && !faulted;
 }

@@ -2,7 +2,7 @@ import type { Clock } from '../../kernel/clock.js';
 import { META_SHARD } from '../../kernel/ids.js';
 import type { NodeUuid } from '../../kernel/peer.js';
 import type { ShardLeader, ShardPosition } from '../replication/core/protocol.js';
-import type { FellowFacts } from '../replication/fellows.js';
+import { silenceMs, type FellowFacts } from '../replication/fellows.js';
 import type { ClusterPlace } from '../replication/cluster-place.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import type { ClusterMap } from '../ring/core/map.js';
@@ -100,6 +100,12 @@ export class ClusterRoutes implements Routes {
     return {
       shard,
       epoch: leader?.epoch.num ?? 0,
+      lastEpoch: Math.max(
+        leader?.epoch.num ?? 0,
+        this.replication.leader(shard)?.epoch.num ?? 0,
+        own?.epoch.num ?? 0,
+        ...[...fellows.values()].map(({ positions }) => positions.get(shard)?.epoch.num ?? 0),
+      ),
       primary: leader?.node,
       copies,
       documents: documentsOf(shard, leader?.node, self, own, fellows),
@@ -141,7 +147,9 @@ export class ClusterRoutes implements Routes {
       role,
       inSync: !faulted && role !== 'learner' && (reigns || position?.inSync === true),
       status: self ? 'ACTIVE' : statusOf(facts),
-      lagMs: Math.round(position?.lagMs ?? 0),
+      lagMs: Math.round(
+        (position?.lagMs ?? 0) + (facts === undefined ? 0 : silenceMs(facts, this.clock.monotonicMs())),
+      ),
       offset: position?.applied ?? 0,
       faulted,
       held: position?.held === true,

@@ -10,7 +10,7 @@ import type { ClusterOperations } from './cluster-operations.js';
 import type { ClusterPort } from './coordinator.js';
 import type { ClusterView, DigestView, StatusView } from './core/requests.js';
 import type { CopyRoute, ShardRoute } from './core/route.js';
-import { degradation, isDegraded, mapDegradation, topologyOf } from './core/topology.js';
+import { degradation, isDegraded, mapDegradation, serves, topologyOf } from './core/topology.js';
 import type { FanOut } from './fan-out.js';
 import type { Member, Members } from './members.js';
 import type { NodeFacts } from './node-facts.js';
@@ -34,6 +34,7 @@ export class ClusterService implements ClusterPort {
   ) {}
 
   status(): Promise<StatusView> {
+    if (!this.replication.map.known) return Promise.resolve(this.#starting());
     const map = this.replication.map.current();
     this.routes.refresh();
     const routes = this.routes.shards();
@@ -56,6 +57,28 @@ export class ClusterService implements ClusterPort {
       documents: routes.reduce((sum, { documents }) => sum + documents, 0),
       shards: routes.map((route) => shardStatus(route)),
     });
+  }
+
+  /** Of a node that has no map yet: what it is configured as, and of the cluster nothing. */
+  #starting(): StatusView {
+    const { clusterMode, shardCount, replicaCount, nodeId, grpcTls, clusterSecret } = this.config;
+    return {
+      status: this.facts.draining ? 'DRAINING' : 'STARTING',
+      clusterMode,
+      activeNodes: 0,
+      shardCount,
+      replicaCount,
+      topology: {},
+      nodeId,
+      clusterId: '',
+      version: this.facts.version,
+      mapEpoch: 0,
+      viewDigest: '',
+      insecure: grpcTls === undefined && clusterSecret === undefined,
+      uptimeMs: Math.round(this.facts.uptimeMs),
+      documents: 0,
+      shards: [],
+    };
   }
 
   degraded(): readonly string[] {
@@ -199,21 +222,21 @@ export class ClusterService implements ClusterPort {
   }
 }
 
-function shardStatus({ shard, epoch, primary, documents, copies }: ShardRoute): StatusView['shards'][number] {
+function shardStatus({ shard, lastEpoch, primary, documents, copies }: ShardRoute): StatusView['shards'][number] {
   const leader = copies.find(({ node, status, faulted }) => node === primary && status !== 'UNAVAILABLE' && !faulted);
   return {
     shard,
-    epoch,
+    epoch: lastEpoch,
     primary: leader?.nodeId ?? null,
     documents,
     offset: leader?.offset ?? Math.max(0, ...copies.map(({ offset }) => offset)),
-    replicas: copies.map(({ nodeId: node, role, inSync, status, offset, lagMs, held }) => ({
-      node,
-      role,
-      inSync: inSync && status !== 'UNAVAILABLE',
-      offset,
-      lagMs,
-      ...(held && status !== 'UNAVAILABLE' ? { held: 'DISK_FULL' as const } : {}),
+    replicas: copies.map((copy) => ({
+      node: copy.nodeId,
+      role: copy.role,
+      inSync: serves(copy),
+      offset: copy.offset,
+      lagMs: copy.lagMs,
+      ...(copy.held && copy.status !== 'UNAVAILABLE' ? { held: 'DISK_FULL' as const } : {}),
     })),
   };
 }

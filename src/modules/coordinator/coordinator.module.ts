@@ -17,7 +17,6 @@ import { LOG_STORE } from '../log/log.module.js';
 import { ReplicationService } from '../replication/replication.service.js';
 import { nodeByUuid } from '../ring/core/map.js';
 import { ShardService } from '../shard/shard.service.js';
-import { AttributeKeys } from './attribute-keys.js';
 import { CatalogService } from './catalog.service.js';
 import { ClusterService } from './cluster.service.js';
 import { CATALOG, CLUSTER, DOCUMENTS, EVENTS, SEARCH, STREAMS, type EventsPort } from './coordinator.js';
@@ -66,7 +65,6 @@ export class CoordinatorModule {
       module: CoordinatorModule,
       imports: [platform, log, shard, replication],
       providers: [
-        { provide: AttributeKeys, useFactory: () => new AttributeKeys() },
         {
           provide: Sessions,
           inject: [ReplicationService],
@@ -138,17 +136,17 @@ export class CoordinatorModule {
         },
         {
           provide: Writer,
-          inject: [ReplicationService, WriteRouter, FanOut, MAP_CHANGES, HASHER, AttributeKeys, ROUTES, Metrics],
+          inject: [ReplicationService, WriteRouter, FanOut, MAP_CHANGES, HASHER, CLOCK, ROUTES, Metrics],
           useFactory: (
             service: ReplicationService,
             router: WriteRouter,
             fanOut: FanOut,
             changes: MapChanges,
             hasher: Hasher,
-            keys: AttributeKeys,
+            clock: Clock,
             routes: Routes,
             metrics: Metrics,
-          ) => new Writer(service, router, fanOut, changes, hasher, new ClusterKeys(keys, routes, fanOut), metrics),
+          ) => new Writer(service, router, fanOut, changes, hasher, new ClusterKeys(clock, routes, fanOut), metrics),
         },
         {
           provide: DOCUMENTS,
@@ -188,7 +186,7 @@ export class CoordinatorModule {
         },
         {
           provide: MEMBERS,
-          inject: [ClusterPlace, ReplicationService, NodeFacts],
+          inject: [ClusterPlace, ReplicationService, NodeFacts, CLOCK],
           useFactory: (...parts: ConstructorParameters<typeof ClusterMembers>) => new ClusterMembers(...parts),
         },
         {
@@ -251,7 +249,6 @@ export class CoordinatorModule {
         EVENTS,
         ClusterEvents,
         NodeFacts,
-        AttributeKeys,
         PEER_SHARDS,
         ShardCallServer,
       ],

@@ -293,8 +293,9 @@ export class DocumentsService implements DocumentsPort {
         shard++;
         after = undefined;
       }
-      if (deadline.expired && documents.length === 0 && failed.size > 0)
-        throw shardError([...failed.keys()][0], { reason: 'TIMEOUT' });
+      // A page of nothing would end the scroll of a client that looks at its cursor alone.
+      if (documents.length === 0 && failed.size > 0 && (deadline.expired || failed.size === shard - start.shard))
+        throw noneAnswered(deadline.expired ? new Map([[start.shard, { reason: 'TIMEOUT' }]]) : failed);
       const cursor = shard >= shardCount ? null : encodeScrollCursor({ shard, after });
       const shards = shardsReport(shardCount, { stale, failed });
       return { documents, cursor, shards, session: this.sessions.fold(session, new Map()) };
@@ -315,6 +316,7 @@ export class DocumentsService implements DocumentsPort {
         options.consistency,
         deadline,
       );
+      if (answer.values.size === 0) throw noneAnswered(answer.failed);
       let count = 0;
       for (const { value } of answer.values.values()) count += value;
       const shards = shardsReport(shardCount, answer);
@@ -404,6 +406,13 @@ export class DocumentsService implements DocumentsPort {
       session: this.sessions.withWrite(session, shard, { epoch, reign, offset }),
     };
   }
+}
+
+/** No shard that was asked has an answer. */
+function noneAnswered(failed: ReadonlyMap<number, ShardFailed>): NodeError {
+  const [[shard, why]] = failed;
+  const isLate = [...failed.values()].every(({ reason }) => reason === 'TIMEOUT');
+  return shardError(shard, isLate || why.reason !== 'TIMEOUT' ? why : { reason: 'UNREACHABLE' });
 }
 
 function toCall(options: WriteOptions, condition: WriteCondition | undefined, call: CallContext): WriteCall {

@@ -33,6 +33,7 @@ class Nodes implements Routes {
     this.table = Array.from({ length: shards }, (_, shard) => ({
       shard,
       epoch: 1,
+      lastEpoch: 1,
       primary: 'a',
       copies: NODES.map((node) => ({
         node,

@@ -14,6 +14,8 @@ import type { PeerShards, ShardAccess } from './shard-access.js';
 
 /** A request that is not answered for so long is sent to another copy whatever the share of hedges. */
 const PATIENCE_MS = 500;
+/** A call that ends so near to the deadline ended because of it. */
+const END_MS = 50;
 /** A suspect node gets this long before another copy is asked beside it. */
 const SUSPECT_MS = 50;
 
@@ -357,7 +359,9 @@ class FanOutRun<C extends GatedCall> {
 
   #broke(attempt: Attempt, error: unknown): void {
     if (this.#over) return;
-    const reason = failureOf(error);
+    const failure = failureOf(error);
+    // Nobody answered on that connection, and there was time left.
+    const reason = failure === 'TIMEOUT' && this.options.deadline.remainingMs > END_MS ? 'UNREACHABLE' : failure;
     if (reason === undefined) {
       this.#end();
       this.#reject(error);
@@ -425,7 +429,7 @@ class FanOutRun<C extends GatedCall> {
 
 /** Of a shard the map does not have. */
 function nowhere(shard: number): ShardRoute {
-  return { shard, epoch: 0, primary: undefined, copies: [], documents: 0, wanted: 1 };
+  return { shard, epoch: 0, lastEpoch: 0, primary: undefined, copies: [], documents: 0, wanted: 1 };
 }
 
 function including(nodes: readonly NodeUuid[], node: NodeUuid): readonly NodeUuid[] {

@@ -5,10 +5,7 @@ import type { ShardFailed } from './fan-out.js';
 export function shardError(shard: number, failed: ShardFailed | undefined, fault?: Error): NodeError {
   switch (failed?.reason) {
     case 'TIMEOUT':
-      return new NodeError(
-        'QUERY_TIMEOUT',
-        'the deadline passed; narrow the request or give it more time with `timeoutMs`',
-      );
+      return new NodeError('QUERY_TIMEOUT', 'the deadline passed; try again, narrow the request, or give it more time');
     case 'FAULTED':
       return new NodeError(
         'LOG_CORRUPT',

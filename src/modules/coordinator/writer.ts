@@ -1,6 +1,7 @@
 import { utf8 } from '../../kernel/bytes.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { Hasher } from '../../kernel/hasher.js';
+import { sortedMembers } from '../../kernel/json.js';
 import { utf8Length } from '../../kernel/ids.js';
 import { LIMITS } from '../../kernel/limits.js';
 import type { ReplicationService } from '../replication/replication.service.js';
@@ -69,9 +70,11 @@ export class Writer {
     const payload = this.#encode(fields);
     const { id: collectionId } = collection;
     const shard = this.replication.map.ring().shardOf(id);
-    const rest = this.#conditionAndKey(call, id, collectionId, 'upsert', payload);
+    const rest = this.#conditionAndKey(call, id, collectionId, 'upsert', () => this.#encode(inOrder(fields)));
     const write = { shard, op: 'UPSERT' as const, collectionId, id, payload, ...rest };
-    return this.#written(write, await this.router.write(write, call.timeoutMs ?? WRITE_WAIT_MS));
+    const outcome = await this.router.write(write, call.timeoutMs ?? WRITE_WAIT_MS);
+    if (fields.metadata !== undefined && isNotMade(outcome)) this.keys.release(collection, fields.metadata);
+    return this.#written(write, outcome);
   }
 
   /** Merges into a document (RFC 7386). @throws NodeError DOCUMENT_NOT_FOUND */
@@ -81,12 +84,13 @@ export class Writer {
       call.collection,
     );
     const shard = this.replication.map.ring().shardOf(id);
-    const asked = utf8(
-      JSON.stringify({
-        ...patch,
-        vector: patch.vector instanceof Float32Array ? Array.from(patch.vector) : patch.vector,
-      }),
-    );
+    const asked = (): Uint8Array =>
+      utf8(
+        JSON.stringify({
+          ...inOrder(patch),
+          vector: patch.vector instanceof Float32Array ? Array.from(patch.vector) : patch.vector,
+        }),
+      );
     const common = this.#conditionAndKey(call, id, collection.id, 'patch', asked);
     const wantsVersion = call.condition?.kind === 'version' ? call.condition.version : undefined;
     const { timeoutMs } = call;
@@ -114,6 +118,7 @@ export class Writer {
         try {
           return await this.#write(id, wish, { ...call, timeoutMs: deadline.remainingMs });
         } catch (error) {
+          if (merged?.metadata !== undefined && !isUnknown(error)) this.keys.release(collection, merged.metadata);
           const raced = error instanceof NodeError && error.code === 'VERSION_CONFLICT' && wantsVersion === undefined;
           if (!raced) throw error;
           if (current === undefined && (await this.#current(shard, collection.id, id, deadline)) === undefined)
@@ -130,7 +135,7 @@ export class Writer {
   /** Deletes a document. @throws NodeError DOCUMENT_NOT_FOUND */
   delete(id: string, call: WriteCall): Promise<Written> {
     const collection = this.#collection(call.collection);
-    const common = this.#conditionAndKey(call, id, collection.id, 'delete', new Uint8Array(0));
+    const common = this.#conditionAndKey(call, id, collection.id, 'delete', () => new Uint8Array(0));
     return this.#write(
       id,
       {
@@ -238,18 +243,19 @@ export class Writer {
     return payload;
   }
 
+  /** @param asked what the write is about: equal for equal writes */
   #conditionAndKey(
     call: WriteCall,
     id: string,
     collectionId: number,
     kind: string,
-    asked: Uint8Array,
+    asked: () => Uint8Array,
   ): Pick<WriteWish, 'level' | 'key' | 'fingerprint' | 'condition'> {
     const level = this.replication.level(call.consistency);
     const condition = call.condition === undefined ? undefined : { condition: call.condition };
     if (call.key === undefined) return condition === undefined ? { level } : { level, ...condition };
     const what = utf8(JSON.stringify([kind, collectionId, id, call.condition ?? null]));
-    const fingerprint = this.hasher.sha256Head(what, asked);
+    const fingerprint = this.hasher.sha256Head(what, asked());
     const key = this.hasher.sha256Head(utf8(call.key));
     return { level, ...condition, key, fingerprint };
   }
@@ -276,6 +282,19 @@ export class Writer {
 
 function missing(id: string): NodeError {
   return new NodeError('DOCUMENT_NOT_FOUND', `there is no document "${id}"`);
+}
+
+/** Fields with the members of their metadata in one order: a client that sends a write again may have them in another one. */
+function inOrder<T extends Pick<DocumentFields, 'metadata'> | DocumentPatch>(fields: T): T {
+  return fields.metadata === undefined ? fields : { ...fields, metadata: sortedMembers(fields.metadata) };
+}
+
+function isNotMade(outcome: MadeOrRefused): boolean {
+  return outcome.kind === 'refused' && outcome.code !== 'WRITE_OUTCOME_UNKNOWN';
+}
+
+function isUnknown(error: unknown): boolean {
+  return !(error instanceof NodeError) || error.code === 'WRITE_OUTCOME_UNKNOWN';
 }
 
 function outcomeName(outcome: MadeOrRefused): 'stored' | 'refused' | 'unknown' {

@@ -7,6 +7,11 @@ export type FellowFacts = Omit<PeerFacts, 'position'> & {
   readonly positions: ReadonlyMap<number, ShardPosition>;
 };
 
+/** How long a node that does not answer has been silent; 0 for one that does, or was never heard. */
+export function silenceMs({ live, heardMs }: FellowFacts, nowMs: number): number {
+  return live || heardMs === -Infinity ? 0 : Math.max(0, nowMs - heardMs);
+}
+
 /** The other nodes of the cluster, as replication needs to know them. */
 export interface Fellows {
   /** By uuid; the keys ascend. One value until something changes. */

@@ -9,7 +9,7 @@ import type { BulkAnswer, BulkItem } from '../../coordinator/core/requests.js';
 import { envelopeItems, parseBulkEnvelope } from '../bulk-envelope.js';
 import { UPSERT_ERRORS, WRITE_ERRORS } from '../docs/common-errors.js';
 import type { BulkSchemas } from '../core/bulk-item.js';
-import { bulkOutcome } from '../core/bulk-status.js';
+import { bulkOutcome, bulkRetryAfterMs } from '../core/bulk-status.js';
 import { Endpoint } from '../http/endpoint.js';
 import { chunksOf, decoded, discardBody } from '../http/read-body.js';
 import { instanceOf } from '../http/send-problem.js';
@@ -104,10 +104,16 @@ function sendBulk(request: FastifyRequest, reply: FastifyReply, answer: BulkAnsw
     first === undefined
       ? 'the bulk holds no documents'
       : `none of ${answer.total} items was stored; the first: ${first.detail}`;
-  const { problem } = problemOf(new NodeError(outcome.code, detail, { extra: { ...answer } }), instanceOf(request.id));
+  const retryAfterMs = bulkRetryAfterMs(outcome.code);
+  const error = new NodeError(outcome.code, detail, {
+    extra: { ...answer },
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+  const { problem } = problemOf(error, instanceOf(request.id));
   void reply
     .code(outcome.status)
     .header('content-type', PROBLEM_CONTENT_TYPE)
     .header('spector-session', answer.session);
+  if (retryAfterMs !== undefined) void reply.header('retry-after', retryAfterMs / 1_000);
   void reply.send(Buffer.from(JSON.stringify(problem)));
 }

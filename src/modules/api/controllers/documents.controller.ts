@@ -115,14 +115,15 @@ export class DocumentsController {
     errors: [...KEYED_ERRORS, ...UPSERT_ERRORS],
   })
   async put(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
-    const document = { id: checkedId(id), fields: documentFieldsOf(putBody(request.body)) };
+    const body = putBody(request.body);
+    const document = { id: checkedId(id), fields: documentFieldsOf(body) };
     const query = writeQuery(request.query);
     const options = writeOptionsOf(request, this.standard(), query);
     const answer = await this.documents.ingest(
       document,
       conditionOf(request),
       options,
-      callOf(reply, sessionOf(request, query)),
+      callOf(reply, sessionOf(request, query, body)),
     );
     sendWrite(reply, answer.created ? 201 : 200, answer, documentPath(answer.id, options.collection));
   }
@@ -137,7 +138,8 @@ export class DocumentsController {
     errors: [...KEYED_ERRORS, ...UPSERT_ERRORS, 'DOCUMENT_NOT_FOUND'],
   })
   async patch(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
-    const patch = documentPatchOf(patchBody(request.body));
+    const body = patchBody(request.body);
+    const patch = documentPatchOf(body);
     const query = writeQuery(request.query);
     const options = writeOptionsOf(request, this.standard(), query);
     const answer = await this.documents.patch(
@@ -145,7 +147,7 @@ export class DocumentsController {
       patch,
       conditionOf(request),
       options,
-      callOf(reply, sessionOf(request, query)),
+      callOf(reply, sessionOf(request, query, body)),
     );
     sendWrite(reply, 200, answer);
   }

@@ -25,3 +25,9 @@ export function bulkOutcome(answer: BulkAnswer): BulkOutcome {
   if (statuses.size === 1 && shared >= NODE_STATUS_MIN) return { status: shared, code: first.code };
   return { status: ERRORS.INVALID_REQUEST.http, code: 'INVALID_REQUEST' };
 }
+
+/** When a bulk of which nothing was stored may be sent again, as a single write is told; whole seconds. Undefined: not as it is. */
+export function bulkRetryAfterMs(code: ErrorCode): number | undefined {
+  if (code === 'INSUFFICIENT_STORAGE') return 5_000;
+  return ERRORS[code].retryable ? 1_000 : undefined;
+}

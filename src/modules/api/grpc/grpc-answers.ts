@@ -136,13 +136,15 @@ function fusionMessage(fusion: Fusion): pb.Fusion {
   });
 }
 
-export function collectionMessage({ name, dimensions, similarity, hnsw, documents }: CollectionView): pb.Collection {
+export function collectionMessage(collection: CollectionView): pb.Collection {
+  const { name, dimensions, similarity, hnsw, documents, missingShards = [] } = collection;
   return create(pb.CollectionSchema, {
     name,
     ...(dimensions === null ? {} : { dimensions }),
     similarity: SIMILARITY_VALUES[similarity],
     hnsw: { ...hnsw },
     documents: BigInt(documents),
+    missingShards: [...missingShards],
   });
 }
 

@@ -114,6 +114,9 @@ export const CollectionShape = shape('Collection', {
   similarity: words('cosine', 'dot', 'euclidean'),
   hnsw: Type.Object({ m: count(), efConstruction: count(), efSearch: count() }),
   documents: count(),
+  missingShards: Type.Optional(
+    Type.Array(Type.Integer(), { description: 'Shards whose documents could not be counted.' }),
+  ),
 });
 export const CollectionsShape = shape('Collections', { collections: Type.Array(CollectionShape) });
 export const AliasShape = shape('Alias', { name: text(), collection: text() });

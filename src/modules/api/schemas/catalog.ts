@@ -20,7 +20,7 @@ export const CollectionBody = closed(
       }),
     ),
   },
-  'Settings of a collection; what is not said is as the node is configured.',
+  'Settings of a collection: what is not said of a new one is as the node is configured, of an existing one as it is.',
   { dimensions: 3, similarity: 'cosine', hnsw: { m: 16, efConstruction: 200, efSearch: 100 } },
 );
 export type CollectionBody = Static<typeof CollectionBody>;

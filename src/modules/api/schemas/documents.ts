@@ -48,7 +48,11 @@ export const IngestBody = closed(
 export type IngestBody = Static<typeof IngestBody>;
 
 /** `PUT /api/v1/documents/{id}`. */
-export const PutBody = closed(fields, 'The whole document without its id; at least one field.', EXAMPLE);
+export const PutBody = closed(
+  { ...fields, session: Type.Optional(Session) },
+  'The whole document without its id; at least one field.',
+  EXAMPLE,
+);
 export type PutBody = Static<typeof PutBody>;
 
 const nullable = {
@@ -60,7 +64,7 @@ const nullable = {
 
 /** `PATCH /api/v1/documents/{id}`. */
 export const PatchBody = closed(
-  nullable,
+  { ...nullable, session: Type.Optional(Session) },
   'Merged into the document (RFC 7386): null removes, `metadata` merges member by member, `vector` replaces.',
   { title: 'Sea otters', metadata: { year: 2025, tags: null } },
 );

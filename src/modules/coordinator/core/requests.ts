@@ -239,6 +239,8 @@ export interface CollectionView {
   readonly similarity: Similarity;
   readonly hnsw: HnswParameters;
   readonly documents: number;
+  /** Shards that did not say how many documents they have, which are not counted then; absent: each did. */
+  readonly missingShards?: readonly number[];
 }
 
 export interface AliasView {

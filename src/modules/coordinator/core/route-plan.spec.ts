@@ -20,6 +20,7 @@ const copy = (node: string, changes: Partial<CopyRoute> = {}): CopyRoute => ({
 const routeOf = (shard: number, copies: readonly CopyRoute[], primary: string | null = 'a'): ShardRoute => ({
   shard,
   epoch: 3,
+  lastEpoch: 3,
   primary: primary ?? undefined,
   copies,
   documents: 1,

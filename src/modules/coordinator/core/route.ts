@@ -14,6 +14,7 @@ export interface CopyRoute {
   /** A primary is; a learner never is. */
   readonly inSync: boolean;
   readonly status: CopyStatus;
+  /** Milliseconds it was behind when it was heard last, and how long that is ago while its node does not answer. */
   readonly lagMs: number;
   /** Offset applied to its index. */
   readonly offset: number;
@@ -25,8 +26,10 @@ export interface CopyRoute {
 
 export interface ShardRoute {
   readonly shard: number;
-  /** Number of the epoch; 0 when none is known. */
+  /** Number of the primary's epoch; 0 when there is none. */
   readonly epoch: number;
+  /** The highest anybody told of, also when who reigned in it is gone. */
+  readonly lastEpoch: number;
   readonly primary: NodeUuid | undefined;
   /** In the map's order, then others by uuid: what is left of a move, learners. */
   readonly copies: readonly CopyRoute[];

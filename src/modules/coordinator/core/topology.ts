@@ -1,6 +1,6 @@
 import type { NodeUuid } from '../../../kernel/peer.js';
 import type { StatusView } from './requests.js';
-import type { ShardRoute } from './route.js';
+import type { CopyRoute, ShardRoute } from './route.js';
 
 /**
  * The published topology (api.md, Status answer): each member with its shards in number order, `2` where it is the
@@ -23,6 +23,11 @@ export function topologyOf(
   return topology;
 }
 
+/** A copy that counts: in sync as it said last, on a node that answers. What one that does not would say is not known. */
+export function serves({ inSync, status, faulted }: CopyRoute): boolean {
+  return inSync && status === 'ACTIVE' && !faulted;
+}
+
 /** A shard has no primary, or fewer in-sync copies than the map gives it. */
 export function isDegraded(route: ShardRoute): boolean {
   return degradation(route) !== undefined;
@@ -30,7 +35,7 @@ export function isDegraded(route: ShardRoute): boolean {
 
 /** Why a shard is degraded, in words. */
 export function degradation({ shard, primary, copies, wanted }: ShardRoute): string | undefined {
-  const serving = copies.filter(({ inSync, status, faulted }) => inSync && status !== 'UNAVAILABLE' && !faulted);
+  const serving = copies.filter(serves);
   if (!serving.some(({ node }) => node === primary)) return `shard ${shard} has no primary`;
   return serving.length < wanted ? `shard ${shard} has ${serving.length} of ${wanted} copies in sync` : undefined;
 }
@@ -42,9 +47,7 @@ export function degradation({ shard, primary, copies, wanted }: ShardRoute): str
 export function mapDegradation({ copies, wanted }: ShardRoute, astray: boolean): string | undefined {
   if (astray)
     return 'the map of this node has what a majority of its voters, restored from older disks, does not know, and follows it no more: stop the node, move its data directory away and start it';
-  const voters = copies.filter(
-    ({ role, status, faulted }) => role !== 'learner' && status !== 'UNAVAILABLE' && !faulted,
-  );
+  const voters = copies.filter(({ role, status, faulted }) => role !== 'learner' && status === 'ACTIVE' && !faulted);
   if (2 * voters.length > wanted) return undefined;
   return `the map has ${voters.length} of ${wanted} voters, no majority: joins, moves and new collections wait`;
 }

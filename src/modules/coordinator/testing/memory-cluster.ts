@@ -14,7 +14,6 @@ import type { Link, LinkEvents } from '../../../kernel/link.js';
 import { ReplicationService } from '../../replication/replication.service.js';
 import type { VectorIndexes } from '../../shard/core/vector-index.js';
 import { ShardService } from '../../shard/shard.service.js';
-import { AttributeKeys } from '../attribute-keys.js';
 import { ClusterKeys } from '../cluster-keys.js';
 import type { CopyRoute, ShardRoute } from '../core/route.js';
 import type { ShardGate, ShardWriteOutcome } from '../core/shard-calls.js';
@@ -129,7 +128,7 @@ export class ClusterNode {
     const metrics = new Metrics({ nodeId: this.nodeId, version: '0' });
     const router = new WriteRouter(routes, this.local, this.clients, systemRandom);
     const changes = new ForwardedMapChanges(routes, replication.map, gate, this.clients);
-    const keys = new ClusterKeys(new AttributeKeys(), routes, fanOut);
+    const keys = new ClusterKeys(systemClock, routes, fanOut);
     const writer = new Writer(replication, router, fanOut, changes, nodeHasher, keys, metrics);
     this.documents = new DocumentsService(config, replication, fanOut, writer, changes, sessions, this.events);
     const winners = new WinnerFetch(routes, fanOut, this.local, replication);
@@ -249,7 +248,7 @@ class MemoryRoutes implements Routes {
     const follower = this.cluster.followers.get(shard);
     const copies: CopyRoute[] = primary === undefined ? [] : [this.#copy(primary, 'primary')];
     if (follower !== undefined) copies.push(this.#copy(this.cluster.nodes[follower], 'replica'));
-    return { shard, epoch: 1, primary: primary?.uuid, copies, documents: 10, wanted: 1 };
+    return { shard, epoch: 1, lastEpoch: 1, primary: primary?.uuid, copies, documents: 10, wanted: 1 };
   }
 
   #copy({ uuid: node, nodeId }: ClusterNode, role: CopyRoute['role']): CopyRoute {

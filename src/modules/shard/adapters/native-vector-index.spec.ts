@@ -2,8 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { compiledAddon } from '../../../../test/contract/native-addon.js';
 import { Clusters, shapeOf } from '../../../../test/contract/vector-index.suite.js';
-import { nativeVectorIndexes } from './native-vector-index.js';
 
 const DIMENSIONS = 8;
 const VECTORS = 300;
@@ -12,8 +12,9 @@ const VECTORS = 300;
 const HEADER = { bytes: 64, entry: 20, top: 24, upper: 48 };
 const NODE_BYTES = 4 + 1 + 4;
 
-// Where the addon could not be compiled, nodes do without it, too.
-(nativeVectorIndexes === undefined ? describe.skip : describe)('a file of the native graph', () => {
+const addon = compiledAddon();
+
+describe('a file of the native graph', () => {
   let directory: string;
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'native-graph-'));
@@ -28,10 +29,9 @@ const NODE_BYTES = 4 + 1 + 4;
     ['a link on a higher layer that leads nowhere', (file, upperAt) => file.setUint32(upperAt, VECTORS, true)],
     ['a link on the ground that leads nowhere', (file, _, groundAt) => file.setUint32(groundAt, 0x7fff_ffff, true)],
   ])('is refused with %s', async (_, harm) => {
-    if (nativeVectorIndexes === undefined) return;
     const shape = shapeOf(DIMENSIONS);
     const clusters = new Clusters(3, DIMENSIONS, 5);
-    const graph = nativeVectorIndexes.create(shape, 0);
+    const graph = addon.create(shape, 0);
     for (let label = 0; label < VECTORS; label++) graph.add(label, clusters.next(), 1);
     const path = join(directory, 'graph');
     await graph.save(path);
@@ -42,7 +42,7 @@ const NODE_BYTES = 4 + 1 + 4;
     harm(file, upperAt, upperAt + 4 * Number(file.getBigUint64(HEADER.upper, true)));
     const harmed = join(directory, 'harmed');
     await writeFile(harmed, bytes);
-    nativeVectorIndexes.load(shape, path, VECTORS, 0).dispose();
-    expect(() => nativeVectorIndexes?.load(shape, harmed, VECTORS, 0)).toThrow('links that lead nowhere');
+    addon.load(shape, path, VECTORS, 0).dispose();
+    expect(() => addon.load(shape, harmed, VECTORS, 0)).toThrow('links that lead nowhere');
   });
 });
