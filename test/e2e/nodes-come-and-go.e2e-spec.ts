@@ -29,11 +29,15 @@ afterAll(async () => {
 });
 
 /** Runs something under load that speaks to `nodes`, and checks that no write failed and nothing was lost or doubled. */
-async function underLoad(run: string, nodes: () => readonly ClusterNode[], act: () => Promise<void>): Promise<void> {
+async function underLoad(
+  run: string,
+  nodes: () => readonly ClusterNode[],
+  act: (load: ClusterLoad) => Promise<void>,
+): Promise<void> {
   const options = { seed: run.length, writers: 4, searchers: 1, ids: 300 };
   const load = await ClusterLoad.during(nodes, run, options, history, async (running) => {
     await running.acknowledged(50);
-    await act();
+    await act(running);
     await running.acknowledged(30);
   });
   expect({ run, writes: load.failedWrites, searches: load.failedSearches }).toEqual({ run, writes: [], searches: [] });
@@ -164,8 +168,9 @@ describe('under load nothing is lost or doubled', () => {
     await underLoad(
       'sigterm',
       () => asked,
-      async () => {
+      async (load) => {
         asked = cluster.others(leaving.nodeId);
+        await load.turned();
         const startedMs = performance.now();
         expect(await leaving.process.stop('SIGTERM')).toEqual({ code: 0, signal: null });
         expect(performance.now() - startedMs).toBeLessThan(20_000);

@@ -52,6 +52,8 @@ export class ClusterLoad {
   slowestSearchMs = 0;
   readonly #random: Random;
   readonly #running: Promise<void>[] = [];
+  /** Requests each client has ended. */
+  readonly #ended: number[] = [];
   #serial = 0;
   #stopping = false;
 
@@ -90,6 +92,13 @@ export class ClusterLoad {
     await waitFor(`${count} more writes`, () => this.history.acknowledged >= wanted, timeoutMs);
   }
 
+  /** Resolves when every client has ended the request it is waiting for: none is on its way to a node that `nodes` gives no more. */
+  async turned(): Promise<void> {
+    const before = [...this.#ended];
+    const turned = (): boolean => this.#ended.every((ended, client) => ended > before[client]);
+    await waitFor('every client to end its request', turned, 30_000);
+  }
+
   /** Lets every client end the request it is waiting for. */
   async stop(): Promise<void> {
     this.#stopping = true;
@@ -97,8 +106,10 @@ export class ClusterLoad {
   }
 
   async #client(act: () => Promise<void>): Promise<void> {
+    const client = this.#ended.push(0) - 1;
     while (!this.#stopping) {
       await act();
+      this.#ended[client]++;
       await delay(this.options.restMs ?? 5);
     }
   }
