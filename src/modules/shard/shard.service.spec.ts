@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -291,6 +291,21 @@ describe('ShardService', () => {
     await writeFile(join(directory, '0'), 'in the way');
     await expect(service.checkpoint(0)).rejects.toThrow();
     await rm(join(directory, '0'));
+    expect(await service.checkpoint(0)).toMatchObject({ offset: 5 });
+  });
+
+  it('takes no checkpoint of an index whose log another one took the place of', async () => {
+    const shardLog = new ShardLog();
+    const service = serviceOf();
+    await service.open(0, [spec]);
+    fill(shardLog, 0, 5);
+    await shardLog.store(log);
+    await service.apply(0, shardLog.bytes);
+    const state = log.state(0);
+    const replaced = jest.spyOn(log, 'state').mockReturnValue({ ...state, generation: state.generation + 1 });
+    await expect(service.checkpoint(0)).rejects.toThrow('another one now');
+    replaced.mockRestore();
+    expect(await checkpoints()).toEqual([]);
     expect(await service.checkpoint(0)).toMatchObject({ offset: 5 });
   });
 

@@ -25,6 +25,8 @@ export class CheckpointKeeper {
   #notBeforeMs = -Infinity;
   /** The index was changed by more than the log up to its offset: files of collections that seem unchanged are not linked. */
   #altered = false;
+  /** Of the log the index was built from. */
+  #generation: number | undefined;
 
   constructor(shard: number, thread: IndexThread, ports: CheckpointKeeperPorts) {
     this.#shard = shard;
@@ -50,6 +52,7 @@ export class CheckpointKeeper {
   /** The shard was opened, with these checkpoints to fall back to, newest first. */
   opened(kept: readonly CheckpointRef[]): void {
     this.#kept = [...kept];
+    this.#generation = this.#ports.log.state(this.#shard).generation;
     this.#altered = false;
     this.#bytes = 0;
     this.#changedAtMs = undefined;
@@ -131,6 +134,9 @@ export class CheckpointKeeper {
     const previous = this.#altered ? undefined : this.#kept.at(0);
     const manifest = await this.#thread.call('checkpoint', { shard, directory, previous });
     const chain = await chainAt(log, shard, manifest.offset);
+    // A snapshot took its place meanwhile: its chain at that offset is of another history than the index.
+    if (log.state(shard).generation !== this.#generation)
+      throw new Error(`the log of shard ${shard} is another one now`);
     if (chain === undefined) throw new Error(`the log has no entry ${manifest.offset} of shard ${shard}`);
     const ref = await store.commit(directory, { ...manifest, chain: toHex(chain) });
     // Whoever alters an index waits for the checkpoints of the node to be whole.
