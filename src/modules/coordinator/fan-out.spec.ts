@@ -11,7 +11,7 @@ import type { Routes } from './routes.js';
 import type { ShardAccess, ShardCallOptions } from './shard-access.js';
 
 /** What a node does with a question about a shard. */
-type Behaviour = 'ok' | 'stale' | RefusalCode | 'REFUSED' | 'RESET' | 'silent';
+type Behaviour = 'ok' | 'stale' | RefusalCode | 'REFUSED' | 'RESET' | 'lost' | 'silent';
 
 const NODES = ['a', 'b', 'c'];
 const NONE: Positions = new Map();
@@ -129,6 +129,8 @@ class Nodes implements Routes {
         case 'REFUSED':
         case 'RESET':
           throw new PeerError(does, 'as told');
+        case 'lost':
+          throw new PeerError('TIMEOUT', 'as told');
         case 'silent':
           return new Promise((_, reject) => {
             signal?.addEventListener('abort', () => {
@@ -185,6 +187,28 @@ describe('FanOut', () => {
     const answer = await nodes.count();
     expect(sum(answer)).toBe(1);
     expect([...answer.stale]).toEqual([[0, { node: 'b', lagMs: 7 }]]);
+  });
+
+  it('waits for a primary whose index is behind, asks others where they may answer, and says how old it is as the last resort', async () => {
+    let asked = 0;
+    const behind = (node: string, _shard: number, stale: boolean, primary: boolean): Behaviour =>
+      node !== 'a' ? 'ok' : primary && ++asked > 3 ? 'ok' : stale ? 'stale' : 'NOT_IN_SYNC';
+    const alone = (node: string) => (node === 'a' ? {} : { status: 'UNAVAILABLE' as const });
+    const only = new Nodes(1, behind, alone);
+    expect(sum(await only.count(true))).toBe(1);
+    expect(asked).toBe(4);
+    const answer = await only.count();
+    expect([sum(answer), [...answer.stale.keys()]]).toEqual([1, [0]]);
+    const three = await new Nodes(1, behind).count();
+    expect([sum(three), three.stale.size, three.failed.size]).toEqual([1, 0, 0]);
+    const never = await new Nodes(1, (node) => (node === 'a' ? 'NOT_IN_SYNC' : 'ok')).count(true, 300);
+    expect(never.failed.get(0)?.reason).toBe('UNREACHABLE');
+  });
+
+  it('says of a node that gives no answer long before the deadline that it cannot be reached', async () => {
+    const nodes = new Nodes(1, () => 'lost');
+    const answer = await nodes.count();
+    expect(answer.failed.get(0)?.reason).toBe('UNREACHABLE');
   });
 
   it('names the shards it could not ask, with the reason, and is over by the deadline', async () => {

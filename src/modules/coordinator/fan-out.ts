@@ -125,6 +125,8 @@ interface Pending {
   notCaughtUp: boolean;
   /** Times that a copy had an older map. */
   oldMaps: number;
+  /** Its primary is there, and its index behind. */
+  primaryIsBehind: boolean;
   /** Times that its primary was looked for in vain. */
   looks: number;
   inFlight: number;
@@ -170,6 +172,7 @@ class FanOutRun<C extends GatedCall> {
         primary: options.primary,
         notCaughtUp: false,
         oldMaps: 0,
+        primaryIsBehind: false,
         looks: 0,
         inFlight: 0,
         last: undefined,
@@ -212,10 +215,12 @@ class FanOutRun<C extends GatedCall> {
     if (!this.options.primary || pending.notCaughtUp || pending.looks >= PRIMARY_LOOKS_MAX) return false;
     // One that has too much to do is there.
     if (pending.last !== undefined && !REPLACED.has(pending.last.reason)) return false;
-    const lives = route?.copies.some(
-      ({ node, status, faulted, role }) =>
-        status === 'ACTIVE' && !faulted && role !== 'learner' && node !== route.primary,
-    );
+    const lives =
+      pending.primaryIsBehind ||
+      route?.copies.some(
+        ({ node, status, faulted, role }) =>
+          status === 'ACTIVE' && !faulted && role !== 'learner' && node !== route.primary,
+      );
     if (lives !== true) return false;
     pending.looks++;
     pending.tried = NONE;
@@ -345,6 +350,7 @@ class FanOutRun<C extends GatedCall> {
         return;
       case 'NOT_IN_SYNC':
         pending.behind = including(pending.behind, copy.node);
+        if (pending.primary) pending.primaryIsBehind = true;
         // It has an answer, as the last resort.
         if (!stale && !pending.primary) pending.tried = without(pending.tried, copy.node);
         return;

@@ -119,7 +119,7 @@ export class LocalShards implements ShardAccess {
     readonly [C in ShardCall]: (ask: ShardAsk<C>, options: ShardCallOptions) => Promise<ShardAnswer<C>>;
   } = {
     search: async ({ mapEpoch, gates, search }, options) => {
-      const passed = await this.#pass(mapEpoch, gates, options);
+      const passed = await this.#pass(mapEpoch, gates, options, true);
       if (passed.opened.length === 0) return passed.refused;
       const shards = passed.opened.map(({ gate }) => gate.shard);
       const answers = await this.shards.search(shards, search, options.signal);
@@ -131,13 +131,13 @@ export class LocalShards implements ShardAccess {
       );
     },
     statistics: ({ mapEpoch, gates, collectionId, terms }, options) =>
-      this.#each(mapEpoch, gates, options, async (shard) => {
+      this.#search(mapEpoch, gates, options, async (shard) => {
         const [answer] = await this.shards.keywordStatistics([shard], collectionId, terms, options.signal);
         if (answer.failed !== undefined) throw new ShardUnavailableError(shard, answer.failed);
         return answer.statistics;
       }),
     count: ({ mapEpoch, gates, collectionId, filter }, options) =>
-      this.#each(mapEpoch, gates, options, async (shard) => {
+      this.#search(mapEpoch, gates, options, async (shard) => {
         const [answer] = await this.shards.count([shard], collectionId, filter, options.signal);
         if (answer.failed !== undefined) throw new ShardUnavailableError(shard, answer.failed);
         return answer.count;
@@ -155,7 +155,7 @@ export class LocalShards implements ShardAccess {
       });
     },
     page: ({ mapEpoch, gates, collectionId, filter, after, limit, fields }, options) =>
-      this.#each(mapEpoch, gates, options, async (shard): Promise<DocumentPage> => {
+      this.#search(mapEpoch, gates, options, async (shard): Promise<DocumentPage> => {
         const { ids, offsets, more } = await this.shards.scroll(
           shard,
           collectionId,
@@ -177,7 +177,7 @@ export class LocalShards implements ShardAccess {
         return { documents, last: ids.at(-1), more };
       }),
     keys: ({ mapEpoch, gates, collectionId }, options) =>
-      this.#each(mapEpoch, gates, options, (shard) => this.shards.attributeKeys(shard, collectionId)),
+      this.#search(mapEpoch, gates, options, (shard) => this.shards.attributeKeys(shard, collectionId)),
     summary: ({ mapEpoch, gates }, options) =>
       this.#each(mapEpoch, gates, options, (shard) => Promise.resolve(this.#summary(shard))),
     conflicts: ({ mapEpoch, gates }, options) =>
@@ -219,12 +219,17 @@ export class LocalShards implements ShardAccess {
   };
 
   /** Which of the shards may answer, once the map and the session are reached or given up. */
-  #pass(mapEpoch: number, gates: readonly ShardGate[], options: ShardCallOptions): Promise<Passed> | Passed {
-    const now = this.#tryPass(mapEpoch, gates);
-    return now.waits ? this.#waitToPass(mapEpoch, gates, options) : now;
+  #pass(
+    mapEpoch: number,
+    gates: readonly ShardGate[],
+    options: ShardCallOptions,
+    searched: boolean,
+  ): Promise<Passed> | Passed {
+    const now = this.#tryPass(mapEpoch, gates, searched);
+    return now.waits ? this.#waitToPass(mapEpoch, gates, options, searched) : now;
   }
 
-  #tryPass(mapEpoch: number, gates: readonly ShardGate[]): Passed {
+  #tryPass(mapEpoch: number, gates: readonly ShardGate[], searched: boolean): Passed {
     const opened: Opened[] = [];
     const refused: { readonly shard: number; readonly refusal: Refusal }[] = [];
     const mapIsOld = this.gates.mapEpoch < mapEpoch;
@@ -233,7 +238,7 @@ export class LocalShards implements ShardAccess {
       const { shard, position } = gate;
       const answer: ReturnType<ReplicaGate['check']> = mapIsOld
         ? { open: false, refusal: { code: 'STALE_MAP' } }
-        : this.gates.check(gate);
+        : this.gates.check(gate, searched);
       if (!answer.open) refused.push({ shard, refusal: answer.refusal });
       else if (position !== undefined && !this.gates.reached(shard, position)) {
         waits = true;
@@ -243,14 +248,29 @@ export class LocalShards implements ShardAccess {
     return { opened, refused, waits };
   }
 
-  async #waitToPass(mapEpoch: number, gates: readonly ShardGate[], options: ShardCallOptions): Promise<Passed> {
+  async #waitToPass(
+    mapEpoch: number,
+    gates: readonly ShardGate[],
+    options: ShardCallOptions,
+    searched: boolean,
+  ): Promise<Passed> {
     const waitMs = Math.min(SESSION_WAIT_MS, options.timeoutMs);
     const startedMs = performance.now();
     for (;;) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-      const now = this.#tryPass(mapEpoch, gates);
+      const now = this.#tryPass(mapEpoch, gates, searched);
       if (!now.waits || options.signal?.aborted === true || performance.now() - startedMs >= waitMs) return now;
     }
+  }
+
+  /** As `#each`, of what the index answers. */
+  #search<T>(
+    mapEpoch: number,
+    gates: readonly ShardGate[],
+    options: ShardCallOptions,
+    read: (shard: number, at: number) => Promise<T>,
+  ): Promise<readonly ShardReply<T>[]> {
+    return this.#each(mapEpoch, gates, options, read, true);
   }
 
   async #each<T>(
@@ -258,8 +278,9 @@ export class LocalShards implements ShardAccess {
     gates: readonly ShardGate[],
     options: ShardCallOptions,
     read: (shard: number, at: number) => Promise<T>,
+    searched = false,
   ): Promise<readonly ShardReply<T>[]> {
-    const passed = await this.#pass(mapEpoch, gates, options);
+    const passed = await this.#pass(mapEpoch, gates, options, searched);
     const answers = await Promise.all(
       passed.opened.map(async ({ gate }): Promise<Answer<T>> => {
         try {

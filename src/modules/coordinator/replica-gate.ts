@@ -24,8 +24,11 @@ export type GateAnswer =
 export interface ReplicaGate {
   /** Of the map this node has. */
   readonly mapEpoch: number;
-  /** Epoch, role, in sync; not the session. */
-  check(gate: ShardGate): GateAnswer;
+  /**
+   * Epoch, role, in sync; not the session.
+   * @param searched whether the index answers, and not the log
+   */
+  check(gate: ShardGate, searched: boolean): GateAnswer;
   /** Whether the shard's log, or a MERGED in it, contains the position, and its index has applied it (replication 7.2). */
   reached(shard: number, position: Position): boolean;
   /** Where the branch a reader was on left the shard's log; undefined when the log has what it read (replication 7.2). */
@@ -75,11 +78,15 @@ export class ReplicationGate implements ReplicaGate {
     return this.replication.map.current().epoch;
   }
 
-  check({ shard, primary, stale }: ShardGate): GateAnswer {
+  check({ shard, primary, stale }: ShardGate, searched: boolean): GateAnswer {
     if (this.replication.fault(shard) !== undefined) return { open: false, refusal: { code: 'FAULTED' } };
     const replica = this.replication.replica(shard);
     if (replica === undefined) return { open: false, refusal: { code: 'STARTING' } };
-    if (replica.role === 'primary') return { open: true };
+    if (replica.role === 'primary') {
+      const lagMs = searched ? replica.indexBehindMs : undefined;
+      if (lagMs === undefined) return { open: true };
+      return stale ? { open: true, lagMs } : { open: false, refusal: { code: 'NOT_IN_SYNC' } };
+    }
     if (primary) return { open: false, refusal: this.#elsewhere(shard) };
     if (replica.inSync) return { open: true };
     return stale ? { open: true, lagMs: replica.lagMs } : { open: false, refusal: { code: 'NOT_IN_SYNC' } };

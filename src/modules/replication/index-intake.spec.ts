@@ -17,6 +17,8 @@ class Node {
   held = false;
   offset: number | undefined = 8_000;
   opened: OpenReport = { replayed: 2_000, fromCheckpoint: true, offset: 10_000 };
+  /** What reading the index waits for. */
+  read: () => Promise<void> = () => Promise.resolve();
   readonly asked: string[] = [];
   readonly said: string[] = [];
   copy = this.#copyOf();
@@ -36,6 +38,7 @@ class Node {
           this.asked.push('open');
           this.held = false;
           this.applied = this.opened.offset;
+          await this.read();
           return this.opened;
         },
       },
@@ -66,6 +69,7 @@ class Node {
     return {
       offset,
       bytes: 1,
+      isWanted: () => offset - this.applied >= ahead,
       use: (open) => open(),
       discard: async () => void this.asked.push('discard'),
     };
@@ -162,6 +166,18 @@ describe('IndexIntake', () => {
     node.renew();
     await node.pass(1_000);
     expect(node.asked).toEqual(['primary', 'primary', 'open', 'primary', 'open']);
+  });
+
+  it('is over when its files are there: what is read from them is not waited for, nor complained of', async () => {
+    let end: (error: Error) => void = () => undefined;
+    node.read = () => new Promise((_, reject) => (end = reject));
+    node.tail = 8_000;
+    await node.pass(500);
+    expect(node.asked).toEqual(['primary', 'open']);
+    await node.intake.stop();
+    end(new Error('closed'));
+    await node.pass(200);
+    expect(node.said).toEqual([]);
   });
 
   it('asks nothing once it is stopped', async () => {

@@ -43,7 +43,8 @@ export class IndexIntake {
   readonly #notBeforeMs = new Map<number, number>();
   /** They had a checkpoint that could not be opened, as one with graphs of another technology: nor can the next one. */
   readonly #inVain = new WeakSet<ShardReplica>();
-  #taking: { readonly shard: number; readonly done: Promise<void> } | undefined;
+  /** `written` resolves when all is fetched, or nothing will be: what is read then has files to read from. */
+  #taking: { readonly shard: number; readonly written: Promise<void> } | undefined;
   readonly #held = new Set<number>();
   #cancel: CancelTimer | undefined;
   #stopped = false;
@@ -63,7 +64,7 @@ export class IndexIntake {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancel?.();
-    await this.#taking?.done;
+    await this.#taking?.written;
   }
 
   #look(): void {
@@ -83,7 +84,10 @@ export class IndexIntake {
       shards.release(shard);
     }
     const [next] = waiting;
-    if (this.#taking === undefined && waiting.size > 0) this.#taking = { shard: next[0], done: this.#takeOne(...next) };
+    if (this.#taking === undefined && waiting.size > 0) {
+      const written = new Promise<void>((resolve) => void this.#takeOne(...next, resolve));
+      this.#taking = { shard: next[0], written };
+    }
   }
 
   #mayTake(shard: number, copy: ShardReplica): boolean {
@@ -91,13 +95,18 @@ export class IndexIntake {
     return (this.#notBeforeMs.get(shard) ?? -Infinity) <= this.#ports.clock.monotonicMs();
   }
 
-  async #takeOne(shard: number, copy: ShardReplica): Promise<void> {
+  /** @param written is told when its files are there, or will not be */
+  async #takeOne(shard: number, copy: ShardReplica, written: () => void): Promise<void> {
     const { clock, logger } = this.#ports;
     try {
-      await this.#take(shard, copy);
+      await this.#take(shard, copy, written);
     } catch (error) {
+      // The index it was read into is closed.
+      if (this.#stopped) return;
       const foreseen = error instanceof PeerError || error instanceof CheckpointDamagedError;
       logger[foreseen ? 'info' : 'warn']({ shard, err: error }, 'no index came from the primary: it is made here');
+    } finally {
+      written();
     }
     this.#notBeforeMs.set(shard, clock.monotonicMs() + AGAIN_MS);
     this.#taking = undefined;
@@ -117,7 +126,7 @@ export class IndexIntake {
     return this.#ports.log.state(shard).tail - this.#ports.shards.applied(shard);
   }
 
-  async #take(shard: number, copy: ShardReplica): Promise<void> {
+  async #take(shard: number, copy: ShardReplica, written: () => void): Promise<void> {
     const { replication, shards, peers, clock, logger } = this.#ports;
     const startedMs = clock.monotonicMs();
     const primary = copy.leader?.node;
@@ -135,7 +144,10 @@ export class IndexIntake {
       await received.discard();
       return;
     }
-    const { replayed, fromCheckpoint } = await received.use(() => replication.readIndex(shard));
+    const { replayed, fromCheckpoint } = await received.use(() => {
+      written();
+      return replication.readIndex(shard);
+    });
     const tookMs = Math.round(clock.monotonicMs() - startedMs);
     if (fromCheckpoint)
       logger.info({ shard, offset, bytes, replayed, tookMs }, 'the index of a new copy came from its primary');
@@ -143,11 +155,11 @@ export class IndexIntake {
   }
 
   /** Waits until the log is where the checkpoint was taken. False: it is not to be used. */
-  async #isWorthIt(shard: number, copy: ShardReplica, { offset }: ReceivedCheckpoint): Promise<boolean> {
-    const { clock, timers, log, shards } = this.#ports;
+  async #isWorthIt(shard: number, copy: ShardReplica, received: ReceivedCheckpoint): Promise<boolean> {
+    const { clock, timers, log } = this.#ports;
     const until = clock.monotonicMs() + LOG_WAIT_MS;
-    while (this.#isBuilt(shard, copy) && offset - shards.applied(shard) >= INTAKE_ENTRIES_MIN) {
-      if (log.state(shard).tail >= offset) return true;
+    while (this.#isBuilt(shard, copy) && received.isWanted()) {
+      if (log.state(shard).tail >= received.offset) return true;
       if (clock.monotonicMs() >= until) return false;
       await new Promise<void>((resolve) => void timers.after(LOOK_MS / 4, resolve));
     }

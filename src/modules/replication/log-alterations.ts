@@ -50,12 +50,17 @@ export class LogAlterations {
     this.#replaced(Math.min(this.#drive.replica.applied, to));
   }
 
-  /** Makes a snapshot that is whole the log; rows beyond `fork` become loose. */
+  /** Makes a snapshot that is whole the log, whose index is built anew then; rows beyond `fork` become loose. */
   async flip(receiver: SnapshotReceiver, fork: number, at: SnapshotEnd): Promise<void> {
     this.#drive.step({ kind: 'replacing' });
     await flipTo({ receiver, at, fork }, this.#ports.log, this.#loose);
-    await this.#ports.index?.rebuild();
-    this.#replaced(at.lastOffset);
+    const { index } = this.#ports;
+    const built = index?.rebuild();
+    // The log goes on while its index is built: until then nothing of it is in force.
+    this.#replaced(built === undefined ? at.lastOffset : 0);
+    const drive = this.#drive;
+    if (built !== undefined)
+      drive.guard(built.then(() => drive.step({ kind: 'applied', offset: at.lastOffset, now: drive.now() })));
   }
 
   #replaced(applied: number): void {

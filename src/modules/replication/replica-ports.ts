@@ -13,11 +13,14 @@ import type { ReplicaPeers } from './replica-peers.js';
 
 /** Where durable entries go to be searched. */
 export interface ReplicaIndex {
-  /** Puts durable entries in; resolves when they are applied. */
-  apply(entries: readonly Uint8Array[]): Promise<void>;
-  /** The log was cut: what follows `offset` is applied anew. */
+  /**
+   * Puts durable entries in, at least one; resolves when they are applied, with the offset that is applied then. That is below
+   * theirs when the log was cut before them meanwhile.
+   */
+  apply(entries: readonly Uint8Array[]): Promise<number>;
+  /** The log was cut: what follows `offset` is applied anew. Resolves when entries of the new branch are taken. */
   rewind(offset: number): Promise<void>;
-  /** A snapshot took the log's place: the index is built anew from it. */
+  /** A snapshot took the log's place: resolves when the index is built anew from it. Entries that follow are taken at once. */
   rebuild(): Promise<void>;
 }
 

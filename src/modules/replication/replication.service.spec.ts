@@ -39,7 +39,7 @@ describe('ReplicationService', () => {
         open: () => Promise.reject(new Error('no shard is opened')),
         dropShard: nothing,
         defineCollections: nothing,
-        apply: nothing,
+        apply: () => Promise.resolve(0),
         rewind: nothing,
         markFaulted: ignore,
       },

@@ -174,6 +174,11 @@ export class ShardReplica {
     return this.#replica.inSync(this.#ports.clock.monotonicMs());
   }
 
+  /** Of a primary: its index lacks what was logged before its reign, which is so old; undefined: it does not. */
+  get indexBehindMs(): number | undefined {
+    return this.#replica.indexBehindMs(this.#ports.clock.monotonicMs());
+  }
+
   get lagMs(): number {
     return this.#replica.lagMs(this.#ports.clock.monotonicMs());
   }
@@ -450,8 +455,8 @@ export class ShardReplica {
   #apply(entries: readonly Uint8Array[], tail: number): void {
     const drive = this.#drive;
     const { index } = this.#ports;
-    const applied = (): void => drive.step({ kind: 'applied', offset: tail, now: drive.now() });
-    if (index === undefined) applied();
+    const applied = (offset: number): void => drive.step({ kind: 'applied', offset, now: drive.now() });
+    if (index === undefined || entries.length === 0) applied(tail);
     else drive.guard(index.apply(entries).then(applied));
   }
 

@@ -92,7 +92,12 @@ export interface CheckpointPart {
 export interface ReceivedCheckpoint {
   readonly offset: number;
   readonly bytes: number;
-  /** Makes it count, and opens the shard again by `open`, while no checkpoint is taken. */
+  /** Still ahead of the index, and not below the start of the log. */
+  isWanted(): boolean;
+  /**
+   * Makes it count, and opens the shard again by `open`, while no checkpoint is taken. Where it cannot be made to count
+   * nothing is left of it.
+   */
   use<T>(open: () => Promise<T>): Promise<T>;
   discard(): Promise<void>;
 }

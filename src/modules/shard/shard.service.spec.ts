@@ -501,6 +501,55 @@ describe('ShardService', () => {
       expect(await other.verify(0)).toMatchObject({ documents: 23, differences: [] });
     });
 
+    it('leaves nothing behind where it cannot be used: the shard was dropped, or the disk is full', async () => {
+      const { other, source } = await both();
+      const dropped = await other.receiveCheckpoint(0, source, 15);
+      await other.dropShard(0);
+      await expect(dropped?.use(() => other.open(0, [spec]))).rejects.toThrow(ShardUnavailableError);
+      expect([other.failure(0)?.reason, await readdir(there)]).toEqual(['NOT_READY', []]);
+      await other.open(0, [spec], 5);
+      const full = await other.receiveCheckpoint(0, source, 15);
+      await writeFile(join(there, '0', 'received', 'manifest.json'), 'in the way');
+      await expect(full?.use(() => other.open(0, [spec]))).rejects.toThrow('EEXIST');
+      expect(await readdir(join(there, '0'))).toEqual([]);
+      expect(other.applied(0)).toBe(5);
+    });
+
+    it('does not want one below the start of its log, which cannot tell whether it is of it', async () => {
+      const { other, source, asked } = await both();
+      const received = await other.receiveCheckpoint(0, source, 15);
+      expect(received?.isWanted()).toBe(true);
+      const state = log.state(0);
+      jest.spyOn(log, 'state').mockReturnValue({ ...state, start: { ...state.start, offset: 21 } });
+      expect(received?.isWanted()).toBe(false);
+      const before = asked.length;
+      expect(await other.receiveCheckpoint(0, source, 15)).toBeUndefined();
+      // Its manifest was looked at, and no more.
+      expect(asked.slice(before)).toEqual(['']);
+      jest.restoreAllMocks();
+    });
+
+    it('is not waited for while what it brought is read: a node can end', async () => {
+      const { other, source } = await both();
+      const received = await other.receiveCheckpoint(0, source, 15);
+      const opened = jest.fn(() => new Promise<never>(() => undefined));
+      void received?.use(opened);
+      await other.idle();
+      while (opened.mock.calls.length === 0) await setImmediate();
+      await other.close();
+    });
+
+    it('is fetched again when the shard is opened meanwhile, which removes what is not whole', async () => {
+      const { other, source } = await both();
+      const interrupted: CheckpointSource = {
+        part: async (offset, file, from) => {
+          if (file !== '') await other.open(0, [spec], 5);
+          return source.part(offset, file, from);
+        },
+      };
+      await expect(other.receiveCheckpoint(0, interrupted, 15)).rejects.toThrow(CheckpointDamagedError);
+    });
+
     it('puts nothing into an index whose place another one takes, until it is released or opened', async () => {
       const { shardLog, here, other, source } = await both();
       other.hold(0);

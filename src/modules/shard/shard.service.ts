@@ -112,11 +112,12 @@ export class ShardService {
   }
 
   /**
-   * Applies encoded entries of the log, which has them, in offset order, to the index of a shard; resolves when a search would see them.
+   * Applies encoded entries of the log, which has them, in offset order, to the index of a shard; resolves when a search would
+   * see them, with the offset the index is at then. That is below theirs when the log was cut before them meanwhile.
    * Entries at or below the applied offset are ignored; entries that are not about documents move the offset.
    * @throws ShardUnavailableError FAULTED when one cannot be applied, NOT_READY when the shard is not open
    */
-  apply(shard: number, entries: readonly Uint8Array[]): Promise<void> {
+  apply(shard: number, entries: readonly Uint8Array[]): Promise<number> {
     return this.#shards.get(shard)?.apply(entries) ?? Promise.reject(new ShardUnavailableError(shard, 'NOT_READY'));
   }
 
@@ -300,21 +301,33 @@ export class ShardService {
     source: CheckpointSource,
     ahead: number,
   ): Promise<ReceivedCheckpoint | undefined> {
-    const { hasher, spaceFor } = this.#ports;
-    const wanted = (manifest: CheckpointManifest): boolean =>
-      manifest.offset - this.applied(shard) >= ahead && spaceFor(bytesOf(manifest));
-    const ref = await this.#store.receive(shard, source, wanted, hasher);
+    const { log, hasher, spaceFor } = this.#ports;
+    const hosted = this.#shards.get(shard);
+    // Below its start a log cannot tell whether a checkpoint is of it.
+    const wanted = ({ offset }: CheckpointManifest): boolean =>
+      offset - this.applied(shard) >= ahead && offset >= log.state(shard).start.offset;
+    const isWanted = (manifest: CheckpointManifest): boolean => wanted(manifest) && spaceFor(bytesOf(manifest));
+    const ref = await this.#store.receive(shard, source, isWanted, hasher);
     if (ref === undefined) return undefined;
     const { directory, manifest } = ref;
     return {
       offset: manifest.offset,
       bytes: bytesOf(manifest),
+      isWanted: () => wanted(manifest),
       use: (open) => {
-        const used = this.#checkpoints.then(async () => {
-          await this.#store.commit(directory, manifest);
-          return open();
+        const committed = this.#checkpoints.then(async () => {
+          try {
+            if (hosted === undefined || this.#shards.get(shard) !== hosted)
+              throw new ShardUnavailableError(shard, 'NOT_READY');
+            await this.#store.commit(directory, manifest);
+          } catch (error) {
+            await this.#store.remove(directory);
+            throw error;
+          }
         });
-        this.#checkpoints = Promise.allSettled([used]);
+        // No checkpoint is taken in between: the shard is being opened by then. That it is open is not waited for.
+        const used = committed.then(open);
+        this.#checkpoints = Promise.allSettled([committed]);
         return used;
       },
       discard: () => this.#store.remove(directory),

@@ -22,6 +22,7 @@ export interface IndexedDocument {
 export class MemoryIndex implements ReplicaIndex {
   readonly documents = new Map<string, IndexedDocument>();
   #busy: Promise<void> = Promise.resolve();
+  #applied = 0;
 
   constructor(
     private readonly scheduler: Scheduler,
@@ -30,41 +31,54 @@ export class MemoryIndex implements ReplicaIndex {
     private readonly slowness: { minMs: number; maxMs: number },
   ) {}
 
-  apply(entries: readonly Uint8Array[]): Promise<void> {
+  apply(entries: readonly Uint8Array[]): Promise<number> {
+    return this.#then(() => this.#put(entries)).then(() => this.#applied);
+  }
+
+  rewind(offset: number): Promise<void> {
     return this.#then(() => {
-      for (const bytes of entries) {
-        const { op, collectionId, id, version } = decodeEntry(bytes);
-        if (op !== 'UPSERT' && op !== 'DELETE') continue;
-        const key = `${collectionId}/${id}`;
-        const held = this.documents.get(key);
-        if (held !== undefined && compareVersions(version, held.version) < 0) continue;
-        this.documents.set(key, { version, tombstone: op === 'DELETE' });
-      }
+      this.#applied = Math.min(this.#applied, offset);
     });
   }
 
-  rewind(): Promise<void> {
-    return this.#then(() => undefined);
-  }
-
   clear(): Promise<void> {
-    return this.#then(() => this.documents.clear());
+    return this.#then(() => this.#clear());
   }
 
   /** May take so long that much happens meanwhile. */
   rebuild(entries: () => Promise<readonly Uint8Array[]>): Promise<void> {
-    return this.#then(() => this.documents.clear(), REBUILD_MS).then(async () => this.apply(await entries()));
+    return this.#then(async () => {
+      this.#clear();
+      this.#put(await entries());
+    }, REBUILD_MS);
+  }
+
+  #put(entries: readonly Uint8Array[]): void {
+    for (const bytes of entries) {
+      const { op, collectionId, id, version, offset } = decodeEntry(bytes);
+      this.#applied = Math.max(this.#applied, offset);
+      if (op !== 'UPSERT' && op !== 'DELETE') continue;
+      const key = `${collectionId}/${id}`;
+      const held = this.documents.get(key);
+      if (held !== undefined && compareVersions(version, held.version) < 0) continue;
+      this.documents.set(key, { version, tombstone: op === 'DELETE' });
+    }
+  }
+
+  #clear(): void {
+    this.documents.clear();
+    this.#applied = 0;
   }
 
   /** One after the other, each after its time. */
-  #then(work: () => void, atMostMs = this.slowness.maxMs): Promise<void> {
+  #then(work: () => Promise<void> | void, atMostMs = this.slowness.maxMs): Promise<void> {
     this.#busy = this.#busy.then(async () => {
       const { minMs } = this.slowness;
       const maxMs = Math.max(minMs, atMostMs);
       await new Promise<void>((resolve) => {
         this.scheduler.in(this.random.between(minMs, maxMs), this.process, resolve);
       });
-      work();
+      await work();
     });
     return this.#busy;
   }

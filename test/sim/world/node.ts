@@ -77,8 +77,8 @@ export interface ClusterShape extends Pick<ClusterSettings, 'replicaCount' | 'pa
 
 /** Where entries of a shard are applied to; production's is ShardService. */
 export interface ReplicaIndex {
-  /** Resolves when the durable entries are applied; takes virtual time. */
-  apply(entries: readonly Uint8Array[]): Promise<void>;
+  /** Resolves when the durable entries are applied, with the offset that is applied then; takes virtual time. */
+  apply(entries: readonly Uint8Array[]): Promise<number>;
   /** The log was cut behind `offset`: the rows that changed are applied again by the caller. */
   rewind(offset: number): Promise<void>;
   /** Forgets everything. */

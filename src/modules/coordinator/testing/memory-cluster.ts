@@ -268,9 +268,9 @@ class PlacedGate extends ReplicationGate {
     super(node.replication, log);
   }
 
-  override check(gate: ShardGate): GateAnswer {
+  override check(gate: ShardGate, searched: boolean): GateAnswer {
     if (!this.#holds(gate.shard)) return { open: false, refusal: { code: 'NOT_PRIMARY' } };
-    return super.check(gate);
+    return super.check(gate, searched);
   }
 
   override write(write: GatedWrite): Promise<ShardWriteOutcome> {

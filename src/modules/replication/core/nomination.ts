@@ -6,14 +6,17 @@ import type { LogEnd, ShardSet } from './protocol.js';
 /** How long a live replica waits for each one that is nominated before it (5.2). */
 export const RANK_STEP_MS = 750;
 
+/** An index that lacks more entries of its log than these is nominated after those that do not: it could not answer for a while. */
+const BEHIND_ENTRIES = 1_000;
+
 /**
  * The place of this replica in the order of nomination (5.2): among the live members, who has the newest SET, then what
- * is agreed and the greatest (lastEpoch, lastOffset), then comes first in the map. 0 is nominated at once. The primary that is suspected
+ * is agreed and the greatest (lastEpoch, lastOffset), then has it in its index, then comes first in the map. 0 is nominated at once. The primary that is suspected
  * is not counted.
  */
 export function rankOf(
   self: NodeUuid,
-  own: LogEnd & { readonly setEpoch: number; readonly reluctant: boolean },
+  own: LogEnd & { readonly setEpoch: number; readonly applied: number; readonly reluctant: boolean },
   set: ShardSet,
   suspected: NodeUuid | undefined,
   peers: PeerView,
@@ -30,8 +33,16 @@ export function rankOf(
       if (own.reluctant) rank++;
       continue;
     }
-    const order = position.setEpoch - own.setEpoch || compareTold(position, own) || place - i;
+    const order =
+      position.setEpoch - own.setEpoch ||
+      compareTold(position, own) ||
+      Number(isBehind(own)) - Number(isBehind(position)) ||
+      place - i;
     if (order > 0) rank++;
   }
   return rank;
+}
+
+function isBehind({ lastOffset, applied }: { readonly lastOffset: number; readonly applied: number }): boolean {
+  return lastOffset - applied > BEHIND_ENTRIES;
 }

@@ -74,6 +74,7 @@ export class Primary {
     const { log, epoch, self, strict, set, times, map, granters, applied, beganMs } = options;
     this.#options = options;
     this.#log = log;
+    this.inherited = log.tail;
     this.reign = new Leader(
       {
         log,
@@ -94,6 +95,13 @@ export class Primary {
 
   get epoch(): Epoch {
     return this.#options.epoch;
+  }
+
+  /** The tail it began at: what was acknowledged before is below. */
+  readonly inherited: number;
+
+  get beganMs(): number {
+    return this.#options.beganMs;
   }
 
   /** Itself, as others are told of it. */

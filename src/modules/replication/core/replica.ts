@@ -125,6 +125,16 @@ export class Replica {
     return this.#role.following.session?.isInSync(nowMs, this.#options.times.heartbeatMs) === true;
   }
 
+  /**
+   * Milliseconds since a primary began whose index does not have all that was logged before: a search there would miss what was
+   * acknowledged, and says how old it may be. Undefined when it has.
+   */
+  indexBehindMs(nowMs: number): number | undefined {
+    const { primary } = this.#role;
+    if (primary === undefined || this.#applied >= primary.inherited) return undefined;
+    return Math.max(1, Math.round(nowMs - primary.beganMs));
+  }
+
   /** Followers a primary holds in sync, itself included; a follower answers what its primary told. */
   syncedNodes(nowMs: number): readonly NodeUuid[] {
     return this.#role.primary?.syncedNodes(nowMs) ?? this.#role.following.session?.inSync ?? [];

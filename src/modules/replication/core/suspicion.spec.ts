@@ -3,7 +3,7 @@ import { toHex } from '../../../kernel/bytes.js';
 import { followedLog } from '../testing/followed-log.js';
 import type { Out } from './effects.js';
 import { KnownPrimary } from './known-primary.js';
-import { RANK_STEP_MS } from './nomination.js';
+import { rankOf, RANK_STEP_MS } from './nomination.js';
 import type { PeerFacts, PeerView } from './peer-view.js';
 import type { ShardPosition } from './protocol.js';
 import { Suspicion } from './suspicion.js';
@@ -56,6 +56,7 @@ class Suspecting {
       openedMs: 0,
       known: this.known,
       set: () => ({ mapEpoch: 1, members }),
+      applied: () => log.tail,
       nextRound: () => ++round,
     });
   }
@@ -165,5 +166,24 @@ describe('Suspicion', () => {
     copy.suspicion.holdBack(50);
     expect(copy.tick(49)).toBe(false);
     expect(copy.tick(50)).toBe(true);
+  });
+});
+
+describe('rankOf', () => {
+  it('of equal logs nominates one whose index has it first, and else goes by the order of the map', () => {
+    const log = followedLog(EPOCH, 9);
+    const end = { ...AHEAD, ...log.end(), lastOffset: 9_000, agreedEpoch: EPOCH, agreed: 9 };
+    const rank = (self: string, own: number, other: number): number => {
+      const [fellow] = [SELF, FELLOW].filter((node) => node !== self);
+      const position = { ...end, applied: other };
+      const peers: PeerView = {
+        get: (node) => (node === fellow ? heard(0, position) : undefined),
+        nodes: () => [fellow],
+      };
+      return rankOf(self, { ...end, applied: own, reluctant: false }, SET, PRIMARY, peers);
+    };
+    expect([rank(SELF, 9_000, 9_000), rank(FELLOW, 9_000, 9_000)]).toEqual([0, 1]);
+    expect([rank(SELF, 7_999, 8_000), rank(FELLOW, 8_000, 7_999)]).toEqual([1, 0]);
+    expect([rank(SELF, 8_500, 9_000), rank(SELF, 0, 1)]).toEqual([0, 0]);
   });
 });

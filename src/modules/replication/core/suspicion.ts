@@ -17,6 +17,8 @@ export interface SuspicionOptions {
   readonly known: KnownPrimary;
   /** The set counted by. */
   readonly set: () => ShardSet;
+  /** Offset in force here. */
+  readonly applied: () => number;
   /** Numbers its probes among those of this copy. */
   readonly nextRound: () => number;
 }
@@ -106,8 +108,8 @@ export class Suspicion {
   }
 
   #rank(peers: PeerView, reluctant: boolean): number {
-    const { self, log, set, known } = this.#options;
-    const own = { ...log.end(), setEpoch: set().mapEpoch, reluctant };
+    const { self, log, set, known, applied } = this.#options;
+    const own = { ...log.end(), setEpoch: set().mapEpoch, applied: applied(), reluctant };
     return rankOf(self, own, set(), known.named?.node, peers);
   }
 

@@ -47,9 +47,8 @@ export class ApplyQueue {
     return this.#backlog !== undefined || (!this.#open && this.#waiting.length > 0);
   }
 
-  /** Resolves when the entries are applied. They are in the log. */
-  push(entries: readonly Uint8Array[]): Promise<void> {
-    if (entries.length === 0) return Promise.resolve();
+  /** Resolves when the entries, at least one, are applied, with the offset the index is at then. They are in the log. */
+  push(entries: readonly Uint8Array[]): Promise<number> {
     const bytes = bytesOf(entries);
     if (this.#backlog === undefined && this.#pendingBytes > MEMORY_BYTES_MAX)
       this.#backlog = new LogBacklog(entryOffset(entries[0]), this.#ports.read);
@@ -141,7 +140,7 @@ export class ApplyQueue {
       this.#inFlightBytes -= bytes;
       this.#pendingBytes -= bytes;
       this.#ports.applied(offset, bytes);
-      for (const { waiters } of batch) for (const { resolve } of waiters) resolve();
+      for (const { waiters } of batch) for (const { resolve } of waiters) resolve(offset);
       this.#schedule();
     } catch (error) {
       // Not in flight any more: the queue was suspended, and the batch waits to be sent again.

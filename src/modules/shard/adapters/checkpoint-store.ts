@@ -123,6 +123,9 @@ export class CheckpointStore {
         await receiveFile(directory, file, (from) => source.part(offset, file.name, from), hasher);
     } catch (error) {
       await this.remove(directory);
+      // Opening the shard removes what is not whole.
+      if (systemErrorCode(error) === 'ENOENT')
+        throw new CheckpointDamagedError('the shard was opened again meanwhile', { cause: error });
       throw error;
     }
     return { directory, manifest };

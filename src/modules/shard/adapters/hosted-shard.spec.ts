@@ -199,7 +199,7 @@ describe('HostedShard, when its thread dies', () => {
 
   describe('far behind its log', () => {
     /** Given to the shard, and gone from memory after: whoever needs it again has to read the log. */
-    const applied: Promise<void>[] = [];
+    const applied: Promise<number>[] = [];
     const given = async (count: number, id = (at: number) => `id-${at}`): Promise<void> => {
       for (let at = 0; at < count; at++) {
         const entry = Uint8Array.from(shardLog.upsert(id(at), { metadata: { text: 'x'.repeat(500_000) } }));
@@ -256,12 +256,25 @@ describe('HostedShard, when its thread dies', () => {
       const branch = shardLog.branch(cut);
       await log.truncate(0, cut, []);
       await shard.rewind(cut, Promise.resolve());
-      await Promise.all(applied);
+      // It is read again while the log goes on; nobody is told that what was cut off is applied.
+      expect(shard.failure).toBe('NOT_READY');
+      expect(await Promise.all(applied)).toEqual(applied.map(() => cut));
       expect([shard.applied, shard.pendingBytes, await found()]).toEqual([cut, 0, cut]);
       shardLog = branch;
       await given(1, () => 'new');
       await Promise.all(applied);
       expect([shard.applied, await found()]).toEqual([cut + 1, cut + 1]);
+    });
+
+    it('takes what comes while it is read again, behind it', async () => {
+      await given(20);
+      const branch = shardLog.branch(5);
+      await log.truncate(0, 5, []);
+      await shard.rewind(5, Promise.resolve());
+      shardLog = branch;
+      await given(3, (at) => `new-${at}`);
+      expect((await Promise.all(applied)).slice(20)).toEqual([8, 8, 8]);
+      expect([shard.applied, await found()]).toEqual([8, 8]);
     });
 
     it('has nothing of a log that another one took the place of', async () => {

@@ -71,8 +71,12 @@ export class HostedShard {
     return this.#queue.pendingBytes;
   }
 
-  /** Resolves when the entries are applied; they wait while the shard is opening. */
-  apply(entries: readonly Uint8Array[]): Promise<void> {
+  /**
+   * Resolves when the entries are applied, or given up since the log was cut before them, with the offset the index is at
+   * then; they wait while the shard is opening.
+   */
+  apply(entries: readonly Uint8Array[]): Promise<number> {
+    if (entries.length === 0) return Promise.resolve(this.#applied);
     if (this.#altering !== undefined) return this.#altering.then(() => this.apply(entries));
     if (this.#status === 'faulted') return Promise.reject(this.unavailable('FAULTED'));
     const applied = this.#queue.push(entries);
@@ -82,8 +86,8 @@ export class HostedShard {
 
   /**
    * The log was cut at `offset` (replication 6.3): entries given to `apply` before are applied first, those that come later
-   * are of the new branch. An index that is far behind is read again instead: what waits in the log may be gone from there.
-   * Begins when `idle` says that no checkpoint is under way.
+   * are of the new branch. An index that is behind is read again instead, since what waits in the log may be gone from there,
+   * and that is not waited for: what comes later follows. Begins when `idle` says that no checkpoint is under way.
    */
   rewind(offset: number, idle: Promise<unknown>): Promise<void> {
     if (this.#queue.isBehind) return this.#readAgain(offset, idle);
@@ -180,8 +184,9 @@ export class HostedShard {
     this.lost();
     await idle;
     await this.checkpoints.rewound(offset);
-    await this.open(undefined, this.#loose);
-    await this.#pushed;
+    this.open(undefined, this.#loose).catch(() => {
+      // `fail` has told whoever waits.
+    });
   }
 
   async #openUntilDone(): Promise<OpenReport> {
@@ -234,7 +239,7 @@ export class HostedShard {
     if (kept.length > 0) this.#checkLater();
     if (this.#status === 'opening' && isCurrent()) {
       this.#status = 'ready';
-      for (const { resolve } of this.#covered.splice(0)) resolve();
+      for (const { resolve } of this.#covered.splice(0)) resolve(this.#applied);
       this.#queue.open();
     }
     return { replayed, fromCheckpoint: kept.length > 0, offset: this.#applied };

@@ -2,7 +2,8 @@ import { entryOffset } from '../../log/core/entry-codec.js';
 
 /** Whoever gave entries to be applied. */
 export interface ApplyWaiter {
-  readonly resolve: () => void;
+  /** With the offset the index is at. */
+  readonly resolve: (applied: number) => void;
   readonly reject: (error: unknown) => void;
 }
 
