@@ -149,6 +149,7 @@ export class DocumentsService implements DocumentsPort {
             throw new NodeError(
               'SHARD_UNAVAILABLE',
               `shard ${shard} cannot be searched now; deleted so far: ${deleted}`,
+              { retryAfterMs: 1_000 },
             );
           // Each is deleted as it was seen; a key would stand for another page the next time.
           const { idempotencyKey: _, ...once } = options;
