@@ -5,6 +5,7 @@ import { NodeError } from '../../kernel/errors.js';
 import type { CallContext, SearchRequest } from './core/requests.js';
 import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';
 import { encodeWire } from '../../kernel/wire.js';
+import { ShardReplica } from '../replication/shard-replica.js';
 import { MemoryCluster } from './testing/memory-cluster.js';
 import { Writer } from './writer.js';
 
@@ -162,6 +163,26 @@ describe('a coordinator across nodes', () => {
     await store(2, 'few-keys', keys('first', 3));
     for (const id of ['many-keys', 'same-keys', 'few-keys'])
       await three.nodes[0].documents.delete(id, undefined, options, call());
+  });
+
+  it('does not take a primary for one whose index lacks what was logged before its reign, but what the log has', async () => {
+    const behind = jest.spyOn(ShardReplica.prototype, 'indexBehindMs', 'get').mockReturnValue(7);
+    const [one] = three.nodes;
+    const late = await one.search.search(request({ consistency: 'any' }), call());
+    expect(late.shards.failed).toEqual([]);
+    expect(new Set(late.shards.stale.map(({ lagMs }) => lagMs))).toEqual(new Set([7]));
+    const timeoutMs = 300;
+    await expect(one.search.search(request({ consistency: 'primary' }), call({ timeoutMs }))).rejects.toMatchObject({
+      code: 'SHARD_UNAVAILABLE',
+    });
+    const filter = { must: [{ kind: 'ids', ids: ['id-1'] } as const], should: [], mustNot: [] };
+    await expect(one.documents.deleteByFilter(filter, options, call({ timeoutMs }))).rejects.toMatchObject({
+      code: 'SHARD_UNAVAILABLE',
+    });
+    const primary = { collection: 'default', consistency: 'primary' } as const;
+    expect(await one.documents.get('id-1', false, primary, call())).toMatchObject({ id: 'id-1' });
+    behind.mockRestore();
+    expect((await one.search.search(request({ consistency: 'primary' }), call())).shards.stale).toEqual([]);
   });
 
   it('streams the changes of all shards, wherever they are', async () => {

@@ -12,6 +12,7 @@ import { NO_BRANCHES } from './branch-epochs.js';
 import type { DiskRoom } from './disk-hold.js';
 import type { ReplicaEffect } from './effects.js';
 import type { ReplicaInput } from './inputs.js';
+import { followedLog } from '../testing/followed-log.js';
 import { MapState } from './map-state.js';
 import type { PeerView } from './peer-view.js';
 import type { Hello, ShardPosition, ShardSet } from './protocol.js';
@@ -31,7 +32,7 @@ class Copy {
   room: DiskRoom = 'upserts';
   epochFloor = 0;
 
-  constructor(map?: MapState) {
+  constructor(map?: MapState, followed?: { readonly log: ReplicaLog; readonly applied: number }) {
     const { tail, chain, history, generation } = EMPTY_LOG;
     const ends = {
       generation,
@@ -47,11 +48,11 @@ class Copy {
       shard: 0,
       self: SELF,
       bootCount: 1,
-      log: new ReplicaLog({ shard: 0, hasher: nodeHasher, lastHlc: HLC_ZERO, ...ends }),
+      log: followed?.log ?? new ReplicaLog({ shard: 0, hasher: nodeHasher, lastHlc: HLC_ZERO, ...ends }),
       promised: NO_EPOCH,
       strict: map !== undefined,
       times: { heartbeatMs: 500, failoverAfterMs: 1_800 },
-      applied: 0,
+      applied: followed?.applied ?? 0,
       map,
       openedMs: 0,
     });
@@ -79,6 +80,25 @@ class Copy {
     });
   }
 }
+
+describe('a primary', () => {
+  it('does not answer from its index before that has what was logged before its reign', () => {
+    const log = followedLog({ num: 1, uuid: new Uint8Array(16).fill(7) }, 9);
+    const copy = new Copy(undefined, { log, applied: 3 });
+    const behindMs = (): number | undefined => copy.replica.indexBehindMs(copy.nowMs);
+    expect(behindMs()).toBeUndefined();
+    while (copy.replica.role !== 'primary') copy.tick();
+    expect(behindMs()).toBeGreaterThan(0);
+    copy.tick();
+    expect(behindMs()).toBeGreaterThan(99);
+    copy.step({ kind: 'applied', offset: 8, now: copy.now });
+    expect(behindMs()).toBeGreaterThan(0);
+    copy.step({ kind: 'applied', offset: 9, now: copy.now });
+    // What it logs itself is not waited for.
+    expect(copy.replica.log.tail).toBeGreaterThan(9);
+    expect(behindMs()).toBeUndefined();
+  });
+});
 
 describe('a reign that a hello speaks against', () => {
   it('logs nothing any more in the tick that ends it', () => {

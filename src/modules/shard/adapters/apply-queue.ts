@@ -118,9 +118,11 @@ export class ApplyQueue {
     if (this.#reading) return;
     this.#reading = true;
     try {
-      const pending = await backlog.take();
+      const read = await backlog.read();
+      if (this.#backlog !== backlog) return;
+      const pending = backlog.take(read);
       // Where the log was cut, whoever cut it has the index read again.
-      if (this.#backlog !== backlog || pending === undefined) return;
+      if (pending === undefined) return;
       this.#waiting.push(pending);
       if (backlog.isEmpty) this.#backlog = undefined;
       this.#schedule();

@@ -51,9 +51,13 @@ export class LogBacklog {
     for (const { resolve, reject } of waiters) this.#waiters.push({ resolve, reject, last: this.#last });
   }
 
-  /** The next of them; undefined when the log does not have them any more, since it was cut. @throws LogDamagedError */
-  async take(): Promise<PendingEntries | undefined> {
-    const read = await this.#read(this.#next);
+  /** The next of them, as the log has them now. @throws LogDamagedError */
+  read(): Promise<readonly Uint8Array[]> {
+    return this.#read(this.#next);
+  }
+
+  /** Takes what was read; undefined when the log does not have them any more, since it was cut. */
+  take(read: readonly Uint8Array[]): PendingEntries | undefined {
     const entries = read.filter((entry) => entryOffset(entry) <= this.#last);
     if (entries.length === 0) return undefined;
     const last = entryOffset(entries[entries.length - 1]);
