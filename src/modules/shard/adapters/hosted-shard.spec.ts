@@ -273,8 +273,15 @@ describe('HostedShard, when its thread dies', () => {
       await shard.rewind(5, Promise.resolve());
       shardLog = branch;
       await given(3, (at) => `new-${at}`);
-      expect((await Promise.all(applied)).slice(20)).toEqual([8, 8, 8]);
-      expect([shard.applied, await found()]).toEqual([8, 8]);
+      // Cut once more before it is read: that is not waited for either.
+      const again = shardLog.branch(6);
+      await log.truncate(0, 6, []);
+      await shard.rewind(6, Promise.resolve());
+      expect(shard.failure).toBe('NOT_READY');
+      shardLog = again;
+      await given(3, (at) => `newer-${at}`);
+      expect((await Promise.all(applied)).slice(23)).toEqual([9, 9, 9]);
+      expect([shard.applied, await found()]).toEqual([9, 9]);
     });
 
     it('has nothing of a log that another one took the place of', async () => {

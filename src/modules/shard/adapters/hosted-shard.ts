@@ -86,11 +86,11 @@ export class HostedShard {
 
   /**
    * The log was cut at `offset` (replication 6.3): entries given to `apply` before are applied first, those that come later
-   * are of the new branch. An index that is behind is read again instead, since what waits in the log may be gone from there,
-   * and that is not waited for: what comes later follows. Begins when `idle` says that no checkpoint is under way.
+   * are of the new branch. An index that is behind, or being read, is read again instead, since what it waits for may be gone
+   * from the log, and that is not waited for: what comes later follows. Begins when `idle` says that no checkpoint is under way.
    */
   rewind(offset: number, idle: Promise<unknown>): Promise<void> {
-    if (this.#queue.isBehind) return this.#readAgain(offset, idle);
+    if (this.#queue.isBehind || this.#status === 'opening') return this.#readAgain(offset, idle);
     return this.#alter(idle, async () => {
       // A shard that was read again meanwhile has nothing beyond the cut.
       this.#applied = await this.thread.call('rewind', { shard: this.shard, offset });
