@@ -17,7 +17,7 @@ interface KeptSeed {
 }
 
 /** Seeds of every run of the tests; more by hand: `npm run sim -- --seeds 10000`. */
-const SEEDS = 100;
+const SEEDS = 60;
 const SEEDS_A_TEST = 20;
 /** Nothing waits in real time; only the machine may be slow. */
 const TEST_MS = 600_000;
