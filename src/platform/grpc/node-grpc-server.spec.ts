@@ -282,10 +282,10 @@ describe('NodeGrpcServer under Nest', () => {
   });
 
   it('passes deadline and cancellation on', async () => {
-    const late = await failure(unary('/spector.v1.SpectorService/Search', new Uint8Array(), { deadlineMs: 100 }));
+    const late = await failure(unary('/spector.v1.SpectorService/Search', new Uint8Array(), { deadlineMs: 1_000 }));
     expect(late.code).toBe(status.DEADLINE_EXCEEDED);
     expect(observed.timeouts[0]).toBeGreaterThan(0);
-    expect(observed.timeouts[0]).toBeLessThanOrEqual(100);
+    expect(observed.timeouts[0]).toBeLessThanOrEqual(1_000);
     await until(() => observed.signals[0].aborted);
   });
 
