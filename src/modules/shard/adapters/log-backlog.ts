@@ -1,4 +1,3 @@
-import { bytesIn } from '../../../kernel/bytes.js';
 import { entryOffset } from '../../log/core/entry-codec.js';
 
 /** Whoever gave entries to be applied. */
@@ -63,7 +62,7 @@ export class LogBacklog {
     if (entries.length === 0) return undefined;
     const last = entryOffset(entries[entries.length - 1]);
     this.#next = last + 1;
-    const bytes = this.isEmpty ? this.#bytes : Math.min(this.#bytes, bytesIn(entries));
+    const bytes = this.isEmpty ? this.#bytes : Math.min(this.#bytes, bytesOf(entries));
     this.#bytes -= bytes;
     const later = this.#waiters.findIndex((waiter) => waiter.last > last);
     return { entries, bytes, waiters: this.#waiters.splice(0, later < 0 ? Infinity : later) };
@@ -73,4 +72,8 @@ export class LogBacklog {
   get waiters(): readonly ApplyWaiter[] {
     return this.#waiters;
   }
+}
+
+export function bytesOf(entries: readonly Uint8Array[]): number {
+  return entries.reduce((sum, entry) => sum + entry.length, 0);
 }
