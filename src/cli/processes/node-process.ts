@@ -133,7 +133,8 @@ function launch(options: NodeProcessOptions, portsFile: string): ChildProcess {
   const inherited = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith('SPECTOR_') && name !== 'NODE_OPTIONS'),
   );
-  const command = ['--enable-source-maps', '--import', watch, main, ...flags];
+  // As it is run for users: with source maps the first error holds a node up for half a second.
+  const command = ['--import', watch, main, ...flags];
   const [program, args] =
     options.cpus === undefined
       ? [process.execPath, command]
