@@ -76,11 +76,14 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && compareBytes(a, b) === 0;
 }
 
+/** How many bytes there are in all of `parts`. */
+export function bytesIn(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0);
+}
+
 /** The concatenation of `parts`. */
 export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
-  let length = 0;
-  for (const part of parts) length += part.length;
-  const bytes = new Uint8Array(length);
+  const bytes = new Uint8Array(bytesIn(parts));
   let at = 0;
   for (const part of parts) {
     bytes.set(part, at);

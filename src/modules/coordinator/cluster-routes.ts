@@ -100,12 +100,7 @@ export class ClusterRoutes implements Routes {
     return {
       shard,
       epoch: leader?.epoch.num ?? 0,
-      lastEpoch: Math.max(
-        leader?.epoch.num ?? 0,
-        this.replication.leader(shard)?.epoch.num ?? 0,
-        own?.epoch.num ?? 0,
-        ...[...fellows.values()].map(({ positions }) => positions.get(shard)?.epoch.num ?? 0),
-      ),
+      lastEpoch: leader?.epoch.num ?? this.#lastEpoch(shard, own, fellows),
       primary: leader?.node,
       copies,
       documents: documentsOf(shard, leader?.node, self, own, fellows),
@@ -125,6 +120,12 @@ export class ClusterRoutes implements Routes {
     const facts = fellows.get(leader.node);
     if (facts === undefined || facts.gone) return undefined;
     return leader;
+  }
+
+  #lastEpoch(shard: number, own: ShardPosition | undefined, fellows: ReadonlyMap<NodeUuid, FellowFacts>): number {
+    let last = Math.max(this.replication.leader(shard)?.epoch.num ?? 0, own?.epoch.num ?? 0);
+    for (const { positions } of fellows.values()) last = Math.max(last, positions.get(shard)?.epoch.num ?? 0);
+    return last;
   }
 
   #copy(

@@ -32,7 +32,7 @@ import type { DocumentPage, GatedCall, GatedValue, ShardAsk, ShardGate, StoredSe
 import { viewOf } from './document-view.js';
 import { shardsReport, type FanOut, type FanOutAnswer, type ShardFailed } from './fan-out.js';
 import { demandOf, notCaughtUp, type Sessions } from './session.js';
-import { shardError } from './shard-error.js';
+import { noneAnswered, shardError } from './shard-error.js';
 import type { MapChanges } from './map-changes.js';
 import type { Writer, WriteCall, Written } from './writer.js';
 import { versionText } from '../../kernel/version.js';
@@ -294,11 +294,11 @@ export class DocumentsService implements DocumentsPort {
         shard++;
         after = undefined;
       }
+      const shards = shardsReport(shardCount, { stale, failed });
       // A page of nothing would end the scroll of a client that looks at its cursor alone.
       if (documents.length === 0 && failed.size > 0 && (deadline.expired || failed.size === shard - start.shard))
-        throw noneAnswered(deadline.expired ? new Map([[start.shard, { reason: 'TIMEOUT' }]]) : failed);
+        throw noneAnswered(deadline.expired ? [{ reason: 'TIMEOUT' }] : shards.failed, shards);
       const cursor = shard >= shardCount ? null : encodeScrollCursor({ shard, after });
-      const shards = shardsReport(shardCount, { stale, failed });
       return { documents, cursor, shards, session: this.sessions.fold(session, new Map()) };
     });
   }
@@ -317,10 +317,10 @@ export class DocumentsService implements DocumentsPort {
         options.consistency,
         deadline,
       );
-      if (answer.values.size === 0) throw noneAnswered(answer.failed);
+      const shards = shardsReport(shardCount, answer);
+      if (answer.values.size === 0) throw noneAnswered(shards.failed, shards);
       let count = 0;
       for (const { value } of answer.values.values()) count += value;
-      const shards = shardsReport(shardCount, answer);
       return { count, shards, session: this.sessions.fold(session, new Map()) };
     });
   }
@@ -407,13 +407,6 @@ export class DocumentsService implements DocumentsPort {
       session: this.sessions.withWrite(session, shard, { epoch, reign, offset }),
     };
   }
-}
-
-/** No shard that was asked has an answer. */
-function noneAnswered(failed: ReadonlyMap<number, ShardFailed>): NodeError {
-  const [[shard, why]] = failed;
-  const isLate = [...failed.values()].every(({ reason }) => reason === 'TIMEOUT');
-  return shardError(shard, isLate || why.reason !== 'TIMEOUT' ? why : { reason: 'UNREACHABLE' });
 }
 
 function toCall(options: WriteOptions, condition: WriteCondition | undefined, call: CallContext): WriteCall {

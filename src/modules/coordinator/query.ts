@@ -21,6 +21,7 @@ import { Deadline } from './deadline.js';
 import { shardsReport, type FanOut, type ShardFailed } from './fan-out.js';
 import type { Routes } from './routes.js';
 import { demandOf, notCaughtUp, type Sessions } from './session.js';
+import { noneAnswered } from './shard-error.js';
 import { checkVector } from './vector-check.js';
 import type { Winner, WinnerFetch } from './winner-fetch.js';
 
@@ -358,7 +359,7 @@ export class Query {
     const shards = shardsReport(total, { stale: this.#stale, failed: this.#failed });
     const { failed } = shards;
     const coverage = this.#coverage();
-    if (failed.length === total) throw allFailed(failed, shards);
+    if (failed.length === total) throw noneAnswered(failed, shards);
     if (request.minCoverage !== undefined && coverage < request.minCoverage) {
       throw new NodeError(
         'COVERAGE_TOO_LOW',
@@ -408,14 +409,4 @@ export class Query {
 function newerOf(a: Winner | undefined, b: Winner | undefined): Winner | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return (b.versionMs - a.versionMs || b.versionCounter - a.versionCounter) > 0 ? b : a;
-}
-
-function allFailed(failed: readonly Pick<ShardFailed, 'reason'>[], shards: object): NodeError {
-  return failed.every(({ reason }) => reason === 'TIMEOUT')
-    ? new NodeError(
-        'QUERY_TIMEOUT',
-        'no shard answered before the deadline; narrow the request or give it more time with `timeoutMs`',
-        { extra: { shards } },
-      )
-    : new NodeError('SHARD_UNAVAILABLE', 'no shard could answer', { extra: { shards }, retryAfterMs: 1_000 });
 }

@@ -19,3 +19,14 @@ export function shardError(shard: number, failed: ShardFailed | undefined, fault
       });
   }
 }
+
+/** What a client is told when no shard it asked can answer: that time ran out, where that is why for all of them. */
+export function noneAnswered(failed: readonly Pick<ShardFailed, 'reason'>[], shards: object): NodeError {
+  return failed.every(({ reason }) => reason === 'TIMEOUT')
+    ? new NodeError(
+        'QUERY_TIMEOUT',
+        'no shard answered before the deadline; narrow the request or give it more time with `timeoutMs`',
+        { extra: { shards } },
+      )
+    : new NodeError('SHARD_UNAVAILABLE', 'no shard could answer', { extra: { shards }, retryAfterMs: 1_000 });
+}

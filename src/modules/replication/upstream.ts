@@ -1,3 +1,4 @@
+import { bytesIn } from '../../kernel/bytes.js';
 import { META_SHARD } from '../../kernel/ids.js';
 import type { NodeUuid } from '../../kernel/peer.js';
 import { LogDamagedError } from '../log/log-store.js';
@@ -147,7 +148,7 @@ export class Upstream {
   #batch(batch: EntriesBatch): void {
     const drive = this.#drive;
     const { log, hasher, report } = this.#ports;
-    const bytes = bytesOf(batch.entries);
+    const bytes = bytesIn(batch.entries);
     this.#taken += bytes;
     report.received(bytes);
     const copy = drive.replica.log;
@@ -171,13 +172,9 @@ export class Upstream {
         drive.step({ kind: 'takeOver', epoch: message.epoch, now: drive.now() });
         return;
       case 'chunk':
-        this.#ports.report.received(bytesOf(message.chunk.entries));
+        this.#ports.report.received(bytesIn(message.chunk.entries));
         this.#intake.chunk(message.chunk);
         return;
     }
   }
-}
-
-function bytesOf(entries: readonly Uint8Array[]): number {
-  return entries.reduce((sum, entry) => sum + entry.length, 0);
 }

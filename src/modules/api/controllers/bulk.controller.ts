@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Controller, Inject, Post, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { NodeError } from '../../../kernel/errors.js';
-import { PROBLEM_CONTENT_TYPE, problemOf } from '../../../platform/http/problem.js';
+import { problemOf } from '../../../platform/http/problem.js';
 import type { CatalogPort, DocumentsPort } from '../../coordinator/coordinator.js';
 import { CATALOG, DOCUMENTS } from '../../coordinator/coordinator.js';
 import type { BulkAnswer, BulkItem } from '../../coordinator/core/requests.js';
@@ -12,7 +12,7 @@ import type { BulkSchemas } from '../core/bulk-item.js';
 import { bulkOutcome, bulkRetryAfterMs } from '../core/bulk-status.js';
 import { Endpoint } from '../http/endpoint.js';
 import { chunksOf, decoded, discardBody } from '../http/read-body.js';
-import { instanceOf } from '../http/send-problem.js';
+import { instanceOf, replyProblem } from '../http/send-problem.js';
 import { ndjsonItems } from '../ndjson.js';
 import { callOf, sendJson, sessionOf, writeOptionsOf } from '../rest.mapper.js';
 import { BulkAnswerShape } from '../schemas/answers.js';
@@ -110,10 +110,5 @@ function sendBulk(request: FastifyRequest, reply: FastifyReply, answer: BulkAnsw
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });
   const { problem } = problemOf(error, instanceOf(request.id));
-  void reply
-    .code(outcome.status)
-    .header('content-type', PROBLEM_CONTENT_TYPE)
-    .header('spector-session', answer.session);
-  if (retryAfterMs !== undefined) void reply.header('retry-after', retryAfterMs / 1_000);
-  void reply.send(Buffer.from(JSON.stringify(problem)));
+  replyProblem(problem, reply.header('spector-session', answer.session));
 }

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from '../../../platform/logging/logger.js';
-import { PROBLEM_CONTENT_TYPE, problemOf } from '../../../platform/http/problem.js';
+import { PROBLEM_CONTENT_TYPE, problemOf, type Problem } from '../../../platform/http/problem.js';
 import { edgeError } from './edge-error.js';
 
 /** The URI that names a request in answers and in the log. */
@@ -23,6 +23,11 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
     reply.raw.destroy();
     return;
   }
+  replyProblem(problem, reply);
+}
+
+/** Answers with a problem document. */
+export function replyProblem(problem: Problem, reply: FastifyReply): void {
   void reply.code(problem.status).header('content-type', PROBLEM_CONTENT_TYPE);
   if (problem.status === 401) void reply.header('www-authenticate', 'Bearer realm="spector"');
   if (problem.retryAfterMs !== undefined)

@@ -1,3 +1,4 @@
+import { bytesIn } from '../../../kernel/bytes.js';
 import { assert } from '../../../kernel/assert.js';
 import type { Epoch } from '../../../kernel/epoch.js';
 import type { Hasher } from '../../../kernel/hasher.js';
@@ -315,7 +316,7 @@ export class TableLogStore implements LogStore, CommitHost {
       if (misfit !== undefined) throw new LogDamagedError(misfit);
       const from = entryOffset(entries[0]);
       const changes = entries.map((bytes, i) => ({ key: entryKey(shard, from + i, state.generation), value: bytes }));
-      const bytes = entries.reduce((sum, entry) => sum + entry.length, 0);
+      const bytes = bytesIn(entries);
       await this.commits.commit({ shard, changes, state: undefined, entries: 0, bytes, sync: true });
       this.recent.forget(shard);
       // A read that met the damage looks again.

@@ -57,6 +57,8 @@ const GATHERING_MS = 1_000;
  */
 export class Primary {
   readonly reign: Leader;
+  /** The tail it began at: what was acknowledged before is not above. */
+  readonly inherited: number;
   readonly #options: PrimaryOptions;
   readonly #log: ReplicaLog;
   readonly #followers = new Followers();
@@ -96,9 +98,6 @@ export class Primary {
   get epoch(): Epoch {
     return this.#options.epoch;
   }
-
-  /** The tail it began at: what was acknowledged before is below. */
-  readonly inherited: number;
 
   get beganMs(): number {
     return this.#options.beganMs;

@@ -1,8 +1,9 @@
+import { bytesIn } from '../../../kernel/bytes.js';
 import { entryOffset } from '../../log/core/entry-codec.js';
 import { encodeFrames } from '../core/frames.js';
 import { IndexThreadError } from '../core/index-messages.js';
 import type { IndexThread } from './index-thread.js';
-import { bytesOf, LogBacklog, type ApplyWaiter, type PendingEntries, type ReadLog } from './log-backlog.js';
+import { LogBacklog, type ApplyWaiter, type PendingEntries, type ReadLog } from './log-backlog.js';
 
 /** Bytes of frames a shard may have on their way to its thread; the rest waits here, uncopied. */
 const IN_FLIGHT_BYTES_MAX = 4 * 1024 * 1024;
@@ -49,7 +50,7 @@ export class ApplyQueue {
 
   /** Resolves when the entries, at least one, are applied, with the offset the index is at then. They are in the log. */
   push(entries: readonly Uint8Array[]): Promise<number> {
-    const bytes = bytesOf(entries);
+    const bytes = bytesIn(entries);
     if (this.#backlog === undefined && this.#pendingBytes > MEMORY_BYTES_MAX)
       this.#backlog = new LogBacklog(entryOffset(entries[0]), this.#ports.read);
     this.#pendingBytes += bytes;
@@ -119,7 +120,11 @@ export class ApplyQueue {
     this.#reading = true;
     try {
       const read = await backlog.read();
-      if (this.#backlog !== backlog) return;
+      if (this.#backlog !== backlog) {
+        // What it was read for was given up; what waits in the log now may wait for this one.
+        this.#schedule();
+        return;
+      }
       const pending = backlog.take(read);
       // Where the log was cut, whoever cut it has the index read again.
       if (pending === undefined) return;

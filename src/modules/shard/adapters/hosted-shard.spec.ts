@@ -292,6 +292,23 @@ describe('HostedShard, when its thread dies', () => {
       expect([shard.applied, await found()]).toEqual([1, 1]);
     });
 
+    it('goes on when what was read for one that was given up comes late', async () => {
+      let late: (entries: readonly Uint8Array[]) => void = () => undefined;
+      await given(24);
+      jest.spyOn(log, 'scan').mockImplementationOnce(() => new Promise((resolve) => (late = resolve)));
+      shard.release();
+      await applied[16];
+      await shard.open(undefined);
+      shard.hold();
+      await given(24, (at) => `more-${at}`);
+      shard.release();
+      await applied[24 + 16];
+      for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+      late(shardLog.bytes.slice(17, 20));
+      await Promise.all(applied);
+      expect([shard.applied, shard.pendingBytes, await found()]).toEqual([48, 0, 48]);
+    });
+
     it('is faulted when the log is damaged there, and whoever waits hears of the damage', async () => {
       await given(24);
       const damage = new LogDamagedError({ shard: 0, offset: KEPT + 1, problem: 'crc' });

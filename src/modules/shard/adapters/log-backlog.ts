@@ -1,3 +1,4 @@
+import { bytesIn } from '../../../kernel/bytes.js';
 import { entryOffset } from '../../log/core/entry-codec.js';
 
 /** Whoever gave entries to be applied. */
@@ -62,7 +63,7 @@ export class LogBacklog {
     if (entries.length === 0) return undefined;
     const last = entryOffset(entries[entries.length - 1]);
     this.#next = last + 1;
-    const bytes = this.isEmpty ? this.#bytes : Math.min(this.#bytes, bytesOf(entries));
+    const bytes = this.isEmpty ? this.#bytes : Math.min(this.#bytes, bytesIn(entries));
     this.#bytes -= bytes;
     const later = this.#waiters.findIndex((waiter) => waiter.last > last);
     return { entries, bytes, waiters: this.#waiters.splice(0, later < 0 ? Infinity : later) };
@@ -72,8 +73,4 @@ export class LogBacklog {
   get waiters(): readonly ApplyWaiter[] {
     return this.#waiters;
   }
-}
-
-export function bytesOf(entries: readonly Uint8Array[]): number {
-  return entries.reduce((sum, entry) => sum + entry.length, 0);
 }
