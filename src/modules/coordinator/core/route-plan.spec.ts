@@ -48,12 +48,15 @@ const chosen = (wishes: readonly ShardWish[], load: (node: string) => number = (
   );
 
 describe('planRoutes', () => {
-  it('asks one node for all the shards it can answer, this one while it is not busier by more than a hop', () => {
+  it('asks one node for all the shards it can answer, this one unless it is more than twice as busy and by more than a hop', () => {
     const copies = [copy('a'), copy('b', { self: true }), copy('c')];
     const wishes = [0, 1, 2].map((shard) => wish(routeOf(shard, copies)));
     expect(chosen(wishes)).toEqual({ 0: 'b', 1: 'b', 2: 'b' });
-    expect(chosen(wishes, (node) => (node === 'b' ? HOP_LOAD : 0))).toEqual({ 0: 'b', 1: 'b', 2: 'b' });
-    expect(chosen(wishes, (node) => (node === 'b' ? HOP_LOAD + 1 : 0))).toEqual({ 0: 'a', 1: 'a', 2: 'a' });
+    const busy = (self: number, others: number) => chosen(wishes, (node) => (node === 'b' ? self : others));
+    expect(busy(HOP_LOAD, 0)).toEqual({ 0: 'b', 1: 'b', 2: 'b' });
+    expect(busy(HOP_LOAD + 1, 0)).toEqual({ 0: 'a', 1: 'a', 2: 'a' });
+    expect(busy(HOP_LOAD + 20, 10)).toEqual({ 0: 'b', 1: 'b', 2: 'b' });
+    expect(busy(HOP_LOAD + 21, 10)).toEqual({ 0: 'a', 1: 'a', 2: 'a' });
   });
 
   it('takes a suspect copy only when no other is in sync, a stale one only when none is, and never one that is gone', () => {

@@ -31,8 +31,12 @@ export interface RoutePlan {
   readonly failed: readonly { readonly shard: number; readonly node?: string; readonly reason: ShardFailureReason }[];
 }
 
-/** What a hop to another node weighs, in requests under way: below that this node answers itself. */
-export const HOP_LOAD = 16;
+/**
+ * What a hop to another node weighs: both spend as much again on it as on the search, and what is under way differs by
+ * chance. This node answers itself unless it has more than twice as many requests under way, and so many more.
+ */
+export const HOP_LOAD = 32;
+const HOP_FACTOR = 2;
 
 /**
  * Chooses a copy for each shard (replication 7.2, 7.3): in-sync copies of ACTIVE nodes, the less loaded of two; then
@@ -153,7 +157,7 @@ function before(a: CopyRoute, b: CopyRoute, rankOf: (copy: CopyRoute) => number)
 }
 
 function cost(copy: CopyRoute, load: (copy: CopyRoute) => number): number {
-  return load(copy) + (copy.self ? 0 : HOP_LOAD);
+  return copy.self ? load(copy) : HOP_FACTOR * load(copy) + HOP_LOAD;
 }
 
 /** A node that is believed to be there goes before a suspect one, then the one with more of the log. */
