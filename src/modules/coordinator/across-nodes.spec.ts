@@ -181,6 +181,14 @@ describe('a coordinator across nodes', () => {
     });
     const primary = { collection: 'default', consistency: 'primary' } as const;
     expect(await one.documents.get('id-1', false, primary, call())).toMatchObject({ id: 'id-1' });
+    // What a session wrote is read from there as well.
+    const { session } = await one.documents.ingest({ id: 'late', fields: { title: 'x' } }, undefined, options, call());
+    const unapplied = jest.spyOn(ShardReplica.prototype, 'position', 'get');
+    unapplied.mockReturnValue({ tail: 1_000, durable: 1_000, applied: 0 });
+    const own = { collection: 'default', consistency: 'session' } as const;
+    expect(await one.documents.get('late', false, own, call({ session }))).toMatchObject({ id: 'late' });
+    unapplied.mockRestore();
+    await one.documents.delete('late', undefined, options, call());
     behind.mockRestore();
     expect((await one.search.search(request({ consistency: 'primary' }), call())).shards.stale).toEqual([]);
   });
@@ -192,7 +200,7 @@ describe('a coordinator across nodes', () => {
       if (change.op === 'upsert') ids.add(change.id);
       cursor = change.cursor;
     }
-    expect(ids.size).toBe(DOCUMENTS + 34);
+    expect(ids.size).toBe(DOCUMENTS + 35);
     const stop = new AbortController();
     const following = three.nodes[1].streams.changes(cursor, undefined, true, stop.signal);
     const next = following.next();

@@ -152,6 +152,7 @@ export class ClusterRoutes implements Routes {
         (position?.lagMs ?? 0) + (facts === undefined ? 0 : silenceMs(facts, this.clock.monotonicMs())),
       ),
       offset: position?.applied ?? 0,
+      durable: position?.durable ?? 0,
       faulted,
       held: position?.held === true,
     };

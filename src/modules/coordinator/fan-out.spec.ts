@@ -44,6 +44,7 @@ class Nodes implements Routes {
         status: 'ACTIVE',
         lagMs: 0,
         offset: 1,
+        durable: 1,
         faulted: false,
         held: false,
         ...changes(node, shard),

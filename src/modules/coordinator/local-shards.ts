@@ -52,8 +52,14 @@ const ENTRY_BYTES_MAX = 1024 * 1024;
 const MAP_LEAP_MAX = 2 ** 20;
 /** A primary makes no write wait longer for what it needs before it is logged (replication 2.8). */
 const SHORT_WAIT_MS = 2_000;
-/** Entries that are searched for a repeated write, and at once; more were written since than a retry can be late. */
+/** Entries that are searched for a repeated write, the newest, and at once; more were written since than a retry can be late. */
 const REPEATED_ENTRIES_MAX = 50_000;
+
+/** The first entry that may be a repeated write's: of what came after `from`, where the log ended when it was sent first, the newest. */
+export function repeatedFrom(from: number, start: number, tail: number): number {
+  return Math.max(from, start, tail - REPEATED_ENTRIES_MAX) + 1;
+}
+
 const REPEATED_PAGE = 1_000;
 const REPEATED_PAGE_BYTES = 4 * 1024 * 1024;
 
@@ -240,7 +246,7 @@ export class LocalShards implements ShardAccess {
         ? { open: false, refusal: { code: 'STALE_MAP' } }
         : this.gates.check(gate, searched);
       if (!answer.open) refused.push({ shard, refusal: answer.refusal });
-      else if (position !== undefined && !this.gates.reached(shard, position)) {
+      else if (position !== undefined && !this.gates.reached(shard, position, searched)) {
         waits = true;
         refused.push({ shard, refusal: { code: 'NOT_CAUGHT_UP', retryAfterMs: SESSION_WAIT_MS } });
       } else opened.push({ gate, lagMs: answer.lagMs });
@@ -386,7 +392,8 @@ export class LocalShards implements ShardAccess {
         : await this.reader.entry(shard, row.offset);
       if (entry !== undefined) return operationOf(entry, row.version, condition?.kind === 'absent');
     }
-    let next = Math.max(from, this.log.state(shard).start.offset) + 1;
+    const { start, tail } = this.log.state(shard);
+    let next = repeatedFrom(from, start.offset, tail);
     for (let looked = 0; looked < REPEATED_ENTRIES_MAX;) {
       const entries = await this.log.scan(shard, next, REPEATED_PAGE, REPEATED_PAGE_BYTES);
       if (entries.length === 0) return undefined;

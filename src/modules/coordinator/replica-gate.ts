@@ -29,8 +29,8 @@ export interface ReplicaGate {
    * @param searched whether the index answers, and not the log
    */
   check(gate: ShardGate, searched: boolean): GateAnswer;
-  /** Whether the shard's log, or a MERGED in it, contains the position, and its index has applied it (replication 7.2). */
-  reached(shard: number, position: Position): boolean;
+  /** Whether the shard's log, or a MERGED in it, contains the position, and for what is searched its index, too (replication 7.2). */
+  reached(shard: number, position: Position, searched: boolean): boolean;
   /** Where the branch a reader was on left the shard's log; undefined when the log has what it read (replication 7.2). */
   fork(shard: number, position: Position): number | undefined;
   /**
@@ -92,10 +92,11 @@ export class ReplicationGate implements ReplicaGate {
     return stale ? { open: true, lagMs: replica.lagMs } : { open: false, refusal: { code: 'NOT_IN_SYNC' } };
   }
 
-  reached(shard: number, position: Position): boolean {
+  reached(shard: number, position: Position, searched: boolean): boolean {
     const copy = this.replication.replica(shard);
     const offset = offsetOfPosition(this.#branch(shard), copy?.merged ?? [], position);
-    return offset !== undefined && (copy?.position.applied ?? 0) >= offset;
+    const has = searched ? copy?.position.applied : copy?.position.durable;
+    return offset !== undefined && (has ?? 0) >= offset;
   }
 
   fork(shard: number, position: Position): number | undefined {

@@ -107,7 +107,7 @@ export class WriteRouter {
     let repeatedFrom: number | undefined;
     for (let attempt = 0; ; attempt++) {
       if (sent.kind === 'outcome') return this.#conclude(sent.outcome, repeatedFrom !== undefined);
-      if (sent.kind === 'lost') repeatedFrom ??= primaryOf(route)?.offset ?? 0;
+      if (sent.kind === 'lost') repeatedFrom ??= primaryOf(route)?.durable ?? 0;
       const pauseMs = PAUSES_MS.at(attempt);
       const sentBy = route;
       if (pauseMs === undefined || performance.now() >= endsMs || this.#hopeless(route))
@@ -132,7 +132,7 @@ export class WriteRouter {
     course.relayed = true;
     const relay = { from: this.routes.self, generation: this.peers.generation(primary.node), to: primary.node };
     // It may come late, behind one that was sent again: looked for in the log in any case.
-    const known = { ...write, repeatedFrom: write.repeatedFrom ?? primary.offset };
+    const known = { ...write, repeatedFrom: write.repeatedFrom ?? primary.durable };
     return this.#unlessMoved(
       route,
       this.#send(known, over, Math.min(course.endsMs, performance.now() + RELAY_WAIT_MS), relay),

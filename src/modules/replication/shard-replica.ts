@@ -455,7 +455,11 @@ export class ShardReplica {
   #apply(entries: readonly Uint8Array[], tail: number): void {
     const drive = this.#drive;
     const { index } = this.#ports;
-    const applied = (offset: number): void => drive.step({ kind: 'applied', offset, now: drive.now() });
+    const { generation } = this;
+    // What was on its way into the index of a log that another one took the place of says nothing of that one's.
+    const applied = (offset: number): void => {
+      if (this.generation === generation) drive.step({ kind: 'applied', offset, now: drive.now() });
+    };
     if (index === undefined || entries.length === 0) applied(tail);
     else drive.guard(index.apply(entries).then(applied));
   }

@@ -5,7 +5,7 @@ import { systemRandom } from '../../platform/clock/system-random.js';
 import { systemTimers } from '../../platform/clock/system-timers.js';
 import { nodeHasher } from '../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
-import { entryCollectionId, entryId } from '../log/core/entry-codec.js';
+import { entryCollectionId, entryId, entryOffset } from '../log/core/entry-codec.js';
 import { documentKey } from '../log/core/keys.js';
 import { encodeDocument } from '../shard/core/document-codec.js';
 import { decodeRow, liveDocuments, shardDigest } from '../shard/core/rows.js';
@@ -17,6 +17,7 @@ import type { FollowerMessage, PrimaryMessage } from './core/protocol.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
 import type { Link, LinkEvents } from '../../kernel/link.js';
 import type { ReplicaPeers } from './replica-peers.js';
+import type { ReplicaIndex } from './replica-ports.js';
 import { ShardReplica } from './shard-replica.js';
 
 const SHARD = 0;
@@ -35,6 +36,12 @@ class Pair {
   sent = 0;
   resumed: number[] = [];
   members: readonly NodeUuid[] = [PRIMARY];
+  /** Of the follower. */
+  index: ReplicaIndex | undefined;
+  /** No stream begins. */
+  parted = false;
+  /** Ends the stream. */
+  part: () => void = () => undefined;
   /** How long was waited between two messages; the waits themselves are cut short. */
   waits: number[] = [];
   readonly timers: Timers = {
@@ -57,7 +64,7 @@ class Pair {
       timers: this.timers,
       random: systemRandom,
       times: { heartbeatMs: 500, failoverAfterMs: 1_800 },
-      index: undefined,
+      index: self === FOLLOWER ? this.index : undefined,
       peers: self === FOLLOWER ? this.#toPrimary() : NO_REPLICA_PEERS,
       view: () => ALONE,
       plan: () => ({
@@ -120,7 +127,8 @@ class Pair {
   }
 
   #stream(events: LinkEvents<PrimaryMessage>): Link<FollowerMessage> {
-    let open = true;
+    let open = !this.parted;
+    if (!open) setImmediate(() => events.ended(undefined));
     const later = (arrive: () => void): true => {
       setImmediate(() => {
         if (open) arrive();
@@ -130,15 +138,23 @@ class Pair {
     const close = (): void => {
       open = false;
     };
-    const served = this.primary?.onFollow(FOLLOWER, {
-      send: (message) =>
-        later(() => {
-          if (message.kind === 'chunk') this.onChunk();
-          events.message(message);
-        }),
-      drained: () => Promise.resolve(),
-      close,
-    });
+    const served = this.parted
+      ? undefined
+      : this.primary?.onFollow(FOLLOWER, {
+          send: (message) =>
+            later(() => {
+              if (message.kind === 'chunk') this.onChunk();
+              events.message(message);
+            }),
+          drained: () => Promise.resolve(),
+          close,
+        });
+    this.part = () => {
+      this.parted = true;
+      close();
+      served?.ended(undefined);
+      events.ended(undefined);
+    };
     return {
       send: (message) => later(() => served?.message(message)),
       drained: () => Promise.resolve(),
@@ -232,6 +248,44 @@ describe('a snapshot whose follower goes before it begins', () => {
     expect(shardDigest(pair.follower.counters())).toEqual(shardDigest(pair.primary.counters()));
     for (const copy of [pair.primary, pair.follower]) copy.close();
     for (const each of [log, store]) await each.close();
+  }, 30_000);
+});
+
+describe('a snapshot that takes the place of a log whose index is behind', () => {
+  it('has nothing applied that was on its way into the index then', async () => {
+    const [log, followerLog] = [
+      await MemoryLogStore.open({ hasher: nodeHasher }),
+      await MemoryLogStore.open({ hasher: nodeHasher }),
+    ];
+    const pair = new Pair(log);
+    pair.primary = await pair.open(PRIMARY, log);
+    await pair.until(() => pair.primary?.role === 'primary');
+    for (let i = 0; i < 3; i++) await pair.put(i, 'old');
+    const onTheWay: (() => void)[] = [];
+    let rebuilds = 0;
+    pair.index = {
+      apply: (entries) =>
+        new Promise((resolve) => onTheWay.push(() => resolve(entryOffset(entries[entries.length - 1])))),
+      rewind: () => Promise.resolve(),
+      rebuild: () => {
+        rebuilds++;
+        return new Promise(() => undefined);
+      },
+    };
+    pair.follower = await pair.open(FOLLOWER, followerLog);
+    const caughtUp = (): boolean => pair.follower?.position.durable === pair.primary?.position.tail;
+    await pair.until(caughtUp);
+    expect(onTheWay.length).toBeGreaterThan(0);
+    pair.part();
+    for (const text of ['new', 'newer']) for (let i = 0; i < 3; i++) await pair.put(i, text);
+    await pair.compact();
+    pair.parted = false;
+    await pair.until(() => rebuilds > 0 && caughtUp());
+    for (const done of onTheWay) done();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(pair.follower.position.applied).toBe(0);
+    for (const copy of [pair.primary, pair.follower]) copy.close();
+    for (const each of [log, followerLog]) await each.close();
   }, 30_000);
 });
 

@@ -263,6 +263,37 @@ describe('ShardService', () => {
     expect((await service.count([0], 1, undefined))[0].count).toBe(1);
   });
 
+  it('reads a shard again when a collection of its checkpoint becomes known', async () => {
+    const shardLog = new ShardLog();
+    shardLog.upsert('a', { content: 'red' }, undefined, 7);
+    await shardLog.store(services.log);
+    const first = services.of();
+    await first.open(0, [spec, specOf(7)]);
+    expect(await first.checkpoint(0)).toMatchObject({ offset: 1 });
+    await first.close(false);
+    const service = services.of();
+    await service.open(0, [spec]);
+    await service.defineCollections([spec, specOf(7)]);
+    await service.open(0, [spec, specOf(7)]);
+    expect(await service.count([0], 7, undefined)).toEqual([{ shard: 0, count: 1 }]);
+  });
+
+  it('reads a shard again when a collection it passed over becomes known while it is read', async () => {
+    const shardLog = new ShardLog();
+    shardLog.upsert('a', { content: 'red' }, undefined, 7);
+    await shardLog.store(services.log);
+    const service = services.of();
+    let reads = 0;
+    // Read after the log: it was passed over by then.
+    async function* loose(): AsyncGenerator<readonly Uint8Array[]> {
+      if (reads++ === 0) await service.defineCollections([spec, specOf(7)]);
+      yield [];
+    }
+    await service.open(0, [spec], undefined, loose);
+    expect(reads).toBe(2);
+    expect(await service.count([0], 7, undefined)).toEqual([{ shard: 0, count: 1 }]);
+  });
+
   it('drops a collection at once', async () => {
     const shardLog = new ShardLog();
     const service = services.of();
@@ -287,6 +318,27 @@ describe('ShardService', () => {
     expect(await service.digest(0)).toEqual(await service.digest(0, true));
     expect(await services.checkpoints()).toEqual([]);
     expect(await service.count([0], 1, undefined)).toEqual([{ shard: 0, count: 20 }]);
+  });
+
+  it.each([true, false])('so it does when its log is cut just then, entries waiting: %s', async (waiting) => {
+    const shardLog = await services.twoCheckpoints();
+    const file = join(services.directory, '0', '20'.padStart(16, '0'), 'manifest.json');
+    const manifest = JSON.parse(await readFile(file, 'utf8')) as { collections: { digest: string }[] };
+    manifest.collections[0].digest = '1'.repeat(32);
+    await writeFile(file, JSON.stringify(manifest));
+    let cut: Promise<void> | undefined;
+    const service = services.of({
+      report: (level) => {
+        if (level !== 'error' || cut !== undefined) return;
+        if (waiting) service.apply(0, services.fill(shardLog, 20, 22)).catch(() => undefined);
+        cut = service.rewind(0, 20);
+      },
+    });
+    await service.open(0, [spec]);
+    for (let turn = 0; turn < 1_000 && cut === undefined; turn++) await setImmediate();
+    await cut;
+    await service.idle();
+    expect(await service.open(0, [spec])).toEqual({ replayed: 20, fromCheckpoint: false, offset: 20 });
   });
 
   it('faults a shard whose log is damaged; the others go on; opening it again brings it back', async () => {
@@ -377,6 +429,30 @@ describe('ShardService', () => {
     liar.upsert('id-3', { content: 'green' });
     await other.apply(0, liar.bytes.slice(79));
     expect((await other.verify(0)).differences).not.toEqual([]);
+  });
+
+  it('lets go of a shard that is being read', async () => {
+    const shardLog = new ShardLog();
+    const entry = shardLog.upsert('a', { content: 'red' });
+    await shardLog.store(services.log);
+    const service = services.of();
+    let begun: () => void = () => undefined;
+    let goOn: () => void = () => undefined;
+    const [reading, held] = [
+      new Promise<void>((resolve) => (begun = resolve)),
+      new Promise<void>((resolve) => (goOn = resolve)),
+    ];
+    async function* loose(): AsyncGenerator<readonly Uint8Array[]> {
+      begun();
+      await held;
+      yield [entry];
+    }
+    const opened = expect(service.open(0, [spec], undefined, loose)).rejects.toThrow(ShardUnavailableError);
+    await reading;
+    await service.dropShard(0);
+    goOn();
+    await opened;
+    expect(await service.statistics()).toEqual([]);
   });
 
   it('lets go of a shard', async () => {

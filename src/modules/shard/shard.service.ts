@@ -394,7 +394,6 @@ export class ShardService {
   /** Its checkpoints go, also one that is being taken now. */
   #unsound(shard: number): void {
     this.#ports.report('error', 'an index checkpoint does not add up; the index is built from the log', { shard });
-    this.#shards.get(shard)?.lost();
     const rebuilt = this.#checkpoints.then(() => this.#shards.get(shard)?.rebuild());
     this.#checkpoints = Promise.allSettled([rebuilt]);
   }
@@ -424,8 +423,7 @@ export class ShardService {
       for (const shard of await this.#workers.thread(thread).call('define', { collections })) {
         const message = 'a shard is read again: it met entries of a collection before it was known';
         this.#ports.report('warn', message, { shard });
-        this.#shards.get(shard)?.lost();
-        this.#shards.get(shard)?.reopen();
+        this.#shards.get(shard)?.readAgain();
       }
     } catch (error) {
       // A thread that died meanwhile gets all collections when it is started again.

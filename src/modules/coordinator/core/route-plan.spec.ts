@@ -12,6 +12,7 @@ const copy = (node: string, changes: Partial<CopyRoute> = {}): CopyRoute => ({
   status: 'ACTIVE',
   lagMs: 0,
   offset: 10,
+  durable: 10,
   faulted: false,
   held: false,
   ...changes,

@@ -18,6 +18,8 @@ export interface CopyRoute {
   readonly lagMs: number;
   /** Offset applied to its index. */
   readonly offset: number;
+  /** Offset of its log on its disk. */
+  readonly durable: number;
   /** Its copy is damaged: it counts nowhere. */
   readonly faulted: boolean;
   /** Its disk is down to its reserve: it takes no entries (replication 5.8). */

@@ -11,6 +11,7 @@ const copy = (node: string, role: CopyRoute['role'], changes: Partial<CopyRoute>
   status: 'ACTIVE',
   lagMs: 0,
   offset: 1,
+  durable: 1,
   faulted: false,
   held: false,
   ...changes,

@@ -253,7 +253,15 @@ class MemoryRoutes implements Routes {
 
   #copy({ uuid: node, nodeId }: ClusterNode, role: CopyRoute['role']): CopyRoute {
     const self = node === this.self;
-    const standing = { inSync: true, status: 'ACTIVE', lagMs: 0, offset: 0, faulted: false, held: false } as const;
+    const standing = {
+      inSync: true,
+      status: 'ACTIVE',
+      lagMs: 0,
+      offset: 0,
+      durable: 0,
+      faulted: false,
+      held: false,
+    } as const;
     return { node, nodeId, self, role, ...standing };
   }
 }

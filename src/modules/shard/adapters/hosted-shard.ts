@@ -30,6 +30,8 @@ export class HostedShard {
   /** Whose entries the log has that is being read. */
   #covered: ApplyWaiter[] = [];
   #upTo: number | undefined;
+  /** It was closed: nothing opens it again. */
+  #ended = false;
   #loose: LooseEntries | undefined;
   /** Settles when what was given to `apply` so far is applied, or refused. */
   #pushed: Promise<void> = Promise.resolve();
@@ -116,9 +118,7 @@ export class HostedShard {
     this.#loose = loose;
     this.#asked++;
     if (upTo === undefined) this.#covered.push(...this.#queue.clear());
-    this.#opening ??= this.#openUntilDone().finally(() => {
-      this.#opening = undefined;
-    });
+    this.#opening ??= this.#openUntilDone();
     return this.#opening;
   }
 
@@ -145,9 +145,16 @@ export class HostedShard {
     if (this.#status === 'ready') this.#status = 'opening';
   }
 
+  /** What was built, or is being built, has to be built again. */
+  readAgain(): void {
+    this.lost();
+    this.#asked++;
+    this.reopen();
+  }
+
   /** A new thread runs, or what was built has to be built again. */
   reopen(): void {
-    if (this.#status === 'faulted' || this.#opening !== undefined) return;
+    if (this.#status === 'faulted' || this.#opening !== undefined || this.#ended) return;
     this.open(this.#upTo, this.#loose).catch((error: unknown) => {
       // `fail` has reported it, and the shard answers FAULTED; a closed index needs no shard.
       if (!this.thread.isClosed && this.#status !== 'faulted') this.fail(String(error));
@@ -169,6 +176,7 @@ export class HostedShard {
 
   /** Ends it in its thread; what waits is rejected. */
   async close(): Promise<void> {
+    this.#ended = true;
     this.#status = 'opening';
     this.#giveUp(this.unavailable('NOT_READY'));
     await this.thread.call('close', { shard: this.shard });
@@ -190,12 +198,26 @@ export class HostedShard {
   }
 
   async #openUntilDone(): Promise<OpenReport> {
+    try {
+      return await this.#openCurrent();
+    } finally {
+      // In the same turn: an `open` that comes before whoever waits for this one goes on begins anew.
+      this.#opening = undefined;
+    }
+  }
+
+  async #openCurrent(): Promise<OpenReport> {
     for (;;) {
       this.#status = 'opening';
       this.#fault = undefined;
+      if (this.#ended) {
+        // What was begun before it was closed put it into its thread again.
+        await this.thread.call('close', { shard: this.shard });
+        throw this.unavailable('NOT_READY');
+      }
       this.#queue.suspend();
       const asked = this.#asked;
-      const isCurrent = (): boolean => asked === this.#asked;
+      const isCurrent = (): boolean => asked === this.#asked && !this.#ended;
       try {
         const report = await this.#openOnce(isCurrent);
         if (isCurrent()) return report;

@@ -273,7 +273,11 @@ export class LocalIndexHost implements IndexHost {
       return new ShardIndex(shard, this.#specs, indexes, hasher, {
         applied: manifest.offset,
         collections,
-        passedOver: manifest.passedOver,
+        // One that is not known was dropped since, or is not known yet: it would have to be read again then.
+        passedOver: [
+          ...manifest.passedOver,
+          ...manifest.collections.map(({ id }) => id).filter((id) => !this.#specs.has(id)),
+        ],
       });
     } catch (error) {
       for (const collection of collections) collection.dispose();
