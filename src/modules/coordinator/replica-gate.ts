@@ -83,7 +83,7 @@ export class ReplicationGate implements ReplicaGate {
     const replica = this.replication.replica(shard);
     if (replica === undefined) return { open: false, refusal: { code: 'STARTING' } };
     if (replica.role === 'primary') {
-      const lagMs = searched ? replica.indexBehindMs : undefined;
+      const lagMs = replica.doubtMs ?? (searched ? replica.indexBehindMs : undefined);
       if (lagMs === undefined) return { open: true };
       return stale ? { open: true, lagMs } : { open: false, refusal: { code: 'NOT_IN_SYNC' } };
     }

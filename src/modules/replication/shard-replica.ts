@@ -174,6 +174,11 @@ export class ShardReplica {
     return this.#replica.inSync(this.#ports.clock.monotonicMs());
   }
 
+  /** Of a primary: for how long another one may have reigned, as far as is known here; undefined: none did. */
+  get doubtMs(): number | undefined {
+    return this.#replica.doubtMs(this.#ports.clock.monotonicMs());
+  }
+
   /** Of a primary: its index lacks what was logged before its reign, which is so old; undefined: it does not. */
   get indexBehindMs(): number | undefined {
     return this.#replica.indexBehindMs(this.#ports.clock.monotonicMs());

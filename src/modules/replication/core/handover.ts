@@ -5,12 +5,14 @@ import type { ReplicaLog } from './replica-log.js';
 
 /** No follower reached the tail within this: the reign goes on. */
 const TRANSFER_WAIT_MS = 3_000;
+/** Who was asked leaves the stream to take over; a follower that only went is not waited for longer. */
+const ANSWER_WAIT_MS = 1_000;
 
 /** A reign that is handed over to a follower (5.7): nothing is admitted until that has all there is, then it is asked. */
 export class Handover {
   readonly #to: NodeUuid;
   readonly #startedMs: number;
-  #handed = false;
+  #handedMs: number | undefined;
 
   constructor(to: NodeUuid, startedMs: number) {
     this.#to = to;
@@ -19,16 +21,18 @@ export class Handover {
 
   /** The follower was asked to take over: from then on it may reign at any moment. */
   get handed(): boolean {
-    return this.#handed;
+    return this.#handedMs !== undefined;
   }
 
   /** Asks the follower when it has everything; false when it came to nothing. */
   proceed(log: ReplicaLog, followers: Followers, opsInFlight: number, nowMs: number, out: Out): boolean {
-    if (nowMs - this.#startedMs > TRANSFER_WAIT_MS || !followers.has(this.#to)) return false;
+    if (nowMs - this.#startedMs > TRANSFER_WAIT_MS) return false;
+    const mayTakeOver = this.#handedMs !== undefined && nowMs - this.#handedMs <= ANSWER_WAIT_MS;
+    if (!mayTakeOver && !followers.has(this.#to)) return false;
     const { tail, durable } = log;
-    if (this.#handed || durable !== tail || opsInFlight !== 0) return true;
+    if (this.handed || durable !== tail || opsInFlight !== 0) return true;
     if (followers.durableOf(this.#to) !== tail) return true;
-    this.#handed = true;
+    this.#handedMs = nowMs;
     out.push({ kind: 'handOver', to: this.#to });
     return true;
   }

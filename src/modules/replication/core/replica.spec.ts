@@ -100,6 +100,33 @@ describe('a primary', () => {
   });
 });
 
+describe('a primary that stood still', () => {
+  it('answers nothing as the newest there is before its members have said that none came after it', () => {
+    const copy = new Copy();
+    copy.configured = { mapEpoch: 1, members: [SELF, OTHER] };
+    while (copy.replica.role !== 'primary') copy.tick();
+    const doubted = () => [copy.replica.doubtMs(copy.nowMs), copy.replica.inSync(copy.nowMs)];
+    expect(doubted()).toEqual([undefined, true]);
+    const last = copy.nowMs;
+    copy.nowMs += 4_000;
+    // A request that waited in the socket comes before any tick.
+    expect(doubted()).toEqual([4_000, false]);
+    copy.tick();
+    expect(doubted()).toEqual([copy.nowMs - last, false]);
+    // Nobody objects.
+    for (let i = 0; i < 10; i++) copy.tick();
+    expect(doubted()).toEqual([undefined, true]);
+    expect(copy.replica.role).toBe('primary');
+  });
+
+  it('has no doubt where it is the only one of its set', () => {
+    const copy = new Copy();
+    while (copy.replica.role !== 'primary') copy.tick();
+    copy.nowMs += 4_000;
+    expect(copy.replica.doubtMs(copy.nowMs)).toBeUndefined();
+  });
+});
+
 describe('a reign that a hello speaks against', () => {
   it('logs nothing any more in the tick that ends it', () => {
     const copy = new Copy();

@@ -56,6 +56,8 @@ export class Replica {
   #plan: CopyPlan = { configured: { mapEpoch: 0, members: [] }, leaving: false, epochFloor: 0, room: 'upserts' };
   #applied: number;
   #lastTickMs: number;
+  /** The last tick before which a primary had no doubt of its reign. */
+  #soundMs: number;
   /** When it last had everything, as of the last tick: on an earlier stream, or in a reign of its own; at first when it was opened. */
   #hadAllMs: number;
 
@@ -71,6 +73,7 @@ export class Replica {
       applied: () => this.#applied,
     });
     this.#lastTickMs = openedMs;
+    this.#soundMs = openedMs;
     this.#hadAllMs = openedMs;
   }
 
@@ -121,7 +124,7 @@ export class Replica {
   /** Whether reads may be answered from this copy as if it were the primary (7.1). */
   inSync(nowMs: number): boolean {
     if (this.#role.fault !== undefined) return false;
-    if (this.#role.primary !== undefined) return true;
+    if (this.#role.primary !== undefined) return this.doubtMs(nowMs) === undefined;
     return this.#role.following.session?.isInSync(nowMs, this.#options.times.heartbeatMs) === true;
   }
 
@@ -133,6 +136,18 @@ export class Replica {
     const { primary } = this.#role;
     if (primary === undefined || this.#applied >= primary.inherited) return undefined;
     return Math.max(1, Math.round(nowMs - primary.beganMs));
+  }
+
+  /**
+   * Of a primary that stood still, or that a hello spoke against: milliseconds since nobody had reason to reign in its place
+   * (5.4). Until its members have answered it may lack what another one acknowledged. Undefined when it need not doubt.
+   */
+  doubtMs(nowMs: number): number | undefined {
+    const { primary } = this.#role;
+    const pausedMs = nowMs - this.#lastTickMs;
+    if (primary === undefined || this.set.members.length < 2) return undefined;
+    if (pausedMs > PAUSE_MS) return Math.round(pausedMs);
+    return primary.isConfirming ? Math.max(1, Math.round(nowMs - this.#soundMs)) : undefined;
   }
 
   /** Followers a primary holds in sync, itself included; a follower answers what its primary told. */
@@ -329,6 +344,7 @@ export class Replica {
   /** A gap between two ticks means that this process stood still (1.5): what it believes may be old. */
   #noticePause(now: Now, out: Out): void {
     const paused = now.monotonicMs - this.#lastTickMs > PAUSE_MS;
+    if (this.#role.primary?.isConfirming !== true) this.#soundMs = this.#lastTickMs;
     this.#lastTickMs = now.monotonicMs;
     if (paused) this.#role.primary?.confirm(now.monotonicMs, out);
   }

@@ -3,7 +3,8 @@ import { after, exampleMap, grown, refusal, register, uuidOf } from '../testing/
 import type { ClusterMap } from './map.js';
 import { nodeByUuid } from './map.js';
 import type { MapOperation } from './map-operations.js';
-import { OPERATIONS_KEPT_MAX, OPERATIONS_RUNNING_MAX, type OperationTask } from './operation-record.js';
+import { wasRemoved } from './node-operations.js';
+import { OPERATIONS_KEPT_MAX, OPERATIONS_RUNNING_MAX, REMOVALS_KEPT, type OperationTask } from './operation-record.js';
 
 const [one, two] = [1, 2].map(uuidOf);
 
@@ -124,6 +125,21 @@ describe('applyOperationChange', () => {
     expect(map.operations).toHaveLength(OPERATIONS_KEPT_MAX);
     expect(record(map, 'first')?.state).toBe('running');
     expect(record(map, `m${2 * OPERATIONS_KEPT_MAX - 1}`)?.state).toBe('aborted');
+    // The last nodes that were removed are known for longer than other operations.
+    const removed = Array.from({ length: REMOVALS_KEPT + 2 }, (_, i) => uuidOf(40 + i));
+    for (const [i, node] of removed.entries()) {
+      map = after(
+        map,
+        register(40 + i),
+        start(`r${i}`, { kind: 'remove', node }),
+        { kind: 'unregister', node },
+        finish(`r${i}`),
+      );
+    }
+    for (let i = 0; i < OPERATIONS_KEPT_MAX; i++)
+      map = after(map, start(`n${i}`, { kind: 'movePrimary', shard: 0, node: one }), abort(`n${i}`));
+    expect(map.operations).toHaveLength(OPERATIONS_KEPT_MAX);
+    expect(removed.map((node) => wasRemoved(map, node))).toEqual(removed.map((_, i) => i >= 2));
     let busy = exampleMap(OPERATIONS_RUNNING_MAX + 1, 1);
     for (let shard = 0; shard < OPERATIONS_RUNNING_MAX; shard++)
       busy = after(busy, start(`m${shard}`, { kind: 'movePrimary', shard, node: one }));

@@ -2,6 +2,8 @@ import type { NodeUuid } from '../../../kernel/peer.js';
 
 /** Operations a map remembers: the last ones, for whoever asks how they ended. */
 export const OPERATIONS_KEPT_MAX = 32;
+/** Of those the last nodes that were removed: they are told so when they are started again. */
+export const REMOVALS_KEPT = 8;
 /** Operations that may run at once; the kept ones leave room for all of them. */
 export const OPERATIONS_RUNNING_MAX = 16;
 
@@ -51,10 +53,13 @@ export interface OperationRecord {
   readonly detail?: string;
 }
 
-/** Of the records those a map keeps: the running ones and the last that ended. */
+/** Of the records those a map keeps: the running ones, the last removals, whose nodes may not come back, and the last others. */
 export function remembered(records: readonly OperationRecord[]): readonly OperationRecord[] {
   const surplus = records.length - OPERATIONS_KEPT_MAX;
   if (surplus <= 0) return records;
-  const ended = records.filter(({ state }) => state !== 'running').slice(0, surplus);
-  return records.filter((record) => !ended.includes(record));
+  const ended = records.filter(({ state }) => state !== 'running');
+  const removals = ended.filter(({ task, state }) => task.kind === 'remove' && state === 'done').slice(-REMOVALS_KEPT);
+  const others = ended.filter((record) => !removals.includes(record));
+  const dropped = new Set([...others, ...removals].slice(0, surplus));
+  return records.filter((record) => !dropped.has(record));
 }
