@@ -54,12 +54,6 @@ const MAP_LEAP_MAX = 2 ** 20;
 const SHORT_WAIT_MS = 2_000;
 /** Entries that are searched for a repeated write, the newest, and at once; more were written since than a retry can be late. */
 const REPEATED_ENTRIES_MAX = 50_000;
-
-/** The first entry that may be a repeated write's: of what came after `from`, where the log ended when it was sent first, the newest. */
-export function repeatedFrom(from: number, start: number, tail: number): number {
-  return Math.max(from, start, tail - REPEATED_ENTRIES_MAX) + 1;
-}
-
 const REPEATED_PAGE = 1_000;
 const REPEATED_PAGE_BYTES = 4 * 1024 * 1024;
 
@@ -501,4 +495,9 @@ function operationOf(entry: Uint8Array, version: Version, created: boolean): Uin
     fingerprint: new Uint8Array(16),
     writtenMs: version.hlc.ms,
   });
+}
+
+/** The first entry that may be a repeated write's: of what came after `from`, where the log ended when it was sent first, the newest. */
+export function repeatedFrom(from: number, start: number, tail: number): number {
+  return Math.max(from, start, tail - REPEATED_ENTRIES_MAX) + 1;
 }

@@ -92,7 +92,7 @@ export class HostedShard {
    * from the log, and that is not waited for: what comes later follows. Begins when `idle` says that no checkpoint is under way.
    */
   rewind(offset: number, idle: Promise<unknown>): Promise<void> {
-    if (this.#queue.isBehind || this.#status === 'opening') return this.#readAgain(offset, idle);
+    if (this.#queue.isBehind || this.#status === 'opening') return this.#readAfterCut(offset, idle);
     return this.#alter(idle, async () => {
       // A shard that was read again meanwhile has nothing beyond the cut.
       this.#applied = await this.thread.call('rewind', { shard: this.shard, offset });
@@ -188,7 +188,7 @@ export class HostedShard {
     for (const { reject } of this.#covered.splice(0)) reject(error);
   }
 
-  async #readAgain(offset: number, idle: Promise<unknown>): Promise<void> {
+  async #readAfterCut(offset: number, idle: Promise<unknown>): Promise<void> {
     this.lost();
     await idle;
     await this.checkpoints.rewound(offset);
