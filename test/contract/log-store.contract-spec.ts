@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LevelLogStore } from '../../src/modules/log/adapters/level-log-store.js';
 import { LEVEL_SETTINGS, LevelTable } from '../../src/modules/log/adapters/level-table.js';
+import { copyLiving } from '../../src/modules/log/testing/living-copy.js';
 import { MemoryLogStore } from '../../src/modules/log/adapters/memory-log-store.js';
 import type { MemoryImage } from '../../src/modules/log/adapters/memory-table.js';
 import type { LogStore } from '../../src/modules/log/log-store.js';
@@ -84,7 +85,7 @@ class LevelHarness implements BranchHarness {
   async crash(store: LogStore): Promise<LogStore> {
     const { directory, options } = this.find(store);
     const copy = await this.directory();
-    await cp(directory, copy, { recursive: true });
+    await copyLiving(directory, copy);
     return this.openAt(copy, options);
   }
 
@@ -102,7 +103,7 @@ class LevelHarness implements BranchHarness {
 
   async image(store: LogStore): Promise<string> {
     const copy = await this.directory();
-    await cp(join(this.find(store).directory, 'db'), copy, { recursive: true });
+    await copyLiving(join(this.find(store).directory, 'db'), copy);
     return copy;
   }
 

@@ -1,13 +1,13 @@
-import { cp, mkdir, rm, truncate } from 'node:fs/promises';
+import { cp, rm, truncate } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import { copyLiving } from '../../src/modules/log/testing/living-copy.js';
 import { waitFor } from './cluster/wait-for.js';
 import { answersOf, withoutVersions, type SteadyAnswer } from './support/answers.js';
 import { spector } from './support/command.js';
 import {
   currentLogFile,
   databaseDirectory,
-  filesUnder,
   makeDirectory,
   removeDirectory,
   sizeOf,
@@ -176,13 +176,15 @@ describe("LevelDB's current log, cut at or after the last synced size", () => {
       await load.acknowledged(250);
       // In this order: what the files beside the log remember must not be newer than the size that is taken as synced.
       const copy = join(copies, 'copy');
-      const database = await databaseDirectory(node.dataDir);
-      await copyFiles(node.dataDir, copy, (path) => !path.startsWith(`${database}/`));
+      const database = relative(node.dataDir, await databaseDirectory(node.dataDir));
+      const isLock = (path: string): boolean => basename(path) === 'LOCK';
+      const inDatabase = (path: string): boolean => path.startsWith(`${database}/`);
+      await copyLiving(node.dataDir, copy, (path) => !isLock(path) && !inDatabase(path));
       const noted = history.snapshot();
       const log = await currentLogFile(node.dataDir);
       const synced = await sizeOf(log);
       await load.acknowledged(history.acknowledged + 150);
-      await copyFiles(node.dataDir, copy, (path) => path.startsWith(`${database}/`));
+      await copyLiving(node.dataDir, copy, (path) => !isLock(path) && inDatabase(path));
       noted.adoptAsUnknown(history);
       await node.kill();
       await load.stop();
@@ -221,13 +223,3 @@ describe("LevelDB's current log, cut at or after the last synced size", () => {
     }
   }, 120_000);
 });
-
-/** Copies some files of a directory that is being written to. */
-async function copyFiles(from: string, to: string, wanted: (path: string) => boolean): Promise<void> {
-  for (const path of await filesUnder(from)) {
-    if (!wanted(path) || basename(path) === 'LOCK') continue;
-    const target = join(to, relative(from, path));
-    await mkdir(join(target, '..'), { recursive: true });
-    await cp(path, target);
-  }
-}

@@ -1,7 +1,8 @@
-import { cp, mkdtemp, readdir, rm, stat, truncate } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { copyLiving } from '../../src/modules/log/testing/living-copy.js';
 import { Cluster, SETTLE_TIMEOUT_MS, type ClusterNode } from './cluster/cluster.js';
 import { ClusterLoad, stateOf } from './cluster/cluster-load.js';
 import { freePort } from './cluster/free-port.js';
@@ -237,8 +238,7 @@ describe('under load nothing is lost or doubled', () => {
     const original = cluster.node('node-3');
     for (const nodeId of ['node-3', 'node-9']) {
       const directory = await mkdtemp(join(tmpdir(), 'spector-copy-'));
-      await cp(original.directory, directory, { recursive: true });
-      await rm(join(directory, 'LOCK'), { force: true });
+      await copyLiving(original.directory, directory, (path) => basename(path) !== 'LOCK');
       const [httpPort, grpcPort] = [await freePort(), await freePort()];
       const copy = await NodeProcess.start({
         nodeId,

@@ -7,6 +7,7 @@ import { EntryWriter } from '../../../../test/contract/log-entries.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { documentKey, documentPrefix } from '../core/keys.js';
 import type { Damage, StorageFailedError } from '../log-store.js';
+import { copyLiving } from '../testing/living-copy.js';
 import type { CommitPolicy } from './group-commit.js';
 import { LevelLogStore } from './level-log-store.js';
 import type { LevelSettings } from './level-table.js';
@@ -87,7 +88,7 @@ describe('LevelLogStore', () => {
     const tails = new Set<number>();
     for (let cut = synced; cut <= size; cut += Math.max(1, Math.floor((size - synced) / 12))) {
       const name = `cut-${cut}`;
-      await cp(join(root, 'a'), join(root, name), { recursive: true });
+      await copyLiving(join(root, 'a'), join(root, name));
       await truncate((await files(name, '.log'))[0], cut);
       const copy = await openStore(name);
       expect(copy.openDamages()).toEqual([]);
@@ -112,7 +113,7 @@ describe('LevelLogStore', () => {
     const writer = new EntryWriter(3);
     await store.append({ shard: 3, entries: writer.take(5), rows: [] });
     await store.append({ shard: 4, entries: new EntryWriter(4).take(2), rows: [] });
-    await cp(join(root, 'a', 'db'), join(root, 'old'), { recursive: true });
+    await copyLiving(join(root, 'a', 'db'), join(root, 'old'));
     await store.append({ shard: 3, entries: writer.take(7), rows: [] });
     await store.close();
     await rm(join(root, 'a', 'db'), { recursive: true });
@@ -151,7 +152,7 @@ describe('LevelLogStore', () => {
     const [log] = await files('a', '.log');
     const { size } = await stat(log);
     await store.append({ shard: 0, entries: writer.take(5), rows: [] });
-    await cp(join(root, 'a'), join(root, 'crashed'), { recursive: true });
+    await copyLiving(join(root, 'a'), join(root, 'crashed'));
     await truncate((await files('crashed', '.log'))[0], size);
     expect((await openStore('crashed')).state(0).tail).toBe(5);
   });
@@ -231,7 +232,7 @@ describe('LevelLogStore', () => {
     const store = await openStore('a');
     const writer = new EntryWriter(0);
     for (let i = 0; i < 100; i++) await store.append({ shard: 0, entries: writer.take(5), rows: [] });
-    await cp(join(root, 'a'), join(root, 'crashed'), { recursive: true });
+    await copyLiving(join(root, 'a'), join(root, 'crashed'));
     await store.close();
     await cp(join(root, 'a', 'tail.side'), join(root, 'crashed', 'tail.side'));
     const [log] = await files('crashed', '.log');
