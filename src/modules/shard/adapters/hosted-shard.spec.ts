@@ -292,6 +292,19 @@ describe('HostedShard, when its thread dies', () => {
       expect([shard.applied, await found()]).toEqual([1, 1]);
     });
 
+    it('does not apply what is on its way when it is held back, and all of it once it is not', async () => {
+      shard.release();
+      await given(6);
+      while (fed.length === 0) await new Promise(setImmediate);
+      shard.hold();
+      for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+      const early = await found();
+      expect(early).toBeLessThan(6);
+      shard.release();
+      await Promise.all(applied);
+      expect([shard.applied, shard.pendingBytes, await found()]).toEqual([6, 0, 6]);
+    });
+
     it('goes on when what was read for one that was given up comes late', async () => {
       let late: (entries: readonly Uint8Array[]) => void = () => undefined;
       await given(24);

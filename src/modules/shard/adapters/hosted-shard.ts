@@ -131,7 +131,10 @@ export class HostedShard {
 
   /** What is given to `apply` waits from now on, until `release` or the next `open`; not while the index is altered, which waits for it. */
   hold(): void {
-    if (this.#altering === undefined) this.#queue.suspend();
+    if (this.#altering !== undefined) return;
+    this.#queue.suspend();
+    // What its thread has already would only be thrown away, but for what it is opened with. A thread that died has nothing.
+    if (this.#status === 'ready') this.thread.call('hold', { shard: this.shard }).catch(() => undefined);
   }
 
   /** What waits is applied. */

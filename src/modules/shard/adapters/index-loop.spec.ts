@@ -108,6 +108,32 @@ describe('IndexLoop', () => {
     ]);
   });
 
+  it('leaves what is queued to be applied when it is held back, also in the middle, and takes it when it comes again', async () => {
+    stepMs = 1;
+    const [long, short] = [write(10, 50), write(12, 2)];
+    ask(long, short);
+    // For one slice, which is not enough for the first message.
+    await new Promise(setImmediate);
+    ask({ id: 13, kind: 'hold', shard: 0 });
+    expect((await replies(3)).map(({ id, error }) => [id, error?.reason])).toEqual([
+      [10, 'NOT_OPEN'],
+      [12, 'NOT_OPEN'],
+      [13, undefined],
+    ]);
+    turns.length = 0;
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    ask(count(14));
+    const [counted] = await replies(1);
+    expect(counted.answer).toBeGreaterThan(0);
+    expect(counted.answer).toBeLessThan(50);
+    turns.length = 0;
+    ask(long, short);
+    expect((await replies(2)).map(({ id, answer }) => [id, answer])).toEqual([
+      [10, 50],
+      [12, 52],
+    ]);
+  });
+
   it('gives turns of shards far behind to the one nearest to its end, and leaves all others, and each fourth, as they are', async () => {
     const logs = new Map([1, 2, 3].map((shard) => [shard, new ShardLog(shard)]));
     for (const shard of logs.keys()) ask({ id: shard, kind: 'open', shard, checkpoint: undefined });

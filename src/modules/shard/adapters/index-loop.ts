@@ -111,6 +111,11 @@ export class IndexLoop {
         this.#close(request.shard);
         this.#answer(request, () => this.#host.closeShard(request.shard));
         return;
+      case 'hold':
+        this.#refuse(request.shard, this.#applies.get(request.shard)?.requests);
+        this.#applies.delete(request.shard);
+        this.#answer(request, () => this.#host.abandon(request.shard));
+        return;
       case 'rewind':
         this.#answer(request, () => {
           this.#host.rewind(request.shard, request.offset);
@@ -288,9 +293,12 @@ export class IndexLoop {
     this.#applies.delete(shard);
     const check = this.#checks.get(shard);
     this.#checks.delete(shard);
-    for (const { id } of [...(queue?.requests ?? []), ...(check === undefined ? [] : [check])]) {
-      this.#replies.push({ id, error: failureOf(new ShardNotOpenError(shard)) });
-    }
+    this.#refuse(shard, queue?.requests);
+    this.#refuse(shard, check && [check]);
+  }
+
+  #refuse(shard: number, requests: readonly IndexRequest[] = []): void {
+    for (const { id } of requests) this.#replies.push({ id, error: failureOf(new ShardNotOpenError(shard)) });
   }
 
   #answer(request: IndexRequest, act: () => unknown): void {

@@ -113,6 +113,11 @@ export class LocalIndexHost implements IndexHost {
     return true;
   }
 
+  abandon(shard: number): void {
+    const open = this.#shards.get(shard);
+    if (open !== undefined) open.frames = undefined;
+  }
+
   applied(shard: number): number {
     return this.#open(shard).index.applied;
   }

@@ -38,6 +38,9 @@ export interface IndexHost {
   apply(shard: number, frames: Uint8Array, sliceMs: number, loose?: boolean): boolean;
   continueApply(shard: number, sliceMs: number): boolean;
 
+  /** Leaves out the rest of what `apply` returned false for: it comes again, if at all. */
+  abandon(shard: number): void;
+
   /** Offset applied so far. */
   applied(shard: number): number;
 

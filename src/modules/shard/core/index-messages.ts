@@ -29,6 +29,8 @@ export interface IndexCalls {
     };
     answer: number;
   };
+  /** What is on its way to `apply` is not applied, but for what already is; its callers are refused as if the shard was not open. */
+  readonly hold: { ask: { readonly shard: number }; answer: undefined };
   /** Answers the applied offset. Nothing may be on its way to `apply`. */
   readonly rewind: { ask: { readonly shard: number; readonly offset: number }; answer: number };
   readonly forget: {
