@@ -153,7 +153,7 @@ export class SpectorClient {
     return this.#write('POST', '/api/v1/documents/delete', { ids }, options);
   }
 
-  /** Deletes all documents that match. */
+  /** Deletes all documents that match when it begins; what is written meanwhile stays, also when it is tried again. */
   deleteByFilter(filter: Filter, options: WriteOptions = {}): Promise<DeleteManyAnswer> {
     return this.#write('POST', '/api/v1/documents/delete', { filter }, options);
   }

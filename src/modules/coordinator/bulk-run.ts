@@ -128,7 +128,7 @@ export class BulkRun {
     const call: WriteCall = {
       collection,
       consistency,
-      key: idempotencyKey === undefined ? undefined : `${idempotencyKey}\n${index}`,
+      key: item.kind === 'delete' && item.key !== undefined ? item.key : keyOfLine(idempotencyKey, index),
       condition:
         item.kind === 'delete' && item.version !== undefined ? { kind: 'version', version: item.version } : undefined,
       timeoutMs: undefined,
@@ -172,4 +172,8 @@ export class BulkRun {
     this.#progressAtMs = now;
     this.onProgress({ total: this.#total, success: this.#success, failed: this.#failed });
   }
+}
+
+function keyOfLine(key: string | undefined, index: number): string | undefined {
+  return key === undefined ? undefined : `${key}\n${index}`;
 }

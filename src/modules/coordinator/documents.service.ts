@@ -30,6 +30,7 @@ import type {
 import { Deadline } from './deadline.js';
 import type { DocumentPage, GatedCall, GatedValue, ShardAsk, ShardGate, StoredSegments } from './core/shard-calls.js';
 import { viewOf } from './document-view.js';
+import { deleteAll, FilterDelete } from './filter-delete.js';
 import { shardsReport, type FanOut, type FanOutAnswer, type ShardFailed } from './fan-out.js';
 import { demandOf, notCaughtUp, type Sessions } from './session.js';
 import { noneAnswered, shardError } from './shard-error.js';
@@ -37,20 +38,10 @@ import type { MapChanges } from './map-changes.js';
 import type { Writer, WriteCall, Written } from './writer.js';
 import { versionText } from '../../kernel/version.js';
 
-/** Documents a delete by filter takes at once. */
-const DELETE_PAGE = 500;
-/** Documents that change while a delete by filter runs are looked at again, at most this often. */
-const DELETE_PASSES = 3;
-const NO_FIELDS: FieldSelection = { title: false, content: false, metadata: false, vector: false };
-
-/** A document to delete; with `version`, only while it still has it. */
-interface Target {
-  readonly id: string;
-  readonly version?: string;
-}
-
 /** Documents by id, by page and in bulk; each call routed to the shards it needs. */
 export class DocumentsService implements DocumentsPort {
+  readonly #filterDelete: FilterDelete;
+
   constructor(
     private readonly config: NodeConfig,
     private readonly replication: ReplicationService,
@@ -59,7 +50,9 @@ export class DocumentsService implements DocumentsPort {
     private readonly changes: MapChanges,
     private readonly sessions: Sessions,
     private readonly events: EventsPort,
-  ) {}
+  ) {
+    this.#filterDelete = new FilterDelete(config, replication, fanOut, writer, sessions);
+  }
 
   async ingest(
     document: DocumentInput,
@@ -112,64 +105,16 @@ export class DocumentsService implements DocumentsPort {
   }
 
   async deleteMany(ids: readonly string[], options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer> {
-    await this.#collection(options.collection);
-    return this.#deleteAll(
-      ids.map((id) => ({ id })),
-      options,
-      call,
-    );
-  }
-
-  async #deleteAll(targets: readonly Target[], options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer> {
     const session = this.sessions.read(call.session);
-    const run = new BulkRun(this.writer, options, call.signal, () => undefined);
-    const answer = await run.run(deletions(targets));
-    return {
-      deleted: answer.success,
-      failed: answer.failed,
-      errors: answer.errors.map(({ id, code, detail }) => ({ id: id ?? '', code, detail })),
-      session: this.sessions.fold(session, run.positions),
-    };
+    await this.#collection(options.collection);
+    const targets = ids.map((id) => ({ id }));
+    const { positions, ...answer } = await deleteAll(this.writer, targets, options, call.signal);
+    return { ...answer, session: this.sessions.fold(session, positions) };
   }
 
-  /** Pages through the matches and deletes each as it was seen; what changed meanwhile is looked at again. */
   async deleteByFilter(filter: Filter, options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer> {
-    const collection = await this.#collection(options.collection);
-    let session = call.session;
-    let deleted = 0;
-    let failed = 0;
-    const errors: { id: string; code: string; detail: string }[] = [];
-    for (let pass = 0; pass < DELETE_PASSES; pass++) {
-      let changed = 0;
-      for (let shard = 0; shard < this.replication.map.current().shardCount; shard++) {
-        let after: string | undefined;
-        for (let more = true; more && !call.signal.aborted;) {
-          const page = await this.#deletable(shard, collection.id, filter, after, call);
-          if ('reason' in page)
-            throw new NodeError(
-              'SHARD_UNAVAILABLE',
-              `shard ${shard} cannot be searched now; deleted so far: ${deleted}`,
-              { retryAfterMs: 1_000 },
-            );
-          // Each is deleted as it was seen; a key would stand for another page the next time.
-          const { idempotencyKey: _, ...once } = options;
-          const found = page.documents.map(({ id, version }) => ({ id, version }));
-          const answer = await this.#deleteAll(found, once, session === undefined ? call : { ...call, session });
-          // What still changes in the last pass is told.
-          const again = pass + 1 < DELETE_PASSES;
-          const others = answer.errors.filter(({ code }) => !again || code !== 'VERSION_CONFLICT');
-          changed += answer.errors.length - others.length;
-          deleted += answer.deleted;
-          failed += answer.failed - (answer.errors.length - others.length);
-          errors.push(...others.slice(0, 1_000 - errors.length));
-          session = answer.session;
-          after = page.last;
-          more = page.more;
-        }
-      }
-      if (changed === 0) break;
-    }
-    return { deleted, failed, errors, session: session ?? this.sessions.fold(new Map(), new Map()) };
+    this.sessions.read(call.session);
+    return this.#filterDelete.run(await this.#collection(options.collection), filter, options, call);
   }
 
   async get(
@@ -358,20 +303,6 @@ export class DocumentsService implements DocumentsPort {
     );
   }
 
-  /** Matching documents as their primary has them, or why it cannot say. */
-  async #deletable(
-    shard: number,
-    collectionId: number,
-    filter: Filter,
-    after: string | undefined,
-    call: CallContext,
-  ): Promise<DocumentPage | ShardFailed> {
-    const answer = await this.#timed(call, (deadline) =>
-      this.#page(shard, { collectionId, filter, after, limit: DELETE_PAGE }, NO_FIELDS, new Map(), 'primary', deadline),
-    );
-    return answer.values.get(shard)?.value ?? answer.failed.get(shard) ?? { reason: 'UNREACHABLE' };
-  }
-
   async #collection(name: string): Promise<Collection> {
     const collection = await this.changes.lookUp((map) => findCollection(map, name, false));
     if (collection === undefined)
@@ -412,9 +343,4 @@ export class DocumentsService implements DocumentsPort {
 function toCall(options: WriteOptions, condition: WriteCondition | undefined, call: CallContext): WriteCall {
   const { collection, consistency, idempotencyKey: key } = options;
   return { collection, consistency, key, condition, timeoutMs: call.timeoutMs };
-}
-
-async function* deletions(targets: readonly Target[]): AsyncGenerator<BulkItem> {
-  for (const { id, version } of targets)
-    yield await Promise.resolve({ kind: 'delete', id, bytes: 0, ...(version === undefined ? {} : { version }) });
 }

@@ -5,6 +5,7 @@ import { NodeError } from '../../kernel/errors.js';
 import { LIMITS } from '../../kernel/limits.js';
 import type { Version } from '../../kernel/version.js';
 import { entryEpoch, entryOffset, entryVersion } from '../log/core/entry-codec.js';
+import { idempotencyKey } from '../log/core/keys.js';
 import { LogDamagedError, type LogStore } from '../log/log-store.js';
 import { looseEntry } from '../replication/loose-store.js';
 import { encodeOperation } from '../replication/core/operation-row.js';
@@ -56,6 +57,8 @@ const SHORT_WAIT_MS = 2_000;
 const REPEATED_ENTRIES_MAX = 50_000;
 const REPEATED_PAGE = 1_000;
 const REPEATED_PAGE_BYTES = 4 * 1024 * 1024;
+/** Results of keys that are counted at once. */
+const OPERATIONS_PAGE = 1_000;
 
 interface Opened {
   readonly gate: ShardGate;
@@ -165,21 +168,25 @@ export class LocalShards implements ShardAccess {
           options.signal,
         );
         const documents: StoredSegments[] = [];
+        const places: number[] = [];
         const bytes = new AnswerBytes(fields);
         for (let i = 0; i < ids.length; i++) {
           // One that changed since is left to its newer entry.
           const entry = await this.reader.indexed(shard, collectionId, ids[i], offsets[i]);
           if (entry === undefined) continue;
           const document = segmentsOf(ids[i], entry, fields);
-          if (!bytes.fits(document)) return { documents, last: ids[i - 1], more: true };
+          if (!bytes.fits(document)) return { documents, last: ids[i - 1], more: true, offsets: places };
           documents.push(document);
+          places.push(offsets[i]);
         }
-        return { documents, last: ids.at(-1), more };
+        return { documents, last: ids.at(-1), more, offsets: places };
       }),
     keys: ({ mapEpoch, gates, collectionId }, options) =>
       this.#search(mapEpoch, gates, options, (shard) => this.shards.attributeKeys(shard, collectionId)),
     summary: ({ mapEpoch, gates }, options) =>
       this.#each(mapEpoch, gates, options, (shard) => Promise.resolve(this.#summary(shard))),
+    operations: ({ mapEpoch, gates, prefix }, options) =>
+      this.#each(mapEpoch, gates, options, (shard) => this.#operations(shard, prefix, options.signal)),
     conflicts: ({ mapEpoch, gates }, options) =>
       this.#each(mapEpoch, gates, options, (shard) => this.gates.conflicts(shard)),
     fetch: async ({ collectionId, shards, wanted, fields }) => {
@@ -329,6 +336,18 @@ export class LocalShards implements ShardAccess {
       reign: reignTag(epoch),
       collections: [...counters.collections].map(([id, { live }]) => ({ id, live })),
     };
+  }
+
+  async #operations(shard: number, prefix: Uint8Array, signal: AbortSignal | undefined): Promise<number> {
+    const rows = idempotencyKey(shard, prefix, this.log.state(shard).generation);
+    let count = 0;
+    let after: Uint8Array | undefined;
+    for (;;) {
+      const page = await this.log.rows(rows, after, OPERATIONS_PAGE);
+      count += page.length;
+      if (page.length < OPERATIONS_PAGE || signal?.aborted === true) return count;
+      after = page[page.length - 1].key;
+    }
   }
 
   /** Makes a write of a shard whose primary is here, or says why not; `waitMs` is how long its caller waits. */

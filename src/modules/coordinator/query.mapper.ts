@@ -26,6 +26,7 @@ const KINDS: Readonly<Record<ShardCall, wire.CallKind>> = {
   transfer: wire.CallKind.TRANSFER,
   conflicts: wire.CallKind.CONFLICTS,
   map: wire.CallKind.MAP,
+  operations: wire.CallKind.OPERATIONS,
 };
 
 export function writeQuery({ generation, calls, cancelled }: QueryMessage): wire.QueryRequest {

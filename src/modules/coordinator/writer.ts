@@ -1,9 +1,10 @@
 import { utf8 } from '../../kernel/bytes.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { Hasher } from '../../kernel/hasher.js';
-import { sortedMembers } from '../../kernel/json.js';
+import { sortedMembers, type JsonValue } from '../../kernel/json.js';
 import { utf8Length } from '../../kernel/ids.js';
 import { LIMITS } from '../../kernel/limits.js';
+import { OP_ID_BYTES, versionText } from '../../kernel/version.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import type { Metrics } from '../../platform/metrics/metrics.js';
 import { findCollection } from '../ring/core/map-operations.js';
@@ -30,12 +31,30 @@ export type Written = Extract<MadeOrRefused, { kind: 'written' }> & { readonly s
 export interface WriteCall {
   readonly collection: string;
   readonly consistency: WriteConsistency;
-  /** Idempotency key; in bulk with the line's number. */
-  readonly key: string | undefined;
+  /** Idempotency key; in bulk with the line's number. Bytes: the operation id that is made of one, 16 of them. */
+  readonly key: string | Uint8Array | undefined;
   readonly condition: WriteCondition | undefined;
   /** The caller's own deadline, if it has one. */
   readonly timeoutMs: number | undefined;
 }
+
+/** What a keyed request of several writes begins with. */
+export interface KeyedRequest {
+  readonly consistency: WriteConsistency;
+  readonly key: string;
+  /** Equal for equal requests, whatever the order of members. */
+  readonly asked: JsonValue;
+  readonly timeoutMs: number | undefined;
+}
+
+/** Where such a request begins in a shard, and the ids of the operations that are its own there. */
+export interface Begun extends Written {
+  /** What all of them begin with. */
+  readonly prefix: Uint8Array;
+  readonly operationOf: (id: string) => Uint8Array;
+}
+
+const PREFIX_BYTES = OP_ID_BYTES / 2;
 
 /** A patch is read, merged and written under the version it was read at; so often it is tried again. */
 const PATCH_TRIES = 100;
@@ -150,6 +169,29 @@ export class Writer {
     );
   }
 
+  /**
+   * Logs the place where a keyed request of several writes begins in a shard; the same one for the same request, whenever it
+   * is asked for (replication 2.10). @throws NodeError IDEMPOTENCY_CONFLICT when the key stands for another request
+   */
+  async begin(shard: number, request: KeyedRequest): Promise<Begun> {
+    const level = this.replication.level(request.consistency);
+    const key = this.#opIdOf(request.key);
+    const fingerprint = this.hasher.sha256Head(utf8(JSON.stringify(sortedMembers(request.asked))));
+    const place = { shard, op: 'BARRIER' as const, collectionId: 0, id: '', payload: new Uint8Array(0) };
+    const write = { ...place, level, key, fingerprint };
+    const begun = made(shard, await this.router.write(write, request.timeoutMs ?? WRITE_WAIT_MS));
+    // Of this place and not of the key alone: once the key is forgotten, what is left of its writes counts no more.
+    const from = utf8(versionText(begun.version));
+    const prefix = this.hasher.sha256Head(from).subarray(0, PREFIX_BYTES);
+    const operationOf = (id: string): Uint8Array => {
+      const bytes = new Uint8Array(OP_ID_BYTES);
+      bytes.set(prefix);
+      bytes.set(this.hasher.sha256Head(from, utf8(id)).subarray(PREFIX_BYTES), PREFIX_BYTES);
+      return bytes;
+    };
+    return { ...begun, prefix, operationOf };
+  }
+
   /** The document as its primary has it. @throws NodeError when that cannot be asked */
   async #current(
     shard: number,
@@ -256,7 +298,7 @@ export class Writer {
     if (call.key === undefined) return condition === undefined ? { level } : { level, ...condition };
     const what = utf8(JSON.stringify([kind, collectionId, id, call.condition ?? null]));
     const fingerprint = this.hasher.sha256Head(what, asked());
-    const key = this.hasher.sha256Head(utf8(call.key));
+    const key = this.#opIdOf(call.key);
     return { level, ...condition, key, fingerprint };
   }
 
@@ -269,15 +311,19 @@ export class Writer {
   /** @throws NodeError when it was refused */
   #written({ op, shard }: Pick<ShardWrite, 'op' | 'shard'>, outcome: MadeOrRefused): Written {
     this.metrics.write({ op: op === 'DELETE' ? 'delete' : 'upsert', outcome: outcomeName(outcome) });
-    if (outcome.kind === 'refused') {
-      throw new NodeError(
-        outcome.code,
-        outcome.detail,
-        outcome.retryAfterMs === undefined ? {} : { retryAfterMs: outcome.retryAfterMs },
-      );
-    }
-    return { ...outcome, shard };
+    return made(shard, outcome);
   }
+
+  #opIdOf(key: string | Uint8Array): Uint8Array {
+    return typeof key === 'string' ? this.hasher.sha256Head(utf8(key)) : key;
+  }
+}
+
+/** @throws NodeError when it was refused */
+function made(shard: number, outcome: MadeOrRefused): Written {
+  if (outcome.kind === 'written') return { ...outcome, shard };
+  const { code, detail, retryAfterMs } = outcome;
+  throw new NodeError(code, detail, retryAfterMs === undefined ? {} : { retryAfterMs });
 }
 
 function missing(id: string): NodeError {

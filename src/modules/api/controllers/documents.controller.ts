@@ -202,7 +202,7 @@ export class DocumentsController {
     body: DeleteManyBody,
     headers: ['Idempotency-Key', 'Spector-Session'],
     answers: { 200: DeleteManyAnswerShape },
-    errors: ['COLLECTION_NOT_FOUND', 'SHARD_UNAVAILABLE'],
+    errors: [...WRITE_ERRORS, 'NOT_CAUGHT_UP', 'IDEMPOTENCY_CONFLICT'],
   })
   async deleteMany(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const body = deleteManyBody(request.body);

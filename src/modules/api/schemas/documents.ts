@@ -122,7 +122,7 @@ export type GetManyBody = Static<typeof GetManyBody>;
 /** `POST /api/v1/documents/delete`. */
 export const DeleteManyBody = closed(
   { ids: Type.Optional(Ids), filter: Type.Optional(FilterField), session: Type.Optional(Session) },
-  'Either ids or a filter.',
+  'Either ids or a filter. A filter under an Idempotency-Key takes what matches at the moment it begins; sent again, it finishes that, and leaves what was written or began to match since.',
   { ids: ['doc-1', 'doc-2'] },
 );
 export type DeleteManyBody = Static<typeof DeleteManyBody>;

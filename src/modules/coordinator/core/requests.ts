@@ -73,8 +73,14 @@ export interface DeleteAnswer {
 export type BulkItem =
   | { readonly kind: 'upsert'; readonly id: string; readonly fields: DocumentFields; readonly bytes: number }
   | { readonly kind: 'patch'; readonly id: string; readonly patch: DocumentPatch; readonly bytes: number }
-  /** `version`: only while the document still has it. */
-  | { readonly kind: 'delete'; readonly id: string; readonly bytes: number; readonly version?: string }
+  /** `version`: only while the document still has it; `key`: 16 bytes, instead of the request's key and the line. */
+  | {
+      readonly kind: 'delete';
+      readonly id: string;
+      readonly bytes: number;
+      readonly version?: string;
+      readonly key?: Uint8Array;
+    }
   | { readonly kind: 'invalid'; readonly id?: string; readonly code: ErrorCode; readonly detail: string };
 
 export interface BulkError {

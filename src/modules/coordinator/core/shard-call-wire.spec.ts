@@ -77,6 +77,7 @@ const asks: { readonly [C in ShardCall]: ShardAsk<C> } = {
   change: { operation: { kind: 'dropAlias', name: 'x' } },
   map: { mapEpoch: 5 },
   transfer: { shard: 1, to: 'ab'.repeat(16) },
+  operations: { mapEpoch: 5, gates, prefix: new Uint8Array(8).fill(7) },
   conflicts: { mapEpoch: 5, gates },
 };
 
@@ -100,7 +101,7 @@ const answers: { readonly [C in ShardCall]: ShardAnswer<C> } = {
   statistics: [{ shard: 1, value: statistics }],
   count: [{ shard: 1, value: 0 }],
   read: [{ shard: 1, value: [stored, undefined] }],
-  page: [{ shard: 1, value: { documents: [stored], last: undefined, more: false } }],
+  page: [{ shard: 1, value: { documents: [stored], last: undefined, more: false, offsets: [2 ** 40] } }],
   keys: [{ shard: 1, value: ['a.b'] }],
   summary: [
     {
@@ -135,6 +136,7 @@ const answers: { readonly [C in ShardCall]: ShardAnswer<C> } = {
   change: { kind: 'refused', code: 'COLLECTION_CONFLICT', detail: 'why' },
   map: { mapEpoch: 7 },
   transfer: {},
+  operations: [{ shard: 1, value: 3 }],
   conflicts: [{ shard: 1, value: [{ any: 'json' }] }],
 };
 

@@ -99,7 +99,12 @@ const segments: Codec<StoredSegments> = record<StoredSegments>({
   vector: maybe(vector),
 });
 const found: Codec<readonly (StoredSegments | undefined)[]> = list(maybe(segments));
-const page: Codec<DocumentPage> = record<DocumentPage>({ documents: list(segments), last: maybe(text), more: flag });
+const page: Codec<DocumentPage> = record<DocumentPage>({
+  documents: list(segments),
+  last: maybe(text),
+  more: flag,
+  offsets: list(uint),
+});
 const wanted: Codec<WantedEntry> = record<WantedEntry>({
   id: text,
   offset: uint,
@@ -122,7 +127,7 @@ const condition: Codec<RowCondition> = kinds<RowCondition>({
 });
 const write: Codec<ShardWrite> = record<ShardWrite>({
   shard: uint,
-  op: oneOf(['UPSERT', 'DELETE', 'COLLECTION_PURGE'] as const),
+  op: oneOf(['UPSERT', 'DELETE', 'COLLECTION_PURGE', 'BARRIER'] as const),
   collectionId: uint,
   id: text,
   payload: bytes,
@@ -254,6 +259,10 @@ export const SHARD_CALL_WIRE: { readonly [C in ShardCall]: CallCodec<C> } = {
   transfer: {
     ask: record<ShardAsk<'transfer'>>({ shard: uint, to: text }),
     answer: record<ShardAnswer<'transfer'>>({ refusal: optional(refusal) }),
+  },
+  operations: {
+    ask: record<ShardAsk<'operations'>>({ mapEpoch: uint, gates, prefix: bytes }),
+    answer: list(reply(uint)),
   },
   conflicts: {
     ask: record<ShardAsk<'conflicts'>>({ mapEpoch: uint, gates }),

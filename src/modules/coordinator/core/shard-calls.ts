@@ -84,12 +84,14 @@ export interface DocumentPage {
   /** The last id looked at: where the next page goes on. */
   readonly last: string | undefined;
   readonly more: boolean;
+  /** Where each of `documents` is in the log. */
+  readonly offsets: readonly number[];
 }
 
 /** A write for the primary of a shard; already a full image or a tombstone (replication 2.3). */
 export interface ShardWrite {
   readonly shard: number;
-  readonly op: 'UPSERT' | 'DELETE' | 'COLLECTION_PURGE';
+  readonly op: 'UPSERT' | 'DELETE' | 'COLLECTION_PURGE' | 'BARRIER';
   readonly collectionId: number;
   readonly id: string;
   readonly payload: Uint8Array;
@@ -260,6 +262,11 @@ export interface ShardCalls {
     ask: { readonly shard: number; readonly to: NodeUuid };
     answer: { readonly refusal?: Refusal };
   };
+  /** How many keyed operations of a shard have an id that begins with `prefix` (replication 2.10). */
+  readonly operations: {
+    ask: { readonly mapEpoch: number; readonly gates: readonly ShardGate[]; readonly prefix: Uint8Array };
+    answer: readonly ShardReply<number>[];
+  };
   /** Superseded writes of merged branches, as JSON values (replication 6.4). */
   readonly conflicts: {
     ask: { readonly mapEpoch: number; readonly gates: readonly ShardGate[] };
@@ -272,6 +279,7 @@ export type ShardAsk<C extends ShardCall> = ShardCalls[C]['ask'];
 export type ShardAnswer<C extends ShardCall> = ShardCalls[C]['answer'];
 
 /** Calls that ask several shards of a node at once under gates. */
-export type GatedCall = 'search' | 'statistics' | 'count' | 'read' | 'page' | 'keys' | 'summary' | 'conflicts';
+export type GatedCall =
+  'search' | 'statistics' | 'count' | 'read' | 'page' | 'keys' | 'summary' | 'operations' | 'conflicts';
 /** What a gated call answers for one shard. */
 export type GatedValue<C extends GatedCall> = ShardAnswer<C> extends readonly ShardReply<infer T>[] ? T : never;

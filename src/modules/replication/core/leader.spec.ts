@@ -4,7 +4,7 @@ import { HLC_ZERO, versionText } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { decodeEntry, entryChain, entryOp, verifyEntry } from '../../log/core/entry-codec.js';
 import { CHAIN_ZERO } from '../../log/core/entry.js';
-import { shardKey } from '../../log/core/keys.js';
+import { idempotencyKey, shardKey } from '../../log/core/keys.js';
 import { liveDocuments, shardDigest, ZERO_COUNTERS } from '../../shard/core/rows.js';
 import { branchBeyond, decodeBranches, NO_BRANCHES, type BranchEpoch } from './branch-epochs.js';
 import type { Out, ReplicaEffect } from './effects.js';
@@ -291,6 +291,31 @@ describe('Leader', () => {
     const other = write(machine, proposal('a', { ...key, storedOperation, fingerprint: new Uint8Array(16).fill(2) }));
     expect(other).toMatchObject({ kind: 'refused', code: 'IDEMPOTENCY_CONFLICT' });
     expect(machine.tail).toBe(2);
+  });
+
+  it('logs where a keyed request begins once, changing no row but that of its key, and a follower has the same', () => {
+    const machine = leader();
+    const opId = new Uint8Array(16).fill(201);
+    const key = { opId, keyed: true, fingerprint: new Uint8Array(16).fill(1) };
+    const begin = (change: Partial<Proposal> = {}) =>
+      proposal('', { op: 'BARRIER', collectionId: 0, payload: new Uint8Array(0), ...key, ...change });
+    const { batch } = appendOf(propose(machine, [begin(), begin(), proposal('a')]));
+    expect(batch.entries.map(({ bytes }) => entryOp(bytes))).toEqual(['BARRIER', 'UPSERT']);
+    expect(settle(machine).map(({ outcome }) => written(outcome).offset)).toEqual([2, 2, 3]);
+    const row = batch.rows.find(({ key: name }) => equalBytes(name, idempotencyKey(3, opId)));
+    const later = repliesOf(propose(machine, [begin({ storedOperation: row?.value })]));
+    expect(written(later[0].outcome)).toMatchObject({ offset: 2, created: false });
+    const other = begin({ storedOperation: row?.value, fingerprint: new Uint8Array(16).fill(2) });
+    expect(write(machine, other)).toMatchObject({ kind: 'refused', code: 'IDEMPOTENCY_CONFLICT' });
+    const follower = new Reign();
+    const reign = appendOf(follower.begin()).batch.entries;
+    expect(reign).toHaveLength(1);
+    follower.persisted();
+    const followed = follower.log.follow(
+      batch.entries.map(({ bytes }) => bytes),
+      [undefined, undefined],
+    );
+    expect(followed.batch.rows).toEqual(batch.rows);
   });
 
   it('counts live documents and their digest as the rows have them, whatever the order', () => {

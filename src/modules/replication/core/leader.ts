@@ -323,6 +323,8 @@ export class Leader {
         return this.#purgeCollection(proposal, wallMs, nowMs, entries);
       case 'MAP':
         return this.#changeMap(proposal, wallMs, nowMs, entries, rows);
+      case 'BARRIER':
+        return this.#mark(proposal, wallMs, nowMs, entries, rows);
     }
   }
 
@@ -466,6 +468,30 @@ export class Leader {
     const operation = proposal.keyed ? { operation: { fingerprint: proposal.fingerprint, created: true } } : {};
     const entry = this.#logChange(map, proposal.mapOperation, version, operation);
     this.#record(proposal, entry, hlc, true, nowMs, entries, rows);
+    return undefined;
+  }
+
+  /** A place in the log that a key stands for: changes nothing (2.10). */
+  #mark(
+    proposal: Proposal,
+    wallMs: number,
+    nowMs: number,
+    entries: AppendEntry[],
+    rows: RowChange[],
+  ): WriteOutcome | undefined {
+    assert(proposal.keyed, 'without a key nobody finds the place again');
+    const { opId, fingerprint } = proposal;
+    const hlc = this.#log.tick(wallMs);
+    const entry = this.#log.append(this.epoch, {
+      op: 'BARRIER',
+      collectionId: 0,
+      id: '',
+      payload: NOTHING,
+      version: { hlc, opId },
+      operation: { fingerprint, created: false },
+    });
+    this.#log.supersede(entry.bytes.length);
+    this.#record(proposal, entry, hlc, false, nowMs, entries, rows);
     return undefined;
   }
 

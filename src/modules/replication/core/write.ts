@@ -14,7 +14,8 @@ export type RowCondition =
 export interface Proposal {
   /** Names the answer; unique in this process. */
   readonly ticket: number;
-  readonly op: 'UPSERT' | 'DELETE' | 'COLLECTION_PURGE' | 'MAP';
+  /** BARRIER: where a keyed request of several writes begins (replication 2.10). */
+  readonly op: 'UPSERT' | 'DELETE' | 'COLLECTION_PURGE' | 'MAP' | 'BARRIER';
   readonly collectionId: number;
   readonly id: string;
   readonly payload: Uint8Array;
