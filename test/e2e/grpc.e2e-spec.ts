@@ -505,7 +505,7 @@ describe('what is bad', () => {
 
   it('an unknown method is UNIMPLEMENTED', async () => {
     const failure = await failureOf(client.unary({ ...getStatus, name: 'Missing', parent: getStatus.parent }, {}));
-    expect(failure.status).toBe('UNIMPLEMENTED');
+    expect(failure).toMatchObject({ status: 'UNIMPLEMENTED', reason: 'METHOD_NOT_ALLOWED' });
   });
 
   it('every failure carries one ErrorInfo of the domain, with retryable', async () => {

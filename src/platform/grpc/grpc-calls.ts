@@ -62,7 +62,7 @@ export class GrpcCalls {
   }
 
   /** Ends a stream with the status of an error. */
-  fail(call: ServerWritableStream<Message, Message> | ServerDuplexStream<Message, Message>, error: unknown): void {
+  fail(call: ServerCall & { emit(event: 'error', status: unknown): unknown }, error: unknown): void {
     call.emit('error', this.#status(call, error));
   }
 

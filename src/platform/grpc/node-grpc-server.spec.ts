@@ -256,6 +256,29 @@ describe('NodeGrpcServer under Nest', () => {
     });
   });
 
+  it('refuses methods that nobody serves like any other call, whatever the kind, and goes on', async () => {
+    const missing = '/spector.v1.SpectorService/Missing';
+    const refusal = {
+      code: status.UNIMPLEMENTED,
+      inner: status.UNIMPLEMENTED,
+      reason: 'METHOD_NOT_ALLOWED',
+      domain: 'spector.node',
+      metadata: { retryable: 'false' },
+    };
+    const details = (path: string) => `There is no method ${path} here`;
+    for (const path of [missing, '/nobody.v1.Knows/This', '/spector.v1.SpectorService/ingest'])
+      expect(await failure(unary(path, new Uint8Array([1, 2, 3])))).toEqual({ ...refusal, details: details(path) });
+    const long = await failure(unary(`/${'x'.repeat(4_000)}`, new Uint8Array()));
+    expect(long).toMatchObject({ ...refusal, details: details(`/${'x'.repeat(199)}`) });
+    // Before and while its messages come, large ones too.
+    const asItIs = (bytes: Buffer): Buffer => bytes;
+    const stream = client.makeBidiStreamRequest(missing, asItIs, asItIs);
+    for (let i = 0; i < 20; i++) stream.write(Buffer.alloc(1024 * 1024));
+    expect(await failure(drain(stream))).toEqual({ ...refusal, details: details(missing) });
+    expect(calls.map(({ method, code }) => [method, code])).toEqual(Array(5).fill(['unknown', 'UNIMPLEMENTED']));
+    expect((await ingest({ id: 'still' })).id).toBe('still');
+  });
+
   it('tells nothing of an unexpected error but the instance it logged', async () => {
     const { code, reason, details, metadata } = await failure(ingest({ id: 'bug' }));
     expect({ code, reason }).toEqual({ code: status.INTERNAL, reason: 'INTERNAL' });

@@ -30,6 +30,7 @@ import { OVERSIZED, methodPath, serviceDefinition } from './package-definition.j
 import type { PeerAuth } from './peer-auth.js';
 import { admitPeer } from './peer-identity.js';
 import type { ServiceHandlers } from './service-handlers.js';
+import { serveUnknownMethods } from './unknown-methods.js';
 import type { RefusedHandshake } from './tls-handshakes.js';
 import { watchHandshakes } from './tls-handshakes.js';
 
@@ -181,6 +182,9 @@ export class NodeGrpcServer extends ServerGrpc {
       this.#register(server, service, (method) => this.#controllerMethod(method));
     for (const { service, handlers } of this.#plain)
       this.#register(server, service, (method) => handlers[method.localName]);
+    serveUnknownMethods(server, (call, path) =>
+      this.#calls.fail(call, new NodeError('METHOD_NOT_ALLOWED', `There is no method ${path} here`)),
+    );
     return server;
   }
 
