@@ -115,22 +115,23 @@ describe('IndexLoop', () => {
     // For one slice, which is not enough for the first message.
     await new Promise(setImmediate);
     ask({ id: 13, kind: 'hold', shard: 0 });
-    expect((await replies(3)).map(({ id, error }) => [id, error?.reason])).toEqual([
-      [10, 'NOT_OPEN'],
-      [12, 'NOT_OPEN'],
-      [13, undefined],
+    const notOpen = expect.objectContaining({ reason: 'NOT_OPEN' });
+    expect(await replies(3)).toEqual([
+      { id: 10, error: notOpen },
+      { id: 12, error: notOpen },
+      { id: 13, kind: 'hold', answer: undefined },
     ]);
     turns.length = 0;
     for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
     ask(count(14));
-    const [counted] = await replies(1);
-    expect(counted.answer).toBeGreaterThan(0);
-    expect(counted.answer).toBeLessThan(50);
+    const [counted] = (await replies(1)).map((reply) => ('error' in reply ? undefined : reply.answer));
+    expect(counted).toBeGreaterThan(0);
+    expect(counted).toBeLessThan(50);
     turns.length = 0;
     ask(long, short);
-    expect((await replies(2)).map(({ id, answer }) => [id, answer])).toEqual([
-      [10, 50],
-      [12, 52],
+    expect(await replies(2)).toEqual([
+      { id: 10, kind: 'apply', answer: 50 },
+      { id: 12, kind: 'apply', answer: 52 },
     ]);
   });
 
