@@ -9,6 +9,8 @@ import { ManualTime } from './testing/manual-time.js';
 class Node {
   readonly time = new ManualTime();
   tail = 10_000;
+  /** What the primary told of its log. */
+  told = 0;
   applied = 0;
   members = ['primary'];
   role: ShardReplica['role'] = 'follower';
@@ -82,6 +84,7 @@ class Node {
         role: { get: () => this.role },
         leader: { get: () => ({ node: this.leader }) },
         set: { get: () => ({ members: this.members }) },
+        knownTail: { get: () => Math.max(this.tail, this.told) },
       },
     ) as ShardReplica;
   }
@@ -106,10 +109,11 @@ describe('IndexIntake', () => {
   });
 
   it('fetches the checkpoint of the primary, and opens the index from it once the log is there', async () => {
-    node.tail = 1_999;
+    node.tail = 0;
+    node.told = 1_999;
     await node.pass(1_000);
     expect([node.asked, node.held]).toEqual([[], false]);
-    node.tail = 5_000;
+    node.told = 10_000;
     await node.pass(1_000);
     expect([node.asked, node.held]).toEqual([['primary'], true]);
     node.tail = 8_000;

@@ -91,7 +91,8 @@ export class IndexIntake {
   }
 
   #mayTake(shard: number, copy: ShardReplica): boolean {
-    if (this.#inVain.has(copy) || !this.#isBuilt(shard, copy) || this.#lacks(shard) < INTAKE_ENTRIES_MIN) return false;
+    if (this.#inVain.has(copy) || !this.#isBuilt(shard, copy) || this.#lacks(shard, copy) < INTAKE_ENTRIES_MIN)
+      return false;
     return (this.#notBeforeMs.get(shard) ?? -Infinity) <= this.#ports.clock.monotonicMs();
   }
 
@@ -121,9 +122,9 @@ export class IndexIntake {
     return copy.role === 'follower' && primary !== undefined && primary !== self && !copy.set.members.includes(self);
   }
 
-  /** Entries of the log that are not in the index. */
-  #lacks(shard: number): number {
-    return this.#ports.log.state(shard).tail - this.#ports.shards.applied(shard);
+  /** Entries that are not in the index: of the log as its primary told it, since what has to come is indexed as well. */
+  #lacks(shard: number, copy: ShardReplica): number {
+    return copy.knownTail - this.#ports.shards.applied(shard);
   }
 
   async #take(shard: number, copy: ShardReplica, written: () => void): Promise<void> {

@@ -151,6 +151,11 @@ export class ShardReplica {
     return { tail: log.tail, durable: log.durable, applied };
   }
 
+  /** Where the log ends: here, or as the primary told last. */
+  get knownTail(): number {
+    return this.#replica.knownTail;
+  }
+
   /** What is wrong with the copy, or undefined. */
   get fault(): Error | undefined {
     return this.#fault;

@@ -222,6 +222,21 @@ describe('a member that knows more to be agreed than its primary has', () => {
     expect(answered(copy, restarted)).toMatchObject({ answer: { kind: 'diverged', fork: 0 } });
   });
 
+  it('knows how far the log goes as soon as its primary says so', () => {
+    const copy = new Copy();
+    copy.configured = { mapEpoch: 1, members: [OTHER, SELF] };
+    const epoch = { num: 3, uuid: others };
+    copy.step({ kind: 'announced', leader: { shard: 0, epoch, node: OTHER }, now: copy.now });
+    copy.tick();
+    copy.step({ kind: 'welcomed', answer: { kind: 'accept', epoch, from: 1 }, now: copy.now });
+    const { tail: prevOffset, chain: prevChain } = copy.replica.log;
+    expect(copy.replica.knownTail).toBe(prevOffset);
+    const head = { epoch, highWaterMark: 0, tail: 5_000, inSync: [], floor: 0 };
+    const batch = { ...head, prevOffset, prevChain, entries: [] };
+    copy.step({ kind: 'batch', batch, problem: undefined, stored: [], now: copy.now });
+    expect([copy.replica.knownTail, copy.replica.log.tail]).toEqual([5_000, prevOffset]);
+  });
+
   it('stands at once when it is told', () => {
     const copy = new Copy();
     copy.configured = { mapEpoch: 1, members: [OTHER, SELF] };

@@ -174,6 +174,11 @@ export class Replica {
     return this.#role.primary?.reign.highWaterMark ?? this.#role.following.session?.highWaterMark ?? 0;
   }
 
+  /** Where the log ends: here, or as the primary told last. */
+  get knownTail(): number {
+    return Math.max(this.#log.tail, this.#role.following.session?.tail ?? 0);
+  }
+
   get fault(): string | undefined {
     return this.#role.fault;
   }
