@@ -12,6 +12,7 @@ import type { ReplicaPeers } from './replica-peers.js';
 import type { ReplicaIndex } from './replica-ports.js';
 import type { ReplicationPorts } from './replication-ports.js';
 import { ShardReplica } from './shard-replica.js';
+import { TurnShare } from './turn-share.js';
 
 /** What a copy is opened with, and what it tells its node. */
 export interface OpenerPorts {
@@ -34,11 +35,13 @@ export class CopyOpener {
   readonly #node: OpenerPorts;
   readonly #bulk = new BulkPlaces();
   readonly #moves: MovePace;
+  readonly #turns: TurnShare;
 
   /** @param moves what copies that are being built elsewhere are sent */
   constructor(ports: ReplicationPorts, moves: MovePace, node: OpenerPorts) {
     this.#ports = ports;
     this.#moves = moves;
+    this.#turns = new TurnShare(ports.clock, ports.timers);
     this.#node = node;
   }
 
@@ -71,6 +74,7 @@ export class CopyOpener {
       plan: () => node.plan(shard),
       bulk: this.#bulk,
       moves: this.#moves,
+      turns: this.#turns,
       report: {
         map: (map) => node.map.accept(map),
         sweep: (collectionId) => node.sweep(shard, collectionId),

@@ -7,6 +7,7 @@ import type { Timers } from '../../kernel/timers.js';
 import type { LogStore } from '../log/log-store.js';
 import type { ClusterMap } from '../ring/core/map.js';
 import type { BulkPlaces } from './bulk-places.js';
+import type { TurnShare } from './turn-share.js';
 import type { MovePace } from './core/move-pace.js';
 import type { CopyPlan, FailoverTimes, PeerView } from './core/peer-view.js';
 import type { ReplicaPeers } from './replica-peers.js';
@@ -43,6 +44,8 @@ export interface ReplicaPorts {
   readonly bulk: BulkPlaces;
   /** What this node sends to copies that are being built elsewhere (9.6). */
   readonly moves: MovePace;
+  /** What comes in for all copies of this node. */
+  readonly turns: TurnShare;
   readonly report: ReplicaReport;
 }
 

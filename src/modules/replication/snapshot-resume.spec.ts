@@ -19,6 +19,7 @@ import type { Link, LinkEvents } from '../../kernel/link.js';
 import type { ReplicaPeers } from './replica-peers.js';
 import type { ReplicaIndex } from './replica-ports.js';
 import { ShardReplica } from './shard-replica.js';
+import { TurnShare } from './turn-share.js';
 
 const SHARD = 0;
 const PRIMARY = 'a1'.repeat(16);
@@ -75,6 +76,7 @@ class Pair {
       }),
       bulk: new BulkPlaces(),
       moves: new MovePace(4 * 2 ** 20),
+      turns: new TurnShare(systemClock, this.timers),
       report: {
         map: () => undefined,
         sweep: () => undefined,

@@ -16,7 +16,7 @@ import { storedRows } from './stored-copy.js';
 /** Entry bytes a follower takes before it acknowledges (replication 4.2). */
 const CREDIT_BYTES = 8 * 1024 * 1024;
 
-type UpstreamPorts = Pick<ReplicaPorts, 'log' | 'hasher' | 'peers' | 'report'>;
+type UpstreamPorts = Pick<ReplicaPorts, 'log' | 'hasher' | 'peers' | 'turns' | 'report'>;
 
 /** The stream to the primary a copy follows: what comes on it goes to the machine, or to the intake of snapshots (4.1–4.3, 4.7). */
 export class Upstream {
@@ -51,16 +51,14 @@ export class Upstream {
     this.#taken = 0;
     this.#granted = false;
     const link = this.#ports.peers.follow(to, this.#shard, {
-      message: (message) => {
-        if (this.#link === link) this.#received(message);
-      },
-      ended: (error) => {
-        if (this.#link !== link) return;
-        this.#link = undefined;
-        this.#intake.wake();
-        if (error !== undefined) this.#ports.report.broken(to);
-        this.#drive.step({ kind: 'streamEnded', now: this.#drive.now() });
-      },
+      message: (message) =>
+        this.#ports.turns.run(() => {
+          if (this.#link === link) this.#received(message);
+        }),
+      ended: (error) =>
+        this.#ports.turns.run(() => {
+          if (this.#link === link) this.#ended(to, error);
+        }),
     });
     this.#link = link;
     const { partial } = this.#intake;
@@ -155,6 +153,13 @@ export class Upstream {
     const problem = entriesProblem(hasher, copy, batch.entries);
     const stored = problem === undefined ? storedRows(log, copy, batch.entries) : [];
     drive.step({ kind: 'batch', batch, problem, stored, now: drive.now() });
+  }
+
+  #ended(to: NodeUuid, error: Error | undefined): void {
+    this.#link = undefined;
+    this.#intake.wake();
+    if (error !== undefined) this.#ports.report.broken(to);
+    this.#drive.step({ kind: 'streamEnded', now: this.#drive.now() });
   }
 
   #received(message: PrimaryMessage): void {

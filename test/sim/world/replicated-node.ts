@@ -16,6 +16,7 @@ import { LogDamagedError } from '../../../src/modules/log/log-store.js';
 import { MembershipFellows } from '../../../src/modules/replication/membership-fellows.js';
 import type { ReplicaServer } from '../../../src/modules/replication/replica-peers.js';
 import { ShardReplica } from '../../../src/modules/replication/shard-replica.js';
+import { TurnShare } from '../../../src/modules/replication/turn-share.js';
 import { inspectReplica, seedOf } from './inspect.js';
 import type { NodePorts, ReplicaInspection, ReplicaNode } from './node.js';
 
@@ -189,6 +190,7 @@ export class ReplicatedNode implements ReplicaNode {
       },
       bulk: this.#bulk,
       moves: this.#moves,
+      turns: new TurnShare(clock, timers),
       peers,
       view: () => view,
       plan: () => ({ configured: placement.set(shard), leaving: this.#leaving, epochFloor: 0, room: 'upserts' }),
