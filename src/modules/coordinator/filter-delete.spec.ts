@@ -5,6 +5,7 @@ import { ShardReplica } from '../replication/shard-replica.js';
 import type { Filter } from '../shard/core/filter.js';
 import type { CallContext, WriteOptions } from './core/requests.js';
 import { MemoryCluster } from './testing/memory-cluster.js';
+import { WriteRouter } from './write-router.js';
 import { Writer } from './writer.js';
 
 const NODES = 3;
@@ -160,6 +161,36 @@ describe('a delete by filter under an idempotency key', () => {
     await expect(remove(0)).rejects.toMatchObject({ code: 'NOT_CAUGHT_UP' });
     late.mockRestore();
     expect(await remove(0)).toMatchObject({ deleted: DOCUMENTS });
+  });
+
+  it('counts what was deleted before once that has the level that is asked for, and its session has seen it', async () => {
+    // What of each shard has the level: its place, and nothing behind it.
+    const level = new Map<number, number>();
+    let holds = true;
+    const own = Object.getOwnPropertyDescriptor(WriteRouter.prototype, 'write')?.value as WriteRouter['write'];
+    jest.spyOn(WriteRouter.prototype, 'write').mockImplementation(async function (this: WriteRouter, write, timeoutMs) {
+      const outcome = await own.call(this, write, timeoutMs);
+      if (outcome.kind !== 'written' || !holds) return outcome;
+      if (write.op === 'BARRIER' && !level.has(write.shard)) level.set(write.shard, outcome.offset);
+      return outcome.offset <= (level.get(write.shard) ?? 0)
+        ? outcome
+        : { kind: 'refused', code: 'WRITE_OUTCOME_UNKNOWN', detail: 'too few copies have it' };
+    });
+    const unknown = { code: 'WRITE_OUTCOME_UNKNOWN' };
+    await expect(remove(0)).rejects.toMatchObject(unknown);
+    for (let turn = 0; turn < SHARDS; turn++) await expect(remove(1)).rejects.toMatchObject(unknown);
+    expect(await ids()).toHaveLength(1);
+    await expect(remove(2)).rejects.toMatchObject(unknown);
+    holds = false;
+    const { session, ...answer } = await remove(1);
+    expect(answer).toEqual({ deleted: DOCUMENTS, failed: 0, errors: [] });
+    const seen = cluster.nodes[0].sessions.read(session);
+    for (let shard = 0; shard < SHARDS; shard++) {
+      const { tail } = cluster.nodes[shard % NODES].log.state(shard);
+      expect([shard, seen.get(shard)?.offset]).toEqual([shard, tail]);
+    }
+    // Once for each count: it logs nothing more.
+    expect((await remove(2)).session).toBe(session);
   });
 
   it('says what failed, and tries that again when it is repeated, as a bulk does', async () => {

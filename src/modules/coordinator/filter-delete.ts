@@ -1,5 +1,6 @@
 import { NodeError } from '../../kernel/errors.js';
 import type { JsonValue } from '../../kernel/json.js';
+import { versionText } from '../../kernel/version.js';
 import type { NodeConfig } from '../../platform/config/node-config.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import type { Collection } from '../ring/core/map.js';
@@ -107,7 +108,8 @@ export class FilterDelete {
     call: CallContext,
   ): Promise<DeleteManyAnswer> {
     const tally = new Tally();
-    const places = await this.#begin(collection, filter, key, options, call);
+    const asked = ['delete by filter', collection.id, filter as unknown as JsonValue];
+    const places = await this.#begin(key, asked, options, call);
     const made = new Map<number, number>();
     for (const begun of places) {
       const { shard, offset } = begun;
@@ -127,29 +129,46 @@ export class FilterDelete {
         made.set(shard, (made.get(shard) ?? 0) + answer.deleted);
       }
     }
-    for (const { shard, prefix } of places) {
+    for (const begun of places) {
+      const { shard, prefix } = begun;
+      const own = made.get(shard) ?? 0;
       const known = await this.#count(shard, prefix, tally.positions, call);
+      if (known > own) tally.add(await this.#settled(begun, known, asked, options, call));
       // More than a shard remembers: it forgets the first of them.
-      tally.deleted += Math.max(known, made.get(shard) ?? 0);
+      tally.deleted += Math.max(known, own);
     }
     return this.#answer(tally, call);
   }
 
   /** The shard that the key belongs to decides whether it is free; then the others. */
   async #begin(
-    { id }: Collection,
-    filter: Filter,
     key: string,
+    asked: JsonValue,
     { consistency }: WriteOptions,
     { timeoutMs }: CallContext,
   ): Promise<readonly Begun[]> {
-    const asked = ['delete by filter', id, filter as unknown as JsonValue];
     const begin = (shard: number, name: string): Promise<Begun> =>
       this.writer.begin(shard, { key: name, asked, consistency, timeoutMs });
     const home = this.replication.map.ring().shardOf(key);
     const first = await begin(home, key);
     const others = this.#shards().filter((shard) => shard !== home);
     return [first, ...(await Promise.all(others.map((shard) => begin(shard, `${key}\nshard ${shard}`))))];
+  }
+
+  /**
+   * What others deleted for this request counts once it has the level that is asked for now, as every result of a key: which
+   * what is logged behind it tells, once for each count. Where that is, a session has seen all of it.
+   */
+  async #settled(
+    { shard, version }: Begun,
+    known: number,
+    asked: JsonValue,
+    { consistency }: WriteOptions,
+    { timeoutMs }: CallContext,
+  ): Promise<Parameters<Tally['add']>[0]> {
+    const key = `${versionText(version)}\n${known}`;
+    const end = await this.writer.begin(shard, { key, asked, consistency, timeoutMs });
+    return { failed: 0, errors: [], positions: new Map([[shard, positionOf(end)]]) };
   }
 
   /** Matching documents as their primary has them, once its index has what is logged at `seen`. */

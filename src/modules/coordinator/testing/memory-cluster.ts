@@ -96,6 +96,7 @@ export class ClusterNode {
   readonly documents: DocumentsService;
   readonly search: SearchService;
   readonly streams: StreamsService;
+  readonly sessions: Sessions;
   readonly local: LocalShards;
   /** Ends of streams that lead to this node. */
   readonly links = new Set<MemoryLink>();
@@ -125,6 +126,7 @@ export class ClusterNode {
     });
     const fanOut = new FanOut(routes, this.local, this.clients, () => 0.5);
     const sessions = new Sessions(replication.map);
+    this.sessions = sessions;
     const metrics = new Metrics({ nodeId: this.nodeId, version: '0' });
     const router = new WriteRouter(routes, this.local, this.clients, systemRandom);
     const changes = new ForwardedMapChanges(routes, replication.map, gate, this.clients);
