@@ -5,13 +5,7 @@ import { copyLiving } from '../../src/modules/log/testing/living-copy.js';
 import { waitFor } from './cluster/wait-for.js';
 import { answersOf, withoutVersions, type SteadyAnswer } from './support/answers.js';
 import { spector } from './support/command.js';
-import {
-  currentLogFile,
-  databaseDirectory,
-  makeDirectory,
-  removeDirectory,
-  sizeOf,
-} from './support/data-files.js';
+import { currentLogFile, databaseDirectory, makeDirectory, removeDirectory, sizeOf } from './support/data-files.js';
 import { corpus, everything, store } from './support/documents.js';
 import { History } from './support/history.js';
 import { Load, stateOf } from './support/load.js';
