@@ -3,7 +3,7 @@ import type { Out } from './effects.js';
 import type { OperationRow } from './operation-row.js';
 import type { AckLevel, WriteOutcome } from './write.js';
 
-/** A durable write waits this long for the index before it is acknowledged as `indexed: false`. */
+/** A durable write waits this long for an index that keeps up. */
 export const INDEX_WAIT_MS = 2_000;
 /** A write that lost its level after it was logged is answered as unknown after this long (replication 2.8). */
 export const OUTCOME_WAIT_MS = 5_000;
@@ -21,6 +21,8 @@ interface Pending {
 export interface Reach {
   /** In the index. */
   readonly applied: number;
+  /** A durable write waits this long for the index before it is acknowledged as `indexed: false`. */
+  readonly indexWaitMs: number;
   /** Durable copies an offset counts, when they are enough for the level; 0: not yet. */
   copies(offset: number, level: AckLevel): number;
   /** The epoch an offset of the log is in. */
@@ -51,22 +53,28 @@ export class Acknowledgements {
     else this.#pending.splice(at, 0, pending);
   }
 
-  /** Answers what has its copies and is applied, or is late for the index; and what waited too long for its copies. */
-  answer(reach: Reach, nowMs: number, out: Out): void {
-    if (this.#pending.length === 0) return;
+  /**
+   * Answers what has its copies and is applied, or is late for the index; and what waited too long for its copies.
+   * @returns the largest offset that is answered and not applied, else 0
+   */
+  answer(reach: Reach, nowMs: number, out: Out): number {
+    if (this.#pending.length === 0) return 0;
+    let unindexed = 0;
     const kept: Pending[] = [];
     for (const pending of this.#pending) {
       const { ticket, offset, level, result, proposedMs } = pending;
       const copies = reach.copies(offset, level);
       if (copies > 0) pending.durableAtMs ??= nowMs;
       const indexed = offset <= reach.applied;
-      if (copies > 0 && (indexed || nowMs - (pending.durableAtMs ?? nowMs) >= INDEX_WAIT_MS))
+      if (copies > 0 && (indexed || nowMs - (pending.durableAtMs ?? nowMs) >= reach.indexWaitMs)) {
+        if (!indexed) unindexed = offset;
         out.push({ kind: 'reply', reply: { ticket, outcome: written(result, reach.epoch(offset), copies, indexed) } });
-      else if (nowMs - proposedMs >= OUTCOME_WAIT_MS)
+      } else if (nowMs - proposedMs >= OUTCOME_WAIT_MS)
         out.push({ kind: 'reply', reply: { ticket, outcome: unknown('too few copies confirmed it') } });
       else kept.push(pending);
     }
     this.#pending = kept;
+    return unindexed;
   }
 
   /** The reign ends: what was logged and not acknowledged is unknown (2.8). */

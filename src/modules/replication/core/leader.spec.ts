@@ -10,6 +10,7 @@ import { branchBeyond, decodeBranches, NO_BRANCHES, type BranchEpoch } from './b
 import type { Out, ReplicaEffect } from './effects.js';
 import { APPLY_LATE_MS, APPLY_PACE_MS, Followers, IN_SYNC_MS } from './followers.js';
 import { INDEX_WAIT_MS } from './acknowledgements.js';
+import { BEHIND_ENTRIES } from './nomination.js';
 import { INDEX_LATE_MS, Leader, LEADER_OPS_MAX, THROTTLED_MAX, THROTTLE_MS } from './leader.js';
 import type { LogEnd } from './protocol.js';
 import { BRANCHES_ROW, ReplicaLog } from './replica-log.js';
@@ -104,8 +105,8 @@ class Reign {
     });
   }
 
-  applied(nowMs = 0): readonly ReplicaEffect[] {
-    return this.#step((out) => this.leader.applied(this.tail, nowMs, out));
+  applied(nowMs = 0, offset = this.tail): readonly ReplicaEffect[] {
+    return this.#step((out) => this.leader.applied(offset, nowMs, out));
   }
 
   hold(held: boolean, nowMs: number): readonly ReplicaEffect[] {
@@ -440,6 +441,59 @@ describe('Leader', () => {
     expect(asked(INDEX_LATE_MS + 1)[0].outcome).toMatchObject({ code: 'OVERLOADED' });
     machine.applied();
     expect(asked(INDEX_LATE_MS + 2)).toEqual([]);
+  });
+
+  describe('while its index is far behind what it inherited', () => {
+    const INHERITED = 20_000;
+    let machine: Reign;
+    beforeEach(() => {
+      const epoch = { num: 1, uuid };
+      machine = new Reign({
+        epoch: 2,
+        after: { lastOffset: INHERITED, chain: CHAIN_ZERO, history: [{ epoch, start: 1 }] },
+      });
+      machine.begin();
+      machine.persisted();
+    });
+    const write = (nowMs: number): readonly WriteOutcome[] =>
+      repliesOf([
+        ...machine.propose([proposal('a')], 3_000, nowMs),
+        ...(machine.log.durable < machine.tail ? machine.persisted(nowMs) : []),
+      ]).map(({ outcome }) => outcome);
+
+    it('a write is answered when it is durable, as not indexed', () => {
+      for (let nowMs = 0; nowMs < 10_000; nowMs += 100)
+        expect(write(nowMs)).toMatchObject([{ kind: 'written', indexed: false }]);
+    });
+
+    it('a search is answered once it has what was answered meanwhile', () => {
+      const [answered] = write(100);
+      expect(answered).toMatchObject({ kind: 'written', offset: INHERITED + 2 });
+      machine.applied(200, INHERITED + 1);
+      expect(machine.leader.owed).toBe(INHERITED + 2);
+      machine.applied(300);
+      // From now on a write waits for the index, and what does not wait is not owed.
+      expect(write(400)).toEqual([]);
+      expect(repliesOf(machine.tick(400 + INDEX_WAIT_MS))).toHaveLength(1);
+      expect(machine.leader.owed).toBe(INHERITED + 2);
+    });
+
+    it('a write waits for it when it is nearly there', () => {
+      machine.applied(0, INHERITED - BEHIND_ENTRIES + 1);
+      expect(write(100)).toEqual([]);
+      expect(repliesOf(machine.applied(200)).map(({ outcome }) => outcome)).toMatchObject([{ indexed: true }]);
+    });
+
+    it('one write is taken for two entries that the index takes, beyond the first of them', () => {
+      for (let i = 0; i < LEADER_OPS_MAX; i++) expect(write(0)).toMatchObject([{ kind: 'written' }]);
+      expect(write(0)).toMatchObject([{ code: 'OVERLOADED' }]);
+      expect(machine.leader.inFlight).toEqual({ ops: 0, bytes: 0 });
+      machine.applied(100, 200);
+      for (let i = 0; i < 100; i++) expect(write(100)).toMatchObject([{ kind: 'written' }]);
+      expect(write(100)).toMatchObject([{ code: 'OVERLOADED' }]);
+      machine.applied(200);
+      expect(write(200)).toEqual([]);
+    });
   });
 
   describe('while a copy in sync applies late', () => {

@@ -5,7 +5,7 @@ import type { NodeUuid } from '../../../kernel/peer.js';
 import { compareHlc, nextHlc, type Hlc, type Version } from '../../../kernel/version.js';
 import type { AppendEntry, RowChange } from '../../log/log-store.js';
 import type { MapOperation } from '../../ring/core/map-operations.js';
-import { Acknowledgements } from './acknowledgements.js';
+import { Acknowledgements, INDEX_WAIT_MS } from './acknowledgements.js';
 import { BRANCH_EPOCHS_MAX, type BranchEpoch } from './branch-epochs.js';
 import { BranchMerge } from './branch-merge.js';
 import type { Out } from './effects.js';
@@ -14,6 +14,7 @@ import { epochAt } from './fork.js';
 import type { MapForce } from './inputs.js';
 import { encodeMapOperation } from './map-codec.js';
 import type { MapState } from './map-state.js';
+import { BEHIND_ENTRIES } from './nomination.js';
 import type { OperationRow } from './operation-row.js';
 import type { ShardSet } from './protocol.js';
 import { rowNameOf, type ReplicaLog } from './replica-log.js';
@@ -27,6 +28,7 @@ import { refused, type AckLevel, type Proposal, type WriteOutcome } from './writ
  *
  * Flow: propose → append → persisted here and by followers → (applied) → reply. Persist before promise: a reply leaves
  * only after the entry it speaks of is durable at the asked level and, unless the index is late, applied (replication 3).
+ * An index that is far behind what the reign inherited is not waited for (docs/adr/0027).
  *
  * Invariants: applied ≤ durable ≤ tail; the high-water mark never goes back in a reign.
  */
@@ -71,6 +73,10 @@ export class Leader {
   readonly #options: LeaderOptions;
   readonly #log: ReplicaLog;
   #applied: number;
+  #owed: number;
+  /** Writes that were logged while the index was far behind what is owed; and where it was when the reign began. */
+  #ahead = 0;
+  readonly #appliedAtFirst: number;
   #highWaterMark = 0;
   #barrier = 0;
   #failure: string | undefined;
@@ -89,6 +95,16 @@ export class Leader {
     this.#options = options;
     this.#log = options.log;
     this.#applied = applied;
+    this.#appliedAtFirst = applied;
+    this.#owed = options.log.tail;
+  }
+
+  /**
+   * Up to here the index must be before a search is answered from it: what was logged before this reign, and what was
+   * acknowledged while the index did not have that.
+   */
+  get owed(): number {
+    return this.#owed;
   }
 
   get epoch(): Epoch {
@@ -238,7 +254,15 @@ export class Leader {
     if (this.#postponed.ops + this.#throttled.ops > 0) this.#resume(nowMs, out);
     const copies = (offset: number, level: AckLevel): number => this.#confirmed(offset, level);
     const epoch = (offset: number): Epoch => epochAt(this.#log.history, offset);
-    this.#acknowledgements.answer({ applied: this.#applied, copies, epoch }, nowMs, out);
+    const indexWaitMs = this.#isFarBehind ? 0 : INDEX_WAIT_MS;
+    const reach = { applied: this.#applied, indexWaitMs, copies, epoch };
+    const unindexed = this.#acknowledgements.answer(reach, nowMs, out);
+    if (this.#applied < this.#owed) this.#owed = Math.max(this.#owed, unindexed);
+  }
+
+  /** The index lacks so much of what is owed that no write waits for it; nor do searches ask it (5.2, docs/adr/0027). */
+  get #isFarBehind(): boolean {
+    return this.#owed - this.#applied > BEHIND_ENTRIES;
   }
 
   /** Lets the writes that wait for followers try again: enough have come, the late one has caught up, or it took too long. */
@@ -361,11 +385,17 @@ export class Leader {
     ) {
       return 'too many writes of this shard are in flight; send them again a little later';
     }
+    return this.#isIndexLate(nowMs)
+      ? 'the index of this shard is behind; send the write again a little later'
+      : undefined;
+  }
+
+  /** Whether a write would leave the index behind: the oldest waits for it for long, or it gains too little on what is owed. */
+  #isIndexLate(nowMs: number): boolean {
+    // One write for two entries that it takes: it gets there, and meanwhile the shard takes writes at half its pace.
+    if (this.#isFarBehind) return this.#ahead >= LEADER_OPS_MAX + (this.#applied - this.#appliedAtFirst) / 2;
     const oldestMs = this.#acknowledgements.durableSinceMs;
-    if (oldestMs !== undefined && nowMs - oldestMs > INDEX_LATE_MS) {
-      return 'the index of this shard is behind; send the write again a little later';
-    }
-    return undefined;
+    return oldestMs !== undefined && nowMs - oldestMs > INDEX_LATE_MS;
   }
 
   /**
@@ -518,6 +548,7 @@ export class Leader {
     rows: RowChange[],
   ): void {
     entries.push(entry);
+    if (this.#isFarBehind) this.#ahead++;
     const version: Version = { hlc, opId: proposal.opId };
     const result: OperationRow = {
       offset: entry.offset,

@@ -7,7 +7,7 @@ import type { LogEnd, ShardSet } from './protocol.js';
 export const RANK_STEP_MS = 750;
 
 /** An index that lacks more entries of its log than these is nominated after those that do not: it could not answer for a while. */
-const BEHIND_ENTRIES = 1_000;
+export const BEHIND_ENTRIES = 1_000;
 
 /**
  * The place of this replica in the order of nomination (5.2): among the live members, who has the newest SET, then what

@@ -57,8 +57,6 @@ const GATHERING_MS = 1_000;
  */
 export class Primary {
   readonly reign: Leader;
-  /** The tail it began at: what was acknowledged before is not above. */
-  readonly inherited: number;
   readonly #options: PrimaryOptions;
   readonly #log: ReplicaLog;
   readonly #followers = new Followers();
@@ -76,7 +74,6 @@ export class Primary {
     const { log, epoch, self, strict, set, times, map, granters, applied, beganMs } = options;
     this.#options = options;
     this.#log = log;
-    this.inherited = log.tail;
     this.reign = new Leader(
       {
         log,

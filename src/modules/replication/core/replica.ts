@@ -129,12 +129,12 @@ export class Replica {
   }
 
   /**
-   * Milliseconds since a primary began whose index does not have all that was logged before: a search there would miss what was
-   * acknowledged, and says how old it may be. Undefined when it has.
+   * Milliseconds since a primary began whose index does not have all that was logged before, or was acknowledged since without
+   * waiting for that: a search there would miss it, and says how old it may be. Undefined when it has.
    */
   indexBehindMs(nowMs: number): number | undefined {
     const { primary } = this.#role;
-    if (primary === undefined || this.#applied >= primary.inherited) return undefined;
+    if (primary === undefined || this.#applied >= primary.reign.owed) return undefined;
     return Math.max(1, Math.round(nowMs - primary.beganMs));
   }
 
