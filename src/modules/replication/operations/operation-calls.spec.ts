@@ -4,14 +4,19 @@ import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { applyMapOperation } from '../../ring/core/map-operations.js';
 import { PlannedWorld } from '../../ring/testing/planned-world.js';
 import { ManualTime } from '../testing/manual-time.js';
-import { OperationCalls } from './operation-calls.js';
+import { OperationCalls, type OperationCallPorts } from './operation-calls.js';
 
 function cluster(nodes: number, replicaCount: number): { world: PlannedWorld; calls: OperationCalls } {
   const world = new PlannedWorld(4, replicaCount);
   for (let n = 2; n <= nodes; n++) world.join(n);
   expect(world.settle(1_000)).toBe(true);
-  let ids = 0;
-  const calls = new OperationCalls({
+  return { world, calls: new OperationCalls(portsOf(world)) };
+}
+
+let ids = 0;
+
+function portsOf(world: PlannedWorld): OperationCallPorts {
+  return {
     clock: new ManualTime(),
     hasher: nodeHasher,
     newId: () => `op-${++ids}`,
@@ -24,8 +29,7 @@ function cluster(nodes: number, replicaCount: number): { world: PlannedWorld; ca
       world.ask(operation);
       return world.map;
     },
-  });
-  return { world, calls };
+  };
 }
 
 describe('OperationCalls', () => {
@@ -83,6 +87,26 @@ describe('OperationCalls', () => {
     expect(world.map.placement[shard].epochFloor).toBeGreaterThan(7);
     await expect(calls.abort(id)).rejects.toMatchObject({ code: 'OPERATION_CONFLICT' });
     await expect(forced('node-03', true)).rejects.toMatchObject({ code: 'OPERATION_CONFLICT' });
+  });
+
+  it('forces a shard to one of two nodes that are asked for at once', async () => {
+    const { world, calls } = cluster(4, 0);
+    const shard = world.map.placement.findIndex(({ members }) => members[0] === '02');
+    world.die('02');
+    // A node that has not heard of the first one yet.
+    const behind = new OperationCalls({
+      ...portsOf(world),
+      map: (
+        (map) => () =>
+          map
+      )(world.map),
+    });
+    await calls.force(shard, 'node-03', true);
+    await expect(behind.force(shard, 'node-04', true)).rejects.toMatchObject({
+      code: 'OPERATION_CONFLICT',
+      message: expect.stringMatching(/has changed meanwhile, and is "node-03" now/),
+    });
+    expect(world.map.placement[shard].members).toEqual(['03']);
   });
 
   it('moves a primary, but not to where it is', async () => {

@@ -80,7 +80,7 @@ export class OperationCalls {
 
   /**
    * Goes on with a shard whose disks are all gone, from the copy of a node or, `empty`, from none (replication 5.8).
-   * Refused while a copy of its set answers.
+   * Refused while a copy of its set answers, and when the set has become another one since it was looked at.
    */
   async force(shard: number, nodeId: string, empty: boolean): Promise<string> {
     const map = this.#ports.map();
@@ -89,7 +89,8 @@ export class OperationCalls {
     const problem = forceProblem(map, this.#ports.facts(map), { shard, node, empty });
     if (problem !== undefined) throw new NodeError('OPERATION_CONFLICT', problem);
     const epochFloor = this.#ports.knownEpoch(shard) + FORCED_EPOCH_LEAP;
-    return this.#start({ kind: 'force', shard, node, empty, epochFloor });
+    const { epoch: after } = map.placement[shard];
+    return this.#start({ kind: 'force', shard, node, empty, epochFloor, after });
   }
 
   /** @throws NodeError OPERATION_NOT_FOUND: never begun, or so long ago that the map forgot it */

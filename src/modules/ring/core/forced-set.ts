@@ -40,12 +40,19 @@ export function forceProblem(
 }
 
 /** The forced placement of a shard, or why the map refuses it. */
-export function forcedPlacement(map: ClusterMap, { shard, node, epochFloor }: ForceTask): ShardPlacement | string {
+export function forcedPlacement(
+  map: ClusterMap,
+  { shard, node, epochFloor, after }: ForceTask,
+): ShardPlacement | string {
   const placement: ShardPlacement | undefined = shard === META_SHARD ? undefined : map.placement[shard];
   if (placement === undefined) return `there is no shard ${shard}`;
   const known = nodeByUuid(map, node);
   if (known?.duty !== 'serving') return `"${known?.nodeId ?? node}" takes no copies`;
   if (placement.members.includes(node))
     return `"${known.nodeId}" is in the set of shard ${shard} already: its copy goes on by itself`;
+  if (after !== undefined && after !== placement.epoch) {
+    const now = placement.members.map((member) => `"${nodeByUuid(map, member)?.nodeId ?? member}"`).join(', ');
+    return `the set of shard ${shard} has changed meanwhile, and is ${now} now: nothing was forced; look before you force it again`;
+  }
   return { members: [node], learners: [], epoch: map.epoch + 1, epochFloor };
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { after, exampleMap, grown, refusal, register, uuidOf } from '../testing/example-map.js';
 import type { ClusterMap } from './map.js';
 import { nodeByUuid } from './map.js';
-import type { MapOperation } from './map-operations.js';
+import { applyMapOperation, type MapOperation } from './map-operations.js';
 import { wasRemoved } from './node-operations.js';
 import { OPERATIONS_KEPT_MAX, OPERATIONS_RUNNING_MAX, REMOVALS_KEPT, type OperationTask } from './operation-record.js';
 
@@ -43,6 +43,31 @@ describe('applyOperationChange', () => {
     expect(refusal(map, start('f', force(uuidOf(3))))).toBe('OPERATION_CONFLICT');
     const drained = after(map, start('d', { kind: 'drain', node: two }));
     expect(refusal(drained, start('f', force(two)))).toBe('OPERATION_CONFLICT');
+  });
+
+  it('forces a set once: not over what another one was forced to meanwhile', () => {
+    const before = exampleMap(2, 3);
+    const force = (node: string, seen?: number, id = `f-${node}`): MapOperation => {
+      const task = { kind: 'force', shard: 1, node, empty: true, epochFloor: 9 } as const;
+      return start(id, seen === undefined ? task : { ...task, after: seen });
+    };
+    const planned = before.placement[1].epoch;
+    const forced = after(before, force(two, planned));
+    expect(forced.placement[1].members).toEqual([two]);
+    expect(applyMapOperation(forced, force(uuidOf(3), planned))).toMatchObject({
+      code: 'OPERATION_CONFLICT',
+      detail: expect.stringMatching(/set of shard 1 has changed meanwhile, and is "node-02" now/),
+    });
+    // The same one again changes nothing, and says that it was made.
+    expect(applyMapOperation(forced, force(two, planned, 'again'))).toMatchObject({
+      code: 'OPERATION_CONFLICT',
+      detail: expect.stringMatching(/"node-02" is in the set of shard 1 already/),
+    });
+    // Who has seen it may go on; so does what was logged before it was said.
+    expect(after(forced, force(uuidOf(3), forced.placement[1].epoch)).placement[1].members).toEqual([uuidOf(3)]);
+    expect(after(forced, force(uuidOf(3))).placement[1].members).toEqual([uuidOf(3)]);
+    // A member that came or went is such a change, too.
+    expect(refusal(grown(before, 1, 2), force(uuidOf(3), planned))).toBe('OPERATION_CONFLICT');
   });
 
   it('drains a node: nothing new comes to it, done only when nothing is left', () => {

@@ -25,6 +25,8 @@ export type OperationTask =
       readonly node: NodeUuid;
       readonly empty: boolean;
       readonly epochFloor: number;
+      /** Map epoch of the set it replaces: refused over another one. Absent in logs of before. */
+      readonly after?: number;
     }
   /** Copies move because nodes came or died; the planner starts it by itself. */
   | { readonly kind: 'rebalance' };
