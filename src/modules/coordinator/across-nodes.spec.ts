@@ -6,6 +6,7 @@ import type { CallContext, SearchRequest } from './core/requests.js';
 import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';
 import { encodeWire } from '../../kernel/wire.js';
 import { ShardReplica } from '../replication/shard-replica.js';
+import { ForwardedMapChanges } from './map-changes.js';
 import { MemoryCluster } from './testing/memory-cluster.js';
 import { Writer } from './writer.js';
 
@@ -377,6 +378,32 @@ describe('a coordinator across nodes', () => {
     ).rejects.toMatchObject({ code: 'SHARD_UNAVAILABLE' });
     three.primaries[shard] = home;
   });
+
+  it.each(['still', 'silent'] as const)(
+    'ends a write by its deadline whose first vector waits for a map that stands %s',
+    async (map) => {
+      const [node] = one.nodes;
+      const collection = `map-${map}`;
+      const { similarity, hnsw } = node.replication.map.current().collections[0];
+      await node.replication.map.changeHere({ kind: 'putCollection', name: collection, similarity, hnsw });
+      const change = jest.spyOn(ForwardedMapChanges.prototype, 'change').mockImplementation(async () => {
+        await new Promise((resolve) => setTimeout(resolve, map === 'still' ? 20 : 2_000));
+        return node.replication.map.current();
+      });
+      const asked = { ...options, collection };
+      const id = 'first';
+      const writes = [
+        () => node.documents.ingest({ id, fields: { vector: query } }, undefined, asked, call({ timeoutMs: 200 })),
+        () => node.documents.patch(id, { vector: query }, undefined, asked, call({ timeoutMs: 200 })),
+      ];
+      for (const write of writes) {
+        const startedMs = performance.now();
+        await expect(write()).rejects.toMatchObject({ code: 'SHARD_UNAVAILABLE' });
+        expect(performance.now() - startedMs).toBeLessThan(600);
+      }
+      change.mockRestore();
+    },
+  );
 
   it.each(['gone', 'silent'] as const)(
     'answers partially by the deadline when a node is %s, naming its shards',

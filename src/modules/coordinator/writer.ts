@@ -85,23 +85,28 @@ export class Writer {
 
   /** Stores a document. @throws NodeError */
   async upsert(id: string, fields: DocumentFields, call: WriteCall): Promise<Written> {
-    const collection = this.#readyFor(fields, call.collection) ?? (await this.#collectionFor(fields, call.collection));
+    const endsMs = performance.now() + Math.min(WRITE_WAIT_MS, call.timeoutMs ?? WRITE_WAIT_MS);
+    const collection =
+      this.#readyFor(fields, call.collection) ??
+      (await this.#within(call.timeoutMs, (deadline) => this.#collectionFor(fields, call.collection, deadline)));
     const payload = this.#encode(fields);
     const { id: collectionId } = collection;
     const shard = this.replication.map.ring().shardOf(id);
     const rest = this.#conditionAndKey(call, id, collectionId, 'upsert', () => this.#encode(inOrder(fields)));
     const write = { shard, op: 'UPSERT' as const, collectionId, id, payload, ...rest };
-    const outcome = await this.router.write(write, call.timeoutMs ?? WRITE_WAIT_MS);
+    const outcome = await this.router.write(write, Math.max(1, endsMs - performance.now()));
     if (fields.metadata !== undefined && isNotMade(outcome)) this.keys.release(collection, fields.metadata);
     return this.#written(write, outcome);
   }
 
   /** Merges into a document (RFC 7386). @throws NodeError DOCUMENT_NOT_FOUND */
-  async patch(id: string, patch: DocumentPatch, call: WriteCall): Promise<Written> {
-    const collection = await this.#collectionFor(
-      patch.vector instanceof Float32Array ? { vector: patch.vector } : {},
-      call.collection,
-    );
+  patch(id: string, patch: DocumentPatch, call: WriteCall): Promise<Written> {
+    return this.#within(call.timeoutMs, (deadline) => this.#patch(id, patch, call, deadline));
+  }
+
+  async #patch(id: string, patch: DocumentPatch, call: WriteCall, deadline: Deadline): Promise<Written> {
+    const vector = patch.vector instanceof Float32Array ? { vector: patch.vector } : {};
+    const collection = await this.#collectionFor(vector, call.collection, deadline);
     const shard = this.replication.map.ring().shardOf(id);
     const asked = (): Uint8Array =>
       utf8(
@@ -112,42 +117,36 @@ export class Writer {
       );
     const common = this.#conditionAndKey(call, id, collection.id, 'patch', asked);
     const wantsVersion = call.condition?.kind === 'version' ? call.condition.version : undefined;
-    const { timeoutMs } = call;
-    const deadline = new Deadline({ signal: NEVER, ...(timeoutMs === undefined ? {} : { timeoutMs }) }, WRITE_WAIT_MS);
-    try {
-      for (let attempt = 1; ; attempt++) {
-        const current = await this.#current(shard, collection.id, id, deadline);
-        // What a key was answered by is answered again, whatever became of the document.
-        if (call.key === undefined && current === undefined && wantsVersion === undefined) throw missing(id);
-        const isWanted = current !== undefined && (wantsVersion ?? current.version) === current.version;
-        if (call.key === undefined && current !== undefined && !isWanted)
-          throw new NodeError('VERSION_CONFLICT', `the document has version "${current.version}"; read it again`);
-        const merged = isWanted ? mergePatch(current.fields, patch) : undefined;
-        if (merged !== undefined) await this.#checkMerged(merged, collection);
-        const wish: WriteWish = {
-          ...common,
-          op: 'UPSERT',
-          collectionId: collection.id,
-          id,
-          payload: this.#encode(merged ?? {}),
-          // What was not merged onto the version that is wanted is not to be made: no document has that one. It only asks
-          // what its key was answered by.
-          condition: { kind: 'version', version: isWanted ? current.version : NO_VERSION },
-        };
-        try {
-          return await this.#write(id, wish, { ...call, timeoutMs: deadline.remainingMs });
-        } catch (error) {
-          if (merged?.metadata !== undefined && !isUnknown(error)) this.keys.release(collection, merged.metadata);
-          const raced = error instanceof NodeError && error.code === 'VERSION_CONFLICT' && wantsVersion === undefined;
-          if (!raced) throw error;
-          if (current === undefined && (await this.#current(shard, collection.id, id, deadline)) === undefined)
-            throw missing(id);
-          if (attempt === PATCH_TRIES || deadline.expired) throw error;
-          await new Promise((resolve) => setTimeout(resolve, PATCH_PAUSE_MS));
-        }
+    for (let attempt = 1; ; attempt++) {
+      const current = await this.#current(shard, collection.id, id, deadline);
+      // What a key was answered by is answered again, whatever became of the document.
+      if (call.key === undefined && current === undefined && wantsVersion === undefined) throw missing(id);
+      const isWanted = current !== undefined && (wantsVersion ?? current.version) === current.version;
+      if (call.key === undefined && current !== undefined && !isWanted)
+        throw new NodeError('VERSION_CONFLICT', `the document has version "${current.version}"; read it again`);
+      const merged = isWanted ? mergePatch(current.fields, patch) : undefined;
+      if (merged !== undefined) await this.#checkMerged(merged, collection, deadline);
+      const wish: WriteWish = {
+        ...common,
+        op: 'UPSERT',
+        collectionId: collection.id,
+        id,
+        payload: this.#encode(merged ?? {}),
+        // What was not merged onto the version that is wanted is not to be made: no document has that one. It only asks
+        // what its key was answered by.
+        condition: { kind: 'version', version: isWanted ? current.version : NO_VERSION },
+      };
+      try {
+        return await this.#write(id, wish, { ...call, timeoutMs: deadline.remainingMs });
+      } catch (error) {
+        if (merged?.metadata !== undefined && !isUnknown(error)) this.keys.release(collection, merged.metadata);
+        const raced = error instanceof NodeError && error.code === 'VERSION_CONFLICT' && wantsVersion === undefined;
+        if (!raced) throw error;
+        if (current === undefined && (await this.#current(shard, collection.id, id, deadline)) === undefined)
+          throw missing(id);
+        if (attempt === PATCH_TRIES || deadline.expired) throw error;
+        await new Promise((resolve) => setTimeout(resolve, PATCH_PAUSE_MS));
       }
-    } finally {
-      deadline.end();
     }
   }
 
@@ -222,6 +221,16 @@ export class Writer {
     return collection;
   }
 
+  /** Does the work of one write, with the time it has. */
+  async #within<T>(timeoutMs: number | undefined, work: (deadline: Deadline) => Promise<T>): Promise<T> {
+    const deadline = new Deadline({ signal: NEVER, ...(timeoutMs === undefined ? {} : { timeoutMs }) }, WRITE_WAIT_MS);
+    try {
+      return await work(deadline);
+    } finally {
+      deadline.end();
+    }
+  }
+
   /** The collection, when it can hold the fields as it is; undefined when the first vector must fix its dimension, or a key is new. */
   #readyFor(fields: DocumentFields, name: string): Collection | undefined {
     const collection = this.#collection(name);
@@ -231,14 +240,14 @@ export class Writer {
   }
 
   /** The collection, once it can hold the fields: the first vector proposes the dimension to the map before it is logged. */
-  async #collectionFor(fields: DocumentFields, name: string): Promise<Collection> {
+  async #collectionFor(fields: DocumentFields, name: string, deadline: Deadline): Promise<Collection> {
     for (;;) {
       const collection = this.#collection(name);
-      if (fields.metadata !== undefined) await this.keys.admit(collection, fields.metadata);
+      if (fields.metadata !== undefined) await inTime(this.keys.admit(collection, fields.metadata), deadline);
       if (fields.vector === undefined) return collection;
       checkVector(fields.vector, collection);
       if (collection.dimensions !== undefined) return collection;
-      await this.#proposeDimensions(collection.id, fields.vector.length);
+      await inTime(this.#proposeDimensions(collection.id, fields.vector.length), deadline);
     }
   }
 
@@ -254,9 +263,9 @@ export class Writer {
     return change;
   }
 
-  async #checkMerged(fields: DocumentFields, collection: Collection): Promise<void> {
+  async #checkMerged(fields: DocumentFields, collection: Collection, deadline: Deadline): Promise<void> {
     if (fields.metadata !== undefined) {
-      await this.keys.admit(collection, fields.metadata);
+      await inTime(this.keys.admit(collection, fields.metadata), deadline);
       if (utf8Length(JSON.stringify(fields.metadata)) > LIMITS.metadataBytesMax) {
         throw new NodeError(
           'LIMIT_EXCEEDED',
@@ -324,6 +333,16 @@ function made(shard: number, outcome: MadeOrRefused): Written {
   if (outcome.kind === 'written') return { ...outcome, shard };
   const { code, detail, retryAfterMs } = outcome;
   throw new NodeError(code, detail, retryAfterMs === undefined ? {} : { retryAfterMs });
+}
+
+/** `work` that goes before a write, as long as its caller waits. @throws NodeError SHARD_UNAVAILABLE: nothing was written */
+async function inTime<T>(work: Promise<T>, deadline: Deadline): Promise<T> {
+  const late = Symbol('late');
+  const result = await deadline.race<T, typeof late>(work, () => late);
+  if (result !== late) return result;
+  const detail =
+    'what the collection may hold could not be learned in time, or its dimension not be fixed in the map of the cluster; nothing was written: try again';
+  throw new NodeError('SHARD_UNAVAILABLE', detail, { retryAfterMs: 1_000 });
 }
 
 function missing(id: string): NodeError {
