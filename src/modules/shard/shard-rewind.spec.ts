@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { ShardLog, specOf, versionOf } from '../../../test/contract/shard-log.js
 import { nodeHasher } from '../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
 import { entryVersion } from '../log/core/entry-codec.js';
+import { CheckpointStore } from './adapters/checkpoint-store.js';
 import { ShardUnavailableError } from './shard-ports.js';
 import { ShardService } from './shard.service.js';
 
@@ -102,6 +103,42 @@ describe('ShardService after its log was cut', () => {
     await Promise.all([applied, rewound, ...followed]);
     expect(await found(service)).toEqual({ a: 1, b: 2, c: 3, x: 2, y: 3 });
     expect(service.applied(0)).toBe(3);
+  });
+
+  it('waits for a checkpoint of its own that is being written, and for none of another shard', async () => {
+    const service = serviceOf();
+    const logs = [new ShardLog(0), new ShardLog(1), new ShardLog(2)];
+    for (const [shard, shardLog] of logs.entries()) {
+      await service.open(shard, [spec]);
+      const entries = ['a', 'b'].map((id, at) => write(shardLog, id, 10 + at));
+      await shardLog.store(log);
+      await service.apply(shard, entries);
+    }
+    let write1: () => void = () => undefined;
+    const written = new Promise<void>((resolve) => (write1 = resolve));
+    const { commit } = CheckpointStore.prototype;
+    const committing = jest.spyOn(CheckpointStore.prototype, 'commit');
+    committing.mockImplementation(async function (this: CheckpointStore, ...args) {
+      await written;
+      return commit.apply(this, args);
+    });
+    const done: string[] = [];
+    const taken = [1, 2].map((shard) => service.checkpoint(shard).then(() => done.push(`checkpoint of ${shard}`)));
+    while (committing.mock.calls.length === 0) await new Promise(setImmediate);
+    const cut = (shard: number) => service.rewind(shard, 1).then(() => done.push(`cut of ${shard}`));
+    await log.truncate(0, 1, []);
+    await cut(0);
+    // That of the third shard waits for its turn.
+    await log.truncate(2, 1, []);
+    await cut(2);
+    await log.truncate(1, 1, []);
+    const own = cut(1);
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    expect(done).toEqual(['cut of 0', 'cut of 2']);
+    write1();
+    await Promise.all([...taken, own]);
+    expect(done.indexOf('cut of 1')).toBeGreaterThan(done.indexOf('checkpoint of 1'));
+    committing.mockRestore();
   });
 
   it('never loads a checkpoint of the branch that is gone, also when a crash came before the rewind', async () => {

@@ -47,6 +47,8 @@ export class ShardService {
   readonly #collections = new Map<number, CollectionSpec>();
   /** The last of the checkpoints that wait for each other; never rejects. */
   #checkpoints: Promise<unknown> = Promise.resolve();
+  /** The last of what waits for each other in a shard: its checkpoints, and what changes its index; never rejects. */
+  readonly #busy = new Map<number, Promise<unknown>>();
   /** Shards a round of checkpoints has yet to take one of. */
   readonly #due = new Set<number>();
   #round: NodeJS.Timeout | undefined;
@@ -91,7 +93,7 @@ export class ShardService {
   async dropShard(shard: number): Promise<void> {
     const hosted = this.#shards.get(shard);
     this.#shards.delete(shard);
-    await this.#checkpoints;
+    await this.#busy.get(shard);
     await hosted?.close();
     await this.#store.removeAll(shard);
   }
@@ -262,9 +264,11 @@ export class ShardService {
    * @throws ShardUnavailableError; Error when it cannot be written
    */
   checkpoint(shard: number): Promise<CheckpointReport | undefined> {
-    const taken = this.#checkpoints.then(() =>
-      this.#demand(shard, (hosted) => hosted.checkpoints.take(hosted.applied)),
-    );
+    const take = async (idle: Promise<unknown>): Promise<CheckpointReport | undefined> => {
+      await idle;
+      return this.#demand(shard, (hosted) => hosted.checkpoints.take(hosted.applied));
+    };
+    const taken = this.#checkpoints.then(() => this.#alone(shard, take));
     const { onCheckpoint } = this.#ports;
     this.#checkpoints = taken.then(
       (report) => {
@@ -315,7 +319,8 @@ export class ShardService {
       bytes: bytesOf(manifest),
       isWanted: () => wanted(manifest),
       use: (open) => {
-        const committed = this.#checkpoints.then(async () => {
+        const committed = this.#alone(shard, async (idle) => {
+          await idle;
           try {
             if (hosted === undefined || this.#shards.get(shard) !== hosted)
               throw new ShardUnavailableError(shard, 'NOT_READY');
@@ -326,17 +331,16 @@ export class ShardService {
           }
         });
         // No checkpoint is taken in between: the shard is being opened by then. That it is open is not waited for.
-        const used = committed.then(open);
-        this.#checkpoints = Promise.allSettled([committed]);
-        return used;
+        return committed.then(open);
       },
       discard: () => this.#store.remove(directory),
     };
   }
 
-  /** Resolves when no checkpoint is being written or waits. */
+  /** Resolves when no checkpoint is being written or waits, and no index is being changed. */
   async idle(): Promise<void> {
     await this.#checkpoints;
+    await Promise.all(this.#busy.values());
   }
 
   /** Entries that no checkpoint of a shard holds, as far as is known in this thread: what a restart replays. */
@@ -378,7 +382,7 @@ export class ShardService {
         this.#ports.report('warn', 'an index checkpoint could not be written', { shard, problem: messageOf(error) });
       }
     }
-    await this.#checkpoints;
+    await this.idle();
     await this.#workers.close();
   }
 
@@ -394,8 +398,10 @@ export class ShardService {
   /** Its checkpoints go, also one that is being taken now. */
   #unsound(shard: number): void {
     this.#ports.report('error', 'an index checkpoint does not add up; the index is built from the log', { shard });
-    const rebuilt = this.#checkpoints.then(() => this.#shards.get(shard)?.rebuild());
-    this.#checkpoints = Promise.allSettled([rebuilt]);
+    void this.#alone(shard, async (idle) => {
+      await idle;
+      await this.#shards.get(shard)?.rebuild();
+    });
   }
 
   #died(thread: number, error: Error): void {
@@ -409,12 +415,20 @@ export class ShardService {
     for (const hosted of this.#shards.values()) if (this.#workers.threadOf(hosted.shard) === thread) hosted.reopen();
   }
 
-  /** Changes an index while no checkpoint is written; what is given to `apply` from now on waits. */
+  /** Changes an index while no checkpoint of it is written; what is given to `apply` from now on waits. */
   #alter(shard: number, act: (hosted: HostedShard, idle: Promise<unknown>) => Promise<void>): Promise<void> {
     const hosted = this.#shards.get(shard);
     if (hosted === undefined) return Promise.reject(new ShardUnavailableError(shard, 'NOT_READY'));
-    const done = act(hosted, this.#checkpoints);
-    this.#checkpoints = Promise.allSettled([done]);
+    return this.#alone(shard, (idle) => act(hosted, idle));
+  }
+
+  /** Does something to a shard that goes together with no checkpoint of it: it begins when `idle` has settled. */
+  #alone<T>(shard: number, act: (idle: Promise<unknown>) => Promise<T>): Promise<T> {
+    const done = act(this.#busy.get(shard) ?? Promise.resolve());
+    const ended = Promise.allSettled([done]).then(() => {
+      if (this.#busy.get(shard) === ended) this.#busy.delete(shard);
+    });
+    this.#busy.set(shard, ended);
     return done;
   }
 

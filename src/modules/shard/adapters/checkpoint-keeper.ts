@@ -139,7 +139,7 @@ export class CheckpointKeeper {
       throw new Error(`the log of shard ${shard} is another one now`);
     if (chain === undefined) throw new Error(`the log has no entry ${manifest.offset} of shard ${shard}`);
     const ref = await store.commit(directory, { ...manifest, chain: toHex(chain) });
-    // Whoever alters an index waits for the checkpoints of the node to be whole.
+    // Whoever alters an index waits for a checkpoint of it to be whole.
     this.#altered = false;
     return ref;
   }

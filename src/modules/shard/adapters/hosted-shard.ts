@@ -89,7 +89,7 @@ export class HostedShard {
   /**
    * The log was cut at `offset` (replication 6.3): entries given to `apply` before are applied first, those that come later
    * are of the new branch. An index that is behind, or being read, is read again instead, since what it waits for may be gone
-   * from the log, and that is not waited for: what comes later follows. Begins when `idle` says that no checkpoint is under way.
+   * from the log, and that is not waited for: what comes later follows. Begins when `idle` says that no checkpoint of it is under way.
    */
   rewind(offset: number, idle: Promise<unknown>): Promise<void> {
     if (this.#queue.isBehind || this.#status === 'opening') return this.#readAfterCut(offset, idle);
