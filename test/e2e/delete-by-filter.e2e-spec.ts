@@ -8,7 +8,7 @@ import { expectProblem, expectStatus } from './support/problem.js';
 
 jest.setTimeout(180_000);
 
-const DOCUMENTS = 12_000;
+const DOCUMENTS = 6_000;
 const filter = { must: [{ key: 'kind', match: { value: 'old' } }] };
 const KEY = { 'idempotency-key': 'one-delete' };
 const old = (id: string) => ({ id, metadata: { kind: 'old' } });
