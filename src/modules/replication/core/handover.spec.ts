@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { CHAIN_ZERO } from '../../log/core/entry.js';
 import { followedLog } from '../testing/followed-log.js';
 import type { ReplicaEffect } from './effects.js';
-import { Followers } from './followers.js';
+import { Followers, HEARD_MS } from './followers.js';
 import { Handover } from './handover.js';
 
 const TO = 'b2'.repeat(16);
@@ -29,6 +29,13 @@ describe('a reign that is handed over', () => {
     for (const nowMs of [40, 50]) expect(handover.proceed(log, followed(TAIL), 0, nowMs, out)).toBe(true);
     expect([handover.handed, out]).toEqual([true, [{ kind: 'handOver', to: TO }]]);
     expect(handover.proceed(log, followed(TAIL), 0, 3_001, out)).toBe(false);
+  });
+
+  it('waits for no follower that fell silent before it had everything', () => {
+    const handover = new Handover(TO, 0);
+    const silent = followed(TAIL - 1);
+    expect(handover.proceed(log, silent, 0, HEARD_MS, [])).toBe(true);
+    expect(handover.proceed(log, silent, 0, HEARD_MS + 1, [])).toBe(false);
   });
 
   it('admits nothing while the follower, which left the stream for it, may take over; but not for long when it only went', () => {

@@ -1,6 +1,6 @@
 import type { NodeUuid } from '../../../kernel/peer.js';
 import type { Out } from './effects.js';
-import type { Followers } from './followers.js';
+import { HEARD_MS, type Followers } from './followers.js';
 import type { ReplicaLog } from './replica-log.js';
 
 /** No follower reached the tail within this: the reign goes on. */
@@ -28,7 +28,8 @@ export class Handover {
   proceed(log: ReplicaLog, followers: Followers, opsInFlight: number, nowMs: number, out: Out): boolean {
     if (nowMs - this.#startedMs > TRANSFER_WAIT_MS) return false;
     const mayTakeOver = this.#handedMs !== undefined && nowMs - this.#handedMs <= ANSWER_WAIT_MS;
-    if (!mayTakeOver && !followers.has(this.#to)) return false;
+    // One that is silent, or gone, will not take over; nothing is admitted meanwhile.
+    if (!mayTakeOver && nowMs - (followers.heardMs(this.#to) ?? -Infinity) > HEARD_MS) return false;
     const { tail, durable } = log;
     if (this.handed || durable !== tail || opsInFlight !== 0) return true;
     if (followers.durableOf(this.#to) !== tail) return true;

@@ -173,6 +173,21 @@ export class Leader {
     this.acknowledge(nowMs, out);
   }
 
+  /** Keeps writes, unseen, until this reign goes on or has ended (5.7); for which there is no room or no time go elsewhere. */
+  keep(proposals: readonly Proposal[], nowMs: number, out: Out): void {
+    const kept: number[] = [];
+    for (const { ticket, payload, untilMs = Infinity } of proposals) {
+      if (this.#postpone(payload.length, Infinity, untilMs - ANSWER_MS, nowMs) !== undefined) kept.push(ticket);
+      else out.push({ kind: 'reply', reply: { ticket, outcome: { kind: 'redirect' } } });
+    }
+    if (kept.length > 0) out.push({ kind: 'postpone', tickets: kept });
+  }
+
+  /** What was kept may try again. */
+  resume(out: Out): void {
+    if (this.#postponed.ops > 0) this.#release(out);
+  }
+
   /** Logs another set (9.6). */
   changeSet(set: ShardSet, wallMs: number, opId: Uint8Array, out: Out): void {
     const { entry, row } = this.#log.appendSet(this.epoch, { hlc: this.#log.tick(wallMs), opId }, set);
@@ -229,7 +244,7 @@ export class Leader {
   hold(held: boolean, nowMs: number, out: Out): void {
     this.#held = held;
     if (held) return;
-    if (this.#postponed.ops > 0) this.#release(out);
+    this.resume(out);
     this.acknowledge(nowMs, out);
   }
 

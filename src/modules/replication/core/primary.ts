@@ -106,7 +106,7 @@ export class Primary {
     return { shard, epoch: this.epoch, node: self };
   }
 
-  /** The reign is being handed over: nothing is admitted. */
+  /** The reign is being handed over: nothing is admitted, what comes is kept. */
   get isHandingOver(): boolean {
     return this.#handover !== undefined;
   }
@@ -287,7 +287,9 @@ export class Primary {
 
   proceedHandover(nowMs: number, out: Out): void {
     const { ops } = this.reign.inFlight;
-    if (this.#handover?.proceed(this.#log, this.#followers, ops, nowMs, out) === false) this.#handover = undefined;
+    if (this.#handover?.proceed(this.#log, this.#followers, ops, nowMs, out) !== false) return;
+    this.#handover = undefined;
+    this.reign.resume(out);
   }
 
   // ---- other reigns (5.4, 6.2)

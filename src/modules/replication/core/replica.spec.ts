@@ -18,6 +18,7 @@ import type { PeerView } from './peer-view.js';
 import type { Hello, ShardPosition, ShardSet } from './protocol.js';
 import { ReplicaLog } from './replica-log.js';
 import { Replica } from './replica.js';
+import type { Proposal } from './write.js';
 
 const [SELF, OTHER] = ['a1'.repeat(16), 'b2'.repeat(16)];
 const ALONE: PeerView = { get: () => undefined, nodes: () => [] };
@@ -124,6 +125,82 @@ describe('a primary that stood still', () => {
     while (copy.replica.role !== 'primary') copy.tick();
     copy.nowMs += 4_000;
     expect(copy.replica.doubtMs(copy.nowMs)).toBeUndefined();
+  });
+});
+
+describe('a primary that hands over', () => {
+  const kinds = (effects: readonly ReplicaEffect[]): readonly string[] => effects.map(({ kind }) => kind);
+  const written: Proposal = {
+    ticket: 1,
+    op: 'UPSERT',
+    collectionId: 1,
+    id: 'a',
+    payload: new Uint8Array(3),
+    level: 'one',
+    opId: OP_ID,
+    keyed: false,
+    fingerprint: OP_ID,
+    sinceMs: 0,
+    storedRow: undefined,
+    storedOperation: undefined,
+  };
+
+  /** One with a follower, which has its log up to `missing` entries before its end. */
+  function followed(missing: number): Copy {
+    const copy = new Copy();
+    copy.configured = { mapEpoch: 1, members: [SELF, OTHER] };
+    while (copy.replica.role !== 'primary') copy.tick();
+    // The set is logged.
+    copy.tick();
+    const { log, promised } = copy.replica;
+    const told = { shard: 0, nodeUuid: OTHER, bootCount: 1, mapEpoch: 1, promised, loose: 0 };
+    const hello: Hello = { ...log.end(), ...told };
+    copy.step({ kind: 'hello', link: 1, hello, chainThere: log.chain, now: copy.now });
+    if (missing > 0) copy.step({ kind: 'propose', proposals: [{ ...written, id: 'b' }], now: copy.now });
+    copy.step({ kind: 'applied', offset: log.tail, now: copy.now });
+    return copy;
+  }
+
+  it.each([
+    ['is gone, or silent, after it was asked', 0],
+    ['is silent before it has everything', 1],
+  ])('keeps the writes that come, and makes them when the follower %s', (_, missing) => {
+    const copy = followed(missing);
+    const propose = () => copy.step({ kind: 'propose', proposals: [written], now: copy.now });
+    const { tail } = copy.replica.log;
+    copy.step({ kind: 'transfer', to: OTHER, now: copy.now });
+    expect(kinds(copy.tick()).includes('handOver')).toBe(missing === 0);
+    expect(propose()).toEqual([{ kind: 'postpone', tickets: [1] }]);
+    if (missing === 0) copy.step({ kind: 'linkEnded', link: 1 });
+    const askedMs = copy.nowMs;
+    while (!kinds(copy.tick()).includes('resume')) expect(propose()).toEqual([{ kind: 'postpone', tickets: [1] }]);
+    expect(copy.nowMs - askedMs).toBeLessThanOrEqual(1_100);
+    expect([copy.replica.role, copy.replica.log.tail]).toEqual(['primary', tail]);
+    expect(kinds(propose())).toContain('append');
+  });
+
+  it('sends the writes that it kept to its successor', () => {
+    const copy = followed(0);
+    const propose = () => copy.step({ kind: 'propose', proposals: [written], now: copy.now });
+    copy.step({ kind: 'transfer', to: OTHER, now: copy.now });
+    copy.tick();
+    propose();
+    const epoch = { num: copy.replica.epoch.num + 1, uuid: new Uint8Array(16).fill(0xb2) };
+    const request = { shard: 0, epoch, cause: 'transfer' as const, set: copy.configured };
+    const effects = copy.step({ kind: 'fence', ticket: 1, from: OTHER, request, now: copy.now });
+    expect(kinds(effects)).toEqual(expect.arrayContaining(['resume', 'answerFence']));
+    copy.step({ kind: 'announced', leader: { shard: 0, epoch, node: OTHER }, now: copy.now });
+    expect(propose()).toMatchObject([
+      { kind: 'reply', reply: { outcome: { kind: 'redirect', hint: { node: OTHER } } } },
+    ]);
+  });
+
+  it('sends a write elsewhere that has no time to wait', () => {
+    const copy = followed(0);
+    copy.step({ kind: 'transfer', to: OTHER, now: copy.now });
+    const hurried = { ...written, untilMs: copy.nowMs + 100 };
+    const effects = copy.step({ kind: 'propose', proposals: [hurried], now: copy.now });
+    expect(effects).toEqual([{ kind: 'reply', reply: { ticket: 1, outcome: { kind: 'redirect' } } }]);
   });
 });
 

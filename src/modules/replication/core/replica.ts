@@ -383,14 +383,16 @@ export class Replica {
       for (const { ticket } of proposals) out.push({ kind: 'reply', reply: { ticket, outcome } });
       return;
     }
-    if (primary === undefined || primary.isHandingOver) {
-      const hint = primary === undefined ? this.leader : undefined;
+    if (primary === undefined) {
+      const hint = this.leader;
       const outcome = { kind: 'redirect', ...(hint === undefined ? {} : { hint }) } as const;
       for (const { ticket } of proposals) out.push({ kind: 'reply', reply: { ticket, outcome } });
       return;
     }
     if (now.monotonicMs - this.#lastTickMs > PAUSE_MS) this.#noticePause(now, out);
-    primary.reign.propose(proposals, now.wallMs, now.monotonicMs, out);
+    // Whoever is turned away from a primary that goes on after all would wait for another one in vain.
+    if (primary.isHandingOver) primary.reign.keep(proposals, now.monotonicMs, out);
+    else primary.reign.propose(proposals, now.wallMs, now.monotonicMs, out);
   }
 
   #persisted(offset: number, now: Now, out: Out): void {
