@@ -213,7 +213,7 @@ describe('retries', () => {
       code: 'TIMEOUT',
       status: 0,
     });
-    expect(performance.now() - started).toBeLessThan(1_000);
+    expect(performance.now() - started).toBeLessThan(10_000);
   });
 
   it('does not wait past its deadline', async () => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { exactVectorIndexes } from '../../../test/contract/exact-vector-index.js';
+import { turnTime } from '../../../test/contract/turn-time.js';
 import { Clusters } from '../../../test/contract/vector-index.suite.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { CallContext, SearchRequest } from './core/requests.js';
@@ -33,9 +34,11 @@ const request = (changes: Partial<SearchRequest> = {}): SearchRequest => ({
 describe('a coordinator across nodes', () => {
   let three: MemoryCluster;
   let one: MemoryCluster;
+  let realTime: () => void;
   const query = new Clusters(3, DIMENSIONS, 5).next();
 
   beforeAll(async () => {
+    realTime = turnTime();
     three = await MemoryCluster.start(3, 6, exactVectorIndexes, DIMENSIONS);
     one = await MemoryCluster.start(1, 1, exactVectorIndexes, DIMENSIONS);
     const vectors = new Clusters(3, DIMENSIONS, 5);
@@ -57,6 +60,7 @@ describe('a coordinator across nodes', () => {
   afterAll(async () => {
     await three.stop();
     await one.stop();
+    realTime();
   });
 
   it.each(['HYBRID', 'KEYWORD', 'VECTOR'] as const)(

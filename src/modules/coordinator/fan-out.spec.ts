@@ -1,5 +1,6 @@
-import { describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { turnTime } from '../../../test/contract/turn-time.js';
 import { NodeError } from '../../kernel/errors.js';
 import { PeerError } from '../../kernel/peer.js';
 import type { CopyRoute, ShardRoute } from './core/route.js';
@@ -151,6 +152,12 @@ const sum = ({ values }: FanOutAnswer<number>): number =>
   [...values.values()].reduce((all, { value }) => all + value, 0);
 
 describe('FanOut', () => {
+  let realTime: () => void;
+  beforeAll(() => {
+    realTime = turnTime();
+  });
+  afterAll(() => realTime());
+
   it('asks one node for all of its shards', async () => {
     const nodes = new Nodes(
       4,

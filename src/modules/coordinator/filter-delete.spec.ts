@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { exactVectorIndexes } from '../../../test/contract/exact-vector-index.js';
+import { turnTime } from '../../../test/contract/turn-time.js';
 import { NodeError } from '../../kernel/errors.js';
 import { ShardReplica } from '../replication/shard-replica.js';
 import type { Filter } from '../shard/core/filter.js';
@@ -20,6 +21,7 @@ const every: Filter = { must: [], should: [], mustNot: [] };
 
 describe('a delete by filter under an idempotency key', () => {
   let cluster: MemoryCluster;
+  let realTime: () => void;
 
   const store = (node: number, id: string, age: string) =>
     cluster.nodes[node].documents.ingest({ id, fields: { metadata: { age } } }, undefined, plain, call());
@@ -46,6 +48,10 @@ describe('a delete by filter under an idempotency key', () => {
     });
   };
 
+  beforeAll(() => {
+    realTime = turnTime();
+  });
+  afterAll(() => realTime());
   beforeEach(async () => {
     cluster = await MemoryCluster.start(NODES, SHARDS, exactVectorIndexes, 4);
     for (let i = 0; i < DOCUMENTS; i++) await store(i % NODES, `old-${i}`, 'old');

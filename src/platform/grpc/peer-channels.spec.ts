@@ -272,7 +272,7 @@ describe('connections between nodes', () => {
       const silence = await port(() => accepted++);
       const { error, ms } = await failure(ask(1, { at: silence, timeoutMs: 200 }));
       expect(error.reason).toBe('TIMEOUT');
-      expect(ms).toBeLessThan(1_000);
+      expect(ms).toBeLessThan(10_000);
       // The next tries wait for a sign of life and leave no connection behind.
       for (let i = 0; i < 3; i++)
         expect((await failure(ask(1, { at: silence, timeoutMs: 150 }))).error.reason).toBe('TIMEOUT');
