@@ -196,6 +196,30 @@ describe('a link that works one way only', () => {
   });
 });
 
+describe('a primary whose way to the others passes small packets only', () => {
+  it('counts as cut off, since its heartbeats are as large as what it cannot send', async () => {
+    const before = await cluster.settled();
+    const narrow = cluster.node(before.shards[0].primary ?? '');
+    const others = cluster.others(narrow.nodeId);
+    const ids = [0, 1].flatMap((shard) => idsOf(shard, 2, 6, 'narrow'));
+    cluster.network.isolate([narrow.nodeId], { packetBytesMax: 1_400 });
+    const tookMs = await replaced(others[0], ledBy(before, narrow.nodeId), narrow.nodeId);
+    expect(tookMs).toBeLessThan(8_000);
+    const content = 'x'.repeat(5_000);
+    for (const id of ids) {
+      const written = await others[1].rest.put(`/api/v1/documents/${id}`, { ...titled('large'), content });
+      expectStatus(written, 200, 201);
+    }
+    cluster.network.heal();
+    await cluster.settled();
+    await cluster.converged(3);
+    for (const { rest } of cluster.nodes) {
+      const state = await stateOf(rest);
+      for (const id of ids) expect(state.get(id)?.value).toBe('large');
+    }
+  });
+});
+
 describe('slow and breaking connections', () => {
   it('of 60 ms each way, reset again and again, change no answer', async () => {
     const names = cluster.nodes.map(({ nodeId }) => nodeId);

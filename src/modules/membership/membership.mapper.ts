@@ -1,6 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { create } from '@bufbuild/protobuf';
 import * as wire from '../../gen/spector/peer/v1/membership_pb.js';
+import { BALLAST } from '../../platform/grpc/ballast.js';
 import {
   keyOf,
   malformed,
@@ -180,11 +181,11 @@ function beatMessage(beat: Heartbeat): MessageInitShape<typeof wire.BeatSchema> 
 }
 
 export function writeBeat(beat: Heartbeat): wire.HeartbeatRequest {
-  return create(wire.HeartbeatRequestSchema, { beat: beatMessage(beat) });
+  return create(wire.HeartbeatRequestSchema, { beat: beatMessage(beat), ballast: BALLAST });
 }
 
 export function writeBeatAnswer(beat: Heartbeat): wire.HeartbeatResponse {
-  return create(wire.HeartbeatResponseSchema, { beat: beatMessage(beat) });
+  return create(wire.HeartbeatResponseSchema, { beat: beatMessage(beat), ballast: BALLAST });
 }
 
 export function readExchange({ clusterId, from, viewDigest, records }: wire.ExchangeRequest): Exchange {

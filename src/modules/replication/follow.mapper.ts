@@ -2,6 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { create } from '@bufbuild/protobuf';
 import { LIMITS } from '../../kernel/limits.js';
 import * as wire from '../../gen/spector/peer/v1/replication_pb.js';
+import { BALLAST } from '../../platform/grpc/ballast.js';
 import {
   keyOf,
   malformed,
@@ -91,11 +92,15 @@ export function readPrimaryMessage({ kind, entries }: wire.FollowResponse): Prim
 export function writePrimaryMessage(message: PrimaryMessage): wire.FollowResponse {
   switch (message.kind) {
     case 'answer':
-      return create(wire.FollowResponseSchema, { kind: { case: 'answer', value: writeAnswer(message.answer) } });
+      return create(wire.FollowResponseSchema, {
+        kind: { case: 'answer', value: writeAnswer(message.answer) },
+        ballast: BALLAST,
+      });
     case 'batch':
       return create(wire.FollowResponseSchema, {
         kind: { case: 'batch', value: writeBatch(message.batch) },
         entries: message.batch.entries as Uint8Array[],
+        ...(message.ballast && { ballast: BALLAST }),
       });
     case 'chunk': {
       const { operations, last, entries } = message.chunk;

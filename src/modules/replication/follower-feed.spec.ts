@@ -25,6 +25,8 @@ function entriesUpTo(count: number): readonly AppendEntry[] {
 describe('FollowerFeed', () => {
   const log = entriesUpTo(6);
   let sent: EntriesBatch[];
+  /** When a message was as large as a packet. */
+  let ballasts: number[];
   let highWaterMark: number;
   let durable: number;
   let nowMs: number;
@@ -35,6 +37,7 @@ describe('FollowerFeed', () => {
 
   beforeEach(() => {
     sent = [];
+    ballasts = [];
     [highWaterMark, durable, nowMs, drained, isFull] = [0, 0, 0, undefined, false];
     const source: FeedSource = {
       durable: () => durable,
@@ -50,6 +53,7 @@ describe('FollowerFeed', () => {
     const link = {
       send: (message: PrimaryMessage) => {
         if (message.kind === 'batch') sent.push(message.batch);
+        if (message.kind === 'batch' && message.ballast) ballasts.push(nowMs);
         return !isFull;
       },
       drained: () => new Promise<void>((resolve) => (drained = resolve)),
@@ -97,6 +101,15 @@ describe('FollowerFeed', () => {
       await settled();
     }
     expect(sent).toHaveLength(2);
+  });
+
+  it('makes one keep-alive in two seconds as large as a packet', async () => {
+    for (nowMs = 500; nowMs <= 6_000; nowMs += 500) {
+      feed.tick();
+      await settled();
+    }
+    expect(ballasts).toEqual([2_000, 4_000, 6_000]);
+    expect(sent).toHaveLength(12);
   });
 
   it('tells a mark that moved while the connection was full as soon as it is not', async () => {

@@ -9,6 +9,8 @@ const BATCH_ENTRIES = 2_000;
 /** Entries that wait in memory for a follower; beyond it they are read from the log again (4.6). */
 const WAITING_BYTES_MAX = 8 * 1024 * 1024;
 const KEEP_ALIVE_MS = 500;
+/** Of keep-alives, one in so long is as large as a packet. */
+const BALLAST_MS = 2_000;
 
 /** What a feed asks of the primary's copy. */
 export interface FeedSource {
@@ -40,6 +42,7 @@ export class FollowerFeed {
   #waiting: AppendEntry[] = [];
   #waitingBytes = 0;
   #sentMs: number;
+  #ballastMs: number;
   #pumping = false;
   /** The high-water mark is to be told, and was not yet. */
   #owesMark = false;
@@ -51,6 +54,7 @@ export class FollowerFeed {
     this.#next = from;
     this.#prevChain = prevChain;
     this.#sentMs = source.monotonicMs();
+    this.#ballastMs = this.#sentMs;
   }
 
   /** Bytes of entries that wait in memory. */
@@ -77,7 +81,12 @@ export class FollowerFeed {
   /** Tells the high-water mark when nothing else did lately; called a few times a second. */
   tick(): void {
     if (this.#closed || this.#pumping) return;
-    if (this.#source.monotonicMs() - this.#sentMs >= KEEP_ALIVE_MS) this.#send([]);
+    const nowMs = this.#source.monotonicMs();
+    if (nowMs - this.#sentMs >= KEEP_ALIVE_MS) {
+      const ballast = nowMs - this.#ballastMs >= BALLAST_MS;
+      if (ballast) this.#ballastMs = nowMs;
+      this.#send([], ballast);
+    }
     this.pump();
   }
 
@@ -153,7 +162,7 @@ export class FollowerFeed {
     return this.#source.scan(this.#next, Math.min(BATCH_ENTRIES, upTo - this.#next + 1), BATCH_BYTES);
   }
 
-  #send(entries: readonly Uint8Array[]): boolean {
+  #send(entries: readonly Uint8Array[], ballast = false): boolean {
     this.#owesMark = false;
     const batch: EntriesBatch = {
       ...this.#source.head(),
@@ -170,7 +179,7 @@ export class FollowerFeed {
       this.#source.sent(entries.length, bytes);
     }
     this.#sentMs = this.#source.monotonicMs();
-    return this.#link.send({ kind: 'batch', batch });
+    return this.#link.send({ kind: 'batch', batch, ...(ballast && { ballast }) });
   }
 
   #dropSent(): void {

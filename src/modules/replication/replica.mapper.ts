@@ -3,6 +3,7 @@ import { create } from '@bufbuild/protobuf';
 import type { EpochStart } from '../../kernel/epoch.js';
 import { LIMITS } from '../../kernel/limits.js';
 import * as wire from '../../gen/spector/peer/v1/replication_pb.js';
+import { BALLAST } from '../../platform/grpc/ballast.js';
 import {
   keyOf,
   malformed,
@@ -210,7 +211,7 @@ export function readProbeAnswer({ alive }: wire.ProbeResponse): ProbeAnswer {
 }
 
 export function writeProbeAnswer({ alive }: ProbeAnswer): wire.ProbeResponse {
-  return create(wire.ProbeResponseSchema, { alive });
+  return create(wire.ProbeResponseSchema, { alive, ballast: BALLAST });
 }
 
 export function readPull({ shard, epoch, from, bytesMax }: wire.PullRequest): PullRequest {

@@ -6,6 +6,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 export interface LinkFault {
   /** Bytes stay on the way and connections stay open, as when packets are lost; they go on when it is healed. */
   readonly blackhole?: boolean;
+  /**
+   * What is sent at once and is larger stays on the way, with all that its connection carries behind it, as on a path whose
+   * packets must be smaller than both ends believe; it goes on when it is healed.
+   */
+  readonly packetBytesMax?: number;
   /** Milliseconds on the way. */
   readonly latencyMs?: number;
 }
@@ -71,13 +76,13 @@ export class Network implements AsyncDisposable {
     this.#resume();
   }
 
-  /** Nothing passes between these nodes and all others, in either direction. */
-  isolate(nodeIds: readonly string[]): void {
+  /** A fault, by default that nothing passes, between these nodes and all others, in either direction. */
+  isolate(nodeIds: readonly string[], fault: LinkFault = { blackhole: true }): void {
     for (const { nodeId: other } of this.nodes()) {
       if (nodeIds.includes(other)) continue;
       for (const nodeId of nodeIds) {
-        this.fault(nodeId, other, { blackhole: true });
-        this.fault(other, nodeId, { blackhole: true });
+        this.fault(nodeId, other, fault);
+        this.fault(other, nodeId, fault);
       }
     }
   }
@@ -146,8 +151,10 @@ export class Network implements AsyncDisposable {
 
   #forward(way: Carried): void {
     const { source, target, waiting } = way;
-    if (this.#faultOf(way).blackhole === true) return;
+    const { blackhole, packetBytesMax = Infinity } = this.#faultOf(way);
+    if (blackhole === true) return;
     for (let next = waiting.at(0); next !== undefined; next = waiting.at(0)) {
+      if (next.chunk.length > packetBytesMax) return;
       const leftMs = next.dueMs - performance.now();
       if (leftMs > 0) {
         setTimeout(() => this.#forward(way), leftMs).unref();

@@ -1,3 +1,5 @@
+import { BALLAST } from '../../../src/platform/grpc/ballast.js';
+
 /** Messages and their bytes, about as they would be on a wire. */
 export interface Load {
   readonly messages: number;
@@ -11,8 +13,9 @@ export const MEMBERSHIP_KINDS: readonly string[] = ['heartbeat', 'exchange', 'in
 export class Traffic {
   readonly #sent = new Map<string, { messages: number; bytes: number }>();
 
-  add(host: string, kind: string, bytes: number): void {
+  add(host: string, kind: string, payloadBytes: number): void {
     const key = `${host} ${kind}`;
+    const bytes = payloadBytes + (kind === 'heartbeat' ? BALLAST.length : 0);
     const load = this.#sent.get(key);
     if (load === undefined) this.#sent.set(key, { messages: 1, bytes });
     else {

@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { toBinary } from '@bufbuild/protobuf';
+import { HeartbeatRequestSchema, HeartbeatResponseSchema } from '../../../gen/spector/peer/v1/membership_pb.js';
 import { NodeError } from '../../../kernel/errors.js';
 import { systemClock } from '../../../platform/clock/system-clock.js';
 import { systemRandom } from '../../../platform/clock/system-random.js';
@@ -9,7 +11,7 @@ import { PeerCredentials } from '../../../platform/grpc/peer-credentials.js';
 import { createLogger } from '../../../platform/logging/logger.js';
 import { INCARNATION_MAX, type NodeRecord } from '../core/node-record.js';
 import type { Exchange, Heartbeat, Introduction, JoinAnswer, MembershipServer } from '../membership-peers.js';
-import { MEMBERSHIP_SERVICE } from '../membership.mapper.js';
+import { MEMBERSHIP_SERVICE, writeBeat, writeBeatAnswer } from '../membership.mapper.js';
 import { GrpcMembershipPeers } from './grpc-membership-peers.js';
 import { membershipHandlers } from './grpc-membership-server.js';
 
@@ -125,6 +127,11 @@ describe('members over gRPC', () => {
     expect(await peers.heartbeat(address, beat, 2_000)).toEqual({ ...beat, self: other });
     expect(await peers.exchange(address, view, 2_000)).toEqual([self, other]);
     expect(asked).toEqual([introduction, join, join, join, beat, view]);
+  });
+
+  it('are heard only where packets of any size pass', () => {
+    expect(toBinary(HeartbeatRequestSchema, writeBeat(beat)).length).toBeGreaterThan(9_000);
+    expect(toBinary(HeartbeatResponseSchema, writeBeatAnswer(beat)).length).toBeGreaterThan(9_000);
   });
 
   it('are refused with a code', async () => {

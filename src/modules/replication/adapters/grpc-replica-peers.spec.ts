@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
+import { toBinary } from '@bufbuild/protobuf';
 import { Client, Metadata, credentials } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { FollowResponseSchema, ProbeResponseSchema } from '../../../gen/spector/peer/v1/replication_pb.js';
 import { toHex } from '../../../kernel/bytes.js';
 import type { Epoch } from '../../../kernel/epoch.js';
 import { META_SHARD } from '../../../kernel/ids.js';
@@ -19,7 +21,8 @@ import type { FenceAnswer, FollowerMessage, Hello, LogEnd, PrimaryMessage, Shard
 import type { Link, LinkEvents } from '../../../kernel/link.js';
 import type { IndexServer } from '../index-peers.js';
 import type { ReplicaServer } from '../replica-peers.js';
-import { REPLICA_SERVICE } from '../replica.mapper.js';
+import { writePrimaryMessage } from '../follow.mapper.js';
+import { REPLICA_SERVICE, writeProbeAnswer } from '../replica.mapper.js';
 import { GrpcReplicaPeers } from './grpc-replica-peers.js';
 import { replicaHandlers } from './grpc-replica-server.js';
 
@@ -48,6 +51,8 @@ const hello: Hello = {
   promised: epoch,
   loose: 4,
 };
+/** The largest that networks of servers are set to. */
+const PACKET_BYTES = 9_000;
 const leader: ShardLeader = { shard: 3, epoch, node: primary };
 
 describe('replicas over gRPC', () => {
@@ -270,6 +275,26 @@ describe('replicas over gRPC', () => {
     // What the core keeps does not keep the frame.
     const kept = received[7].kind === 'batch' ? received[7].batch.prevChain : chain;
     expect(kept.buffer.byteLength).toBe(16);
+  });
+
+  it('say that a primary lives in more bytes than a packet has', () => {
+    const batch = {
+      epoch,
+      prevOffset: 1,
+      prevChain: chain,
+      entries: [],
+      highWaterMark: 1,
+      tail: 3,
+      inSync: [],
+      floor: 2,
+    };
+    const sizes = [
+      writePrimaryMessage({ kind: 'answer', answer: { kind: 'accept', epoch, from: 2 } }),
+      writePrimaryMessage({ kind: 'batch', batch, ballast: true }),
+      writePrimaryMessage({ kind: 'batch', batch }),
+    ].map((message) => toBinary(FollowResponseSchema, message).length);
+    expect(sizes.map((bytes) => bytes > PACKET_BYTES)).toEqual([true, true, false]);
+    expect(toBinary(ProbeResponseSchema, writeProbeAnswer({ alive: true })).length).toBeGreaterThan(PACKET_BYTES);
   });
 
   it('refuses a stream that does not start with its own hello', async () => {

@@ -27,6 +27,7 @@ export class FollowSession {
     this.#heardMs = nowMs;
   }
 
+  /** When something came on it; before, when it was begun. */
   get heardMs(): number {
     return this.#heardMs;
   }

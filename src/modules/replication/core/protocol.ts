@@ -145,7 +145,12 @@ export type FollowerMessage =
 /** From the primary to the follower, on a stream. */
 export type PrimaryMessage =
   | { readonly kind: 'answer'; readonly answer: HelloAnswer }
-  | { readonly kind: 'batch'; readonly batch: EntriesBatch }
+  | {
+      readonly kind: 'batch';
+      readonly batch: EntriesBatch;
+      /** It is to be as large as a packet: to be heard only where entries would be (5.1). */
+      readonly ballast?: true;
+    }
   /** The follower at the primary's tail shall take over (5.7). */
   | { readonly kind: 'handOver'; readonly epoch: Epoch }
   | { readonly kind: 'chunk'; readonly chunk: SnapshotChunk };

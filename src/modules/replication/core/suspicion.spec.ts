@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { toHex } from '../../../kernel/bytes.js';
 import { followedLog } from '../testing/followed-log.js';
 import type { Out } from './effects.js';
+import { FollowSession } from './follow.js';
 import { KnownPrimary } from './known-primary.js';
 import { rankOf, RANK_STEP_MS } from './nomination.js';
 import type { PeerFacts, PeerView } from './peer-view.js';
@@ -37,6 +38,12 @@ const heard = (heardMs: number, position?: Partial<ShardPosition>): PeerFacts =>
   position: position as ShardPosition | undefined,
 });
 
+interface Ticked {
+  readonly mayStand?: boolean;
+  readonly reluctant?: boolean;
+  readonly session?: FollowSession;
+}
+
 /** The suspicion of a copy that was opened long ago, has no stream, and knows a primary. */
 class Suspecting {
   readonly known = new KnownPrimary();
@@ -62,10 +69,10 @@ class Suspecting {
   }
 
   /** True when it stands now. */
-  tick(nowMs: number, { mayStand = true, reluctant = false } = {}): boolean {
+  tick(nowMs: number, { mayStand = true, reluctant = false, session }: Ticked = {}): boolean {
     const peers: PeerView = { get: (node) => this.facts.get(node), nodes: () => [...this.facts.keys()].sort() };
     this.out.length = 0;
-    return this.suspicion.tick(undefined, peers, mayStand, reluctant, nowMs, this.out);
+    return this.suspicion.tick(session, peers, mayStand, reluctant, nowMs, this.out);
   }
 
   /** Who is asked to look for the primary. */
@@ -101,6 +108,21 @@ describe('Suspicion', () => {
     reigning.facts.set(PRIMARY, heard(LONG_MS, { ...denying, role: 'primary' }));
     reigning.tick(LONG_MS);
     expect(reigning.probed).toEqual([]);
+  });
+
+  it('takes no hello that waits for an answer for news of the primary', () => {
+    const copy = new Suspecting();
+    copy.facts.set(PRIMARY, heard(LONG_MS));
+    const nowMs = LONG_MS + TIMES.failoverAfterMs;
+    copy.tick(nowMs, { session: new FollowSession(PRIMARY, nowMs - 100) });
+    expect(copy.probed).toEqual([PRIMARY]);
+    const answered = new Suspecting();
+    answered.facts.set(PRIMARY, heard(LONG_MS));
+    const session = new FollowSession(PRIMARY, nowMs - 200);
+    session.phase = 'receiving';
+    session.heard(nowMs - 100);
+    answered.tick(nowMs, { session });
+    expect(answered.probed).toEqual([]);
   });
 
   it('lets fellows and a few other nodes look, and one yes ends it', () => {

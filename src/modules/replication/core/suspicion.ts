@@ -103,7 +103,9 @@ export class Suspicion {
     // It lives and says that it does not reign: it was restarted, or gave way.
     const denies = facts.live && position !== undefined && position.role !== 'primary';
     if (denies && session === undefined && compareEpochs(position.epoch, leader.epoch) <= 0) return true;
-    const heardMs = Math.max(facts.heardMs, session?.heardMs ?? -Infinity);
+    // A hello without an answer is no news of it, however often one is said.
+    const streamMs = session === undefined || session.phase === 'hello' ? -Infinity : session.heardMs;
+    const heardMs = Math.max(facts.heardMs, streamMs);
     return nowMs - heardMs >= times.failoverAfterMs;
   }
 
