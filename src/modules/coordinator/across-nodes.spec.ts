@@ -409,6 +409,26 @@ describe('a coordinator across nodes', () => {
     },
   );
 
+  it('looks for a collection that it does not know no longer than the caller gives', async () => {
+    const [node, home] = three.nodes;
+    const meta = jest.spyOn(node.routes, 'meta').mockReturnValue({ ...node.routes.meta(), primary: home.uuid });
+    home.health = 'silent';
+    const unknown = { ...any, collection: 'nowhere' };
+    const missing = { code: 'COLLECTION_NOT_FOUND' };
+    for (const asked of [
+      () => node.search.search({ ...request({ vector: query }), ...unknown }, call({ timeoutMs: 200 })),
+      () => node.documents.count(undefined, unknown, call({ timeoutMs: 200 })),
+    ]) {
+      const startedMs = performance.now();
+      await expect(asked()).rejects.toMatchObject(missing);
+      expect(performance.now() - startedMs).toBeLessThan(300);
+    }
+    // Who gives more time is told after a second.
+    await expect(node.documents.count(undefined, unknown, call())).rejects.toMatchObject(missing);
+    home.health = 'well';
+    meta.mockRestore();
+  });
+
   it.each(['gone', 'silent'] as const)(
     'answers partially by the deadline when a node is %s, naming its shards',
     async (health) => {

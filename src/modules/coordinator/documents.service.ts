@@ -61,7 +61,7 @@ export class DocumentsService implements DocumentsPort {
     call: CallContext,
   ): Promise<WriteAnswer> {
     const session = this.sessions.read(call.session);
-    await this.#collection(options.collection);
+    await this.#collection(options.collection, call);
     return this.#written(
       document.id,
       await this.writer.upsert(document.id, document.fields, toCall(options, condition, call)),
@@ -77,7 +77,7 @@ export class DocumentsService implements DocumentsPort {
     call: CallContext,
   ): Promise<WriteAnswer> {
     const session = this.sessions.read(call.session);
-    await this.#collection(options.collection);
+    await this.#collection(options.collection, call);
     return this.#written(id, await this.writer.patch(id, patch, toCall(options, condition, call)), session);
   }
 
@@ -88,14 +88,14 @@ export class DocumentsService implements DocumentsPort {
     call: CallContext,
   ): Promise<DeleteAnswer> {
     const session = this.sessions.read(call.session);
-    await this.#collection(options.collection);
+    await this.#collection(options.collection, call);
     const answer = this.#written(id, await this.writer.delete(id, toCall(options, condition, call)), session);
     return { id, deleted: true, version: answer.version, session: answer.session };
   }
 
   async bulk(items: AsyncIterable<BulkItem>, options: WriteOptions, call: CallContext): Promise<BulkAnswer> {
     const session = this.sessions.read(call.session);
-    await this.#collection(options.collection);
+    await this.#collection(options.collection, call);
     const tell = (progress: object): void =>
       this.events.publish({ type: 'document.bulk_progress', data: { collection: options.collection, ...progress } });
     const run = new BulkRun(this.writer, options, call.signal, tell);
@@ -106,7 +106,7 @@ export class DocumentsService implements DocumentsPort {
 
   async deleteMany(ids: readonly string[], options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer> {
     const session = this.sessions.read(call.session);
-    await this.#collection(options.collection);
+    await this.#collection(options.collection, call);
     const targets = ids.map((id) => ({ id }));
     const { positions, ...answer } = await deleteAll(this.writer, targets, options, call.signal);
     return { ...answer, session: this.sessions.fold(session, positions) };
@@ -114,7 +114,7 @@ export class DocumentsService implements DocumentsPort {
 
   async deleteByFilter(filter: Filter, options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer> {
     this.sessions.read(call.session);
-    return this.#filterDelete.run(await this.#collection(options.collection), filter, options, call);
+    return this.#filterDelete.run(await this.#collection(options.collection, call), filter, options, call);
   }
 
   async get(
@@ -123,7 +123,7 @@ export class DocumentsService implements DocumentsPort {
     options: ReadOptions,
     call: CallContext,
   ): Promise<DocumentView & { readonly session: string }> {
-    const collection = await this.#collection(options.collection);
+    const collection = await this.#collection(options.collection, call);
     const shard = this.replication.map.ring().shardOf(id);
     const session = this.sessions.read(call.session);
     const fields = { title: true, content: true, metadata: true, vector: withVector };
@@ -152,7 +152,7 @@ export class DocumentsService implements DocumentsPort {
     options: ReadOptions,
     call: CallContext,
   ): Promise<GetManyAnswer> {
-    const collection = await this.#collection(options.collection);
+    const collection = await this.#collection(options.collection, call);
     const ring = this.replication.map.ring();
     const session = this.sessions.read(call.session);
     const fields = { title: true, content: true, metadata: true, vector: withVector };
@@ -200,7 +200,7 @@ export class DocumentsService implements DocumentsPort {
   }
 
   async scroll(request: ScrollRequest, call: CallContext): Promise<ScrollAnswer> {
-    const collection = await this.#collection(request.collection);
+    const collection = await this.#collection(request.collection, call);
     const session = this.sessions.read(call.session);
     const { shardCount } = this.replication.map.current();
     const start = request.cursor === undefined ? { shard: 0, after: undefined } : decodeScrollCursor(request.cursor);
@@ -249,7 +249,7 @@ export class DocumentsService implements DocumentsPort {
   }
 
   async count(filter: Filter | undefined, options: ReadOptions, call: CallContext): Promise<CountAnswer> {
-    const collection = await this.#collection(options.collection);
+    const collection = await this.#collection(options.collection, call);
     const session = this.sessions.read(call.session);
     const { shardCount, epoch: mapEpoch } = this.replication.map.current();
     const all = Array.from({ length: shardCount }, (_, shard) => shard);
@@ -303,8 +303,8 @@ export class DocumentsService implements DocumentsPort {
     );
   }
 
-  async #collection(name: string): Promise<Collection> {
-    const collection = await this.changes.lookUp((map) => findCollection(map, name, false));
+  async #collection(name: string, { timeoutMs }: CallContext): Promise<Collection> {
+    const collection = await this.changes.lookUp((map) => findCollection(map, name, false), timeoutMs);
     if (collection === undefined)
       throw new NodeError(
         'COLLECTION_NOT_FOUND',

@@ -17,8 +17,9 @@ export interface MapChanges {
   /**
    * What is found in the map. What is not there may have been made over another node a moment ago, and be on its way
    * (replication 4.5): it is looked for again once this node has the map its primary had when it was asked.
+   * @param withinMs then what the map here has is the answer
    */
-  lookUp<T>(find: (map: ClusterMap) => T | undefined): Promise<T | undefined>;
+  lookUp<T>(find: (map: ClusterMap) => T | undefined, withinMs?: number): Promise<T | undefined>;
 }
 
 /** A change is looked after for so long; then it waits for a primary of the map, and says so (replication 9.1). */
@@ -61,20 +62,22 @@ export class ForwardedMapChanges implements MapChanges {
     throw new NodeError('SHARD_UNAVAILABLE', detail, { retryAfterMs: 1_000 });
   }
 
-  async lookUp<T>(find: (map: ClusterMap) => T | undefined): Promise<T | undefined> {
+  async lookUp<T>(find: (map: ClusterMap) => T | undefined, withinMs = Infinity): Promise<T | undefined> {
     const map = this.map.current();
     const found = find(map);
     if (found !== undefined) return found;
-    const newest = await this.#arrived(await this.#newestEpoch(map.epoch));
+    const endsMs = performance.now() + withinMs;
+    const mapEpoch = await this.#newestEpoch(map.epoch, Math.max(1, Math.min(NEWEST_MS, withinMs)));
+    const newest = await this.#arrived(mapEpoch, endsMs);
     return newest === map ? undefined : find(newest);
   }
 
   /** Of the map as its primary has it, or 0 when that cannot say. */
-  async #newestEpoch(mapEpoch: number): Promise<number> {
+  async #newestEpoch(mapEpoch: number, timeoutMs: number): Promise<number> {
     const { primary } = this.routes.meta();
     if (primary === undefined || primary === this.routes.self) return 0;
     try {
-      return (await this.peers.of(primary).call('map', { mapEpoch }, { timeoutMs: NEWEST_MS })).mapEpoch;
+      return (await this.peers.of(primary).call('map', { mapEpoch }, { timeoutMs })).mapEpoch;
     } catch (error) {
       if (error instanceof PeerError || error instanceof NodeError) return 0;
       throw error;
@@ -96,8 +99,9 @@ export class ForwardedMapChanges implements MapChanges {
   }
 
   /** Who made a change, or asks for one that was made, sees it here. */
-  async #arrived(mapEpoch: number): Promise<ClusterMap> {
-    await until(() => this.map.current().epoch >= mapEpoch, performance.now() + ARRIVES_MS);
+  async #arrived(mapEpoch: number, endsMs = Infinity): Promise<ClusterMap> {
+    const arrived = (): boolean => this.map.current().epoch >= mapEpoch;
+    await until(arrived, Math.min(endsMs, performance.now() + ARRIVES_MS));
     return this.map.current();
   }
 }

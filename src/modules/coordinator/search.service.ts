@@ -63,7 +63,10 @@ export class SearchService implements SearchPort {
     const startedMs = performance.now();
     let outcome: 'ok' | 'partial' | 'failed' = 'failed';
     try {
-      const collection = await this.#changes.lookUp((map) => findCollection(map, request.collection, true));
+      const collection = await this.#changes.lookUp(
+        (map) => findCollection(map, request.collection, true),
+        deadline.remainingMs,
+      );
       if (collection === undefined)
         throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection or alias "${request.collection}"`);
       const answer = await new Query(request, collection, call, deadline, this.#ports).run();

@@ -98,6 +98,7 @@ export class ClusterNode {
   readonly streams: StreamsService;
   readonly sessions: Sessions;
   readonly local: LocalShards;
+  readonly routes: Routes;
   /** Ends of streams that lead to this node. */
   readonly links = new Set<MemoryLink>();
 
@@ -113,6 +114,7 @@ export class ClusterNode {
     this.uuid = replication.self;
     this.nodeId = `node-${index + 1}`;
     const routes = new MemoryRoutes(cluster, this);
+    this.routes = routes;
     const reader = new DocumentReader(replication, log);
     const gate = new PlacedGate(cluster, this, log);
     this.local = new LocalShards(gate, replication, shards, log, reader, { refusal: () => undefined });
