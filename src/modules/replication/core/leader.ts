@@ -1,10 +1,6 @@
-import { assert } from '../../../kernel/assert.js';
 import { equalBytes } from '../../../kernel/bytes.js';
 import { sameEpoch, type Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
-import { compareHlc, nextHlc, type Hlc, type Version } from '../../../kernel/version.js';
-import type { AppendEntry, RowChange } from '../../log/log-store.js';
-import type { MapOperation } from '../../ring/core/map-operations.js';
 import { Acknowledgements, INDEX_WAIT_MS } from './acknowledgements.js';
 import { BRANCH_EPOCHS_MAX, type BranchEpoch } from './branch-epochs.js';
 import { BranchMerge } from './branch-merge.js';
@@ -12,13 +8,12 @@ import type { Out } from './effects.js';
 import { majority, type Followers, type Lateness } from './followers.js';
 import { epochAt } from './fork.js';
 import type { MapForce } from './inputs.js';
-import { encodeMapOperation } from './map-codec.js';
 import type { MapState } from './map-state.js';
 import { BEHIND_ENTRIES } from './nomination.js';
 import type { OperationRow } from './operation-row.js';
 import type { ShardSet } from './protocol.js';
-import { rowNameOf, type ReplicaLog } from './replica-log.js';
-import { checkCondition } from './write-condition.js';
+import { ReignBatch } from './reign-batch.js';
+import type { ReplicaLog } from './replica-log.js';
 import { copiesNeeded } from './write-level.js';
 import { refused, type AckLevel, type Proposal, type WriteOutcome } from './write.js';
 
@@ -128,45 +123,23 @@ export class Leader {
 
   /** Logs the BARRIER that opens the reign (2.3); of a forced one in one batch with the forced map and its set (5.8). */
   begin(wallMs: number, opId: Uint8Array, out: Out, forced?: MapForce): void {
-    const version = { hlc: this.#log.tick(wallMs), opId };
-    const entry = this.#log.append(this.epoch, { op: 'BARRIER', collectionId: 0, id: '', payload: NOTHING, version });
-    this.#log.supersede(entry.bytes.length);
-    this.#barrier = entry.offset;
-    const entries = [entry];
-    const rows: RowChange[] = [];
-    if (forced !== undefined) this.#forceMap(forced, wallMs, opId, entries, rows);
-    this.#append(entries, rows, out);
-  }
-
-  /** The map goes on from this copy, the only voter from now on: CopyRole forces none whose map does not know it. */
-  #forceMap(forced: MapForce, wallMs: number, opId: Uint8Array, entries: AppendEntry[], rows: RowChange[]): void {
-    const { map, self } = this.#options;
-    const base = map?.tentative;
-    assert(map !== undefined && base !== undefined, 'only a map is forced');
-    const version = { hlc: this.#log.tick(wallMs), opId };
-    entries.push(this.#logChange(map, { kind: 'forceMap', ...forced, node: self, base }, version, {}));
-    const { members, epoch: mapEpoch } = (map.tentative ?? base).meta;
-    const { entry, row } = this.#log.appendSet(
-      this.epoch,
-      { hlc: this.#log.tick(wallMs), opId },
-      { mapEpoch, members },
-    );
-    entries.push(entry);
-    rows.push(row);
+    const batch = this.#batch(wallMs);
+    this.#barrier = batch.barrier(opId);
+    if (forced !== undefined) batch.forceMap(forced, this.#options.self, opId);
+    this.#append(batch, out);
   }
 
   propose(proposals: readonly Proposal[], wallMs: number, nowMs: number, out: Out): void {
-    const entries: AppendEntry[] = [];
-    const rows: RowChange[] = [];
+    const batch = this.#batch(wallMs);
     const postponed: number[] = [];
     for (const proposal of proposals) {
-      const outcome = this.#admit(proposal, wallMs, nowMs, entries, rows);
+      const outcome = this.#admit(proposal, nowMs, batch);
       if (outcome === 'later') postponed.push(proposal.ticket);
       else if (outcome !== undefined) out.push({ kind: 'reply', reply: { ticket: proposal.ticket, outcome } });
     }
     if (postponed.length > 0) out.push({ kind: 'postpone', tickets: postponed });
-    if (entries.length > 0) {
-      this.#append(entries, rows, out);
+    if (batch.entries.length > 0) {
+      this.#append(batch, out);
       this.#options.followers.logged(this.#log.tail, nowMs);
     }
     // A keyed retry of something durable long ago is answered at once.
@@ -190,8 +163,9 @@ export class Leader {
 
   /** Logs another set (9.6). */
   changeSet(set: ShardSet, wallMs: number, opId: Uint8Array, out: Out): void {
-    const { entry, row } = this.#log.appendSet(this.epoch, { hlc: this.#log.tick(wallMs), opId }, set);
-    this.#append([entry], [row], out);
+    const batch = this.#batch(wallMs);
+    batch.set(set, opId);
+    this.#append(batch, out);
   }
 
   /**
@@ -207,15 +181,16 @@ export class Leader {
   ): void {
     const merge = new BranchMerge(this.#log, this.epoch, this.#purged, branch, own);
     for (const [i, bytes] of loose.entries()) merge.merge(bytes, stored[i], out);
-    if (merge.entries.length > 0) this.#append(merge.entries, merge.rows, out);
+    if (merge.entries.length > 0) this.#append(merge, out);
   }
 
   /** All rows of a branch were taken: logs that it is merged, unless that is known of all of it (6.4). */
   merged(branch: readonly BranchEpoch[], wallMs: number, opId: Uint8Array, out: Out): void {
     const missing = this.#log.missing(branch).slice(-BRANCH_EPOCHS_MAX);
     if (missing.length === 0) return;
-    const { entry, row } = this.#log.appendMerged(this.epoch, { hlc: this.#log.tick(wallMs), opId }, missing);
-    this.#append([entry], [row], out);
+    const batch = this.#batch(wallMs);
+    batch.merged(missing, opId);
+    this.#append(batch, out);
   }
 
   /** Durability moved, here or on a follower: the high-water mark and what it lets out. */
@@ -315,13 +290,7 @@ export class Leader {
   }
 
   /** Logs one proposal, or says at once why not, or `later`. Undefined: the answer comes with durability. */
-  #admit(
-    proposal: Proposal,
-    wallMs: number,
-    nowMs: number,
-    entries: AppendEntry[],
-    rows: RowChange[],
-  ): WriteOutcome | 'later' | undefined {
+  #admit(proposal: Proposal, nowMs: number, batch: ReignBatch): WriteOutcome | 'later' | undefined {
     if (this.#failure !== undefined) return refused('LOG_CORRUPT', this.#failure);
     if (proposal.keyed) {
       const earlier = this.#earlier(proposal);
@@ -354,17 +323,10 @@ export class Leader {
       return { kind: 'refused', code: 'OVERLOADED', detail: overload, retryAfterMs: RETRY_AFTER_MS };
     const throttled = this.#throttle(proposal, nowMs);
     if (throttled !== undefined) return throttled;
-    switch (proposal.op) {
-      case 'UPSERT':
-      case 'DELETE':
-        return this.#writeDocument(proposal, proposal.op, wallMs, nowMs, entries, rows);
-      case 'COLLECTION_PURGE':
-        return this.#purgeCollection(proposal, wallMs, nowMs, entries);
-      case 'MAP':
-        return this.#changeMap(proposal, wallMs, nowMs, entries, rows);
-      case 'BARRIER':
-        return this.#mark(proposal, wallMs, nowMs, entries, rows);
-    }
+    const logged = batch.write(proposal);
+    if ('kind' in logged) return logged;
+    this.#logged(proposal, logged, nowMs);
+    return undefined;
   }
 
   /** Has a proposal wait outside until `needed` copies can be reached; undefined when there is no room or no time for that. */
@@ -438,143 +400,13 @@ export class Leader {
     return map === undefined ? followers.lateness(set(), nowMs, heartbeatMs) : 'none';
   }
 
-  #writeDocument(
-    proposal: Proposal,
-    op: 'UPSERT' | 'DELETE',
-    wallMs: number,
-    nowMs: number,
-    entries: AppendEntry[],
-    rows: RowChange[],
-  ): WriteOutcome | undefined {
-    const { collectionId, id, opId, payload } = proposal;
-    const rowKey = this.#log.rowKey(collectionId, id);
-    const rowName = rowNameOf(collectionId, id);
-    const before = this.#log.row(rowName, proposal.storedRow);
-    const live = before !== undefined && !before.tombstone ? before : undefined;
-    const conflict = checkCondition(proposal, live);
-    if (conflict !== undefined) return conflict;
-    // 1.4: a write that could have seen the old value supersedes it, whatever the clocks did.
-    let hlc = this.#log.tick(wallMs);
-    if (before !== undefined && compareHlc(hlc, before.version.hlc) <= 0) hlc = nextHlc(before.version.hlc);
-    const version = { hlc, opId };
-    const created = live === undefined && op === 'UPSERT';
-    const operation = proposal.keyed ? { fingerprint: proposal.fingerprint, created } : undefined;
-    const entry = this.#log.append(this.epoch, {
-      op,
-      collectionId,
-      id,
-      payload,
-      version,
-      ...(operation === undefined ? {} : { operation }),
-    });
-    const changes = this.#log.write(entry, { op, collectionId, id, version, rowKey, rowName }, before);
-    assert(changes.length > 0, 'a write supersedes what it could have seen');
-    rows.push(...changes);
-    this.#record(proposal, entry, hlc, created, nowMs, entries, rows);
-    return undefined;
-  }
-
-  #purgeCollection(
-    proposal: Proposal,
-    wallMs: number,
-    nowMs: number,
-    entries: AppendEntry[],
-  ): WriteOutcome | undefined {
-    const hlc = this.#log.tick(wallMs);
-    const { collectionId, opId } = proposal;
-    const entry = this.#log.append(this.epoch, {
-      op: 'COLLECTION_PURGE',
-      collectionId,
-      id: '',
-      payload: NOTHING,
-      version: { hlc, opId },
-    });
-    this.#purged.add(collectionId);
-    this.#log.drop(collectionId);
-    this.#log.supersede(entry.bytes.length);
-    this.#sweeps.push({ offset: entry.offset, collectionId });
-    this.#record(proposal, entry, hlc, false, nowMs, entries, []);
-    return undefined;
-  }
-
-  #changeMap(
-    proposal: Proposal,
-    wallMs: number,
-    nowMs: number,
-    entries: AppendEntry[],
-    rows: RowChange[],
-  ): WriteOutcome | undefined {
-    const { map } = this.#options;
-    assert(map !== undefined && proposal.mapOperation !== undefined, 'a change of the map carries its operation');
-    const result = map.evaluate(proposal.mapOperation);
-    if (result.kind === 'refused') return refused(result.code, result.detail);
-    const hlc = this.#log.tick(wallMs);
-    const version = { hlc, opId: proposal.opId };
-    const operation = proposal.keyed ? { operation: { fingerprint: proposal.fingerprint, created: true } } : {};
-    const entry = this.#logChange(map, proposal.mapOperation, version, operation);
-    this.#record(proposal, entry, hlc, true, nowMs, entries, rows);
-    return undefined;
-  }
-
-  /** A place in the log that a key stands for: changes nothing (2.10). */
-  #mark(
-    proposal: Proposal,
-    wallMs: number,
-    nowMs: number,
-    entries: AppendEntry[],
-    rows: RowChange[],
-  ): WriteOutcome | undefined {
-    assert(proposal.keyed, 'without a key nobody finds the place again');
-    const { opId, fingerprint } = proposal;
-    const hlc = this.#log.tick(wallMs);
-    const entry = this.#log.append(this.epoch, {
-      op: 'BARRIER',
-      collectionId: 0,
-      id: '',
-      payload: NOTHING,
-      version: { hlc, opId },
-      operation: { fingerprint, created: false },
-    });
-    this.#log.supersede(entry.bytes.length);
-    this.#record(proposal, entry, hlc, false, nowMs, entries, rows);
-    return undefined;
-  }
-
-  #logChange(
-    map: MapState,
-    operation: MapOperation,
-    version: Version,
-    keyed: Pick<Parameters<ReplicaLog['append']>[1], 'operation'>,
-  ): AppendEntry {
-    const payload = encodeMapOperation(operation);
-    const entry = this.#log.append(this.epoch, { op: 'MAP', collectionId: 0, id: '', payload, version, ...keyed });
-    this.#log.supersede(entry.bytes.length);
-    map.logged(entry.offset, operation);
-    return entry;
-  }
-
-  #record(
-    proposal: Proposal,
-    entry: AppendEntry,
-    hlc: Hlc,
-    created: boolean,
-    nowMs: number,
-    entries: AppendEntry[],
-    rows: RowChange[],
-  ): void {
-    entries.push(entry);
+  #logged({ op, collectionId, ticket, level }: Proposal, result: OperationRow, nowMs: number): void {
     if (this.#isFarBehind) this.#ahead++;
-    const version: Version = { hlc, opId: proposal.opId };
-    const result: OperationRow = {
-      offset: entry.offset,
-      epoch: this.epoch.num,
-      version,
-      created,
-      fingerprint: proposal.fingerprint,
-      writtenMs: hlc.ms,
-    };
-    if (proposal.keyed) rows.push(this.#log.remember(proposal.opId, result));
-    this.#acknowledgements.wait(proposal.ticket, proposal.level, result, nowMs);
+    if (op === 'COLLECTION_PURGE') {
+      this.#purged.add(collectionId);
+      this.#sweeps.push({ offset: result.offset, collectionId });
+    }
+    this.#acknowledgements.wait(ticket, level, result, nowMs);
   }
 
   /** Same key, same payload: the stored result, as soon as its entry has the asked level. Other payload: a conflict (2.10). */
@@ -590,11 +422,14 @@ export class Leader {
     };
   }
 
-  #append(entries: readonly AppendEntry[], rows: readonly RowChange[], out: Out): void {
+  #batch(wallMs: number): ReignBatch {
+    return new ReignBatch(this.#log, this.epoch, this.#options.map, wallMs);
+  }
+
+  #append({ entries, rows }: ReignBatch | BranchMerge, out: Out): void {
     out.push({ kind: 'append', batch: this.#log.batch(entries, rows), tail: this.#log.tail });
   }
 }
 
-const NOTHING = new Uint8Array(0);
 const NONE_THROTTLED = { ops: 0, bytes: 0, untilMs: Infinity };
 const NONE_POSTPONED = { ops: 0, bytes: 0, needed: Infinity, untilMs: Infinity };
