@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BenchCluster, clusterSettings, CLUSTER_SHARDS } from '../lib/cluster.mjs';
 import { clusteredCorpus, linesOf } from '../lib/corpus.mjs';
@@ -13,10 +14,13 @@ const PROBE_EVERY_MS = 150;
 /** Between two looks at a node: what its lag is known to at best. */
 const LOOK_EVERY_MS = 5;
 const PROBE_GIVEN_UP_MS = 30_000;
+/** Documents a second of the load that leaves the cores room, sent in slices through each node in turn. */
+const PACED_RATE = 400;
+const PACED_EVERY_MS = 250;
 
 /**
  * The corpus as two bulks at quorum into three nodes with three copies of everything; beside the second one single
- * writes, of which it is watched when the index of every copy has them.
+ * writes, of which it is watched when the index of every copy has them; and beside writes at a steady pace.
  * @param {import('../run.mjs').Context} context
  */
 export async function clusterIngest({ options, given, progress, print, quiet }) {
@@ -35,6 +39,9 @@ export async function clusterIngest({ options, given, progress, print, quiet }) 
       progress(`${part.to - part.from} documents at quorum${watched ? ', watching single writes' : ''}`);
       rows.push({ ...row, ...(await measured(cluster, corpus, part, watched, options, print)) });
     }
+    await quiet();
+    progress(`${PACED_RATE} documents/s at quorum, watching single writes`);
+    rows.push({ ...row, ...(await paced(cluster, corpus, options)) });
     await cluster.dispose();
   }
   return rows;
@@ -67,8 +74,6 @@ async function measured(cluster, corpus, { from, to }, watched, options, print) 
   const expected = new Set([...corpus.ids.slice(0, to), ...(watch?.ids ?? [])]);
   const missing = [];
   for (const node of nodes) missing.push(await missingOf(node, expected));
-  const lag = Float64Array.from(watch?.lagMs ?? []).sort();
-  const whole = Float64Array.from(watch?.wholeMs ?? []).sort();
   const perDocument = (/** @type {number} */ ms) => Math.round((ms / documents) * 1000);
   return {
     load: watched ? 'second half, and watched writes' : 'first half',
@@ -78,14 +83,50 @@ async function measured(cluster, corpus, { from, to }, watched, options, print) 
     refused: answer.failed,
     'missing on node 1, 2, 3': missing.join(' '),
     'copies that differ': different,
-    'watched writes': watched ? lag.length : undefined,
-    'given up': watch?.givenUp,
-    'answer to applied everywhere p50 ms': watched ? percentile(lag, 0.5) : undefined,
-    'lag p99 ms': watched ? percentile(lag, 0.99) : undefined,
-    'lag max ms': watched ? percentile(lag, 1) : undefined,
-    'sent to applied everywhere p99 ms': watched ? percentile(whole, 0.99) : undefined,
-    'from sent max ms': watched ? percentile(whole, 1) : undefined,
+    ...watch?.figures(),
     'main CPU µs/doc': used.map(({ mainMs }) => perDocument(mainMs)).join(' '),
+    'all CPU µs/doc': used.map(({ totalMs }) => perDocument(totalMs)).join(' '),
+  };
+}
+
+/**
+ * Documents of the corpus are written again at a steady pace, and single writes watched.
+ * @param {BenchCluster} cluster @param {import('../lib/corpus.mjs').Corpus} corpus @param {import('../lib/options.mjs').Options} options
+ */
+async function paced(cluster, corpus, { seconds }) {
+  const nodes = cluster.members.map(({ node }) => node);
+  const slice = (PACED_RATE * PACED_EVERY_MS) / 1_000;
+  const slices = (seconds * 1_000) / PACED_EVERY_MS;
+  const documents = Math.min(corpus.documents, slice * slices);
+  const lines = readFileSync(linesOf(corpus, 0, documents), 'utf8').split('\n');
+  const cpu = nodes.map(({ pid }) => threadCpu(pid));
+  const watch = new ReplicationWatch(cluster);
+  const startedMs = performance.now();
+  const answers = [];
+  for (let i = 0; i * slice < documents; i++) {
+    await sleep(Math.max(0, startedMs + i * PACED_EVERY_MS - performance.now()));
+    const part = lines.slice(i * slice, (i + 1) * slice).map((line) => `${line}\n`);
+    answers.push(nodes[i % nodes.length].ingest(Buffer.from(part.join('')), { some: true }));
+  }
+  const failed = (await Promise.all(answers)).reduce((sum, answer) => sum + answer.failed, 0);
+  const tookMs = performance.now() - startedMs;
+  await watch.stop();
+  const used = nodes.map(({ pid }, i) => cpuSince(pid, cpu[i]));
+  await applied(cluster);
+  await cluster.settled();
+  const { different } = await cluster.digests();
+  const expected = new Set([...corpus.ids, ...watch.ids]);
+  const missing = [];
+  for (const node of nodes) missing.push(await missingOf(node, expected));
+  const perDocument = (/** @type {number} */ ms) => Math.round((ms / documents) * 1000);
+  return {
+    load: `${PACED_RATE} documents/s again, and watched writes`,
+    documents,
+    'docs/s stored': (documents / tookMs) * 1000,
+    refused: failed,
+    'missing on node 1, 2, 3': missing.join(' '),
+    'copies that differ': different,
+    ...watch.figures(),
     'all CPU µs/doc': used.map(({ totalMs }) => perDocument(totalMs)).join(' '),
   };
 }
@@ -127,6 +168,20 @@ class ReplicationWatch {
   async stop() {
     this.#stopping = true;
     await this.#running;
+  }
+
+  figures() {
+    const lag = Float64Array.from(this.lagMs).sort();
+    const whole = Float64Array.from(this.wholeMs).sort();
+    return {
+      'watched writes': lag.length,
+      'given up': this.givenUp,
+      'answer to applied everywhere p50 ms': percentile(lag, 0.5),
+      'lag p99 ms': percentile(lag, 0.99),
+      'lag max ms': percentile(lag, 1),
+      'sent to applied everywhere p99 ms': percentile(whole, 0.99),
+      'from sent max ms': percentile(whole, 1),
+    };
   }
 
   async #write() {

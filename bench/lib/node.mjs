@@ -150,16 +150,19 @@ export class BenchNode {
 
   /**
    * Streams an NDJSON file into the node.
-   * @param {string} file @param {{ some?: boolean }} [options] `some`: documents may be refused
+   * @param {string | Buffer} lines a file of lines, or lines @param {{ some?: boolean }} [options] `some`: documents may be refused
    * @returns {Promise<{ total: number, success: number, failed: number, errors: { index: number, id?: string, code: string, detail: string }[], session: string }>}
    * @throws when not every document was stored
    */
-  async ingest(file, { some = false } = {}) {
-    const headers = { 'content-type': 'application/x-ndjson', 'content-length': statSync(file).size };
+  async ingest(lines, { some = false } = {}) {
+    const bytes = typeof lines === 'string' ? statSync(lines).size : lines.length;
+    const headers = { 'content-type': 'application/x-ndjson', 'content-length': bytes };
     const answer = await this.#request('POST', '/api/v1/ingest/bulk', headers, (out) =>
-      createReadStream(file, { highWaterMark: READ_BYTES })
-        .on('error', (error) => out.destroy(error))
-        .pipe(out),
+      typeof lines === 'string'
+        ? createReadStream(lines, { highWaterMark: READ_BYTES })
+            .on('error', (error) => out.destroy(error))
+            .pipe(out)
+        : out.end(lines),
     );
     if (answer.status !== 201 && !(some && answer.status === 200))
       throw new Error(`the bulk was answered ${answer.status}: ${JSON.stringify(answer.body).slice(0, 2_000)}`);

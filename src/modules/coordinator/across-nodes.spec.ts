@@ -7,7 +7,8 @@ import type { CallContext, SearchRequest } from './core/requests.js';
 import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';
 import { encodeWire } from '../../kernel/wire.js';
 import { ShardReplica } from '../replication/shard-replica.js';
-import { ForwardedMapChanges } from './map-changes.js';
+import { CatalogService } from './catalog.service.js';
+import { ForwardedMapChanges, type MapChanges } from './map-changes.js';
 import { MemoryCluster } from './testing/memory-cluster.js';
 import { Writer } from './writer.js';
 
@@ -408,6 +409,75 @@ describe('a coordinator across nodes', () => {
       change.mockRestore();
     },
   );
+
+  it.each([
+    ['whose shards come first', 1, 0],
+    ['whose shards come last', 0, 2],
+  ])('scrolls to every document of the others while a node is silent %s', async (_, asking, silent) => {
+    const ring = three.nodes[asking].replication.map.ring();
+    const wanted = Array.from({ length: DOCUMENTS }, (_, i) => `id-${i}`).filter(
+      (id) => three.primaries[ring.shardOf(id)] !== silent,
+    );
+    three.nodes[silent].health = 'silent';
+    const seen: string[] = [];
+    const failed = new Set<number>();
+    let cursor: string | undefined;
+    do {
+      const page = await three.nodes[asking].documents.scroll(
+        { ...any, limit: 1_000, fields: request().fields, ...(cursor === undefined ? {} : { cursor }) },
+        call({ timeoutMs: 400 }),
+      );
+      seen.push(...page.documents.map(({ id }) => id));
+      for (const { shard } of page.shards.failed) failed.add(shard);
+      cursor = page.cursor ?? undefined;
+    } while (cursor !== undefined);
+    three.nodes[silent].health = 'well';
+    expect(seen.filter((id) => id.startsWith('id-')).sort()).toEqual(wanted.sort());
+    expect([...failed].sort()).toEqual([silent, silent + 3]);
+  });
+
+  it('counts a shard of which it was told nothing as one like the others', async () => {
+    const [asking, , silent] = three.nodes;
+    silent.health = 'silent';
+    const known = asking.routes.shards();
+    const routes = jest
+      .spyOn(asking.routes, 'shards')
+      .mockReturnValue(
+        known.map((route) => (three.primaries[route.shard] === 2 ? { ...route, documents: undefined } : route)),
+      );
+    const asked = (minCoverage: number) =>
+      asking.search.search({ ...request({ vector: query }), minCoverage }, call({ timeoutMs: 300 }));
+    expect((await asked(0.5)).coverage).toBeCloseTo(4 / 6);
+    await expect(asked(0.9)).rejects.toMatchObject({ code: 'COVERAGE_TOO_LOW' });
+    routes.mockRestore();
+    silent.health = 'well';
+  });
+
+  it('decides by the newest map whether an alias or a collection is as it should be', async () => {
+    const [node] = one.nodes;
+    const map = node.replication.map.current();
+    const target = map.collections[0].name;
+    const old = { ...map, aliases: [{ name: 'tt', collection: target }] };
+    const current = jest.spyOn(node.replication.map, 'current').mockReturnValue(old);
+    const changed: string[] = [];
+    const changes: MapChanges = {
+      newest: () => Promise.resolve({ ...map, collections: [] }),
+      lookUp: (find) => Promise.resolve(find(old)),
+      change: ({ kind }) => {
+        changed.push(kind);
+        return Promise.resolve(map);
+      },
+    };
+    const none = undefined as never;
+    const fanOut = { ask: () => Promise.resolve({ values: new Map(), failed: new Map() }) } as never;
+    const config = { similarity: 'cosine', hnswM: 16, hnswEfConstruction: 200, hnswEfSearch: 100 } as never;
+    const catalog = new CatalogService(config, node.replication, fanOut, none, changes);
+    expect(await catalog.putAlias('tt', target)).toMatchObject({ created: true });
+    expect(await catalog.putCollection(target, {})).toMatchObject({ created: true });
+    await expect(catalog.deleteCollection(target)).rejects.toMatchObject({ code: 'COLLECTION_NOT_FOUND' });
+    expect(changed).toEqual(['putAlias', 'putCollection']);
+    current.mockRestore();
+  });
 
   it('looks for a collection that it does not know no longer than the caller gives', async () => {
     const [node, home] = three.nodes;

@@ -31,7 +31,8 @@ export class CatalogService implements CatalogPort {
     name: string,
     settings: CollectionSettings,
   ): Promise<{ readonly created: boolean; readonly collection: CollectionView }> {
-    const existing = await this.#find(name);
+    // What another node changed a moment ago counts, although this one may not have heard of it.
+    const existing = findCollection(await this.changes.newest(), name, false);
     if (existing !== undefined) return this.#existing(existing, settings);
     const similarity = settings.similarity ?? this.config.similarity;
     const hnsw: HnswParameters = { ...this.#defaultHnsw(), ...settings.hnsw };
@@ -66,7 +67,7 @@ export class CatalogService implements CatalogPort {
 
   /** Drops it from the map, then from every shard. */
   async deleteCollection(name: string): Promise<void> {
-    const collection = await this.#find(name);
+    const collection = findCollection(await this.changes.newest(), name, false);
     if (collection === undefined) throw noCollection(name);
     await this.changes.change({ kind: 'dropCollection', name });
     const level = this.replication.level('auto');
@@ -85,7 +86,8 @@ export class CatalogService implements CatalogPort {
   }
 
   async putAlias(name: string, collection: string): Promise<{ readonly created: boolean; readonly alias: AliasView }> {
-    const before = this.replication.map.current().aliases.find((alias) => alias.name === name);
+    const { aliases } = await this.changes.newest();
+    const before = aliases.find((alias) => alias.name === name);
     if (before?.collection === collection) return { created: false, alias: before };
     await this.changes.change({ kind: 'putAlias', name, collection });
     return { created: before === undefined, alias: { name, collection } };

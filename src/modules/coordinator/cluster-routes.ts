@@ -164,19 +164,22 @@ function statusOf(facts: FellowFacts | undefined): CopyStatus {
   return facts.live && !facts.refused ? 'ACTIVE' : 'SUSPECT';
 }
 
-/** As the primary counts them; without one, the most that any copy has. */
+/** As the primary counts them; without one, the most that any copy has told; undefined when none did since this node started. */
 function documentsOf(
   shard: number,
   primary: NodeUuid | undefined,
   self: NodeUuid,
   own: ShardPosition | undefined,
   fellows: ReadonlyMap<NodeUuid, FellowFacts>,
-): number {
+): number | undefined {
   if (primary !== undefined) {
     const position = primary === self ? own : fellows.get(primary)?.positions.get(shard);
     if (position !== undefined) return position.documents;
   }
-  let most = own?.documents ?? 0;
-  for (const { positions } of fellows.values()) most = Math.max(most, positions.get(shard)?.documents ?? 0);
+  let most = own?.documents;
+  for (const { positions } of fellows.values()) {
+    const told = positions.get(shard)?.documents;
+    if (told !== undefined) most = Math.max(most ?? 0, told);
+  }
   return most;
 }

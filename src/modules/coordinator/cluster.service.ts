@@ -54,7 +54,7 @@ export class ClusterService implements ClusterPort {
       viewDigest: this.members.digest(),
       insecure: this.config.grpcTls === undefined && this.config.clusterSecret === undefined,
       uptimeMs: Math.round(this.facts.uptimeMs),
-      documents: routes.reduce((sum, { documents }) => sum + documents, 0),
+      documents: routes.reduce((sum, { documents }) => sum + (documents ?? 0), 0),
       shards: routes.map((route) => shardStatus(route)),
     });
   }
@@ -109,7 +109,9 @@ export class ClusterService implements ClusterPort {
     const found = await Promise.all(asked.map((copy) => this.#position(shard, copy)));
     const replicas = found.filter((position) => position !== undefined);
     const primary = this.routes.nodeIdOf(route.primary ?? '');
-    const main = replicas.find(({ node }) => node === primary) ?? replicas.at(0);
+    // One that is being built, or that moved away, speaks for no shard.
+    const learners = new Set(asked.filter(({ role }) => role === 'learner').map(({ nodeId }) => nodeId));
+    const main = replicas.find(({ node }) => node === primary) ?? replicas.find(({ node }) => !learners.has(node));
     if (main === undefined) {
       const fault = this.replication.fault(shard);
       if (fault !== undefined) throw new NodeError('LOG_CORRUPT', fault.message);
@@ -124,7 +126,9 @@ export class ClusterService implements ClusterPort {
     const asked = this.#route(shard).copies.filter(({ status }) => status !== 'UNAVAILABLE');
     const answers = await Promise.all(asked.map(({ node }) => this.#conflictsOf(shard, node)));
     const known = answers.filter((answer) => answer !== undefined);
-    if (known.length === 0) throw shardError(shard, { reason: 'UNREACHABLE' });
+    // One that is being built, or that moved away, speaks for no shard.
+    if (!answers.some((answer, i) => answer !== undefined && asked[i].role !== 'learner'))
+      throw shardError(shard, { reason: 'UNREACHABLE' });
     // The copy that lost a write and the primary that was offered it may both have recorded it.
     const one = new Map(known.flat().map((found) => [`${found.version} ${found.winner} ${found.id}`, found]));
     return [...one.values()].sort((a, b) => a.mergedMs - b.mergedMs || compareIds(a.id, b.id));
@@ -228,7 +232,7 @@ function shardStatus({ shard, lastEpoch, primary, documents, copies }: ShardRout
     shard,
     epoch: lastEpoch,
     primary: leader?.nodeId ?? null,
-    documents,
+    documents: documents ?? 0,
     offset: leader?.offset ?? Math.max(0, ...copies.map(({ offset }) => offset)),
     replicas: copies.map((copy) => ({
       node: copy.nodeId,

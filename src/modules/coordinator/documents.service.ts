@@ -38,6 +38,9 @@ import type { MapChanges } from './map-changes.js';
 import type { Writer, WriteCall, Written } from './writer.js';
 import { versionText } from '../../kernel/version.js';
 
+/** With less time than this a scroll asks no further shard: the next page does. */
+const SCROLL_LEAST_MS = 20;
+
 /** Documents by id, by page and in bulk; each call routed to the shards it needs. */
 export class DocumentsService implements DocumentsPort {
   readonly #filterDelete: FilterDelete;
@@ -214,14 +217,18 @@ export class DocumentsService implements DocumentsPort {
       const bytes = new AnswerBytes(request.fields);
       let isFull = false;
       while (shard < shardCount && documents.length < request.limit) {
+        // A page ends where the time does, before a shard that is not asked any more.
+        if (deadline.remainingMs < SCROLL_LEAST_MS && (shard !== start.shard || documents.length > 0)) break;
+        // A copy that is silent leaves the shards behind it half of the time.
+        const within = deadline.within(shard === shardCount - 1 ? Infinity : deadline.remainingMs / 2);
         const answer = await this.#page(
           shard,
           { collectionId: collection.id, filter: request.filter, after, limit: request.limit - documents.length },
           request.fields,
           session,
           request.consistency,
-          deadline,
-        );
+          within,
+        ).finally(() => within.end());
         const page = answer.values.get(shard)?.value;
         for (const [number, why] of answer.failed) failed.set(number, why);
         for (const [number, how] of answer.stale) stale.set(number, how);
@@ -240,9 +247,8 @@ export class DocumentsService implements DocumentsPort {
         after = undefined;
       }
       const shards = shardsReport(shardCount, { stale, failed });
-      // A page of nothing would end the scroll of a client that looks at its cursor alone.
-      if (documents.length === 0 && failed.size > 0 && (deadline.expired || failed.size === shard - start.shard))
-        throw noneAnswered(deadline.expired ? [{ reason: 'TIMEOUT' }] : shards.failed, shards);
+      if (documents.length === 0 && failed.size > 0 && failed.size === shard - start.shard)
+        throw noneAnswered(shards.failed, shards);
       const cursor = shard >= shardCount ? null : encodeScrollCursor({ shard, after });
       return { documents, cursor, shards, session: this.sessions.fold(session, new Map()) };
     });

@@ -15,6 +15,10 @@ export interface MapChanges {
   /** Resolves with a map that holds the change, once this node has it. @throws NodeError */
   change(operation: MapOperation): Promise<ClusterMap>;
   /**
+   * The map as its primary has it now: for what is decided here by what is there. Where that cannot be asked, the one here.
+   */
+  newest(): Promise<ClusterMap>;
+  /**
    * What is found in the map. What is not there may have been made over another node a moment ago, and be on its way
    * (replication 4.5): it is looked for again once this node has the map its primary had when it was asked.
    * @param withinMs then what the map here has is the answer
@@ -60,6 +64,10 @@ export class ForwardedMapChanges implements MapChanges {
     }
     const detail = 'the map of the cluster cannot be changed now: its primary cannot be reached, or has no majority';
     throw new NodeError('SHARD_UNAVAILABLE', detail, { retryAfterMs: 1_000 });
+  }
+
+  async newest(): Promise<ClusterMap> {
+    return this.#arrived(await this.#newestEpoch(this.map.current().epoch, NEWEST_MS));
   }
 
   async lookUp<T>(find: (map: ClusterMap) => T | undefined, withinMs = Infinity): Promise<T | undefined> {

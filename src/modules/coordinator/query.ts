@@ -384,7 +384,10 @@ export class Query {
     };
   }
 
-  /** Documents of the shards that answered, over all; what the others hold of the collection is estimated by its share. */
+  /**
+   * Documents of the shards that answered, over all. What the others hold of the collection is estimated by its share of all
+   * they hold; of one whose copies have told nothing since this node started, as what a shard holds on average.
+   */
   #coverage(): number {
     if (this.#failed.size === 0) return 1;
     const routes = this.#ports.routes.shards();
@@ -393,16 +396,19 @@ export class Query {
     for (const shard of this.#shardNumbers) {
       if (this.#failed.has(shard)) continue;
       answered += this.#documents[shard] ?? 0;
-      answeredOfAll += routes[shard].documents;
+      answeredOfAll += routes[shard].documents ?? 0;
     }
     const share = answeredOfAll === 0 ? 1 : Math.min(1, answered / answeredOfAll);
+    const answeredShards = this.#shardNumbers.length - this.#failed.size;
+    const average = answeredShards === 0 ? 0 : answered / answeredShards;
     let all = answered;
     for (const shard of this.#failed.keys()) {
-      const here = routes[shard].copies.some(({ self }) => self);
+      const { copies, documents } = routes[shard];
+      const here = copies.some(({ self }) => self);
       const live = this.#ports.replication.counters(shard).collections.get(this.#collection.id)?.live ?? 0;
-      all += here ? live : share * routes[shard].documents;
+      all += here ? live : documents === undefined ? average : share * documents;
     }
-    return all === 0 ? (this.#shardNumbers.length - this.#failed.size) / this.#shardNumbers.length : answered / all;
+    return all === 0 ? answeredShards / this.#shardNumbers.length : answered / all;
   }
 }
 

@@ -14,9 +14,12 @@ export interface ServerCall {
 export interface GrpcCallContext {
   /** Aborted when the client cancels, its deadline passes or its connection ends; for streams also when the server stops. */
   readonly signal: AbortSignal;
-  /** Milliseconds until the client's deadline, at least 0; undefined without one. */
+  /** Milliseconds for an answer that is to be there by the client's deadline, at least 0; undefined without one. */
   readonly timeoutMs: number | undefined;
 }
+
+const WAY_BACK_SHARE = 0.1;
+const WAY_BACK_MAX_MS = 100;
 
 const controllers = new WeakMap<ServerCall, AbortController>();
 
@@ -36,8 +39,14 @@ export function callController(call: ServerCall): AbortController {
 /** Signal and remaining time of a call: pass them on, so that deadlines and cancellation reach the shards. */
 export function grpcCallContext(call: ServerCall): GrpcCallContext {
   const deadline = Number(call.getDeadline());
+  const leftMs = deadline - Date.now();
   return {
     signal: callController(call).signal,
-    timeoutMs: Number.isFinite(deadline) ? Math.max(0, deadline - Date.now()) : undefined,
+    timeoutMs: Number.isFinite(deadline) ? Math.max(0, leftMs - wayBackMs(leftMs)) : undefined,
   };
+}
+
+/** What is kept of the time for the answer's way: one that says what could not be reached must not come too late. */
+function wayBackMs(leftMs: number): number {
+  return Math.min(WAY_BACK_MAX_MS, leftMs * WAY_BACK_SHARE);
 }

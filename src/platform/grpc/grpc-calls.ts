@@ -32,9 +32,15 @@ export class GrpcCalls {
   readonly #log: Logger;
   readonly #streams = new Set<ServerCall>();
   #stopping = false;
+  #underWay = 0;
 
   constructor(log: Logger) {
     this.#log = log;
+  }
+
+  /** Requests with one answer that are being worked on. */
+  get underWay(): number {
+    return this.#underWay;
   }
 
   /** The grpc-js handler of one method; a bidirectional implementation gets the raw call. */
@@ -74,10 +80,13 @@ export class GrpcCalls {
   }
 
   async #answerOnce(call: ServerCall, callback: sendUnaryData<Message>, run: () => unknown): Promise<void> {
+    this.#underWay++;
     try {
       callback(null, (await settled(run())) as Message);
     } catch (error) {
       callback(this.#status(call, error));
+    } finally {
+      this.#underWay--;
     }
   }
 

@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import http2 from 'node:http2';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import type { ServiceError } from '@grpc/grpc-js';
 import { Client, Metadata, credentials, status } from '@grpc/grpc-js';
 import type { Message } from '@bufbuild/protobuf';
@@ -386,6 +387,40 @@ describe('NodeGrpcServer under Nest', () => {
     readiness.stop();
     await until(() => seen.at(-1) === ServingStatus.NOT_SERVING);
     watch.cancel();
+  });
+
+  it('does not wait long for one who opened a call and says nothing', async () => {
+    const patient = new NodeGrpcServer({ host: '127.0.0.1', port: 0, services: [], drainTimeoutMs: 60_000, log });
+    patient.addService(Health, grpcHealth(readiness, []));
+    expect(await new Promise<unknown>((resolve) => void patient.listen(resolve))).toBeUndefined();
+    const line: Socket[] = [];
+    const way = createServer((near) => {
+      const far = connect(patient.port, '127.0.0.1');
+      line.push(near, far);
+      for (const socket of line) socket.on('error', () => undefined);
+      near.pipe(far);
+      far.pipe(near);
+    });
+    await new Promise<void>((resolve) => void way.listen(0, '127.0.0.1', resolve));
+    const { port } = way.address() as AddressInfo;
+    const session = http2.connect(`http://127.0.0.1:${port}`);
+    session.on('error', () => undefined);
+    await new Promise((resolve) => session.once('connect', resolve));
+    const silent = session.request({
+      ':path': '/grpc.health.v1.Health/Check',
+      ':method': 'POST',
+      'content-type': 'application/grpc',
+    });
+    silent.on('error', () => undefined);
+    await new Promise((resolve) => session.ping(resolve));
+    for (const socket of line) socket.unpipe().pause();
+    const startedMs = performance.now();
+    await patient.close();
+    expect(performance.now() - startedMs).toBeLessThan(30_000);
+    session.destroy();
+    for (const socket of line) socket.destroy();
+    way.close();
+    expect(lines.some((line) => line.includes('gRPC calls were cut'))).toBe(false);
   });
 
   it('says which port was taken', async () => {

@@ -199,7 +199,8 @@ describe('SpectorService', () => {
     await refused(search({ text: 'wait', timeoutMs: 60_000 }, { deadline: 150 }), 4, /./);
     const { timeoutMs, signal } = edge.node.calls.at(-1) ?? {};
     expect(timeoutMs).toBeGreaterThan(0);
-    expect(timeoutMs).toBeLessThanOrEqual(150);
+    // An answer has to be back by then.
+    expect(timeoutMs).toBeLessThanOrEqual(135);
     await new Promise<void>((resolve) => {
       if (signal?.aborted === true) resolve();
       signal?.addEventListener('abort', () => resolve());

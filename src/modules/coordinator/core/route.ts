@@ -35,8 +35,8 @@ export interface ShardRoute {
   readonly primary: NodeUuid | undefined;
   /** In the map's order, then others by uuid: what is left of a move, learners. */
   readonly copies: readonly CopyRoute[];
-  /** Live documents of all collections, as last told by a copy. */
-  readonly documents: number;
+  /** Live documents of all collections, as last told by a copy; undefined when none told this node. */
+  readonly documents: number | undefined;
   /** In-sync copies the map asks for: members of the set. */
   readonly wanted: number;
 }
