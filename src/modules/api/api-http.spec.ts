@@ -100,9 +100,17 @@ describe('HTTP itself', () => {
     const answers = await Promise.all([
       rest.raw(`GET / HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`),
       rest.raw('NONSENSE\r\n\r\n'),
+      rest.raw('GET /livez HTTP/1.1\r\nconnection: close\r\n\r\n'),
+      rest.raw('GET /livez HTTP/1.1\r\nhost: x\r\nexpect: wonders\r\nconnection: close\r\n\r\n'),
     ]);
     expect(answers[0]).toMatch(/^HTTP\/1.1 400 .*application\/problem\+json.*"code":"LIMIT_EXCEEDED"/s);
-    expect(answers[1]).toMatch(/^HTTP\/1.1 400 .*application\/problem\+json.*"code":"INVALID_REQUEST"/s);
+    for (const answer of answers.slice(1))
+      expect(answer).toMatch(/^HTTP\/1.1 400 .*application\/problem\+json.*"code":"INVALID_REQUEST"/s);
+    const taken = await Promise.all([
+      rest.raw('GET /livez HTTP/1.0\r\n\r\n'),
+      rest.raw('GET /livez HTTP/1.1\r\nhost: x\r\nexpect: 100-Continue\r\nconnection: close\r\n\r\n'),
+    ]);
+    for (const answer of taken) expect(answer).toMatch(/^HTTP\/1.1 (?:100 Continue\r\n\r\nHTTP\/1.1 )?200 /);
   });
 
   it('serves probes, figures and documentation', async () => {

@@ -23,6 +23,8 @@ import { sendProblem } from './http/send-problem.js';
 const PATH_PART_LENGTH_MAX = 4_096;
 /** Milliseconds for the headers of a request to arrive. */
 const HEADERS_TIMEOUT_MS = 15_000;
+/** What Node.js would answer itself without a body is answered here: see `unheardOf`. */
+const SERVER = { headersTimeout: HEADERS_TIMEOUT_MS, requireHostHeader: false };
 /** Milliseconds an idle kept-alive connection stays; longer than the idle time of common load balancers. */
 const KEEP_ALIVE_MS = 75_000;
 /** Milliseconds without a byte in either direction; above the longest query. Streams are exempt: streams/open-streams.ts. */
@@ -32,6 +34,7 @@ const JSON_TYPES = ['application/json', 'application/merge-patch+json'];
 const NDJSON_TYPES = ['application/x-ndjson', 'application/ndjson'];
 
 const CHARSET = /;\s*charset\s*=\s*"?([^\s;"]+)/i;
+const CONTINUE = /(?:^|\W)100-continue(?:$|\W)/i;
 const CONDITIONS = ['If-Match', 'If-None-Match'] as const;
 
 /** Where answered requests are counted; Metrics does. */
@@ -66,10 +69,8 @@ export class NodeHttpAdapter extends FastifyAdapter {
       connectionTimeout: SOCKET_IDLE_MS,
       // No bound on the time a whole request takes: an NDJSON bulk may stream for hours.
       requestTimeout: 0,
-      http: { headersTimeout: HEADERS_TIMEOUT_MS },
-      ...(config.httpTls === undefined
-        ? {}
-        : { https: { ...certificates(config.httpTls), headersTimeout: HEADERS_TIMEOUT_MS } }),
+      http: SERVER,
+      ...(config.httpTls === undefined ? {} : { https: { ...certificates(config.httpTls), ...SERVER } }),
       forceCloseConnections: 'idle',
       routerOptions: { maxParamLength: PATH_PART_LENGTH_MAX },
       clientErrorHandler: answerClientError,
@@ -108,6 +109,8 @@ export class NodeHttpAdapter extends FastifyAdapter {
 
   private prepare(): void {
     const instance = this.getInstance();
+    const { server } = instance;
+    server.on('checkExpectation', (request, response) => server.emit('request', request, response));
     instance.removeAllContentTypeParsers();
     instance.addContentTypeParser(JSON_TYPES, (request, _payload, done) => {
       readBody(request.raw, (error, body) => {
@@ -145,6 +148,11 @@ export class NodeHttpAdapter extends FastifyAdapter {
 
   /** Runs before the body is read: routes that do not exist, the state of the node, API keys. */
   private admit(request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+    const unheard = unheardOf(request);
+    if (unheard !== undefined) {
+      sendProblem(unheard, request, reply, this.log);
+      return;
+    }
     if (request.is404) {
       this.answerUnrouted(request, reply);
       return;
@@ -214,6 +222,15 @@ function parsed(request: FastifyRequest, body: Buffer, done: (error: Error | nul
     return;
   }
   done(null, value);
+}
+
+/** What HTTP demands of every request of its version 1.1. */
+function unheardOf({ raw }: FastifyRequest): NodeError | undefined {
+  const { host, expect } = raw.headers;
+  if (host === undefined && raw.httpVersion === '1.1')
+    return new NodeError('INVALID_REQUEST', 'the request has no `Host` header');
+  if (expect === undefined || CONTINUE.test(expect)) return undefined;
+  return new NodeError('INVALID_REQUEST', `\`Expect: ${shown(expect)}\` cannot be met; only 100-continue can`);
 }
 
 /** A change that would be made whatever its condition says is refused. */

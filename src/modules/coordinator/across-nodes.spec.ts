@@ -7,8 +7,6 @@ import type { CallContext, SearchRequest } from './core/requests.js';
 import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';
 import { encodeWire } from '../../kernel/wire.js';
 import { ShardReplica } from '../replication/shard-replica.js';
-import { CatalogService } from './catalog.service.js';
-import { ForwardedMapChanges, type MapChanges } from './map-changes.js';
 import { MemoryCluster } from './testing/memory-cluster.js';
 import { Writer } from './writer.js';
 
@@ -384,32 +382,6 @@ describe('a coordinator across nodes', () => {
     three.primaries[shard] = home;
   });
 
-  it.each(['still', 'silent'] as const)(
-    'ends a write by its deadline whose first vector waits for a map that stands %s',
-    async (map) => {
-      const [node] = one.nodes;
-      const collection = `map-${map}`;
-      const { similarity, hnsw } = node.replication.map.current().collections[0];
-      await node.replication.map.changeHere({ kind: 'putCollection', name: collection, similarity, hnsw });
-      const change = jest.spyOn(ForwardedMapChanges.prototype, 'change').mockImplementation(async () => {
-        await new Promise((resolve) => setTimeout(resolve, map === 'still' ? 20 : 2_000));
-        return node.replication.map.current();
-      });
-      const asked = { ...options, collection };
-      const id = 'first';
-      const writes = [
-        () => node.documents.ingest({ id, fields: { vector: query } }, undefined, asked, call({ timeoutMs: 200 })),
-        () => node.documents.patch(id, { vector: query }, undefined, asked, call({ timeoutMs: 200 })),
-      ];
-      for (const write of writes) {
-        const startedMs = performance.now();
-        await expect(write()).rejects.toMatchObject({ code: 'SHARD_UNAVAILABLE' });
-        expect(performance.now() - startedMs).toBeLessThan(600);
-      }
-      change.mockRestore();
-    },
-  );
-
   it.each([
     ['whose shards come first', 1, 0],
     ['whose shards come last', 0, 2],
@@ -453,50 +425,31 @@ describe('a coordinator across nodes', () => {
     silent.health = 'well';
   });
 
-  it('decides by the newest map whether an alias or a collection is as it should be', async () => {
-    const [node] = one.nodes;
-    const map = node.replication.map.current();
-    const target = map.collections[0].name;
-    const old = { ...map, aliases: [{ name: 'tt', collection: target }] };
-    const current = jest.spyOn(node.replication.map, 'current').mockReturnValue(old);
-    const changed: string[] = [];
-    const changes: MapChanges = {
-      newest: () => Promise.resolve({ ...map, collections: [] }),
-      lookUp: (find) => Promise.resolve(find(old)),
-      change: ({ kind }) => {
-        changed.push(kind);
-        return Promise.resolve(map);
-      },
-    };
-    const none = undefined as never;
-    const fanOut = { ask: () => Promise.resolve({ values: new Map(), failed: new Map() }) } as never;
-    const config = { similarity: 'cosine', hnswM: 16, hnswEfConstruction: 200, hnswEfSearch: 100 } as never;
-    const catalog = new CatalogService(config, node.replication, fanOut, none, changes);
-    expect(await catalog.putAlias('tt', target)).toMatchObject({ created: true });
-    expect(await catalog.putCollection(target, {})).toMatchObject({ created: true });
-    await expect(catalog.deleteCollection(target)).rejects.toMatchObject({ code: 'COLLECTION_NOT_FOUND' });
-    expect(changed).toEqual(['putAlias', 'putCollection']);
-    current.mockRestore();
+  it('lists collections by the deadline of who asks, naming the shards that did not tell their documents', async () => {
+    const [asking, , silent] = three.nodes;
+    silent.health = 'silent';
+    const startedMs = performance.now();
+    const [listed] = await asking.catalog.listCollections(200);
+    expect(performance.now() - startedMs).toBeLessThan(400);
+    expect(listed).toMatchObject({ name: 'default', missingShards: [2, 5] });
+    silent.health = 'well';
   });
 
-  it('looks for a collection that it does not know no longer than the caller gives', async () => {
-    const [node, home] = three.nodes;
-    const meta = jest.spyOn(node.routes, 'meta').mockReturnValue({ ...node.routes.meta(), primary: home.uuid });
-    home.health = 'silent';
-    const unknown = { ...any, collection: 'nowhere' };
-    const missing = { code: 'COLLECTION_NOT_FOUND' };
-    for (const asked of [
-      () => node.search.search({ ...request({ vector: query }), ...unknown }, call({ timeoutMs: 200 })),
-      () => node.documents.count(undefined, unknown, call({ timeoutMs: 200 })),
-    ]) {
-      const startedMs = performance.now();
-      await expect(asked()).rejects.toMatchObject(missing);
-      expect(performance.now() - startedMs).toBeLessThan(300);
-    }
-    // Who gives more time is told after a second.
-    await expect(node.documents.count(undefined, unknown, call())).rejects.toMatchObject(missing);
-    home.health = 'well';
-    meta.mockRestore();
+  it('has the digest and the conflicts of a shard from no copy that is being built, or moved away', async () => {
+    const [asking] = three.nodes;
+    const known = asking.routes.shards();
+    const wanted = await asking.operator.digest(1);
+    expect(wanted.replicas).toMatchObject([{ node: 'node-2' }]);
+    expect(await asking.operator.conflicts(1)).toEqual([]);
+    const built = known.map((route) => ({
+      ...route,
+      primary: undefined,
+      copies: route.copies.map((copy) => ({ ...copy, role: 'learner' as const })),
+    }));
+    const routes = jest.spyOn(asking.routes, 'shards').mockReturnValue(built);
+    await expect(asking.operator.digest(1)).rejects.toMatchObject({ code: 'SHARD_UNAVAILABLE' });
+    await expect(asking.operator.conflicts(1)).rejects.toMatchObject({ code: 'SHARD_UNAVAILABLE' });
+    routes.mockRestore();
   });
 
   it.each(['gone', 'silent'] as const)(

@@ -8,10 +8,11 @@ import type { CatalogPort } from './coordinator.js';
 import { Deadline } from './deadline.js';
 import type { FanOut } from './fan-out.js';
 import type { MapChanges } from './map-changes.js';
-import { until, WRITE_WAIT_MS, type WriteRouter } from './write-router.js';
+import { until } from './until.js';
+import { WRITE_WAIT_MS, type WriteRouter } from './write-router.js';
 import type { AliasView, ClusterSettingsView, CollectionSettings, CollectionView } from './core/requests.js';
 
-/** Shards are asked for their counts for so long. */
+/** Shards are asked for their counts for so long at most. */
 const COUNT_MS = 2_000;
 /** A collection that another request makes is in the map by then. */
 const MADE_MS = 2_000;
@@ -60,8 +61,8 @@ export class CatalogService implements CatalogPort {
     return this.#view(collection);
   }
 
-  async listCollections(): Promise<readonly CollectionView[]> {
-    const counted = await this.#documents();
+  async listCollections(withinMs = COUNT_MS): Promise<readonly CollectionView[]> {
+    const counted = await this.#documents(withinMs);
     return this.replication.map.current().collections.map((collection) => viewOf(collection, counted));
   }
 
@@ -168,10 +169,10 @@ export class CatalogService implements CatalogPort {
   }
 
   /** Live documents by collection, of the shards that can be reached. */
-  async #documents(): Promise<Counted> {
+  async #documents(withinMs = COUNT_MS): Promise<Counted> {
     const { shardCount, epoch: mapEpoch } = this.replication.map.current();
     const all = Array.from({ length: shardCount }, (_, shard) => shard);
-    const deadline = new Deadline({ signal: NEVER }, COUNT_MS);
+    const deadline = new Deadline({ signal: NEVER, timeoutMs: withinMs }, COUNT_MS);
     try {
       const options = { deadline, session: new Map<number, never>(), primary: false };
       const answer = await this.fanOut.ask('summary', all, (gates) => ({ mapEpoch, gates }), options);

@@ -87,7 +87,8 @@ export interface CatalogPort {
     settings: CollectionSettings,
   ): Promise<{ readonly created: boolean; readonly collection: CollectionView }>;
   getCollection(name: string): Promise<CollectionView>;
-  listCollections(): Promise<readonly CollectionView[]>;
+  /** @param withinMs shards that have not told their documents by then are named as missing */
+  listCollections(withinMs?: number): Promise<readonly CollectionView[]>;
   deleteCollection(name: string): Promise<void>;
   putAlias(name: string, collection: string): Promise<{ readonly created: boolean; readonly alias: AliasView }>;
   getAlias(name: string): Promise<AliasView>;

@@ -36,6 +36,7 @@ import type { DocumentReader } from './document-reader.js';
 import type { GatedWrite, ReplicaGate } from './replica-gate.js';
 import type { WriteAdmission } from './write-admission.js';
 import type { ShardAccess, ShardCallOptions } from './shard-access.js';
+import { until } from './until.js';
 import { isWanted, segmentsOf, WinnerReader } from './winner-reader.js';
 
 /** How long a read waits for the session, and a call for the map it was made with (replication 7.2). */
@@ -218,7 +219,10 @@ export class LocalShards implements ShardAccess {
       return reply;
     },
     change: ({ operation }) => this.gates.change(operation),
-    map: () => Promise.resolve({ mapEpoch: this.gates.mapEpoch }),
+    map: async ({ mapEpoch }, { timeoutMs }) => {
+      await until(() => this.gates.mapEpoch >= mapEpoch, performance.now() + timeoutMs);
+      return { mapEpoch: this.gates.mapEpoch };
+    },
     transfer: async ({ shard, to }: { shard: number; to: NodeUuid }) => {
       const refusal = await this.gates.transfer(shard, to);
       return refusal === undefined ? {} : { refusal };

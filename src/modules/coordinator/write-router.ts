@@ -8,12 +8,12 @@ import type { CopyRoute, ShardRoute } from './core/route.js';
 import type { LocalShards } from './local-shards.js';
 import type { Routes } from './routes.js';
 import type { PeerShards } from './shard-access.js';
+import { until } from './until.js';
 
 /** A write that is neither durable nor refused by then may or may not have happened (replication 2.8). */
 export const WRITE_WAIT_MS = 5_000;
 /** So long the routes get to change before a write is sent again; the last time, until its deadline (replication 3). */
 const PAUSES_MS = [100, 400, WRITE_WAIT_MS];
-const POLL_MS = 10;
 /** A write that is passed on over another node is answered within this, or counts as lost. */
 const RELAY_WAIT_MS = 2_000;
 /** How often an unanswered write looks whether another primary reigns by now. */
@@ -286,13 +286,4 @@ function primaryOf({ primary, copies }: ShardRoute): CopyRoute | undefined {
 
 function refused(code: NodeError['code'], detail: string, retryAfterMs?: number): MadeOrRefused {
   return { kind: 'refused', code, detail, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
-}
-
-/** Waits until `happened`, or the time. */
-export async function until(happened: () => boolean, endsMs: number): Promise<void> {
-  while (!happened()) {
-    const leftMs = endsMs - performance.now();
-    if (leftMs <= 0) return;
-    await new Promise((resolve) => setTimeout(resolve, Math.min(POLL_MS, leftMs)));
-  }
 }

@@ -84,7 +84,11 @@ export class Writer {
   ) {}
 
   /** Stores a document. @throws NodeError */
-  async upsert(id: string, fields: DocumentFields, call: WriteCall): Promise<Written> {
+  upsert(id: string, fields: DocumentFields, call: WriteCall): Promise<Written> {
+    return this.#evenIfRemade(call, (again) => this.#upsert(id, fields, again));
+  }
+
+  async #upsert(id: string, fields: DocumentFields, call: WriteCall): Promise<Written> {
     const endsMs = performance.now() + Math.min(WRITE_WAIT_MS, call.timeoutMs ?? WRITE_WAIT_MS);
     const collection =
       this.#readyFor(fields, call.collection) ??
@@ -101,7 +105,9 @@ export class Writer {
 
   /** Merges into a document (RFC 7386). @throws NodeError DOCUMENT_NOT_FOUND */
   patch(id: string, patch: DocumentPatch, call: WriteCall): Promise<Written> {
-    return this.#within(call.timeoutMs, (deadline) => this.#patch(id, patch, call, deadline));
+    return this.#evenIfRemade(call, (again) =>
+      this.#within(again.timeoutMs, (deadline) => this.#patch(id, patch, again, deadline)),
+    );
   }
 
   async #patch(id: string, patch: DocumentPatch, call: WriteCall, deadline: Deadline): Promise<Written> {
@@ -152,6 +158,10 @@ export class Writer {
 
   /** Deletes a document. @throws NodeError DOCUMENT_NOT_FOUND */
   delete(id: string, call: WriteCall): Promise<Written> {
+    return this.#evenIfRemade(call, (again) => this.#delete(id, again));
+  }
+
+  #delete(id: string, call: WriteCall): Promise<Written> {
     const collection = this.#collection(call.collection);
     const common = this.#conditionAndKey(call, id, collection.id, 'delete', () => new Uint8Array(0));
     return this.#write(
@@ -189,6 +199,24 @@ export class Writer {
       return bytes;
     };
     return { ...begun, prefix, operationOf };
+  }
+
+  /**
+   * Does a write, and does it again when its collection was dropped and another one of that name made, both over other nodes
+   * and a moment ago: the map here has the dropped one still.
+   */
+  async #evenIfRemade(call: WriteCall, write: (call: WriteCall) => Promise<Written>): Promise<Written> {
+    const startedMs = performance.now();
+    const meant = findCollection(this.replication.map.current(), call.collection, false)?.id;
+    try {
+      return await write(call);
+    } catch (error) {
+      if (!(error instanceof NodeError) || error.code !== 'COLLECTION_NOT_FOUND' || meant === undefined) throw error;
+      const leftMs = (): number => (call.timeoutMs ?? WRITE_WAIT_MS) - (performance.now() - startedMs);
+      const remade = findCollection(await this.changes.newest(leftMs()), call.collection, false);
+      if (remade === undefined || remade.id === meant || leftMs() <= 0) throw error;
+      return this.#evenIfRemade({ ...call, timeoutMs: leftMs() }, write);
+    }
   }
 
   /** The document as its primary has it. @throws NodeError when that cannot be asked */

@@ -198,8 +198,12 @@ export class GrpcController {
 
   @GrpcMethod(SERVICE, 'ListCollections')
   @Gated('admin')
-  async listCollections(): Promise<pb.ListCollectionsResponse> {
-    const collections = await this.catalog.listCollections();
+  async listCollections(
+    _request: pb.ListCollectionsRequest,
+    _metadata: unknown,
+    call: ServerCall,
+  ): Promise<pb.ListCollectionsResponse> {
+    const collections = await this.catalog.listCollections(grpcCallContext(call).timeoutMs);
     return create(pb.ListCollectionsResponseSchema, { collections: collections.map(collectionMessage) });
   }
 
