@@ -1,21 +1,16 @@
 import type { NodeUuid } from '../../kernel/peer.js';
-import { toHex } from '../../kernel/bytes.js';
 import { reignTag } from '../../kernel/epoch.js';
 import { NodeError } from '../../kernel/errors.js';
 import { LIMITS } from '../../kernel/limits.js';
-import type { Version } from '../../kernel/version.js';
-import { entryEpoch, entryOffset, entryVersion } from '../log/core/entry-codec.js';
 import { idempotencyKey } from '../log/core/keys.js';
 import { LogDamagedError, type LogStore } from '../log/log-store.js';
 import { looseEntry } from '../replication/loose-store.js';
-import { encodeOperation } from '../replication/core/operation-row.js';
 import type { ReplicationService } from '../replication/replication.service.js';
 import { shardDigest } from '../shard/core/rows.js';
 import type { ShardSearchAnswer } from '../shard/core/search-answer.js';
 import { ShardUnavailableError } from '../shard/shard-ports.js';
 import type { ShardService } from '../shard/shard.service.js';
 import { AnswerBytes } from './core/answer-bytes.js';
-import type { Position } from './core/positions.js';
 import type { FieldSelection } from './core/requests.js';
 import type {
   DocumentPage,
@@ -33,20 +28,17 @@ import type {
   WantedEntry,
 } from './core/shard-calls.js';
 import type { DocumentReader } from './document-reader.js';
+import { EarlierWrites } from './earlier-writes.js';
+import { EntryPages } from './entry-pages.js';
+import { type Answer, GatePassage, repliesOf } from './gate-passage.js';
 import type { GatedWrite, ReplicaGate } from './replica-gate.js';
 import type { WriteAdmission } from './write-admission.js';
 import type { ShardAccess, ShardCallOptions } from './shard-access.js';
 import { until } from './until.js';
 import { isWanted, segmentsOf, WinnerReader } from './winner-reader.js';
 
-/** How long a read waits for the session, and a call for the map it was made with (replication 7.2). */
-export const SESSION_WAIT_MS = 200;
-const POLL_MS = 2;
 /** Documents of a shard read side by side. */
 const READ_AT_ONCE = 16;
-/** Entries and bytes of one page of a log, whatever is asked for. */
-const ENTRIES_MAX = 1_000;
-const ENTRY_BYTES_MAX = 1024 * 1024;
 /**
  * A write is made also when the map of its sender is newer than the one here, since a primary may be cut off from the map
  * and not from its sender. So much newer is no map of this cluster.
@@ -54,17 +46,8 @@ const ENTRY_BYTES_MAX = 1024 * 1024;
 const MAP_LEAP_MAX = 2 ** 20;
 /** A primary makes no write wait longer for what it needs before it is logged (replication 2.8). */
 const SHORT_WAIT_MS = 2_000;
-/** Entries that are searched for a repeated write, the newest, and at once; more were written since than a retry can be late. */
-const REPEATED_ENTRIES_MAX = 50_000;
-const REPEATED_PAGE = 1_000;
-const REPEATED_PAGE_BYTES = 4 * 1024 * 1024;
 /** Results of keys that are counted at once. */
 const OPERATIONS_PAGE = 1_000;
-
-interface Opened {
-  readonly gate: ShardGate;
-  readonly lagMs: number | undefined;
-}
 
 /**
  * The shards of this node, through the gate (replication 7.1, 7.2): what the coordinator here asks, and what other nodes
@@ -72,6 +55,9 @@ interface Opened {
  */
 export class LocalShards implements ShardAccess {
   readonly #winners: WinnerReader;
+  readonly #passage: GatePassage;
+  readonly #entries: EntryPages;
+  readonly #earlier: EarlierWrites;
   #underWay = 0;
 
   constructor(
@@ -83,6 +69,9 @@ export class LocalShards implements ShardAccess {
     private readonly admission: WriteAdmission,
   ) {
     this.#winners = new WinnerReader(log);
+    this.#passage = new GatePassage(gates);
+    this.#entries = new EntryPages(gates, replication, log);
+    this.#earlier = new EarlierWrites(replication, log, reader);
   }
 
   /** Calls under way, of this node and of others. */
@@ -123,11 +112,11 @@ export class LocalShards implements ShardAccess {
     readonly [C in ShardCall]: (ask: ShardAsk<C>, options: ShardCallOptions) => Promise<ShardAnswer<C>>;
   } = {
     search: async ({ mapEpoch, gates, search }, options) => {
-      const passed = await this.#pass(mapEpoch, gates, options, true);
+      const passed = await this.#passage.pass(mapEpoch, gates, options, true);
       if (passed.opened.length === 0) return passed.refused;
       const shards = passed.opened.map(({ gate }) => gate.shard);
       const answers = await this.shards.search(shards, search, options.signal);
-      return merge(
+      return repliesOf(
         passed,
         answers.map((answer): Answer<ShardSearchAnswer> =>
           answer.failed === undefined ? { value: answer } : { refusal: this.#failure(answer.shard, answer.failed) },
@@ -204,18 +193,10 @@ export class LocalShards implements ShardAccess {
     },
     write: ({ mapEpoch, writes }, { timeoutMs }) =>
       Promise.all(writes.map((write) => this.write(write, mapEpoch, timeoutMs))),
-    entries: async ({ mapEpoch, shard, after, limit, bytesMax, waitMs }, options) => {
-      const gate: ShardGate = { shard, epoch: 0, primary: false, stale: true };
-      const [reply] = await this.#each(mapEpoch, [gate], options, () =>
-        this.#entries(
-          shard,
-          after,
-          Math.min(limit, ENTRIES_MAX),
-          Math.min(bytesMax, ENTRY_BYTES_MAX),
-          Math.min(waitMs, options.timeoutMs / 2),
-          options.signal,
-        ),
-      );
+    entries: async (ask, options) => {
+      const gate: ShardGate = { shard: ask.shard, epoch: 0, primary: false, stale: true };
+      const page = (): Promise<EntryPage> => this.#entries.page(ask, options);
+      const [reply] = await this.#each(ask.mapEpoch, [gate], options, page);
       return reply;
     },
     change: ({ operation }) => this.gates.change(operation),
@@ -228,51 +209,6 @@ export class LocalShards implements ShardAccess {
       return refusal === undefined ? {} : { refusal };
     },
   };
-
-  /** Which of the shards may answer, once the map and the session are reached or given up. */
-  #pass(
-    mapEpoch: number,
-    gates: readonly ShardGate[],
-    options: ShardCallOptions,
-    searched: boolean,
-  ): Promise<Passed> | Passed {
-    const now = this.#tryPass(mapEpoch, gates, searched);
-    return now.waits ? this.#waitToPass(mapEpoch, gates, options, searched) : now;
-  }
-
-  #tryPass(mapEpoch: number, gates: readonly ShardGate[], searched: boolean): Passed {
-    const opened: Opened[] = [];
-    const refused: { readonly shard: number; readonly refusal: Refusal }[] = [];
-    const mapIsOld = this.gates.mapEpoch < mapEpoch;
-    let waits = mapIsOld;
-    for (const gate of gates) {
-      const { shard, position } = gate;
-      const answer: ReturnType<ReplicaGate['check']> = mapIsOld
-        ? { open: false, refusal: { code: 'STALE_MAP' } }
-        : this.gates.check(gate, searched);
-      if (!answer.open) refused.push({ shard, refusal: answer.refusal });
-      else if (position !== undefined && !this.gates.reached(shard, position, searched)) {
-        waits = true;
-        refused.push({ shard, refusal: { code: 'NOT_CAUGHT_UP', retryAfterMs: SESSION_WAIT_MS } });
-      } else opened.push({ gate, lagMs: answer.lagMs });
-    }
-    return { opened, refused, waits };
-  }
-
-  async #waitToPass(
-    mapEpoch: number,
-    gates: readonly ShardGate[],
-    options: ShardCallOptions,
-    searched: boolean,
-  ): Promise<Passed> {
-    const waitMs = Math.min(SESSION_WAIT_MS, options.timeoutMs);
-    const startedMs = performance.now();
-    for (;;) {
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-      const now = this.#tryPass(mapEpoch, gates, searched);
-      if (!now.waits || options.signal?.aborted === true || performance.now() - startedMs >= waitMs) return now;
-    }
-  }
 
   /** As `#each`, of what the index answers. */
   #search<T>(
@@ -291,7 +227,7 @@ export class LocalShards implements ShardAccess {
     read: (shard: number, at: number) => Promise<T>,
     searched = false,
   ): Promise<readonly ShardReply<T>[]> {
-    const passed = await this.#pass(mapEpoch, gates, options, searched);
+    const passed = await this.#passage.pass(mapEpoch, gates, options, searched);
     const answers = await Promise.all(
       passed.opened.map(async ({ gate }): Promise<Answer<T>> => {
         try {
@@ -301,7 +237,7 @@ export class LocalShards implements ShardAccess {
         }
       }),
     );
-    return merge(passed, answers);
+    return repliesOf(passed, answers);
   }
 
   /** The refusal an error of one shard stands for; any other error is the whole call's. */
@@ -384,7 +320,7 @@ export class LocalShards implements ShardAccess {
       // The first sending may be on its way to the disk, or to the next turn of the loop, in which it is logged.
       await new Promise((resolve) => setImmediate(resolve));
       await this.log.sync();
-      const earlier = await this.#earlier(write, from);
+      const earlier = await this.#earlier.find(write, from);
       return await this.gates.write(earlier === undefined ? write : { ...write, earlier }, mapEpoch);
     } catch (error) {
       if (!(error instanceof LogDamagedError)) throw error;
@@ -392,108 +328,6 @@ export class LocalShards implements ShardAccess {
       return { kind: 'turned-away', refusal: { code: 'FAULTED' } };
     }
   }
-
-  /**
-   * The stored result of a write that was sent before, without a client's key: its entry, if the log has it, carries its
-   * opId. So a repetition after a connection broke is made once (replication 3).
-   */
-  async #earlier(
-    { shard, opId, id, collectionId, condition }: ShardWrite,
-    from: number,
-  ): Promise<Uint8Array | undefined> {
-    const name = toHex(opId);
-    const row = this.replication.row(shard, collectionId, id);
-    if (row !== undefined && toHex(row.version.opId) === name) {
-      const entry = row.loose
-        ? looseEntry(this.log, shard, collectionId, id)
-        : await this.reader.entry(shard, row.offset);
-      if (entry !== undefined) return operationOf(entry, row.version, condition?.kind === 'absent');
-    }
-    const { start, tail } = this.log.state(shard);
-    let next = repeatedFrom(from, start.offset, tail);
-    for (let looked = 0; looked < REPEATED_ENTRIES_MAX;) {
-      const entries = await this.log.scan(shard, next, REPEATED_PAGE, REPEATED_PAGE_BYTES);
-      if (entries.length === 0) return undefined;
-      for (const entry of entries) {
-        const version = entryVersion(entry);
-        if (toHex(version.opId) === name) return operationOf(entry, version, condition?.kind === 'absent');
-      }
-      looked += entries.length;
-      next = entryOffset(entries[entries.length - 1]) + 1;
-    }
-    return undefined;
-  }
-
-  async #entries(
-    shard: number,
-    after: Position,
-    limit: number,
-    bytesMax: number,
-    waitMs: number,
-    signal: AbortSignal | undefined,
-  ): Promise<EntryPage> {
-    const fork = this.gates.fork(shard, after);
-    const from = (fork ?? after.offset) + 1;
-    const compacted = from <= this.log.state(shard).start.offset;
-    let entries = await this.#scan(shard, from, limit, bytesMax);
-    if (entries.length === 0 && waitMs > 0) {
-      await this.#news(shard, from, waitMs, signal);
-      entries = await this.#scan(shard, from, limit, bytesMax);
-    }
-    return {
-      entries,
-      start: this.log.state(shard).start.offset,
-      tail: this.gates.readable(shard),
-      ...(fork === undefined ? {} : { fork }),
-      compacted,
-    };
-  }
-
-  async #scan(shard: number, from: number, limit: number, bytesMax: number): Promise<readonly Uint8Array[]> {
-    const end = this.gates.readable(shard);
-    if (from > end) return [];
-    const entries = await this.log.scan(shard, from, Math.min(limit, end - from + 1), bytesMax);
-    return entries.filter((entry) => entryOffset(entry) <= end);
-  }
-
-  /** Resolves when the shard's log has an entry at `from`, or time is up. */
-  #news(shard: number, from: number, waitMs: number, signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        stop();
-        signal?.removeEventListener('abort', done);
-        resolve();
-      };
-      const timer = setTimeout(done, waitMs);
-      const stop = this.replication.onDurable((changed) => {
-        if (changed === shard) done();
-      });
-      signal?.addEventListener('abort', done, { once: true });
-      if (signal?.aborted === true || this.gates.readable(shard) >= from) done();
-    });
-  }
-}
-
-interface Passed {
-  readonly opened: readonly Opened[];
-  readonly refused: readonly { readonly shard: number; readonly refusal: Refusal }[];
-  /** A refusal may be gone in a moment. */
-  readonly waits: boolean;
-}
-
-type Answer<T> = { readonly value: T } | { readonly refusal: Refusal };
-
-/** The answers of those that passed, in their order, behind the refusals of the others. */
-function merge<T>({ opened, refused }: Passed, answers: readonly Answer<T>[]): readonly ShardReply<T>[] {
-  const replies: ShardReply<T>[] = [...refused];
-  for (let i = 0; i < opened.length; i++) {
-    const { gate, lagMs } = opened[i];
-    const answer = answers[i];
-    if ('refusal' in answer) replies.push({ shard: gate.shard, refusal: answer.refusal });
-    else replies.push({ shard: gate.shard, value: answer.value, ...(lagMs === undefined ? {} : { lagMs }) });
-  }
-  return replies;
 }
 
 /** Nothing is sent that was not asked for. */
@@ -507,20 +341,4 @@ function only(found: StoredSegments | undefined, fields: FieldSelection): Stored
     metadata: fields.metadata ? found.metadata : undefined,
     vector: fields.vector ? found.vector : undefined,
   };
-}
-
-function operationOf(entry: Uint8Array, version: Version, created: boolean): Uint8Array {
-  return encodeOperation({
-    offset: entryOffset(entry),
-    epoch: entryEpoch(entry).num,
-    version,
-    created,
-    fingerprint: new Uint8Array(16),
-    writtenMs: version.hlc.ms,
-  });
-}
-
-/** The first entry that may be a repeated write's: of what came after `from`, where the log ended when it was sent first, the newest. */
-export function repeatedFrom(from: number, start: number, tail: number): number {
-  return Math.max(from, start, tail - REPEATED_ENTRIES_MAX) + 1;
 }

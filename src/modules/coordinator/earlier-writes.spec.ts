@@ -1,5 +1,5 @@
 import { expect, it } from '@jest/globals';
-import { repeatedFrom } from './local-shards.js';
+import { repeatedFrom } from './earlier-writes.js';
 
 it('looks for a repeated write after where the log ended then, among the newest 50 000, and not below the start', () => {
   expect(repeatedFrom(900, 0, 1_000)).toBe(901);
