@@ -1,11 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import { describe, expect, it } from '@jest/globals';
+import { afterAll, describe, expect, it } from '@jest/globals';
 import { SCENARIOS } from './scenarios/scenarios.js';
-import { DEFAULT_SUBJECT, SUBJECTS } from './subject.js';
-import { commandFor, failureText, runTwice } from './twice.js';
-import { FAULTS } from './world/chaos.js';
-import type { Fault } from './world/chaos.js';
-import { runSeed, type Scenario } from './world/run.js';
+import { SimThread } from './sim-thread.js';
 
 interface KeptSeed {
   readonly seed: number;
@@ -25,27 +21,22 @@ const SEEDS_A_TEST = 20;
 const TEST_MS = 600_000;
 
 const kept = JSON.parse(await readFile(new URL('seeds.json', import.meta.url), 'utf8')) as readonly KeptSeed[];
-const factory = SUBJECTS[DEFAULT_SUBJECT];
 const rare = new Map<string, number>();
 
+const thread = new SimThread();
+afterAll(() => thread.end());
+
 /** Plays a seed; the text of what went wrong, or ''. */
-async function play(seed: number, scenario?: Scenario, faults?: readonly Fault[], run = runTwice): Promise<string> {
-  const report = await run({
-    seed,
-    factory,
-    ...(scenario === undefined ? {} : { scenario }),
-    ...(faults === undefined ? {} : { faults }),
-  });
-  for (const [name, count] of report.counters) rare.set(name, (rare.get(name) ?? 0) + count);
-  return report.violations.length === 0 ? '' : failureText(report, commandFor(seed, scenario?.name));
+async function play(seed: number, scenario?: string, faults?: number, once = false): Promise<string> {
+  const { text, counters } = await thread.play({ kind: 'seed', seed, scenario, faults, once });
+  for (const [name, count] of counters) rare.set(name, (rare.get(name) ?? 0) + count);
+  return text;
 }
 
 describe('scenarios', () => {
-  it.each(
-    SCENARIOS.filter(({ cluster }) => cluster === undefined).map((scenario) => [scenario.name, scenario] as const),
-  )(
+  it.each(SCENARIOS.filter(({ cluster }) => cluster === undefined).map(({ name }) => name))(
     '%s',
-    async (_name, scenario) => {
+    async (scenario) => {
       expect(await play(1, scenario)).toBe('');
     },
     TEST_MS,
@@ -55,9 +46,8 @@ describe('scenarios', () => {
 describe('seeds that failed once', () => {
   it.each(kept.map(({ seed, scenario, faults, why }) => [why, seed, scenario, faults] as const))(
     '%s',
-    async (_why, seed, name, faults) => {
-      const scenario = SCENARIOS.find((candidate) => candidate.name === name);
-      expect(await play(seed, scenario, faults === undefined ? undefined : FAULTS.slice(0, faults))).toBe('');
+    async (_why, seed, scenario, faults) => {
+      expect(await play(seed, scenario, faults)).toBe('');
     },
     TEST_MS,
   );
@@ -69,10 +59,8 @@ describe('random faults', () => {
     `keep every promise, ${SEEDS_A_TEST} seeds from %i`,
     async (first) => {
       const failed: string[] = [];
-      for (let seed = first; seed < first + SEEDS_A_TEST; seed++) {
-        const run = seed <= SEEDS_TWICE ? runTwice : runSeed;
-        failed.push(await play(seed, undefined, undefined, run));
-      }
+      for (let seed = first; seed < first + SEEDS_A_TEST; seed++)
+        failed.push(await play(seed, undefined, undefined, seed > SEEDS_TWICE));
       expect(failed.filter((text) => text !== '').join('\n')).toBe('');
     },
     TEST_MS,
