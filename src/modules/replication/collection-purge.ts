@@ -1,5 +1,6 @@
 import { NodeError } from '../../kernel/errors.js';
 import { META_SHARD } from '../../kernel/ids.js';
+import { isDropped } from '../ring/core/map.js';
 import { levelOf } from './core/write-level.js';
 import type { WriteOutcome, WriteRequest } from './core/write.js';
 import type { LocalCopies } from './local-copies.js';
@@ -18,11 +19,11 @@ export class CollectionPurge {
   /** All that still have rows; a crash before it came to this is made up for here. */
   purgeDropped(): void {
     if (!this.map.known) return;
-    const known = new Set(this.map.current().collections.map((collection) => collection.id));
+    const map = this.map.current();
     for (const [shard, replica] of this.copies) {
       if (shard === META_SHARD || replica.role !== 'primary') continue;
       for (const id of replica.counters().collections.keys()) {
-        if (known.has(id)) continue;
+        if (!isDropped(map, id)) continue;
         this.#purge(shard, id).catch((error: unknown) => {
           this.logger.warn({ shard, err: error }, 'a dropped collection could not be purged; it is tried again');
         });

@@ -22,6 +22,8 @@ export type ForwardChange = (operation: MapOperation) => Promise<number>;
 
 /** Until a change that was agreed elsewhere is known here. */
 const KNOWN_WAIT_MS = 2_000;
+/** A change that cannot be agreed by then is refused: a primary in doubt keeps what may be decided in a moment. */
+const CHANGE_WAIT_MS = 5_000;
 
 /** The map as this node knows it, its ring, and the door to change it. Changes go through the log of META_SHARD. */
 export class MapService {
@@ -123,6 +125,7 @@ export class MapService {
       payload: encodeMapOperation(operation),
       level: 'quorum',
       mapOperation: operation,
+      waitMs: CHANGE_WAIT_MS,
     });
   }
 

@@ -8,7 +8,7 @@ import { PROTOCOL, type NodeUuid } from '../../kernel/peer.js';
 import type { CancelTimer } from '../../kernel/timers.js';
 import { idempotencyKey } from '../log/core/keys.js';
 import { LogDamagedError, StorageFailedError } from '../log/log-store.js';
-import { nodeByUuid, type ClusterMap, type NodeRegistration } from '../ring/core/map.js';
+import { isDropped, nodeByUuid, type ClusterMap, type NodeRegistration } from '../ring/core/map.js';
 import { placementOf, shardSetOf } from '../ring/core/shard-set.js';
 import { liveDocuments, ZERO_COUNTERS, type DocumentRow, type ShardCounters } from '../shard/core/rows.js';
 import type { OpenReport } from '../shard/shard-ports.js';
@@ -464,10 +464,17 @@ export class ReplicationService {
   #plan(shard: number): CopyPlan {
     const room = this.#ports.disk?.room() ?? 'upserts';
     const leaving = this.#leaving || room !== 'upserts';
-    if (!this.map.known) return { configured: { mapEpoch: 0, members: this.#founders }, leaving, epochFloor: 0, room };
+    const none = { mapEpoch: 0, members: this.#founders };
+    if (!this.map.known) return { configured: none, leaving, epochFloor: 0, room, isDropped: () => false };
     const map = this.map.current();
     const epochFloor = placementOf(map, shard)?.epochFloor ?? 0;
-    return { configured: shardSetOf(map, shard), leaving, epochFloor, room };
+    return {
+      configured: shardSetOf(map, shard),
+      leaving,
+      epochFloor,
+      room,
+      isDropped: (collectionId) => isDropped(map, collectionId),
+    };
   }
 
   /** A full disk must not meet what a primary elsewhere, which has room, goes on sending (replication 5.8). */

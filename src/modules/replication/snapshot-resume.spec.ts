@@ -72,6 +72,7 @@ class Pair {
         configured: { mapEpoch: 1, members: this.members },
         leaving: false,
         epochFloor: 0,
+        isDropped: () => false,
         room: 'upserts' as const,
       }),
       bulk: new BulkPlaces(),

@@ -193,7 +193,13 @@ export class ReplicatedNode implements ReplicaNode {
       turns: new TurnShare(clock, timers),
       peers,
       view: () => view,
-      plan: () => ({ configured: placement.set(shard), leaving: this.#leaving, epochFloor: 0, room: 'upserts' }),
+      plan: () => ({
+        configured: placement.set(shard),
+        leaving: this.#leaving,
+        epochFloor: 0,
+        room: 'upserts',
+        isDropped: () => false,
+      }),
       report: {
         map: () => undefined,
         sweep: () => undefined,

@@ -61,7 +61,13 @@ class Copy {
 
   tick(): void {
     this.#nowMs += 100;
-    const plan = { configured: this.#configured, leaving: false, epochFloor: 0, room: 'upserts' as const };
+    const plan = {
+      configured: this.#configured,
+      leaving: false,
+      epochFloor: 0,
+      room: 'upserts' as const,
+      isDropped: () => false,
+    };
     this.#step({ kind: 'tick', now: this.#now(), peers: ALONE, plan, opId: new Uint8Array(16) });
   }
 

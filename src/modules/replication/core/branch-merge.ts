@@ -25,14 +25,14 @@ export class BranchMerge {
   readonly rows: RowChange[] = [];
 
   /**
-   * @param purged collections that were dropped in this reign
+   * @param isDropped whether a collection was dropped: nothing is merged into it
    * @param branch what the rows come from
    * @param own they are this replica's own loose rows: an equal version means that row, which is re-pointed
    */
   constructor(
     private readonly log: ReplicaLog,
     private readonly epoch: Epoch,
-    private readonly purged: ReadonlySet<number>,
+    private readonly isDropped: (collectionId: number) => boolean,
     private readonly branch: readonly BranchEpoch[],
     private readonly own: boolean,
   ) {}
@@ -42,7 +42,7 @@ export class BranchMerge {
     const op = entryOp(bytes);
     if (op !== 'UPSERT' && op !== 'DELETE') return;
     const [collectionId, id, version] = [entryCollectionId(bytes), entryId(bytes), entryVersion(bytes)];
-    if (this.purged.has(collectionId)) {
+    if (this.isDropped(collectionId)) {
       out.push({ kind: 'conflict', loser: bytes, winner: { versionText: '' } });
       return;
     }
@@ -60,8 +60,10 @@ export class BranchMerge {
     }
     // Equal: the log has it already, unless the row here is loose itself: then it is re-pointed.
     if (order === 0 && !(this.own && before?.loose === true)) return;
-    if (order > 0 && before !== undefined && !before.loose && !before.tombstone && !this.#saw(origin, before.offset)) {
-      out.push({ kind: 'conflict', loser: before.offset, winner: { versionText: versionText(version), entry: bytes } });
+    // One that is loose itself was written on a branch of its own, and its offset is of that.
+    if (order > 0 && before !== undefined && (before.loose || !this.#saw(origin, before.offset))) {
+      const loser = before.loose ? { collectionId, id } : before.offset;
+      out.push({ kind: 'conflict', loser, winner: { versionText: versionText(version), entry: bytes } });
     }
     const payload = entryPayload(bytes);
     const entry = this.log.append(this.epoch, { op, collectionId, id, payload, version, origin });

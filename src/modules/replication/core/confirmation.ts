@@ -26,8 +26,10 @@ export class Confirmation {
   }
 
   isEnough(members: readonly NodeUuid[], strict: boolean, nowMs: number): boolean {
-    if (strict) return members.length - this.#missing.size > members.length / 2;
-    return this.#missing.size === 0 || nowMs - this.#startedMs >= OBJECTION_MS;
+    // Who was asked may have left the set since.
+    const missing = members.filter((node) => this.#missing.has(node)).length;
+    if (strict) return members.length - missing > members.length / 2;
+    return missing === 0 || nowMs - this.#startedMs >= OBJECTION_MS;
   }
 
   isToRepeat(nowMs: number): boolean {

@@ -34,6 +34,8 @@ export interface CopyRoleOptions {
   readonly openedMs: number;
   /** The set counted by. */
   readonly set: () => ShardSet;
+  /** Whether the map had a collection and has it no more. */
+  readonly isDropped: (collectionId: number) => boolean;
   /** Offset in force here. */
   readonly applied: () => number;
 }

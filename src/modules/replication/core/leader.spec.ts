@@ -5,7 +5,7 @@ import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { decodeEntry, entryChain, entryOp, verifyEntry } from '../../log/core/entry-codec.js';
 import { CHAIN_ZERO } from '../../log/core/entry.js';
 import { idempotencyKey, shardKey } from '../../log/core/keys.js';
-import { liveDocuments, shardDigest, ZERO_COUNTERS } from '../../shard/core/rows.js';
+import { ZERO_COUNTERS, encodeRow, liveDocuments, shardDigest } from '../../shard/core/rows.js';
 import { branchBeyond, decodeBranches, NO_BRANCHES, type BranchEpoch } from './branch-epochs.js';
 import type { Out, ReplicaEffect } from './effects.js';
 import { APPLY_LATE_MS, APPLY_PACE_MS, Followers, IN_SYNC_MS } from './followers.js';
@@ -33,12 +33,15 @@ class Reign {
     epoch = 1,
     grantedBy = 0,
     gathering = false,
+    dropped = [],
     after = { lastOffset: 0, chain: CHAIN_ZERO, history: [] },
   }: {
     setSize?: number;
     epoch?: number;
     grantedBy?: number;
     gathering?: boolean;
+    /** Collections that the map had once. */
+    dropped?: readonly number[];
     /** The log it begins on. */
     after?: Pick<LogEnd, 'lastOffset' | 'chain' | 'history'>;
   } = {}) {
@@ -63,6 +66,7 @@ class Reign {
         self: SELF,
         strict: false,
         set: () => ({ mapEpoch: 1, members }),
+        isDropped: (collectionId) => dropped.includes(collectionId),
         followers: this.followers,
         silentMs: 2_000,
         heartbeatMs: 500,
@@ -612,6 +616,46 @@ describe('Leader', () => {
     const own = appendOf(propose(base, [proposal('b')], 3_000)).batch;
     base.persisted();
     expect(conflicts(base.merge([lone.bytes], [rowOf(own)]))).toEqual([own.entries[0].offset]);
+  });
+
+  it('lists a delete, and a loose row of its own, that a row of another branch beats', () => {
+    const branch = leader();
+    const [higher] = appendOf(propose(branch, [proposal('a')], 9_000)).batch.entries;
+    const losers = (effects: readonly ReplicaEffect[]): unknown[] =>
+      effects.flatMap((effect) => (effect.kind === 'conflict' ? [effect.loser] : []));
+    const base = new Reign({ epoch: 2 });
+    base.begin();
+    propose(base, [proposal('a')], 3_000);
+    const deleted = propose(base, [proposal('a', { op: 'DELETE', payload: new Uint8Array(0) })], 4_000);
+    base.persisted();
+    const { entries, rows } = appendOf(deleted).batch;
+    expect(losers(base.merge([higher.bytes], [rows[0].value]))).toEqual([entries[0].offset]);
+    const other = new Reign({ epoch: 3 });
+    other.begin();
+    other.persisted();
+    const version = { hlc: { ms: 5_000, counter: 0 }, opId: new Uint8Array(16).fill(1) };
+    const loose = encodeRow({ version, offset: 7, tombstone: false, loose: true, bytes: 0 });
+    expect(losers(other.merge([higher.bytes], [loose]))).toEqual([{ collectionId: 1, id: 'a' }]);
+  });
+
+  it('takes nothing for a collection that was dropped in an earlier reign, and lists what another branch has of it', () => {
+    const branch = leader();
+    const [ghost] = appendOf(propose(branch, [proposal('a')], 9_000)).batch.entries;
+    const next = new Reign({ epoch: 3, dropped: [0, 1] });
+    next.begin();
+    next.persisted();
+    expect(repliesOf(propose(next, [proposal('b')]))[0].outcome).toMatchObject({ code: 'COLLECTION_NOT_FOUND' });
+    expect(next.merge([ghost.bytes], [undefined])).toEqual([
+      { kind: 'conflict', loser: ghost.bytes, winner: { versionText: '' } },
+    ]);
+    expect(liveDocuments(next.log.counters())).toBe(0);
+    // What says that it is dropped is still logged, and what is of no collection.
+    const payload = new Uint8Array(0);
+    const others = [
+      proposal('', { op: 'COLLECTION_PURGE', payload }),
+      proposal('', { op: 'BARRIER', collectionId: 0, payload, keyed: true }),
+    ];
+    expect(appendOf(propose(next, others)).batch.entries).toHaveLength(2);
   });
 
   it('knows what a branch saw that had begun a reign of its own, by the fork at which it was cut off', () => {

@@ -35,6 +35,8 @@ export interface LeaderOptions {
   readonly strict: boolean;
   /** The set counted by: the newest of the log's and, in available mode, the map's. */
   readonly set: () => ShardSet;
+  /** Whether the map had a collection and has it no more, whoever reigned when it was dropped (2.3). */
+  readonly isDropped: (collectionId: number) => boolean;
   readonly followers: Followers;
   /** Milliseconds: a follower that said nothing for so long is not counted on, though its stream is open (2.8). */
   readonly silentMs: number;
@@ -179,7 +181,8 @@ export class Leader {
     own: boolean,
     out: Out,
   ): void {
-    const merge = new BranchMerge(this.#log, this.epoch, this.#purged, branch, own);
+    const isDropped = (collectionId: number): boolean => this.#isDropped(collectionId);
+    const merge = new BranchMerge(this.#log, this.epoch, isDropped, branch, own);
     for (const [i, bytes] of loose.entries()) merge.merge(bytes, stored[i], out);
     if (merge.entries.length > 0) this.#append(merge, out);
   }
@@ -317,7 +320,9 @@ export class Leader {
           `the consistency "${proposal.level}" needs ${needed} copies and ${reachable} can be reached`,
         )
       );
-    if (this.#purged.has(proposal.collectionId)) return refused('COLLECTION_NOT_FOUND', 'the collection was dropped');
+    const { op, collectionId } = proposal;
+    if ((op === 'UPSERT' || op === 'DELETE') && this.#isDropped(collectionId))
+      return refused('COLLECTION_NOT_FOUND', 'the collection was dropped');
     const overload = this.#overload(bytes, nowMs);
     if (overload !== undefined)
       return { kind: 'refused', code: 'OVERLOADED', detail: overload, retryAfterMs: RETRY_AFTER_MS };
@@ -327,6 +332,10 @@ export class Leader {
     if ('kind' in logged) return logged;
     this.#logged(proposal, logged, nowMs);
     return undefined;
+  }
+
+  #isDropped(collectionId: number): boolean {
+    return this.#purged.has(collectionId) || this.#options.isDropped(collectionId);
   }
 
   /** Has a proposal wait outside until `needed` copies can be reached; undefined when there is no room or no time for that. */

@@ -38,6 +38,8 @@ export interface CopyPlan {
   readonly epochFloor: number;
   /** What this node's disk has room for. */
   readonly room: DiskRoom;
+  /** Whether the map had a collection and has it no more: nothing is written to it (2.3). */
+  readonly isDropped: (collectionId: number) => boolean;
 }
 
 /** A moment of this node's clocks. */

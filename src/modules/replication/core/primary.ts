@@ -2,7 +2,7 @@ import { compareEpochs, sameEpoch, type Epoch } from '../../../kernel/epoch.js';
 import type { NodeUuid } from '../../../kernel/peer.js';
 import { Confirmation } from './confirmation.js';
 import type { Out } from './effects.js';
-import { Followers } from './followers.js';
+import { Followers, majority } from './followers.js';
 import { compareAgreed, containsAgreed } from './fork.js';
 import { Handover } from './handover.js';
 import type { MapForce } from './inputs.js';
@@ -24,6 +24,8 @@ export interface PrimaryOptions {
   readonly times: FailoverTimes;
   /** The set counted by. */
   readonly set: () => ShardSet;
+  /** Whether the map had a collection and has it no more. */
+  readonly isDropped: (collectionId: number) => boolean;
   readonly map: MapState | undefined;
   readonly retention: Retention;
   /** Members that granted the reign. */
@@ -71,7 +73,7 @@ export class Primary {
   #unseen: { readonly epoch: Epoch; readonly ms: number } | undefined;
 
   constructor(options: PrimaryOptions) {
-    const { log, epoch, self, strict, set, times, map, granters, applied, beganMs } = options;
+    const { log, epoch, self, strict, set, isDropped, times, map, granters, applied, beganMs } = options;
     this.#options = options;
     this.#log = log;
     this.reign = new Leader(
@@ -81,6 +83,7 @@ export class Primary {
         self,
         strict,
         set,
+        isDropped,
         followers: this.#followers,
         silentMs: times.failoverAfterMs,
         heartbeatMs: times.heartbeatMs,
@@ -266,16 +269,19 @@ export class Primary {
   }
 
   /**
-   * Whether the next change of the set may be made: the last SET and a BARRIER of this epoch are below the high-water mark.
+   * Whether the next change of the set may be made: the last SET and a BARRIER of this epoch are below the high-water mark, or
+   * on a majority of the set that is logged: of one that the map decided meanwhile too few may be left for that.
    * In available mode an addition need not wait while the live members are no majority of the set: nothing could ever
    * become agreed without it (docs/adr, the wait of an addition).
    */
   #mayChangeSet(adds: boolean): boolean {
-    const { highWaterMark, barrier } = this.reign;
-    if (highWaterMark >= barrier && highWaterMark >= this.#log.setOffset) return true;
-    if (this.#options.strict || !adds) return false;
-    const { members } = this.#log.set;
-    const live = members.filter((node) => node === this.#options.self || this.#followers.has(node)).length;
+    const { self, strict } = this.#options;
+    const { set, setOffset, durable } = this.#log;
+    const { members } = set;
+    const logged = members.length === 0 ? 0 : this.#followers.durables(set, self, durable)[majority(set) - 1];
+    if (Math.max(this.reign.highWaterMark, logged) >= Math.max(this.reign.barrier, setOffset)) return true;
+    if (strict || !adds) return false;
+    const live = members.filter((node) => node === self || this.#followers.has(node)).length;
     return live <= members.length / 2;
   }
 

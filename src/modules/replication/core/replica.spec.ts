@@ -65,7 +65,13 @@ class Copy {
 
   tick(): readonly ReplicaEffect[] {
     this.nowMs += 100;
-    const plan = { configured: this.configured, leaving: false, epochFloor: this.epochFloor, room: this.room };
+    const plan = {
+      configured: this.configured,
+      leaving: false,
+      epochFloor: this.epochFloor,
+      room: this.room,
+      isDropped: () => false,
+    };
     return this.step({ kind: 'tick', now: this.now, peers: this.peers, plan, opId: OP_ID });
   }
 

@@ -53,7 +53,13 @@ export class Replica {
   readonly #log: ReplicaLog;
   readonly #retention = new Retention();
   readonly #role: CopyRole;
-  #plan: CopyPlan = { configured: { mapEpoch: 0, members: [] }, leaving: false, epochFloor: 0, room: 'upserts' };
+  #plan: CopyPlan = {
+    configured: { mapEpoch: 0, members: [] },
+    leaving: false,
+    epochFloor: 0,
+    room: 'upserts',
+    isDropped: () => false,
+  };
   #applied: number;
   #lastTickMs: number;
   /** The last tick before which a primary had no doubt of its reign. */
@@ -70,6 +76,7 @@ export class Replica {
       ...options,
       retention: this.#retention,
       set: () => this.set,
+      isDropped: (collectionId) => this.#plan.isDropped(collectionId),
       applied: () => this.#applied,
     });
     this.#lastTickMs = openedMs;

@@ -105,3 +105,8 @@ export function wantedCopies(map: ClusterMap): number {
   const serving = map.nodes.filter((node) => node.duty === 'serving').length;
   return Math.max(1, Math.min(1 + map.settings.replicaCount, serving));
 }
+
+/** Whether a collection was dropped; one with an id that the map has not given yet was made since, and is not known here. */
+export function isDropped({ collections, nextCollectionId }: ClusterMap, collectionId: number): boolean {
+  return collectionId < nextCollectionId && !collections.some(({ id }) => id === collectionId);
+}
