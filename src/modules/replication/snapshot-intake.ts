@@ -68,7 +68,7 @@ export class SnapshotIntake {
     stream: SnapshotStream,
   ): Promise<SnapshotReceiver | undefined> {
     this.#chunks = [];
-    const receiver = await this.#receiverOf(at, resumes);
+    const receiver = await (resumes ? this.#goOn(at) : this.#begin(at));
     if (receiver === undefined) return undefined;
     stream.grant(credit);
     while (!receiver.complete && stream.isOpen()) {
@@ -99,19 +99,23 @@ export class SnapshotIntake {
     if (this.#log.staged(this.#shard) !== undefined) await this.#log.discardStage(this.#shard);
   }
 
-  /** Goes on with what is here of an earlier snapshot when the primary does, else begins anew; undefined: it cannot be used. */
-  async #receiverOf(at: LogEnd, resumes: boolean): Promise<SnapshotReceiver | undefined> {
+  /** Goes on with what is here of an earlier snapshot, as the primary does; undefined: it cannot be used, and is gone. */
+  async #goOn(at: LogEnd): Promise<SnapshotReceiver | undefined> {
     const unfinished = this.#unfinished;
-    this.#unfinished = undefined;
-    if (resumes && unfinished !== undefined) {
-      if (unfinished.resume(at) !== undefined) {
-        await unfinished.discard();
-        return undefined;
-      }
+    // Discarded since the hello told of it: only the rows behind it would come.
+    if (unfinished === undefined) return undefined;
+    if ((await unfinished.resume(at)) === undefined) {
       this.#resumed(unfinished.rows);
-      this.#unfinished = unfinished;
       return unfinished;
     }
+    this.#unfinished = undefined;
+    await unfinished.discard();
+    return undefined;
+  }
+
+  /** Undefined: there is no such snapshot. */
+  async #begin(at: LogEnd): Promise<SnapshotReceiver | undefined> {
+    this.#unfinished = undefined;
     const receiver = await SnapshotReceiver.begin(this.#log, this.#hasher, this.#shard, at);
     if ('problem' in receiver) return undefined;
     this.#unfinished = receiver;

@@ -14,6 +14,7 @@ import {
   type DocumentRow,
   type ShardCounters,
 } from '../shard/core/rows.js';
+import { forkOf } from './core/fork.js';
 import { COUNTERS_ROW } from './core/replica-log.js';
 import type { LogEnd, PartialSnapshot, SnapshotChunk } from './core/protocol.js';
 import {
@@ -57,8 +58,8 @@ export class SnapshotReceiver {
     readonly shard: number,
     /** What the snapshot is of; undefined between two transfers. */
     private at: LogEnd | undefined,
-    /** Of this, or later, is what was staged first. */
-    private readonly receiving: Receiving,
+    /** What is staged is of, as it is noted on the disk. */
+    private receiving: Receiving,
     private readonly log: LogStore,
     private readonly hasher: Hasher,
   ) {
@@ -75,10 +76,10 @@ export class SnapshotReceiver {
     const problem = endProblem(at);
     if (problem !== undefined) return problem;
     const generation = await log.beginStage(shard);
-    const receiving = { generation, offset: at.lastOffset, chain: at.chain };
-    const row = { key: shardKey(shard, RECEIVING_ROW), value: encodeReceiving(receiving) };
-    await log.append({ shard, entries: [], rows: [row] });
-    return new SnapshotReceiver(shard, at, receiving, log, hasher);
+    const receiving = { generation, offset: at.lastOffset, chain: at.chain, last: at };
+    const receiver = new SnapshotReceiver(shard, at, receiving, log, hasher);
+    await receiver.#note(receiving);
+    return receiver;
   }
 
   /** What a crash or a restart left of a transfer, ready to go on; undefined when nothing is left that could. */
@@ -97,11 +98,18 @@ export class SnapshotReceiver {
     return this.#lastRow === undefined ? undefined : { offset, chain, after: this.#lastRow };
   }
 
-  /** The primary goes on: first with what changed of the rows that are here, then behind them. A problem when it cannot be of `at`. */
-  resume(at: LogEnd): ChunkProblem | undefined {
+  /**
+   * The primary goes on: first with what changed of the rows that are here, then behind them. A problem when it cannot be of
+   * `at`, or when what is here is not part of that log: the last transfer was of another branch, or went further.
+   */
+  async resume(at: LogEnd): Promise<ChunkProblem | undefined> {
     const problem = endProblem(at);
     if (problem !== undefined) return problem;
-    if (at.lastOffset < this.receiving.offset) return { problem: 'the snapshot is older than what was received of it' };
+    const { last } = this.receiving;
+    if (forkOf(last, at) < last.lastOffset)
+      return { problem: `the snapshot is of a log without offset ${last.lastOffset}, which rows that are here are of` };
+    // Before anything of it is staged: whoever goes on after it must have this log as well.
+    await this.#note({ ...this.receiving, last: at });
     this.at = at;
     this.#cursor = { part: 'documents', after: this.#lastRow };
     this.#complete = false;
@@ -170,6 +178,12 @@ export class SnapshotReceiver {
   /** Forgets what was received. */
   discard(): Promise<void> {
     return this.log.discardStage(this.shard);
+  }
+
+  async #note(receiving: Receiving): Promise<void> {
+    const row = { key: shardKey(this.shard, RECEIVING_ROW), value: encodeReceiving(receiving) };
+    await this.log.append({ shard: this.shard, entries: [], rows: [row] });
+    this.receiving = receiving;
   }
 
   /** Counts what is staged; false when it cannot be gone on with. */

@@ -24,11 +24,12 @@ import { TurnShare } from './turn-share.js';
 const SHARD = 0;
 const PRIMARY = 'a1'.repeat(16);
 const FOLLOWER = 'b2'.repeat(16);
+const SUCCESSOR = 'c3'.repeat(16);
 const DOCUMENTS = 40;
 const ALONE: PeerView = { get: () => undefined, nodes: () => [] };
 const NEVER = new AbortController().signal;
 
-/** Two copies of a shard with a stream between them; the set is the primary alone. */
+/** Two copies of a shard with a stream between them; the set is the primary alone. Each may be another one later. */
 class Pair {
   primary: ShardReplica | undefined;
   follower: ShardReplica | undefined;
@@ -37,6 +38,7 @@ class Pair {
   sent = 0;
   resumed: number[] = [];
   members: readonly NodeUuid[] = [PRIMARY];
+  mapEpoch = 1;
   /** Of the follower. */
   index: ReplicaIndex | undefined;
   /** No stream begins. */
@@ -55,7 +57,7 @@ class Pair {
   /** Is told of each chunk before it arrives. */
   onChunk: () => void = () => undefined;
 
-  constructor(readonly primaryLog: MemoryLogStore) {}
+  constructor(public primaryLog: MemoryLogStore) {}
 
   async open(self: NodeUuid, log: MemoryLogStore): Promise<ShardReplica> {
     return ShardReplica.open(SHARD, self, 1, log.state(SHARD).tail, {
@@ -66,10 +68,10 @@ class Pair {
       random: systemRandom,
       times: { heartbeatMs: 500, failoverAfterMs: 1_800 },
       index: self === FOLLOWER ? this.index : undefined,
-      peers: self === FOLLOWER ? this.#toPrimary() : NO_REPLICA_PEERS,
+      peers: self === PRIMARY ? NO_REPLICA_PEERS : this.#toPrimary(),
       view: () => ALONE,
       plan: () => ({
-        configured: { mapEpoch: 1, members: this.members },
+        configured: { mapEpoch: this.mapEpoch, members: this.members },
         leaving: false,
         epochFloor: 0,
         isDropped: () => false,
@@ -114,15 +116,15 @@ class Pair {
     expect(outcome?.kind).toBe('written');
   }
 
-  /** What was overwritten is gone: a follower that begins needs a snapshot. */
-  async compact(): Promise<void> {
+  /** What was overwritten up to an offset, or the tail, is gone: a follower that begins needs a snapshot. */
+  async compact(upTo?: number): Promise<void> {
     const log = this.primaryLog;
     const isLive = (offset: number, entry: Uint8Array): boolean => {
       const row = log.row(documentKey(1, SHARD, entryCollectionId(entry), entryId(entry)));
       return row !== undefined && decodeRow(row).offset === offset;
     };
-    const { tail } = log.state(SHARD);
-    this.primary?.compacted((await log.compact(SHARD, tail, isLive, NEVER, 0)).bytes, tail);
+    const to = upTo ?? log.state(SHARD).tail;
+    this.primary?.compacted((await log.compact(SHARD, to, isLive, NEVER, 0)).bytes, to);
   }
 
   #toPrimary(): ReplicaPeers {
@@ -215,6 +217,70 @@ describe('a snapshot whose receiver crashes', () => {
     await pair.until(() => pair.follower?.position.durable === pair.primary?.position.tail);
     expect(shardDigest(pair.follower.counters())).toEqual(shardDigest(pair.primary.counters()));
     expect((await pair.followerLog.scrub(SHARD, NEVER, 0)).damages).toEqual([]);
+  }, 30_000);
+});
+
+describe('a snapshot that broke twice, of a primary that is lost then', () => {
+  let pair: Pair;
+  let logs: MemoryLogStore[];
+  afterEach(async () => {
+    pair.primary?.close();
+    pair.follower?.close();
+    for (const log of logs) await log.close();
+  });
+
+  /** The snapshot comes in, up to so many chunks; then the stream breaks. */
+  async function receive(count: number): Promise<void> {
+    let chunks = 0;
+    pair.onChunk = () => {
+      chunks++;
+      if (chunks === count) setImmediate(() => pair.part());
+    };
+    pair.parted = false;
+    await pair.until(() => pair.parted);
+    pair.onChunk = () => undefined;
+  }
+
+  const caughtUp = (): boolean => pair.follower?.position.durable === pair.primary?.position.tail;
+
+  it('is begun anew by one that lacks what the second transfer was of: no row of the lost branch stays', async () => {
+    logs = await Promise.all([0, 1, 2].map(() => MemoryLogStore.open({ hasher: nodeHasher })));
+    const [log, successorLog, followerLog] = logs;
+    pair = new Pair(log);
+    pair.primary = await pair.open(PRIMARY, log);
+    await pair.until(() => pair.primary?.role === 'primary');
+    for (const text of ['old', 'new']) for (let i = 0; i < DOCUMENTS; i++) await pair.put(i, text);
+    pair.follower = await pair.open(SUCCESSOR, successorLog);
+    await pair.until(caughtUp);
+    pair.follower.close();
+    await pair.compact();
+    const start = log.state(SHARD).start.offset;
+
+    pair.follower = await pair.open(FOLLOWER, followerLog);
+    await receive(6);
+    // Of rows that are there already; beyond the end of the log that goes on.
+    for (let round = 0; round < 3; round++) for (const i of [0, 1, 10]) await pair.put(i, 'only here');
+    await receive(6);
+    expect(pair.resumed).toHaveLength(1);
+
+    pair.primary.close();
+    pair.primaryLog = successorLog;
+    pair.members = [SUCCESSOR];
+    pair.mapEpoch = 2;
+    pair.primary = await pair.open(SUCCESSOR, successorLog);
+    await pair.until(() => pair.primary?.role === 'primary');
+    await pair.compact(start);
+    pair.parted = false;
+    await pair.until(caughtUp);
+    expect(shardDigest(pair.follower.counters())).toEqual(shardDigest(pair.primary.counters()));
+    expect(pair.follower.summary().chain).toEqual(pair.primary.summary().chain);
+    for (let i = 100; i < 110; i++) await pair.put(i, 'later');
+    await pair.until(caughtUp);
+    for (const i of [0, 1, 10]) {
+      const { offset = 0 } = pair.follower.row(1, `doc-${i}`) ?? {};
+      expect(entryId(await followerLog.read(SHARD, offset))).toBe(`doc-${i}`);
+    }
+    expect(pair.resumed).toHaveLength(1);
   }, 30_000);
 });
 

@@ -1,12 +1,20 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { utf8 } from '../../kernel/bytes.js';
+import { toHex, utf8 } from '../../kernel/bytes.js';
 import { versionText, type Version } from '../../kernel/version.js';
 import { nodeHasher } from '../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
 import { CHAIN_ZERO, type EntryOp } from '../log/core/entry.js';
 import { encodeEntry, entryChain, entryCollectionId, entryId, entryVersion } from '../log/core/entry-codec.js';
-import { documentKey, documentKeyParts, documentPrefix, idempotencyKey, shardKey } from '../log/core/keys.js';
+import {
+  documentKey,
+  documentKeyParts,
+  documentPrefix,
+  idempotencyKey,
+  idempotencyKeyOpId,
+  idempotencyPrefix,
+  shardKey,
+} from '../log/core/keys.js';
 import { appendEntryOf } from '../log/core/received-entries.js';
 import type { LogStore, RowChange } from '../log/log-store.js';
 import {
@@ -24,7 +32,7 @@ import {
 import { COUNTERS_ROW } from './core/replica-log.js';
 import { endOfLoose } from './core/loose-rows.js';
 import { encodeOperation } from './core/operation-row.js';
-import { SNAPSHOT_START } from './core/snapshot.js';
+import { RECEIVING_ROW, SNAPSHOT_START } from './core/snapshot.js';
 import { looseEntry, LooseStore } from './loose-store.js';
 import { SnapshotReceiver } from './snapshot-receiver.js';
 import { SnapshotSource } from './snapshot-source.js';
@@ -133,6 +141,12 @@ class Copy {
     return map;
   }
 
+  /** Keys whose results are here. */
+  async operations(): Promise<readonly string[]> {
+    const rows = await this.log.rows(idempotencyPrefix(SHARD, this.log.state(SHARD).generation), undefined, 1_000);
+    return rows.map(({ key }) => toHex(idempotencyKeyOpId(key)));
+  }
+
   /** Counters are those of the rows. */
   async check(): Promise<void> {
     const { generation } = this.log.state(SHARD);
@@ -167,7 +181,7 @@ async function goOn(log: LogStore, source: SnapshotSource): Promise<SnapshotRece
   const partial = unfinished?.partial;
   if (unfinished === undefined || partial === undefined || !(await source.resume(partial)))
     return receiverOf(log, source);
-  expect(unfinished.resume(source.at)).toBeUndefined();
+  expect(await unfinished.resume(source.at)).toBeUndefined();
   return unfinished;
 }
 
@@ -382,7 +396,132 @@ describe('a snapshot', () => {
     expect(await compacted.resume(partial)).toBe(false);
     expect(await compacted.resume({ ...partial, offset: 11 })).toBe(false);
     await Promise.all([source, branch, later, compacted].map((each) => each.close()));
+    // A note of before it told what the last transfer was of.
+    const key = shardKey(SHARD, RECEIVING_ROW);
+    const value = replica.log.row(key)?.subarray(0, 28);
+    await replica.log.append({ shard: SHARD, entries: [], rows: [{ key, value }] });
+    expect(await SnapshotReceiver.reopen(replica.log, nodeHasher, SHARD)).toBeUndefined();
   });
+
+  it.each([
+    ['of a stream that broke', false],
+    ['of a process that crashed', true],
+  ])('does not go on with rows of a branch that is lost, which a later transfer brought: %s', async (_, crashed) => {
+    const [lost, primary] = [await Copy.open(2), await Copy.open(3)];
+    for (let i = 0; i < 12; i++) {
+      await primary.take(await lost.write({ id: `doc-${i}`, tombstone: false }, 100 + i, 100_000));
+    }
+    const replica = await Copy.open(1);
+    let receiver: SnapshotReceiver | undefined;
+    const goesOn = async (source: SnapshotSource): Promise<unknown> => {
+      if (crashed) {
+        replica.log = await replica.log.crash(100);
+        receiver = await SnapshotReceiver.reopen(replica.log, nodeHasher, SHARD);
+      }
+      const partial = receiver?.partial;
+      if (partial === undefined) throw new Error('something was received');
+      expect(await source.resume(partial)).toBe(true);
+      return receiver?.resume(source.at);
+    };
+    const first = await sourceOf(lost.log);
+    receiver = await receiverOf(replica.log, first);
+    await receiver.take(await first.next(receiver.cursor));
+    // The first one that changes is here already; the primary to come has none of it.
+    for (const [i, id] of ['doc-0', 'doc-7', 'doc-8'].entries()) await lost.write({ id, tombstone: false }, 200 + i);
+    const second = await sourceOf(lost.log);
+    expect(await goesOn(second)).toBeUndefined();
+    await receiver.take(await second.next(receiver.cursor));
+    const same = await sourceOf(lost.log);
+    expect(await goesOn(same)).toBeUndefined();
+
+    const shorter = await sourceOf(primary.log);
+    expect(await goesOn(shorter)).toHaveProperty('problem');
+    for (const [i, id] of ['a', 'b', 'c', 'd'].entries()) await primary.write({ id, tombstone: false }, 150 + i);
+    const other = await sourceOf(primary.log);
+    expect(await goesOn(other)).toHaveProperty('problem');
+    await receiver.discard();
+    const anew = await receiverOf(replica.log, other);
+    await transfer(other, anew);
+    await anew.finish(0);
+    expect(await replica.map()).toEqual(await primary.map());
+    await replica.check();
+    await Promise.all([first, second, same, shorter, other].map((each) => each.close()));
+  });
+
+  it('goes on whoever becomes primary, and has nothing but what is in the log of the last one', async () => {
+    const puts = fc.array(fc.record({ id: fc.integer({ min: 0, max: 12 }), tombstone: fc.boolean() }), {
+      maxLength: 8,
+    });
+    const rounds = fc.array(
+      fc.record({
+        puts,
+        chunks: fc.integer({ min: 1, max: 3 }),
+        /** So many of the last entries are lost with the primary. */
+        lost: fc.option(fc.integer({ min: 0, max: 6 }), { nil: undefined }),
+        crashed: fc.boolean(),
+      }),
+      { minLength: 3, maxLength: 6 },
+    );
+    let [resumed, refused] = [0, 0];
+    await fc.assert(
+      fc.asyncProperty(rounds, async (all) => {
+        let primary = await Copy.open(2);
+        let entries: Uint8Array[] = [];
+        let ms = 10;
+        const put = async (id: string, tombstone: boolean): Promise<void> => {
+          entries.push(await primary.write({ id, tombstone }, ms++, 100_000));
+        };
+        for (let i = 0; i < 9; i++) await put(`doc-${i}`, false);
+        const replica = await Copy.open(1);
+        let receiver: SnapshotReceiver | undefined;
+        const follow = async (): Promise<SnapshotSource> => {
+          const source = await sourceOf(primary.log);
+          const partial = receiver?.partial;
+          if (receiver !== undefined && partial !== undefined && (await source.resume(partial))) {
+            if ((await receiver.resume(source.at)) === undefined) {
+              resumed++;
+              return source;
+            }
+            // It is asked again, and told of nothing that is here.
+            refused++;
+            await Promise.all([receiver.discard(), source.close()]);
+            receiver = undefined;
+            return follow();
+          }
+          receiver = await receiverOf(replica.log, source);
+          return source;
+        };
+        for (const { puts, chunks, lost, crashed } of all) {
+          for (const { id, tombstone } of puts) await put(`doc-${id}`, tombstone);
+          const source = await follow();
+          for (let i = 0; i < chunks && receiver?.complete === false; i++)
+            await receiver.take(await source.next(receiver.cursor));
+          await source.close();
+          if (lost !== undefined) {
+            entries = entries.slice(0, Math.max(1, entries.length - lost));
+            primary = await Copy.open(primary.epoch + 1);
+            for (const entry of entries) await primary.take(entry);
+            await put('reign', false);
+          }
+          if (crashed) {
+            replica.log = await replica.log.crash(100);
+            receiver = await SnapshotReceiver.reopen(replica.log, nodeHasher, SHARD);
+          }
+        }
+        const source = await follow();
+        if (receiver === undefined) throw new Error('it is followed');
+        await transfer(source, receiver);
+        await receiver.finish(0);
+        await source.close();
+        expect(await replica.map()).toEqual(await primary.map());
+        expect(await replica.operations()).toEqual(await primary.operations());
+        await replica.check();
+      }),
+      { numRuns: 40 },
+    );
+    expect(resumed).toBeGreaterThan(0);
+    expect(refused).toBeGreaterThan(0);
+  }, 60_000);
 
   it('that is damaged or cannot be is refused, and leaves the log alone', async () => {
     const primary = await Copy.open(2);

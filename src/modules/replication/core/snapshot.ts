@@ -13,9 +13,10 @@ import {
 } from '../../log/core/entry-codec.js';
 import { CHAIN_BYTES } from '../../log/core/entry.js';
 import { documentKey, idempotencyKey } from '../../log/core/keys.js';
-import { openRow, sealRow } from '../../log/core/log-records.js';
+import { decodeHistory, encodeHistory, openRow, sealRow } from '../../log/core/log-records.js';
 import type { LogState, RowChange, StagedBatch } from '../../log/log-store.js';
 import { decodeRow, encodeRow, type DocumentRow } from '../../shard/core/rows.js';
+import type { Branch } from './fork.js';
 import type { LogEnd, SnapshotChunk } from './protocol.js';
 
 /**
@@ -37,31 +38,45 @@ export interface SnapshotCursor {
 
 export const SNAPSHOT_START: SnapshotCursor = { part: 'documents', after: undefined };
 
-/** What a node notes of a snapshot it begins to receive: what the staged rows are of. */
+/** What a node notes of a snapshot it receives: what the staged rows are of. */
 export interface Receiving {
   readonly generation: number;
+  /** The rows are of this offset or later: what the first transfer was of. */
   readonly offset: number;
   readonly chain: Uint8Array;
+  /** Nothing that is staged is of another log, or beyond its end: what the last transfer was of. */
+  readonly last: Branch;
 }
 
 export const RECEIVING_ROW = 'receiving';
 
-const RECEIVING_BYTES = 4 + 8 + CHAIN_BYTES;
+/** The epochs of `last` are behind them. */
+const RECEIVING_BYTES = 4 + 8 + CHAIN_BYTES + 8;
 
-export function encodeReceiving({ generation, offset, chain }: Receiving): Uint8Array {
-  const bytes = new Uint8Array(RECEIVING_BYTES);
+export function encodeReceiving({ generation, offset, chain, last }: Receiving): Uint8Array {
+  const history = encodeHistory(last.history);
+  const bytes = new Uint8Array(RECEIVING_BYTES + history.length);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, generation);
   view.setBigUint64(4, BigInt(offset));
   bytes.set(chain, 12);
+  view.setBigUint64(RECEIVING_BYTES - 8, BigInt(last.lastOffset));
+  bytes.set(history, RECEIVING_BYTES);
   return bytes;
 }
 
-/** Undefined when the bytes are none. */
+/** Undefined when the bytes are none: an older record, which does not tell `last`, is too short. */
 export function decodeReceiving(bytes: Uint8Array): Receiving | undefined {
-  if (bytes.length !== RECEIVING_BYTES) return undefined;
+  if (bytes.length < RECEIVING_BYTES) return undefined;
+  const history = decodeHistory(bytes.subarray(RECEIVING_BYTES));
+  if (history === undefined) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return { generation: view.getUint32(0), offset: Number(view.getBigUint64(4)), chain: bytes.slice(12) };
+  return {
+    generation: view.getUint32(0),
+    offset: Number(view.getBigUint64(4)),
+    chain: bytes.slice(12, 12 + CHAIN_BYTES),
+    last: { lastOffset: Number(view.getBigUint64(RECEIVING_BYTES - 8)), history },
+  };
 }
 
 /** A document's key as it orders the transfer: without the generation, which differs from node to node. */
