@@ -135,7 +135,8 @@ export class CopyRole {
     const isLeaderFull = leader !== undefined && this.#peers.get(leader.node)?.full === true;
     this.following.tick(leader, isLeaderFull, plan, nowMs, out);
     const { session } = this.following;
-    if (this.#suspicion.tick(session, this.#peers, this.#mayStand(), plan.leaving, nowMs, out))
+    const mayStand = this.#mayStand() && this.#mayWin();
+    if (this.#suspicion.tick(session, this.#peers, mayStand, plan.leaving, nowMs, out))
       this.#stand('suspect', now, out);
   }
 
@@ -159,6 +160,16 @@ export class CopyRole {
     return (
       !this.following.isAltering && !this.#fences.isGranting && this.#options.set().members.includes(this.#options.self)
     );
+  }
+
+  /**
+   * Strict: not while so many members are gone that no majority could grant it. Each candidacy takes an epoch, and one that
+   * stood all the while would in the end be further ahead than is believed of anybody (1.2).
+   */
+  #mayWin(): boolean {
+    const { strict, set } = this.#options;
+    const { members } = set();
+    return !strict || members.filter((node) => this.#peers.get(node)?.gone === true).length * 2 < members.length;
   }
 
   // ---- who is primary

@@ -29,8 +29,8 @@ const AWAY = {
 };
 const THERE = { ...AWAY, live: true, gone: false, refused: false, heardMs: 0 };
 
-/** A primary whose disk is at once, one follower that may answer, and another member that is gone. */
-class LonePrimary {
+/** A copy whose disk is at once, another one that may answer, and a third that is gone. */
+class LoneCopy {
   readonly replica: Replica;
   readonly #log: ReplicaLog;
   readonly #shard: number;
@@ -134,11 +134,22 @@ class LonePrimary {
   }
 }
 
-describe('a primary that is left alone', () => {
+describe('a copy that is left alone', () => {
+  it('takes no epochs while a majority of its voters is gone', () => {
+    const configured = { mapEpoch: 1, members: [LEFT, GONE, SELF] };
+    const voter = new LoneCopy({ shard: META_SHARD, logged: undefined, configured });
+    voter.tick(3_000);
+    expect(voter.replica.promised.num).toBe(0);
+    // Once one of them is back it stands, and wins.
+    voter.follower = LEFT;
+    voter.reign();
+    expect([voter.replica.role, voter.replica.promised.num]).toEqual(['primary', 1]);
+  });
+
   it.each([false, true])('lets its set be repaired; a removal was decided before, not logged yet: %s', (pending) => {
     const decided = { mapEpoch: 2, members: [GONE, SELF] };
     const logged = pending ? { mapEpoch: 1, members: [LEFT, GONE, SELF] } : decided;
-    const primary = new LonePrimary({ shard: 0, logged, configured: decided });
+    const primary = new LoneCopy({ shard: 0, logged, configured: decided });
     primary.reign();
     primary.follow(LEFT);
     primary.tick(100);
@@ -147,7 +158,7 @@ describe('a primary that is left alone', () => {
   });
 
   it('is in doubt no more when those whom it asked have left its set', () => {
-    const primary = new LonePrimary({
+    const primary = new LoneCopy({
       shard: META_SHARD,
       logged: undefined,
       configured: { mapEpoch: 1, members: [SELF, GONE] },
