@@ -72,7 +72,7 @@ export class ClusterDoor implements ClusterRegistry {
       const node = { nodeId, nodeUuid, address, protocolMin, protocolMax };
       if (!mustRegister(map.current(), node)) return { kind: 'joined' };
       if (nodeByUuid(map.current(), nodeUuid) === undefined && wasRemoved(map.current(), nodeUuid)) {
-        const detail = `"${nodeId}" was removed from the cluster; to take part again it starts with an empty data directory`;
+        const detail = `"${nodeId}" was removed from the cluster; to take part again it starts with an empty data directory (keep this one if it was cut off before: what it alone acknowledged is there)`;
         return { kind: 'refused', detail };
       }
       // A node of the same name gives it up in the same change; `replaces` says that it answers no more.
