@@ -534,6 +534,17 @@ describe('idempotency keys', () => {
     expect(expectStatus(await rest.get(path('idem-2')), 200)).toHaveProperty('title', 'one');
   });
 
+  it('are answered as at first where the document is another one by now', async () => {
+    const put = (document: object) => rest.put(path('idem-now'), document);
+    const once = (key: string) => rest.patch(path('idem-now'), { content: null }, { 'idempotency-key': key });
+    expectStatus(await put({ title: 't', content: 'c' }), 201);
+    const { version } = expectStatus<Written>(await once('key-now'), 200);
+    expectStatus(await put({ content: 'n' }), 200);
+    expect(expectStatus<Written>(await once('key-now'), 200).version).toBe(version);
+    expectProblem(await once('key-now-2'), 'INVALID_REQUEST', /empty/);
+    expect(expectStatus(await rest.get(path('idem-now')), 200)).toEqual(expect.objectContaining({ content: 'n' }));
+  });
+
   it('works on patch, delete and bulk', async () => {
     await rest.put(path('idem-3'), { metadata: { n: 1 } });
     const patch = () => rest.patch(path('idem-3'), { metadata: { m: 1 } }, { 'idempotency-key': 'key-3' });

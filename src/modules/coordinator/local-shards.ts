@@ -11,6 +11,7 @@ import type { ShardSearchAnswer } from '../shard/core/search-answer.js';
 import { ShardUnavailableError } from '../shard/shard-ports.js';
 import type { ShardService } from '../shard/shard.service.js';
 import { AnswerBytes } from './core/answer-bytes.js';
+import { neverMade } from './core/never-made.js';
 import type { FieldSelection } from './core/requests.js';
 import type {
   DocumentPage,
@@ -297,21 +298,26 @@ export class LocalShards implements ShardAccess {
     const { shard, key } = asked;
     const write: GatedWrite = waitMs < SHORT_WAIT_MS ? { ...asked, waitMs } : asked;
     const full = this.admission.refusal(write.payload.length, write.op === 'UPSERT' ? 'upsert' : 'delete');
-    if (full !== undefined) {
-      const { code, message: detail, retryAfterMs } = full;
-      return Promise.resolve({
-        kind: 'refused',
-        code,
-        detail,
-        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-      });
-    }
     if (key !== undefined && this.replication.usedElsewhere(shard, key)) {
       const detail = 'this idempotency key was used for another request; take a new key';
       return Promise.resolve({ kind: 'refused', code: 'IDEMPOTENCY_CONFLICT', detail });
     }
+    if (full !== undefined) return this.#refuse(write, full, mapEpoch);
     if (write.repeatedFrom === undefined || key !== undefined) return this.gates.write(write, mapEpoch);
     return this.#writeAgain(write, write.repeatedFrom, mapEpoch);
+  }
+
+  /** Refuses a write for which there is no room. What its key was answered by takes none, and is answered again (replication 2.10). */
+  async #refuse(
+    write: GatedWrite,
+    { code, message: detail, retryAfterMs }: NodeError,
+    mapEpoch: number,
+  ): Promise<ShardWriteOutcome> {
+    if (write.key !== undefined) {
+      const outcome = await this.gates.write(neverMade(write), mapEpoch);
+      if (outcome.kind !== 'refused' || outcome.code !== 'VERSION_CONFLICT') return outcome;
+    }
+    return { kind: 'refused', code, detail, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
   }
 
   async #writeAgain(write: GatedWrite, from: number, mapEpoch: number): Promise<ShardWriteOutcome> {

@@ -54,6 +54,7 @@ describe('a coordinator whose map is behind', () => {
       });
       const asked = { ...options, collection };
       const id = 'first';
+      await node.documents.ingest({ id, fields: { title: 't' } }, undefined, asked, call());
       const writes = [
         () => node.documents.ingest({ id, fields: { vector: query } }, undefined, asked, call({ timeoutMs: 200 })),
         () => node.documents.patch(id, { vector: query }, undefined, asked, call({ timeoutMs: 200 })),

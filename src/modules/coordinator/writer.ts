@@ -13,6 +13,7 @@ import { encodeDocument } from '../shard/core/document-codec.js';
 import type { DocumentFields } from '../shard/core/document.js';
 import type { ClusterKeys } from './cluster-keys.js';
 import { mergePatch } from './core/merge-patch.js';
+import { neverMade } from './core/never-made.js';
 import type { Positions } from './core/positions.js';
 import type { DocumentPatch, WriteCondition, WriteConsistency } from './core/requests.js';
 import type { MadeOrRefused, ShardWrite } from './core/shard-calls.js';
@@ -62,11 +63,20 @@ const PATCH_PAUSE_MS = 2;
 const ALL_FIELDS = { title: true, content: true, metadata: true, vector: true };
 const NO_SESSION: Positions = new Map();
 const NEVER = new AbortController().signal;
-/** Sorts before every version there is. */
-const NO_VERSION = '0'.repeat(48);
+const NOTHING = new Uint8Array(0);
+const NO_FIELDS = encodeDocument({});
+/** What is wrong with a write by its collection, its document or its size. */
+const INVALID: ReadonlySet<string> = new Set([
+  'INVALID_REQUEST',
+  'DIMENSION_MISMATCH',
+  'LIMIT_EXCEEDED',
+  'PAYLOAD_TOO_LARGE',
+]);
+/** What a write that is never made is answered when its key has no result. */
+const UNANSWERED: ReadonlySet<string> = new Set(['VERSION_CONFLICT', 'INSUFFICIENT_STORAGE']);
 
-/** A write before it is known where it goes. */
-type WriteWish = Omit<ShardWrite, 'shard' | 'opId' | 'repeatedFrom'>;
+/** A write before its sendings are told apart. */
+type WriteWish = Omit<ShardWrite, 'opId' | 'repeatedFrom'>;
 
 /** Routes one write to its shard, checks what only the map knows, and keeps the deadline. */
 export class Writer {
@@ -88,19 +98,15 @@ export class Writer {
     return this.#evenIfRemade(call, (again) => this.#upsert(id, fields, again));
   }
 
-  async #upsert(id: string, fields: DocumentFields, call: WriteCall): Promise<Written> {
+  #upsert(id: string, fields: DocumentFields, call: WriteCall): Promise<Written> {
     const endsMs = performance.now() + Math.min(WRITE_WAIT_MS, call.timeoutMs ?? WRITE_WAIT_MS);
-    const collection =
-      this.#readyFor(fields, call.collection) ??
-      (await this.#within(call.timeoutMs, (deadline) => this.#collectionFor(fields, call.collection, deadline)));
+    const collection = this.#collection(call.collection);
     const payload = this.#encode(fields);
     const { id: collectionId } = collection;
     const shard = this.replication.map.ring().shardOf(id);
     const rest = this.#conditionAndKey(call, id, collectionId, 'upsert', () => this.#encode(inOrder(fields)));
     const write = { shard, op: 'UPSERT' as const, collectionId, id, payload, ...rest };
-    const outcome = await this.router.write(write, Math.max(1, endsMs - performance.now()));
-    if (fields.metadata !== undefined && isNotMade(outcome)) this.keys.release(collection, fields.metadata);
-    return this.#written(write, outcome);
+    return this.#store(write, fields, collection, endsMs);
   }
 
   /** Merges into a document (RFC 7386). @throws NodeError DOCUMENT_NOT_FOUND */
@@ -111,8 +117,9 @@ export class Writer {
   }
 
   async #patch(id: string, patch: DocumentPatch, call: WriteCall, deadline: Deadline): Promise<Written> {
-    const vector = patch.vector instanceof Float32Array ? { vector: patch.vector } : {};
-    const collection = await this.#collectionFor(vector, call.collection, deadline);
+    const endsMs = performance.now() + deadline.remainingMs;
+    const collection = this.#collection(call.collection);
+    const { id: collectionId } = collection;
     const shard = this.replication.map.ring().shardOf(id);
     const asked = (): Uint8Array =>
       utf8(
@@ -121,34 +128,36 @@ export class Writer {
           vector: patch.vector instanceof Float32Array ? Array.from(patch.vector) : patch.vector,
         }),
       );
-    const common = this.#conditionAndKey(call, id, collection.id, 'patch', asked);
+    const common = this.#conditionAndKey(call, id, collectionId, 'patch', asked);
+    const wish = { ...common, shard, op: 'UPSERT' as const, collectionId, id, payload: NO_FIELDS };
     const wantsVersion = call.condition?.kind === 'version' ? call.condition.version : undefined;
+    try {
+      if (patch.vector instanceof Float32Array) checkVector(patch.vector, collection);
+    } catch (error) {
+      return this.#unlessAnswered(error, wish, endsMs);
+    }
     for (let attempt = 1; ; attempt++) {
-      const current = await this.#current(shard, collection.id, id, deadline);
+      const current = await this.#current(shard, collectionId, id, deadline);
       // What a key was answered by is answered again, whatever became of the document.
       if (call.key === undefined && current === undefined && wantsVersion === undefined) throw missing(id);
       const isWanted = current !== undefined && (wantsVersion ?? current.version) === current.version;
-      if (call.key === undefined && current !== undefined && !isWanted)
-        throw new NodeError('VERSION_CONFLICT', `the document has version "${current.version}"; read it again`);
-      const merged = isWanted ? mergePatch(current.fields, patch) : undefined;
-      if (merged !== undefined) await this.#checkMerged(merged, collection, deadline);
-      const wish: WriteWish = {
-        ...common,
-        op: 'UPSERT',
-        collectionId: collection.id,
-        id,
-        payload: this.#encode(merged ?? {}),
-        // What was not merged onto the version that is wanted is not to be made: no document has that one. It only asks
-        // what its key was answered by.
-        condition: { kind: 'version', version: isWanted ? current.version : NO_VERSION },
-      };
+      if (call.key === undefined && current !== undefined && !isWanted) throw changed(current.version);
       try {
-        return await this.#write(id, wish, { ...call, timeoutMs: deadline.remainingMs });
+        // What was not merged onto the version that is wanted is not to be made.
+        if (!isWanted) return await this.#write(neverMade(wish), deadline.remainingMs);
+        const merged = mergePatch(current.fields, patch);
+        const condition = { kind: 'version' as const, version: current.version };
+        let payload: Uint8Array;
+        try {
+          payload = this.#encodeMerged(merged);
+        } catch (error) {
+          return await this.#unlessAnswered(error, wish, endsMs);
+        }
+        return await this.#store({ ...wish, payload, condition }, merged, collection, endsMs);
       } catch (error) {
-        if (merged?.metadata !== undefined && !isUnknown(error)) this.keys.release(collection, merged.metadata);
         const raced = error instanceof NodeError && error.code === 'VERSION_CONFLICT' && wantsVersion === undefined;
         if (!raced) throw error;
-        if (current === undefined && (await this.#current(shard, collection.id, id, deadline)) === undefined)
+        if (current === undefined && (await this.#current(shard, collectionId, id, deadline)) === undefined)
           throw missing(id);
         if (attempt === PATCH_TRIES || deadline.expired) throw error;
         await new Promise((resolve) => setTimeout(resolve, PATCH_PAUSE_MS));
@@ -164,18 +173,9 @@ export class Writer {
   #delete(id: string, call: WriteCall): Promise<Written> {
     const collection = this.#collection(call.collection);
     const common = this.#conditionAndKey(call, id, collection.id, 'delete', () => new Uint8Array(0));
-    return this.#write(
-      id,
-      {
-        condition: { kind: 'present' },
-        ...common,
-        op: 'DELETE',
-        collectionId: collection.id,
-        id,
-        payload: new Uint8Array(0),
-      },
-      call,
-    );
+    const shard = this.replication.map.ring().shardOf(id);
+    const place = { shard, op: 'DELETE' as const, collectionId: collection.id, id, payload: NOTHING };
+    return this.#write({ condition: { kind: 'present' }, ...common, ...place }, call.timeoutMs ?? WRITE_WAIT_MS);
   }
 
   /**
@@ -186,7 +186,7 @@ export class Writer {
     const level = this.replication.level(request.consistency);
     const key = this.#opIdOf(request.key);
     const fingerprint = this.hasher.sha256Head(utf8(JSON.stringify(sortedMembers(request.asked))));
-    const place = { shard, op: 'BARRIER' as const, collectionId: 0, id: '', payload: new Uint8Array(0) };
+    const place = { shard, op: 'BARRIER' as const, collectionId: 0, id: '', payload: NOTHING };
     const write = { ...place, level, key, fingerprint };
     const begun = made(shard, await this.router.write(write, request.timeoutMs ?? WRITE_WAIT_MS));
     // Of this place and not of the key alone: once the key is forgotten, what is left of its writes counts no more.
@@ -241,11 +241,7 @@ export class Writer {
 
   #collection(name: string): Collection {
     const collection = findCollection(this.replication.map.current(), name, false);
-    if (collection === undefined)
-      throw new NodeError(
-        'COLLECTION_NOT_FOUND',
-        `there is no collection "${name}"; create it with PUT /api/v1/collections/${name}`,
-      );
+    if (collection === undefined) throw unknownCollection(name);
     return collection;
   }
 
@@ -259,23 +255,58 @@ export class Writer {
     }
   }
 
-  /** The collection, when it can hold the fields as it is; undefined when the first vector must fix its dimension, or a key is new. */
-  #readyFor(fields: DocumentFields, name: string): Collection | undefined {
-    const collection = this.#collection(name);
-    if (fields.vector !== undefined) checkVector(fields.vector, collection);
-    if (fields.vector !== undefined && collection.dimensions === undefined) return undefined;
-    return fields.metadata === undefined || this.keys.admitKnown(collection, fields.metadata) ? collection : undefined;
+  /** Makes a write, once its collection can hold the fields. @throws NodeError when it was refused */
+  async #store(write: WriteWish, fields: DocumentFields, collection: Collection, endsMs: number): Promise<Written> {
+    try {
+      if (!this.#isReady(fields, collection)) {
+        await this.#within(leftMs(endsMs), (deadline) => this.#makeReady(fields, collection, deadline));
+      }
+    } catch (error) {
+      return this.#unlessAnswered(error, write, endsMs);
+    }
+    const outcome = await this.router.write(write, leftMs(endsMs));
+    if (fields.metadata !== undefined && isNotMade(outcome)) this.keys.release(collection, fields.metadata);
+    return this.#written(write, outcome);
   }
 
-  /** The collection, once it can hold the fields: the first vector proposes the dimension to the map before it is logged. */
-  async #collectionFor(fields: DocumentFields, name: string, deadline: Deadline): Promise<Collection> {
+  /**
+   * Refuses a write, unless its key was answered before: then by that, whatever became of its document, its collection and the
+   * memory of its node since (replication 2.10).
+   */
+  async #unlessAnswered(error: unknown, write: WriteWish, endsMs: number): Promise<Written> {
+    if (write.key === undefined || !(error instanceof NodeError) || !INVALID.has(error.code)) throw error;
+    const outcome = await this.router.write({ ...neverMade(write), payload: NO_FIELDS }, leftMs(endsMs));
+    if (outcome.kind === 'refused' && UNANSWERED.has(outcome.code)) throw error;
+    return this.#written(write, outcome);
+  }
+
+  /** Whether the collection can hold the fields as it is: its dimension is fixed, and no key is new. @throws NodeError */
+  #isReady({ vector, metadata }: DocumentFields, collection: Collection): boolean {
+    if (vector !== undefined) checkVector(vector, collection);
+    if (vector !== undefined && collection.dimensions === undefined) return false;
+    return metadata === undefined || this.keys.admitKnown(collection, metadata);
+  }
+
+  /** Has the collection hold the fields: the first vector proposes the dimension to the map before it is logged. */
+  async #makeReady({ vector, metadata }: DocumentFields, collection: Collection, deadline: Deadline): Promise<void> {
+    if (metadata !== undefined) await inTime(this.keys.admit(collection, metadata), deadline);
+    if (vector === undefined || collection.dimensions !== undefined) return;
+    try {
+      await this.#fixDimensions(vector, collection, deadline);
+    } catch (error) {
+      if (metadata !== undefined) this.keys.release(collection, metadata);
+      throw error;
+    }
+  }
+
+  async #fixDimensions(vector: Float32Array, collection: Collection, deadline: Deadline): Promise<void> {
     for (;;) {
-      const collection = this.#collection(name);
-      if (fields.metadata !== undefined) await inTime(this.keys.admit(collection, fields.metadata), deadline);
-      if (fields.vector === undefined) return collection;
-      checkVector(fields.vector, collection);
-      if (collection.dimensions !== undefined) return collection;
-      await inTime(this.#proposeDimensions(collection.id, fields.vector.length), deadline);
+      // Others may have proposed it meanwhile.
+      const now = this.#collection(collection.name);
+      if (now.id !== collection.id) throw unknownCollection(collection.name);
+      checkVector(vector, now);
+      if (now.dimensions !== undefined) return;
+      await inTime(this.#proposeDimensions(collection.id, vector.length), deadline);
     }
   }
 
@@ -291,15 +322,12 @@ export class Writer {
     return change;
   }
 
-  async #checkMerged(fields: DocumentFields, collection: Collection, deadline: Deadline): Promise<void> {
-    if (fields.metadata !== undefined) {
-      await inTime(this.keys.admit(collection, fields.metadata), deadline);
-      if (utf8Length(JSON.stringify(fields.metadata)) > LIMITS.metadataBytesMax) {
-        throw new NodeError(
-          'LIMIT_EXCEEDED',
-          `the merged metadata would be larger than ${LIMITS.metadataBytesMax} bytes`,
-        );
-      }
+  #encodeMerged(fields: DocumentFields): Uint8Array {
+    if (fields.metadata !== undefined && utf8Length(JSON.stringify(fields.metadata)) > LIMITS.metadataBytesMax) {
+      throw new NodeError(
+        'LIMIT_EXCEEDED',
+        `the merged metadata would be larger than ${LIMITS.metadataBytesMax} bytes`,
+      );
     }
     if (
       fields.title === undefined &&
@@ -309,6 +337,7 @@ export class Writer {
     ) {
       throw new NodeError('INVALID_REQUEST', 'the patch would leave the document empty; delete it instead');
     }
+    return this.#encode(fields);
   }
 
   #encode(fields: DocumentFields): Uint8Array {
@@ -339,10 +368,8 @@ export class Writer {
     return { level, ...condition, key, fingerprint };
   }
 
-  async #write(id: string, wish: WriteWish, call: WriteCall): Promise<Written> {
-    const shard = this.replication.map.ring().shardOf(id);
-    const write = { ...wish, shard };
-    return this.#written(write, await this.router.write(write, call.timeoutMs ?? WRITE_WAIT_MS));
+  async #write(write: WriteWish, timeoutMs: number): Promise<Written> {
+    return this.#written(write, await this.router.write(write, timeoutMs));
   }
 
   /** @throws NodeError when it was refused */
@@ -373,6 +400,20 @@ async function inTime<T>(work: Promise<T>, deadline: Deadline): Promise<T> {
   throw new NodeError('SHARD_UNAVAILABLE', detail, { retryAfterMs: 1_000 });
 }
 
+/** What is left of a write's time. */
+function leftMs(endsMs: number): number {
+  return Math.max(1, endsMs - performance.now());
+}
+
+function unknownCollection(name: string): NodeError {
+  const detail = `there is no collection "${name}"; create it with PUT /api/v1/collections/${name}`;
+  return new NodeError('COLLECTION_NOT_FOUND', detail);
+}
+
+function changed(version: string): NodeError {
+  return new NodeError('VERSION_CONFLICT', `the document has version "${version}"; read it again`);
+}
+
 function missing(id: string): NodeError {
   return new NodeError('DOCUMENT_NOT_FOUND', `there is no document "${id}"`);
 }
@@ -384,10 +425,6 @@ function inOrder<T extends Pick<DocumentFields, 'metadata'> | DocumentPatch>(fie
 
 function isNotMade(outcome: MadeOrRefused): boolean {
   return outcome.kind === 'refused' && outcome.code !== 'WRITE_OUTCOME_UNKNOWN';
-}
-
-function isUnknown(error: unknown): boolean {
-  return !(error instanceof NodeError) || error.code === 'WRITE_OUTCOME_UNKNOWN';
 }
 
 function outcomeName(outcome: MadeOrRefused): 'stored' | 'refused' | 'unknown' {

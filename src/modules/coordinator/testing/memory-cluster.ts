@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { NodeError } from '../../../kernel/errors.js';
 import { PeerError, type NodeUuid } from '../../../kernel/peer.js';
 import { systemClock } from '../../../platform/clock/system-clock.js';
 import { systemRandom } from '../../../platform/clock/system-random.js';
@@ -87,8 +88,12 @@ export class MemoryCluster {
   }
 }
 
+const FULL = new NodeError('INSUFFICIENT_STORAGE', 'there is no room', { retryAfterMs: 5_000 });
+
 export class ClusterNode {
   health: Health = 'well';
+  /** It has no room for an upsert, or for nothing at all. */
+  full: 'upsert' | 'full' | undefined;
   readonly events = new EventsService();
   readonly uuid: NodeUuid;
   readonly nodeId: string;
@@ -123,7 +128,9 @@ export class ClusterNode {
     this.routes = routes;
     const reader = new DocumentReader(replication, log);
     const gate = new PlacedGate(cluster, this, log);
-    this.local = new LocalShards(gate, replication, shards, log, reader, { refusal: () => undefined });
+    this.local = new LocalShards(gate, replication, shards, log, reader, {
+      refusal: (_, kind) => (this.full === 'full' || this.full === kind ? FULL : undefined),
+    });
     this.clients = new ShardCallClients(new MemoryLinks(cluster, this), () => 1);
     const served = new RelayingShards(this.local, this.clients, (uuid) => cluster.byUuid(uuid) !== undefined);
     this.server = new ShardCallServer(served, {
