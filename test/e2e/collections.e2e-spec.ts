@@ -191,6 +191,9 @@ describe('the dimension of a collection', () => {
     expectStatus(await rest.put(at('not-fixed'), {}), 201);
     expectProblem(await rest.put(document('a', 'not-fixed'), { vector: [0, 0] }), 'INVALID_REQUEST');
     expectProblem(await rest.put(document('a', 'not-fixed'), { vector: [1, 2], colour: 1 }), 'INVALID_REQUEST');
+    expectProblem(await rest.patch(document('a', 'not-fixed'), { vector: [1, 2] }), 'DOCUMENT_NOT_FOUND');
+    const wanted = { 'if-match': `"${'1'.repeat(48)}"` };
+    expectProblem(await rest.put(document('a', 'not-fixed'), { vector: [1, 2] }, wanted), 'VERSION_CONFLICT');
     expect(expectStatus<Collection>(await rest.get(at('not-fixed')), 200).dimensions ?? null).toBeNull();
     expectStatus(await rest.put(document('a', 'not-fixed'), { vector: [1, 2, 3] }), 201);
   });

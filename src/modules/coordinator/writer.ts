@@ -259,7 +259,10 @@ export class Writer {
   async #store(write: WriteWish, fields: DocumentFields, collection: Collection, endsMs: number): Promise<Written> {
     try {
       if (!this.#isReady(fields, collection)) {
-        await this.#within(leftMs(endsMs), (deadline) => this.#makeReady(fields, collection, deadline));
+        const answered = await this.#within(leftMs(endsMs), (deadline) =>
+          this.#makeReady(write, fields, collection, deadline),
+        );
+        if (answered !== undefined) return answered;
       }
     } catch (error) {
       return this.#unlessAnswered(error, write, endsMs);
@@ -287,16 +290,42 @@ export class Writer {
     return metadata === undefined || this.keys.admitKnown(collection, metadata);
   }
 
-  /** Has the collection hold the fields: the first vector proposes the dimension to the map before it is logged. */
-  async #makeReady({ vector, metadata }: DocumentFields, collection: Collection, deadline: Deadline): Promise<void> {
+  /**
+   * Has the collection hold the fields: the first vector proposes the dimension to the map before it is logged, and only once
+   * nothing is known to be in the way of that. Answered: the stored result, if the key of the write has one.
+   */
+  async #makeReady(
+    write: WriteWish,
+    { vector, metadata }: DocumentFields,
+    collection: Collection,
+    deadline: Deadline,
+  ): Promise<Written | undefined> {
     if (metadata !== undefined) await inTime(this.keys.admit(collection, metadata), deadline);
-    if (vector === undefined || collection.dimensions !== undefined) return;
+    if (vector === undefined || collection.dimensions !== undefined) return undefined;
     try {
-      await this.#fixDimensions(vector, collection, deadline);
+      const answered = await this.#lookAhead(write, deadline);
+      if (answered === undefined) await this.#fixDimensions(vector, collection, deadline);
+      return answered;
     } catch (error) {
       if (metadata !== undefined) this.keys.release(collection, metadata);
       throw error;
     }
+  }
+
+  /**
+   * Looks whether a write would be made now: its primary has room and copies for it, its key is free and its condition holds.
+   * What changes until it is sent is seen then. @throws NodeError when it would be refused
+   */
+  async #lookAhead(write: WriteWish, deadline: Deadline): Promise<Written | undefined> {
+    const outcome = await this.router.write(neverMade(write), deadline.remainingMs);
+    if (outcome.kind === 'written' || outcome.code !== 'VERSION_CONFLICT') return this.#written(write, outcome);
+    const { shard, collectionId, id, condition } = write;
+    if (condition === undefined) return undefined;
+    const version = (await this.#current(shard, collectionId, id, deadline))?.version;
+    const holds = condition.kind === 'version' ? version === condition.version : version === undefined;
+    if (holds) return undefined;
+    this.metrics.write({ op: 'upsert', outcome: 'refused' });
+    throw version === undefined ? new NodeError('VERSION_CONFLICT', 'the document does not exist') : changed(version);
   }
 
   async #fixDimensions(vector: Float32Array, collection: Collection, deadline: Deadline): Promise<void> {
