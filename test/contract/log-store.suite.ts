@@ -468,6 +468,19 @@ export function logStoreContract(name: string, make: () => LogHarness): void {
         await expect(next.compact(1, 12, none, NEVER, 0)).rejects.toThrow(InvariantError);
       });
 
+      it('asks whether it may begin when the part is known to be whole, and changes nothing when it may not', async () => {
+        const { store } = await filled();
+        const { bytes, start } = store.state(1);
+        let asked = 0;
+        expect(await store.compact(1, 6, none, NEVER, 0, () => ++asked < 1)).toEqual({ deleted: 0, bytes: 0 });
+        expect([asked, store.state(1).start, store.state(1).bytes]).toEqual([1, start, bytes]);
+        expect(await store.compact(1, 6, none, NEVER, 0, () => store.state(1).start.offset === 0)).toMatchObject({
+          deleted: 6,
+        });
+        // What is left below the start goes without a question.
+        expect(await store.compact(1, 6, none, NEVER, 0, () => false)).toMatchObject({ deleted: 0 });
+      });
+
       it('takes later what was live before, also below the start', async () => {
         const { store } = await filled();
         await store.compact(1, 6, all, NEVER, 0);

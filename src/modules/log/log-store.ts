@@ -123,6 +123,8 @@ export interface LogStore {
    * Deletes superseded entries up to `upTo` (inclusive), at a bounded rate: never a live one, never moves one (2.5).
    * `isLive` says, for decoded (offset, encoded entry), whether the document table still points at it.
    * `start` moves to `upTo` first, so that a crash between leaves only entries nobody misses.
+   * @param mayStart asked in the turn in which that is asked of the disk: who tells others where this log starts tells the new
+   * start from then on. False: nothing is changed
    */
   compact(
     shard: number,
@@ -130,6 +132,7 @@ export interface LogStore {
     isLive: LivenessTest,
     signal: AbortSignal,
     bytesPerSecond: number,
+    mayStart?: () => boolean,
   ): Promise<CompactReport>;
 
   close(): Promise<void>;

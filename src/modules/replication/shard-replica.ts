@@ -262,9 +262,19 @@ export class ShardReplica {
     return node;
   }
 
-  /** Superseded entries up to `start` were deleted. */
-  compacted(bytes: number, start: number): void {
-    this.#drive.step({ kind: 'compacted', bytes, start });
+  /**
+   * Superseded entries up to `start` are about to be deleted (2.5). False: not now. A damaged copy is healed by the log as it
+   * is, and one that is closed could not tell whoever is opened in its place.
+   */
+  compacting(start: number): boolean {
+    if (this.#drive.closed || !this.#replica.mayCompact) return false;
+    this.#drive.step({ kind: 'compacting', start });
+    return true;
+  }
+
+  /** That has ended. */
+  compacted(bytes: number): void {
+    this.#drive.step({ kind: 'compacted', bytes });
   }
 
   /** This process stood still, or its clock jumped (1.5). */

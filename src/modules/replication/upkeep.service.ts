@@ -203,9 +203,9 @@ export class UpkeepService {
       (offset, entry) => this.#isLive(shard, offset, entry),
       this.#stop.signal,
       COMPACT_BYTES_PER_SECOND,
+      () => this.replication.replica(shard)?.compacting(upTo) === true,
     );
-    // It may have been ended before it came so far.
-    this.replication.replica(shard)?.compacted(report.bytes, this.log.state(shard).start.offset);
+    this.replication.replica(shard)?.compacted(report.bytes);
     this.logger.info({ shard, upTo, ...report }, 'superseded entries compacted');
   }
 

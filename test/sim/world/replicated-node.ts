@@ -97,8 +97,8 @@ export class ReplicatedNode implements ReplicaNode {
       const row = op === 'UPSERT' || op === 'DELETE' ? copy.row(entryCollectionId(entry), entryId(entry)) : undefined;
       return row !== undefined && !row.loose && row.offset === offset;
     };
-    const report = await log.compact(shard, upTo, live, new AbortController().signal, 0);
-    copy.compacted(report.bytes, upTo);
+    const report = await log.compact(shard, upTo, live, new AbortController().signal, 0, () => copy.compacting(upTo));
+    copy.compacted(report.bytes);
   }
 
   inspect(shard: number): ReplicaInspection | undefined {

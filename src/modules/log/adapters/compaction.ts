@@ -15,6 +15,12 @@ export interface CompactedLog extends SweptLog {
   deleteEntries(deletions: readonly RowChange[], bytes: number): Promise<void>;
 }
 
+/** What its caller has to say while it runs: whether `start` may move, and that it is to end early. */
+export interface CompactionTerms {
+  readonly mayStart: () => boolean;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Deletes superseded entries up to `upTo` (replication 2.5). The part that becomes compacted is read once beforehand: below
  * `start` a missing entry looks like a deleted one, so damage must be found while it still shows.
@@ -24,7 +30,7 @@ export async function compactLog(
   log: CompactedLog,
   upTo: number,
   isLive: LivenessTest,
-  signal: AbortSignal,
+  { mayStart, signal }: CompactionTerms,
   bytesPerSecond: number,
   pace: Pace,
 ): Promise<CompactReport> {
@@ -37,7 +43,10 @@ export async function compactLog(
     const { damages } = await scrubLog(log, start.offset + 1, upTo, signal, bytesPerSecond, pace);
     if (damages.length > 0) throw new LogDamagedError(damages[0]);
     if (signal.aborted) return { deleted, bytes };
-    await log.moveStart({ offset: upTo, chain: await chainAt(log, upTo) });
+    const chain = await chainAt(log, upTo);
+    // Nothing is waited for between the question and the move: a cut comes before both or after both.
+    if (signal.aborted || !mayStart()) return { deleted, bytes };
+    await log.moveStart({ offset: upTo, chain });
   }
 
   const throttle = new Throttle(pace, bytesPerSecond, signal);

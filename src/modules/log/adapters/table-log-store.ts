@@ -351,6 +351,7 @@ export class TableLogStore implements LogStore, CommitHost {
     isLive: LivenessTest,
     signal: AbortSignal,
     bytesPerSecond: number,
+    mayStart: () => boolean = () => true,
   ): Promise<CompactReport> {
     const turn = this.turns.pending(shard);
     if (turn !== undefined) {
@@ -366,7 +367,7 @@ export class TableLogStore implements LogStore, CommitHost {
     };
     const stop = new AbortController();
     const either = AbortSignal.any([signal, stop.signal]);
-    const work = compactLog(log, upTo, isLive, either, bytesPerSecond, this.pace);
+    const work = compactLog(log, upTo, isLive, { mayStart, signal: either }, bytesPerSecond, this.pace);
     this.compacting.set(shard, { stop, done: work.then(ignore, ignore) });
     try {
       return await work;

@@ -12,14 +12,14 @@ function told(tail: number): EntriesBatch {
 
 describe('FollowSession', () => {
   it('lags behind by nothing between two keep-alives when nothing is outstanding', () => {
-    const session = new FollowSession('aa', 0);
+    const session = new FollowSession('aa', 0, 0);
     expect(session.hadAllMs(100)).toBeUndefined();
     session.took(told(5), 5, 100.25);
     for (const nowMs of [100.25, 350, 600.75]) expect(session.hadAllMs(nowMs)).toBe(nowMs);
   });
 
   it('lags behind since it last had everything, once there is more or the primary is silent', () => {
-    const session = new FollowSession('aa', 0);
+    const session = new FollowSession('aa', 0, 0);
     session.phase = 'streaming';
     session.took(told(5), 5, 100);
     session.took(told(7), 5, 400);

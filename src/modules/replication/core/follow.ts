@@ -6,6 +6,8 @@ import { HEARD_MS, IN_SYNC_MS } from './followers.js';
 /** How a follower stands to its primary: one stream, from the hello on (4.1–4.4). */
 export class FollowSession {
   readonly to: NodeUuid;
+  /** Where this log started when the hello was said. */
+  readonly start: number;
   /** The primary's epoch as the hello named it; the accepted one after the answer. */
   epoch: Epoch = NO_EPOCH;
   /** `cutting`: the log is being cut to the fork; `receiving`: a snapshot comes in (4.7). */
@@ -22,8 +24,9 @@ export class FollowSession {
   /** A tail of the primary and when it was told: reached, the copy had everything at that moment. */
   #goal: { readonly tail: number; readonly ms: number } | undefined;
 
-  constructor(to: NodeUuid, nowMs: number) {
+  constructor(to: NodeUuid, start: number, nowMs: number) {
     this.to = to;
+    this.start = start;
     this.#heardMs = nowMs;
   }
 

@@ -109,7 +109,7 @@ export class Following {
     // Only a log that is durable as a whole, and stays as it is, can be compared.
     if (this.#log.durable !== this.#log.tail || this.#log.alteration !== undefined) return;
     this.#helloAtMs = nowMs + HELLO_AGAIN_MS;
-    this.#session = new FollowSession(leader.node, nowMs);
+    this.#session = new FollowSession(leader.node, this.#log.start, nowMs);
     const { mapEpoch } = this.#options.set();
     const { loose } = this.#log;
     const hello = { ...this.#log.end(), shard, nodeUuid: self, bootCount, mapEpoch, promised: promise.epoch, loose };
@@ -140,11 +140,11 @@ export class Following {
     session.epoch = answer.epoch;
     // Following a higher epoch raises the promise (4.3): synced before the first acknowledgement, which comes behind it.
     if (order > 0) promise.make(answer.epoch, out);
-    const problem = this.#enter(session, answer, out);
+    const problem = this.#enter(session, answer, nowMs, out);
     return { kind: 'follows', leader: { shard, epoch: answer.epoch, node: to }, problem };
   }
 
-  #enter(session: FollowSession, answer: Admission, out: Out): string | undefined {
+  #enter(session: FollowSession, answer: Admission, nowMs: number, out: Out): string | undefined {
     switch (answer.kind) {
       case 'accept':
         session.phase = 'streaming';
@@ -152,8 +152,13 @@ export class Following {
         this.#offerLoose(session, out);
         return undefined;
       case 'diverged':
-        if (answer.fork < this.#log.start || answer.fork >= this.#log.tail)
+        if (answer.fork < session.start || answer.fork >= this.#log.tail)
           return `the primary names offset ${answer.fork} as the fork of this log, which cannot be cut there`;
+        if (answer.fork < this.#log.start) {
+          // A compaction began since the hello: the next one says so, and is answered with a snapshot.
+          this.restart(nowMs, out);
+          return undefined;
+        }
         session.phase = 'cutting';
         this.#log.alter('cutting');
         out.push({ kind: 'truncate', to: answer.fork });

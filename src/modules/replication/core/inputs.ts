@@ -40,8 +40,10 @@ export type ReplicaInput =
   | { readonly kind: 'applied'; readonly offset: number; readonly now: Now }
   /** The log is kept no more for a replica that is behind (2.11). */
   | { readonly kind: 'demote'; readonly node: NodeUuid }
-  /** Superseded entries up to `start` were deleted from the log. */
-  | { readonly kind: 'compacted'; readonly bytes: number; readonly start: number }
+  /** Superseded entries up to `start` are about to be deleted from the log: said at once before its start moves, if it may. */
+  | { readonly kind: 'compacting'; readonly start: number }
+  /** That has ended, and took so many. */
+  | { readonly kind: 'compacted'; readonly bytes: number }
   /** The log failed or the copy is damaged: everything waiting is answered, nothing is admitted any more. */
   | { readonly kind: 'fail'; readonly detail: string }
   /** The process stood still, or its clock jumped (1.5): a primary asks its followers before it acknowledges again. */

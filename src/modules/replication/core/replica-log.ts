@@ -247,10 +247,18 @@ export class ReplicaLog {
     return this.#clock;
   }
 
-  /** Superseded entries were deleted from the log up to `start`. */
-  compacted(bytes: number, start: number): void {
-    this.#tally.reclaim(bytes);
+  /**
+   * Superseded entries up to `start` are about to be deleted. Told ahead of the disk, so that nothing decided from here on
+   * reaches below what its log will be.
+   */
+  compacting(start: number): void {
+    assert(this.#alteration === undefined, 'the start of a log stays where it is while the log is cut or replaced');
     this.#start = Math.max(this.#start, start);
+  }
+
+  /** Superseded entries were deleted. */
+  compacted(bytes: number): void {
+    this.#tally.reclaim(bytes);
   }
 
   /** Encodes the next entry. */

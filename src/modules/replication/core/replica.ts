@@ -206,6 +206,11 @@ export class Replica {
     return forceMapProblem({ self, set: this.#log.set, end: this.#log.end(), peers });
   }
 
+  /** Whether superseded entries may go now: a log is cut or replaced as it was when that was decided (6.3). */
+  get mayCompact(): boolean {
+    return this.#role.fault === undefined && this.#log.alteration === undefined;
+  }
+
   /** Up to here every replica that the log is kept for has it (2.11). */
   get floor(): number {
     if (this.#role.primary === undefined) return this.#retention.told;
@@ -275,8 +280,11 @@ export class Replica {
       case 'demote':
         this.#retention.demote(input.node);
         break;
+      case 'compacting':
+        this.#log.compacting(input.start);
+        break;
       case 'compacted':
-        this.#log.compacted(input.bytes, input.start);
+        this.#log.compacted(input.bytes);
         break;
       case 'fail':
         this.#role.fail(input.detail, out);

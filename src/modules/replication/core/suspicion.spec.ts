@@ -114,11 +114,11 @@ describe('Suspicion', () => {
     const copy = new Suspecting();
     copy.facts.set(PRIMARY, heard(LONG_MS));
     const nowMs = LONG_MS + TIMES.failoverAfterMs;
-    copy.tick(nowMs, { session: new FollowSession(PRIMARY, nowMs - 100) });
+    copy.tick(nowMs, { session: new FollowSession(PRIMARY, 0, nowMs - 100) });
     expect(copy.probed).toEqual([PRIMARY]);
     const answered = new Suspecting();
     answered.facts.set(PRIMARY, heard(LONG_MS));
-    const session = new FollowSession(PRIMARY, nowMs - 200);
+    const session = new FollowSession(PRIMARY, 0, nowMs - 200);
     session.phase = 'receiving';
     session.heard(nowMs - 100);
     answered.tick(nowMs, { session });
