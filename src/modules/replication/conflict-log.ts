@@ -5,12 +5,25 @@ import type { ReplicaPorts } from './replica-ports.js';
 
 /** Keeps the writes of one copy that lost against a higher version on another branch (6.4), for operators to list. */
 export class ConflictLog {
+  #recorded: Promise<unknown> = Promise.resolve();
+
   constructor(
     private readonly shard: number,
     private readonly ports: Pick<ReplicaPorts, 'log' | 'clock' | 'random'>,
   ) {}
 
-  async record({ loser, winner }: Extract<ReplicaEffect, { kind: 'conflict' }>): Promise<void> {
+  record(conflict: Extract<ReplicaEffect, { kind: 'conflict' }>): Promise<void> {
+    const recorded = this.#record(conflict);
+    this.#recorded = Promise.allSettled([this.#recorded, recorded]);
+    return recorded;
+  }
+
+  /** Resolves when those that are being recorded are on the disk, or could not be, of which their callers hear. */
+  async recorded(): Promise<void> {
+    await this.#recorded;
+  }
+
+  async #record({ loser, winner }: Extract<ReplicaEffect, { kind: 'conflict' }>): Promise<void> {
     const { log, clock, random } = this.ports;
     const [entry, winning] = await Promise.all([this.#entryOf(loser), this.#entryOf(winner.entry)]);
     if (entry === undefined || (winning !== undefined && couldSee(winning, entry))) return;

@@ -273,6 +273,7 @@ function readBatch(batch: wire.EntriesBatch, entries: readonly Uint8Array[]): En
     tail: readInteger(batch.tail, 'tail'),
     inSync: batch.inSync.map((uuid) => readUuid(uuid, 'a member in sync')),
     floor: readInteger(batch.floor, 'floor'),
+    ...(batch.taken === undefined ? {} : { taken: readInteger(batch.taken, 'taken') }),
   };
 }
 
@@ -285,6 +286,7 @@ function writeBatch(batch: EntriesBatch): MessageInitShape<typeof wire.EntriesBa
     tail: writeInteger(batch.tail),
     inSync: batch.inSync.map(writeUuid),
     floor: writeInteger(batch.floor),
+    ...(batch.taken === undefined ? {} : { taken: writeInteger(batch.taken) }),
   };
 }
 

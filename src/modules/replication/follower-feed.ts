@@ -19,7 +19,7 @@ export interface FeedSource {
   /** Encoded entries from an offset on, about so many bytes. @throws LogDamagedError, OffsetCompactedError */
   scan(from: number, limit: number, bytesMax: number): Promise<readonly Uint8Array[]>;
   /** What every batch says of the primary now. */
-  head(): Pick<EntriesBatch, 'epoch' | 'highWaterMark' | 'tail' | 'inSync' | 'floor'>;
+  head(): Pick<EntriesBatch, 'epoch' | 'highWaterMark' | 'tail' | 'inSync' | 'floor' | 'taken'>;
   monotonicMs(): number;
   /** The log cannot be read: the copy is damaged, or compaction took what this follower needs. */
   broken(error: unknown): void;
@@ -44,8 +44,8 @@ export class FollowerFeed {
   #sentMs: number;
   #ballastMs: number;
   #pumping = false;
-  /** The high-water mark is to be told, and was not yet. */
-  #owesMark = false;
+  /** What a batch says beside its entries is to be told, and was not yet. */
+  #owesHead = false;
   #closed = false;
 
   constructor(link: Link<PrimaryMessage>, source: FeedSource, from: number, prevChain: Uint8Array) {
@@ -90,9 +90,9 @@ export class FollowerFeed {
     this.pump();
   }
 
-  /** Tells the high-water mark now, or with what is being sent. */
+  /** Tells the high-water mark, and what else a batch says, now or with what is being sent. */
   tell(): void {
-    this.#owesMark = true;
+    this.#owesHead = true;
     if (!this.#closed && !this.#pumping) this.#send([]);
   }
 
@@ -113,7 +113,7 @@ export class FollowerFeed {
       })
       .finally(() => {
         this.#pumping = false;
-        if (this.#owesMark) this.tell();
+        if (this.#owesHead) this.tell();
         if (!this.#closed && this.#credit > 0 && this.#has()) this.pump();
       });
   }
@@ -163,7 +163,7 @@ export class FollowerFeed {
   }
 
   #send(entries: readonly Uint8Array[], ballast = false): boolean {
-    this.#owesMark = false;
+    this.#owesHead = false;
     const batch: EntriesBatch = {
       ...this.#source.head(),
       prevOffset: this.#next - 1,

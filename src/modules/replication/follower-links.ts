@@ -1,3 +1,4 @@
+import { bytesIn } from '../../kernel/bytes.js';
 import { NodeError } from '../../kernel/errors.js';
 import { META_SHARD } from '../../kernel/ids.js';
 import type { NodeUuid } from '../../kernel/peer.js';
@@ -25,6 +26,8 @@ interface FollowerLink {
   feed: FollowerFeed | undefined;
   snapshot: SnapshotSender | undefined;
   hello: Hello | undefined;
+  /** Entry bytes it offered that are settled. */
+  taken: number;
 }
 
 type LinksPorts = Pick<ReplicaPorts, 'log' | 'hasher' | 'clock' | 'timers' | 'bulk' | 'moves' | 'report'>;
@@ -35,15 +38,26 @@ export class FollowerLinks {
   readonly #ports: LinksPorts;
   readonly #drive: ReplicaDrive;
   readonly #damaged: (error: LogDamagedError) => void;
+  readonly #written: () => Promise<void>;
   readonly #links = new Map<number, FollowerLink>();
   #nextTicket = 1;
 
-  /** @param damaged the log could not be read: the copy is to fail */
-  constructor(shard: number, ports: LinksPorts, drive: ReplicaDrive, damaged: (error: LogDamagedError) => void) {
+  /**
+   * @param damaged the log could not be read: the copy is to fail
+   * @param written resolves when all that the copy has to write is on the disk, as the fsync policy has it
+   */
+  constructor(
+    shard: number,
+    ports: LinksPorts,
+    drive: ReplicaDrive,
+    damaged: (error: LogDamagedError) => void,
+    written: () => Promise<void>,
+  ) {
     this.#shard = shard;
     this.#ports = ports;
     this.#drive = drive;
     this.#damaged = damaged;
+    this.#written = written;
   }
 
   /** Bytes of entries that wait in memory, beside what the streams buffer. */
@@ -55,7 +69,14 @@ export class FollowerLinks {
 
   open(from: NodeUuid, link: Link<PrimaryMessage>): LinkEvents<FollowerMessage> {
     const ticket = this.#nextTicket++;
-    const follower: FollowerLink = { node: from, link, feed: undefined, snapshot: undefined, hello: undefined };
+    const follower: FollowerLink = {
+      node: from,
+      link,
+      feed: undefined,
+      snapshot: undefined,
+      hello: undefined,
+      taken: 0,
+    };
     this.#links.set(ticket, follower);
     return {
       message: (message) => this.#received(ticket, follower, message),
@@ -102,7 +123,7 @@ export class FollowerLinks {
     }
     follower.link.send({ kind: 'answer', answer });
     if (answer.kind !== 'accept') return;
-    const source = this.#source(ticket, follower.hello.nodeUuid);
+    const source = this.#source(ticket, follower, follower.hello.nodeUuid);
     follower.feed = new FollowerFeed(follower.link, source, answer.from, follower.hello.chain);
   }
 
@@ -139,7 +160,7 @@ export class FollowerLinks {
         follower.snapshot?.credit(message.ack.creditBytes);
         return;
       case 'offer':
-        this.#drive.attempt(() => this.#offered(ticket, message.offer));
+        this.#drive.attempt(() => this.#offered(ticket, follower, message.offer));
         return;
     }
   }
@@ -158,7 +179,7 @@ export class FollowerLinks {
   }
 
   /** @throws NodeError INVALID_REQUEST, which ends the stream */
-  #offered(link: number, offer: Offer): void {
+  #offered(link: number, follower: FollowerLink, offer: Offer): void {
     const { log, hasher } = this.#ports;
     const drive = this.#drive;
     // What is offered comes from another branch: each entry stands for itself. Nothing of it is read before it is verified.
@@ -169,10 +190,17 @@ export class FollowerLinks {
     if (problem !== undefined) throw new NodeError('INVALID_REQUEST', `What was offered cannot be stored: ${problem}`);
     const stored = storedRows(log, drive.replica.log, offer.entries);
     drive.step({ kind: 'offered', link, offer, stored, now: drive.now(), opId: drive.opId() });
+    // Merged, or listed as a conflict, it waits in memory for the disk: its follower offers more when it does no longer (6.4).
+    const bytes = bytesIn(offer.entries);
+    const taken = (): void => {
+      follower.taken += bytes;
+      follower.feed?.tell();
+    };
+    drive.guard(this.#written().then(taken));
   }
 
   /** What a follower is fed from. */
-  #source(ticket: number, node: NodeUuid): FeedSource {
+  #source(ticket: number, follower: FollowerLink, node: NodeUuid): FeedSource {
     const { log, clock, report } = this.#ports;
     const { replica } = this.#drive;
     return {
@@ -184,6 +212,7 @@ export class FollowerLinks {
         tail: replica.log.tail,
         inSync: replica.syncedNodes(clock.monotonicMs()),
         floor: replica.floor,
+        taken: follower.taken,
       }),
       monotonicMs: () => clock.monotonicMs(),
       broken: (error) => {

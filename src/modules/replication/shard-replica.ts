@@ -79,7 +79,7 @@ export class ShardReplica {
     this.#alterations = new LogAlterations(shard, ports, this.#loose, drive);
     const intake = new SnapshotIntake(shard, ports, unfinished, (rows) => ports.report.resumed(rows));
     this.#upstream = new Upstream(shard, ports, drive, this.#alterations, intake);
-    this.#followers = new FollowerLinks(shard, ports, drive, failed);
+    this.#followers = new FollowerLinks(shard, ports, drive, failed, () => this.#written());
     this.#calls = new ElectionCalls(ports, drive);
     this.#answers = new LogAnswers(shard, ports.log, replica, failed);
   }
@@ -461,6 +461,14 @@ export class ShardReplica {
         this.#followers.pump();
       }),
     );
+  }
+
+  /** Resolves when all that was asked of the disk so far is there: the log writes in the order in which it is asked. */
+  async #written(): Promise<void> {
+    await Promise.all([
+      this.#conflicts.recorded(),
+      this.#ports.log.append({ shard: this.shard, entries: [], rows: [] }),
+    ]);
   }
 
   #promise(epoch: Epoch): void {

@@ -3,6 +3,7 @@ import { META_SHARD } from '../../kernel/ids.js';
 import type { NodeUuid } from '../../kernel/peer.js';
 import { LogDamagedError } from '../log/log-store.js';
 import type { EntriesBatch, FollowerMessage, Hello, Offer, PrimaryMessage, SnapshotEnd } from './core/protocol.js';
+import { OfferWindow } from './core/offer-window.js';
 import { entriesProblem } from './core/received-documents.js';
 import { BATCH_BYTES } from './follower-feed.js';
 import type { LogAlterations } from './log-alterations.js';
@@ -31,6 +32,9 @@ export class Upstream {
   /** Entry bytes taken and not granted again; the first credit was given. */
   #taken = 0;
   #granted = false;
+  /** What was offered on this stream, and whoever waits to offer more. */
+  #offers = new OfferWindow();
+  #offerOn: () => void = () => undefined;
 
   constructor(
     shard: number,
@@ -50,6 +54,7 @@ export class Upstream {
     this.unfollow();
     this.#taken = 0;
     this.#granted = false;
+    this.#offers = new OfferWindow();
     const link = this.#ports.peers.follow(to, this.#shard, {
       message: (message) =>
         this.#ports.turns.run(() => {
@@ -69,6 +74,7 @@ export class Upstream {
     const link = this.#link;
     this.#link = undefined;
     this.#intake.wake();
+    this.#offerOn();
     link?.close();
   }
 
@@ -76,6 +82,7 @@ export class Upstream {
   close(): void {
     const link = this.#link;
     this.#link = undefined;
+    this.#offerOn();
     link?.close();
   }
 
@@ -122,20 +129,30 @@ export class Upstream {
     }
   }
 
-  /** Offers the loose rows of this copy to the primary that is followed now (6.4). */
+  /**
+   * Offers the loose rows of this copy to the primary that is followed now, as fast as it takes them (6.4). What is left when
+   * the stream ends is offered on the next one.
+   */
   async offer(loose: LooseStore, branch: Offer['branch']): Promise<void> {
     const link = this.#link;
+    if (link === undefined) return;
     let part: Uint8Array[] = [];
     let bytes = 0;
-    const flush = async (last: boolean): Promise<void> => {
+    /** False: the stream has ended. */
+    const flush = async (last: boolean): Promise<boolean> => {
+      while (this.#link === link && !this.#offers.isOpen)
+        await new Promise<void>((resolve) => (this.#offerOn = resolve));
+      if (this.#link !== link) return false;
+      this.#offers.offered(bytes);
       const offer = { entries: part, last, branch };
       part = [];
       bytes = 0;
-      if (link !== undefined && this.#link === link && !link.send({ kind: 'offer', offer })) await link.drained();
+      if (!link.send({ kind: 'offer', offer })) await link.drained();
+      return true;
     };
     for await (const entries of loose.entries(this.#shard)) {
       for (const entry of entries) {
-        if (bytes + entry.length > BATCH_BYTES && part.length > 0) await flush(false);
+        if (bytes + entry.length > BATCH_BYTES && part.length > 0 && !(await flush(false))) return;
         part.push(entry);
         bytes += entry.length;
       }
@@ -150,6 +167,8 @@ export class Upstream {
     this.#taken += bytes;
     report.received(bytes);
     const copy = drive.replica.log;
+    this.#offers.told(batch.taken);
+    this.#offerOn();
     const problem = entriesProblem(hasher, copy, batch.entries);
     const stored = problem === undefined ? storedRows(log, copy, batch.entries) : [];
     drive.step({ kind: 'batch', batch, problem, stored, now: drive.now() });
@@ -158,6 +177,7 @@ export class Upstream {
   #ended(to: NodeUuid, error: Error | undefined): void {
     this.#link = undefined;
     this.#intake.wake();
+    this.#offerOn();
     if (error !== undefined) this.#ports.report.broken(to);
     this.#drive.step({ kind: 'streamEnded', now: this.#drive.now() });
   }

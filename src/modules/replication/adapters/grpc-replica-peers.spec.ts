@@ -243,6 +243,7 @@ describe('replicas over gRPC', () => {
       tail: 3,
       inSync: [primary, follower],
       floor: 2,
+      taken: 0,
     };
     const operations = [{ opId: new Uint8Array(16), value: new Uint8Array([1]) }];
     const answers: PrimaryMessage[] = [

@@ -106,6 +106,11 @@ export interface EntriesBatch {
   readonly inSync: readonly NodeUuid[];
   /** Up to here every replica the primary keeps the log for has it: superseded entries may go (2.11). 0: it does not say. */
   readonly floor: number;
+  /**
+   * Entry bytes offered on this stream that are settled (6.4): whatever they led to here is on the disk, also when that is
+   * nothing. Undefined: an older primary, which does not count them.
+   */
+  readonly taken?: number;
 }
 
 /** What a follower has (4.3). */
