@@ -152,11 +152,12 @@ export class ClusterService implements ClusterPort {
   }
 
   async movePrimary(shard: number, nodeId: string): Promise<{ readonly operation: string }> {
+    this.routes.refresh();
     const route = this.#route(shard);
     const node = this.#node(nodeId);
     if (route.primary === node)
       throw new NodeError('OPERATION_CONFLICT', `"${nodeId}" is the primary of shard ${shard} already`);
-    if (!route.copies.some((copy) => copy.node === node && copy.inSync))
+    if (!route.copies.some((copy) => copy.node === node && serves(copy)))
       throw new NodeError('OPERATION_CONFLICT', `"${nodeId}" has no copy of shard ${shard} that is in sync`);
     return this.operations.movePrimary(shard, node);
   }

@@ -114,9 +114,24 @@ describe('applyOperationChange', () => {
     expect(refusal(map, move('m', 0, 9))).toBe('NODE_NOT_FOUND');
     expect(refusal(map, move('m', 7, 2))).toBe('SHARD_NOT_FOUND');
     const moving = after(map, move('m', 0, 2));
-    expect(moving.placement[0]).toEqual({ ...map.placement[0], members: [two, one], pinned: true });
     expect(refusal(moving, move('n', 0, 1))).toBe('OPERATION_CONFLICT');
     expect(refusal(after(moving, finish('m')), move('n', 0, 1))).toBe('changed');
+  });
+
+  it('prefers the primary an operator chose once it is there; taken back or failed, a move leaves the order alone', () => {
+    const map = grown(grown(exampleMap(1, 3), 0, 2), 0, 3);
+    const move = (id: string, node: string) => start(id, { kind: 'movePrimary', shard: 0, node });
+    const failed: MapOperation = { kind: 'finishOperation', id: 'm', end: 'failed', endedMs: 9 };
+    const moving = after(map, move('m', two));
+    expect(moving.placement).toEqual(map.placement);
+    for (const ended of [abort('m'), failed]) expect(after(moving, ended).placement).toEqual(map.placement);
+    const done = after(moving, finish('m'));
+    expect(done.placement[0]).toEqual({ ...map.placement[0], members: [two, one, uuidOf(3)], pinned: true });
+    // What an operator chose before stays chosen.
+    expect(after(done, move('n', one), abort('n')).placement).toEqual(done.placement);
+    // A copy that was given away meanwhile is first of nothing.
+    const left = after(moving, { kind: 'removeMember', shard: 0, node: two, after: map.placement[0].epoch });
+    expect(after(left, finish('m')).placement).toEqual(left.placement);
   });
 
   it('shows progress that only grows, and what it waits for', () => {

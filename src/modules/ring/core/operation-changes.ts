@@ -71,6 +71,13 @@ export function runningOn(map: ClusterMap, node: NodeUuid): OperationRecord | un
   );
 }
 
+/** An operator's move of a shard's primary is under way. */
+export function primaryMoves(map: ClusterMap, shard: number): boolean {
+  return map.operations.some(
+    ({ state, task }) => state === 'running' && task.kind === 'movePrimary' && task.shard === shard,
+  );
+}
+
 function start(map: ClusterMap, change: Extract<OperationChange, { kind: 'startOperation' }>): MapResult {
   const { id, task, startedMs } = change;
   if (map.operations.some((record) => record.id === id))
@@ -150,15 +157,9 @@ function startMovePrimary(map: ClusterMap, shard: number, node: NodeUuid, record
   if (known.duty !== 'serving') return refused('OPERATION_CONFLICT', `"${known.nodeId}" is ${known.duty}`);
   if (!placement.members.includes(node))
     return refused('OPERATION_CONFLICT', `"${known.nodeId}" has no copy of shard ${shard} that could be its primary`);
-  const moving = map.operations.some(
-    ({ state, task }) => state === 'running' && task.kind === 'movePrimary' && task.shard === shard,
-  );
-  if (moving) return refused('OPERATION_CONFLICT', `the primary of shard ${shard} is being moved already`);
-  const { learners, epoch, members } = placement;
-  return changed(map, {
-    placement: withPlacement(map, shard, { members: preferring(members, node), learners, epoch, pinned: true }),
-    operations: remembered([...map.operations, record]),
-  });
+  if (primaryMoves(map, shard))
+    return refused('OPERATION_CONFLICT', `the primary of shard ${shard} is being moved already`);
+  return changed(map, { operations: remembered([...map.operations, record]) });
 }
 
 function finish(
@@ -171,12 +172,23 @@ function finish(
   const whole = { ...record, progress: { done: total, total } };
   if (task.kind === 'remove' && nodeByUuid(map, task.node) !== undefined)
     return refused('OPERATION_CONFLICT', `node ${task.node} is still registered`);
+  if (task.kind === 'movePrimary') return end({ ...map, placement: preferred(map, task) }, whole, 'done', change);
   if (task.kind !== 'drain') return end(map, whole, 'done', change);
   const node = nodeByUuid(map, task.node);
   if (node === undefined) return refused('NODE_NOT_FOUND', `there is no node ${task.node}`);
   if (copiesOf(map, task.node).length > 0 || map.meta.members.includes(task.node))
     return refused('OPERATION_CONFLICT', `"${node.nodeId}" still has copies`);
   return end({ ...map, nodes: withDuty(map, node, 'drained') }, whole, 'done', change);
+}
+
+/** The node that has become primary stays it, unless it gave its copy away meanwhile. Not before: a move may be taken back. */
+function preferred(
+  map: ClusterMap,
+  { shard, node }: Extract<OperationTask, { kind: 'movePrimary' }>,
+): readonly ShardPlacement[] {
+  const { members, learners, epoch } = map.placement[shard];
+  if (!members.includes(node)) return map.placement;
+  return withPlacement(map, shard, { members: preferring(members, node), learners, epoch, pinned: true });
 }
 
 /** Ends a record; a node that was to leave and does not serves again. */

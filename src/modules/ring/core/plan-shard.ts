@@ -1,6 +1,7 @@
 import type { NodeUuid } from '../../../kernel/peer.js';
 import type { Transfer } from './facts.js';
 import type { MapOperation } from './map-operations.js';
+import { primaryMoves } from './operation-changes.js';
 import type { Situation } from './situation.js';
 
 /** Something to do now. Done twice, or by two primaries of the map, it does no harm: the map and the shards refuse. */
@@ -104,6 +105,8 @@ function heirWithRoom(situation: Situation, shard: number, primary: NodeUuid): N
 }
 
 function planPreferred(situation: Situation, shard: number, wanted: NodeUuid, primary: NodeUuid): ShardPlan {
+  // What an operator asks for goes before, and makes its node the preferred one when it is done.
+  if (primaryMoves(situation.map, shard)) return NOTHING;
   const [preferred] = situation.map.placement[shard].members;
   if (wanted !== undefined && wanted !== preferred) return change({ kind: 'preferPrimary', shard, node: wanted });
   const copy = situation.shard(shard).copies.get(preferred);

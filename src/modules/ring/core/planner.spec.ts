@@ -5,7 +5,7 @@ import { GRACE_MS, PlannedWorld } from '../testing/planned-world.js';
 import { wantedCopies } from './map.js';
 import { votersWanted } from './meta-voters.js';
 import type { OperationTask } from './operation-record.js';
-import type { PlannedAction } from './plan-shard.js';
+import { PREFERRED_AFTER_MS, type PlannedAction } from './plan-shard.js';
 
 function cluster(shards: number, nodes: number, replicaCount: number): PlannedWorld {
   const world = new PlannedWorld(shards, replicaCount);
@@ -184,6 +184,36 @@ describe('planNext', () => {
     expect(world.primary(shard)).toBe('02');
     expect(operation(world, 'm')?.state).toBe('done');
     checkConverged(world);
+  });
+
+  it('gives a move of a primary up that was taken back: nothing comes of it later', () => {
+    const world = cluster(4, 2, 1);
+    const shard = world.map.placement.findIndex(({ members }) => members[0] === '01');
+    world.die('02');
+    start(world, 'm', { kind: 'movePrimary', shard, node: '02' });
+    world.step();
+    expect(operation(world, 'm')?.detail).toBe('the copy is not in sync');
+    expect(world.ask({ kind: 'abortOperation', id: 'm', endedMs: world.nowMs })).toBe(true);
+    world.comeBack('02');
+    expect(world.settle(1_000)).toBe(true);
+    expect(world.primary(shard)).toBe('01');
+    expect(world.map.placement[shard].pinned).toBeUndefined();
+    checkConverged(world);
+  });
+
+  it('hands a primary that was moved not back before the map knows, whichever primary the map has by then', () => {
+    const world = cluster(4, 2, 1);
+    const shard = world.map.placement.findIndex(({ members }) => members[0] === '01');
+    world.pass(2 * PREFERRED_AFTER_MS);
+    start(world, 'm', { kind: 'movePrimary', shard, node: '02' });
+    expect(kinds(world.step())).toEqual(['transfer']);
+    expect(world.primary(shard)).toBe('02');
+    const lost = world.step(() => true);
+    expect(kinds(lost)).toEqual(['finishOperation']);
+    world.forget();
+    expect(kinds(world.step())).toEqual(['finishOperation']);
+    expect(world.map.placement[shard]).toMatchObject({ members: ['02', '01'], pinned: true });
+    expect(operation(world, 'm')?.state).toBe('done');
   });
 
   it('replaces the copies of a wiped disk by copies on the node that came with it', () => {

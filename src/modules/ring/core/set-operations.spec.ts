@@ -45,12 +45,12 @@ describe('applySetOperation', () => {
   });
 
   it('forgets the choice of an operator when the chosen member leaves', () => {
-    const map = after(grown(exampleMap(1, 2), 0, 2), {
-      kind: 'startOperation',
-      id: 'a',
-      task: { kind: 'movePrimary', shard: 0, node: two },
-      startedMs: 1,
-    });
+    const task = { kind: 'movePrimary', shard: 0, node: two } as const;
+    const map = after(
+      grown(exampleMap(1, 2), 0, 2),
+      { kind: 'startOperation', id: 'a', task, startedMs: 1 },
+      { kind: 'finishOperation', id: 'a', end: 'done', endedMs: 2 },
+    );
     expect(map.placement[0]).toMatchObject({ members: [two, one], pinned: true });
     const settled = map.placement[0].epoch;
     expect(after(map, { kind: 'removeMember', shard: 0, node: one, after: settled }).placement[0].pinned).toBe(true);
