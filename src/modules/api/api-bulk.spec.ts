@@ -90,6 +90,16 @@ describe('bulks', () => {
     expect(shared.body.retryable).toBe(true);
   });
 
+  it('counts the errors that are not listed as well', async () => {
+    rest.edge.node.failWith = 'NO_QUORUM';
+    const lines = '{"id":"a","title":"x"}\n'.repeat(LIMITS.bulkErrorsMax);
+    await refused(bulk(lines), 503, 'NO_QUORUM');
+    const mixed = await refused(bulk(`${lines}{"x":1}\n`), 400, 'INVALID_REQUEST');
+    expect(mixed.body).toMatchObject({ total: LIMITS.bulkErrorsMax + 1, success: 0 });
+    expect(mixed.body.errors).toHaveLength(LIMITS.bulkErrorsMax);
+    expect(mixed.body).not.toHaveProperty('codes');
+  });
+
   it('reads a stream no faster than it is stored', async () => {
     const line = `${JSON.stringify({ id: 'a', content: 'x'.repeat(64 * 1024) })}\n`;
     let sent = 0;

@@ -125,7 +125,7 @@ describe('a coordinator across nodes', () => {
       }
     })();
     const stored = await three.nodes[1].documents.bulk(items, options, call());
-    expect(stored).toMatchObject({ total: 30, success: 30, failed: 0 });
+    expect(stored.answer).toMatchObject({ total: 30, success: 30, failed: 0 });
     const filter = { must: [{ kind: 'exists', key: 'bulk', exists: true } as const], should: [], mustNot: [] };
     expect((await three.nodes[2].documents.count(filter, any, call())).count).toBe(30);
     expect(await three.nodes[2].documents.deleteByFilter(filter, options, call())).toMatchObject({

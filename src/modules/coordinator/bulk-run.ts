@@ -1,4 +1,4 @@
-import { NodeError } from '../../kernel/errors.js';
+import { NodeError, type ErrorCode } from '../../kernel/errors.js';
 import { LIMITS } from '../../kernel/limits.js';
 import type { BulkAnswer, BulkError, BulkItem, WriteOptions } from './core/requests.js';
 import { laterPosition, type Position } from './core/positions.js';
@@ -30,6 +30,7 @@ export interface BulkProgress {
 export class BulkRun {
   readonly #positions = new Map<number, Position>();
   readonly #lastOfId = new Map<string, Promise<void>>();
+  readonly #codes = new Set<ErrorCode>();
   #errors: BulkError[] = [];
   #total = 0;
   #success = 0;
@@ -77,6 +78,11 @@ export class BulkRun {
   /** Where the written entries are, for the session. */
   get positions(): ReadonlyMap<number, Position> {
     return this.#positions;
+  }
+
+  /** Of everything that failed, also of what is not listed. */
+  get codes(): ReadonlySet<ErrorCode> {
+    return this.#codes;
   }
 
   #start(index: number, item: Exclude<BulkItem, { kind: 'invalid' }>): void {
@@ -145,6 +151,7 @@ export class BulkRun {
 
   #fail(index: number, id: string | null, code: BulkError['code'], detail: string): void {
     this.#failed++;
+    this.#codes.add(code);
     this.#errors.push({ index, id, code, detail });
     // Completions are nearly in line order: keep twice what is told, cut to the first ones now and then.
     if (this.#errors.length >= 2 * LIMITS.bulkErrorsMax) {

@@ -1,7 +1,7 @@
 import type {
   AliasView,
-  BulkAnswer,
   BulkItem,
+  BulkResult,
   CallContext,
   ChangeView,
   ClusterSettingsView,
@@ -49,7 +49,7 @@ export interface DocumentsPort {
     call: CallContext,
   ): Promise<DeleteAnswer>;
   /** Pulls items as fast as they can be stored and no faster; `progress` is told now and then. */
-  bulk(items: AsyncIterable<BulkItem>, options: WriteOptions, call: CallContext): Promise<BulkAnswer>;
+  bulk(items: AsyncIterable<BulkItem>, options: WriteOptions, call: CallContext): Promise<BulkResult>;
   deleteMany(ids: readonly string[], options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer>;
   deleteByFilter(filter: Filter, options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer>;
   get(

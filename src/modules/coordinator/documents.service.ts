@@ -10,8 +10,8 @@ import { AnswerBytes } from './core/answer-bytes.js';
 import type { Positions } from './core/positions.js';
 import { decodeScrollCursor, encodeScrollCursor } from './core/scroll-cursor.js';
 import type {
-  BulkAnswer,
   BulkItem,
+  BulkResult,
   CallContext,
   CountAnswer,
   DeleteAnswer,
@@ -96,7 +96,7 @@ export class DocumentsService implements DocumentsPort {
     return { id, deleted: true, version: answer.version, session: answer.session };
   }
 
-  async bulk(items: AsyncIterable<BulkItem>, options: WriteOptions, call: CallContext): Promise<BulkAnswer> {
+  async bulk(items: AsyncIterable<BulkItem>, options: WriteOptions, call: CallContext): Promise<BulkResult> {
     const session = this.sessions.read(call.session);
     await this.#collection(options.collection, call);
     const tell = (progress: object): void =>
@@ -104,7 +104,7 @@ export class DocumentsService implements DocumentsPort {
     const run = new BulkRun(this.writer, options, call.signal, tell);
     const answer = await run.run(items);
     tell({ total: answer.total, success: answer.success, failed: answer.failed, done: true });
-    return { ...answer, session: this.sessions.fold(session, run.positions) };
+    return { answer: { ...answer, session: this.sessions.fold(session, run.positions) }, codes: run.codes };
   }
 
   async deleteMany(ids: readonly string[], options: WriteOptions, call: CallContext): Promise<DeleteManyAnswer> {

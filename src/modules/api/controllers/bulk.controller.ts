@@ -5,7 +5,7 @@ import { NodeError } from '../../../kernel/errors.js';
 import { problemOf } from '../../../platform/http/problem.js';
 import type { CatalogPort, DocumentsPort } from '../../coordinator/coordinator.js';
 import { CATALOG, DOCUMENTS } from '../../coordinator/coordinator.js';
-import type { BulkAnswer, BulkItem } from '../../coordinator/core/requests.js';
+import type { BulkItem, BulkResult } from '../../coordinator/core/requests.js';
 import { envelopeItems, parseBulkEnvelope } from '../bulk-envelope.js';
 import { UPSERT_ERRORS, WRITE_ERRORS } from '../docs/common-errors.js';
 import type { BulkSchemas } from '../core/bulk-item.js';
@@ -87,14 +87,14 @@ export class BulkController {
   ): Promise<void> {
     const options = writeOptionsOf(request, this.catalog.settings().writeConsistency, ...sources);
     const call = callOf(reply, sessionOf(request, ...sources));
-    const answer = await this.documents.bulk(items, options, call);
-    sendBulk(request, reply, answer);
+    sendBulk(request, reply, await this.documents.bulk(items, options, call));
   }
 }
 
 /** The answer; a problem document that carries it when nothing was stored. */
-function sendBulk(request: FastifyRequest, reply: FastifyReply, answer: BulkAnswer): void {
-  const outcome = bulkOutcome(answer);
+function sendBulk(request: FastifyRequest, reply: FastifyReply, result: BulkResult): void {
+  const { answer } = result;
+  const outcome = bulkOutcome(result);
   if (!('code' in outcome)) {
     sendJson(reply, outcome.status, answer, { session: answer.session });
     return;

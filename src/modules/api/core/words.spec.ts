@@ -62,11 +62,15 @@ describe('headers of writes', () => {
 describe('bulkOutcome', () => {
   const outcome = (success: number, ...codes: ErrorCode[]) =>
     bulkOutcome({
-      total: success + codes.length,
-      success,
-      failed: codes.length,
-      errors: codes.map((code, index) => ({ index, id: null, code, detail: '' })),
-      session: '',
+      answer: {
+        total: success + codes.length,
+        success,
+        failed: codes.length,
+        // One is told.
+        errors: codes.slice(0, 1).map((code, index) => ({ index, id: null, code, detail: '' })),
+        session: '',
+      },
+      codes: new Set(codes),
     });
 
   it.each<[number, ErrorCode[], number, ErrorCode | undefined]>([
@@ -79,6 +83,10 @@ describe('bulkOutcome', () => {
     [0, ['NO_QUORUM', 'INVALID_REQUEST'], 400, 'INVALID_REQUEST'],
     [0, ['WRITE_OUTCOME_UNKNOWN'], 504, 'WRITE_OUTCOME_UNKNOWN'],
     [0, ['INSUFFICIENT_STORAGE'], 507, 'INSUFFICIENT_STORAGE'],
+    [0, ['OVERLOADED', 'OVERLOADED'], 429, 'OVERLOADED'],
+    [0, ['OVERLOADED', 'NO_QUORUM'], 400, 'INVALID_REQUEST'],
+    [0, ['INTERNAL'], 400, 'INVALID_REQUEST'],
+    [0, ['LOG_CORRUPT', 'INTERNAL'], 400, 'INVALID_REQUEST'],
   ])('of %i stored and %j failed is %i', (success, codes, status, code) => {
     expect(outcome(success, ...codes)).toEqual(code === undefined ? { status } : { status, code });
   });

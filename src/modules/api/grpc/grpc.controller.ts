@@ -81,7 +81,7 @@ export class GrpcController {
     const { options = NO_OPTIONS } = first.value;
     const writeOptions = writeOptionsOf(options, this.standard());
     const context = callContextOf(grpcCallContext(call), options.session);
-    const answer = await this.documents.bulk(itemsOf(first.value, iterator), writeOptions, context);
+    const { answer } = await this.documents.bulk(itemsOf(first.value, iterator), writeOptions, context);
     if (answer.total === 0) throw new NodeError('INVALID_REQUEST', 'the stream holds no items');
     return bulkMessage(answer);
   }

@@ -91,6 +91,7 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
     this.calls.push(call);
     this.writes.push(options);
     const errors: BulkError[] = [];
+    const codes = new Set<ErrorCode>();
     let total = 0;
     let failed = 0;
     for await (const item of items) {
@@ -104,11 +105,12 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
       } catch (error) {
         if (!(error instanceof NodeError)) throw error;
         failed++;
+        codes.add(error.code);
         if (failed <= LIMITS.bulkErrorsMax)
           errors.push({ index, id: item.id ?? null, code: error.code, detail: error.message });
       }
     }
-    return { total, success: total - failed, failed, errors, session: 's-bulk' };
+    return { answer: { total, success: total - failed, failed, errors, session: 's-bulk' }, codes };
   };
 
   readonly deleteMany: DocumentsPort['deleteMany'] = (ids) => {

@@ -100,6 +100,12 @@ export interface BulkAnswer {
   readonly session: string;
 }
 
+export interface BulkResult {
+  readonly answer: BulkAnswer;
+  /** Of all errors, also of those beyond the first 1 000. */
+  readonly codes: ReadonlySet<ErrorCode>;
+}
+
 export interface ReadOptions {
   readonly collection: string;
   readonly consistency: ReadConsistency;
