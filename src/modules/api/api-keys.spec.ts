@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { startMemoryEdge, type MemoryEdge } from './testing/memory-edge.js';
-import { refused, RestCalls } from '../../../test/contract/rest-calls.js';
+import { refused, RestCalls, until } from '../../../test/contract/rest-calls.js';
 
 const rest = new RestCalls();
 const { call, search } = rest;
@@ -60,6 +62,37 @@ describe('API keys and the state of the node', () => {
     expect(await search({ text: 'a' })).toMatchObject({ status: 200 });
     rest.edge.readiness.stop();
     await refused(search({ text: 'a' }), 503, 'DRAINING');
+  });
+
+  it('tells what comes in while its port closes that it drains, and ends the connection', async () => {
+    rest.edge = await startMemoryEdge();
+    const { app, node, readiness, url } = rest.edge;
+    const server = app.getHttpServer();
+    let requests = 0;
+    server.on('request', () => requests++);
+    let finish: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (finish = resolve));
+    node.beforeItem = () => held;
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    const ended = once(socket, 'close');
+    let told = '';
+    socket.on('data', (chunk: Buffer) => (told += chunk.toString()));
+    socket.write(
+      'POST /api/v1/ingest/bulk HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\ncontent-length: 22\r\n\r\n{"id":"a","title":"x"}',
+    );
+    await until(() => requests === 1);
+    readiness.stop();
+    const closed = app.close();
+    await until(() => !server.listening);
+    socket.write('GET /api/v1/documents/a HTTP/1.1\r\nhost: x\r\n\r\n');
+    await until(() => requests === 2);
+    finish();
+    await Promise.all([closed, ended]);
+    const [, first, second] = told.split('HTTP/1.1 ');
+    expect(first).toMatch(/^201 /);
+    expect(second).toMatch(/^503 [^]*content-type: application\/problem\+json/i);
+    expect(second).toMatch(/connection: close/i);
+    expect(second).toContain('"code":"DRAINING"');
   });
 
   it('ends its streams when it stops', async () => {

@@ -72,6 +72,8 @@ export class NodeHttpAdapter extends FastifyAdapter {
       http: SERVER,
       ...(config.httpTls === undefined ? {} : { https: { ...certificates(config.httpTls), ...SERVER } }),
       forceCloseConnections: 'idle',
+      // What still comes in then meets the gate like before, with `Connection: close`; fastify's own 503 has no code.
+      return503OnClosing: false,
       routerOptions: { maxParamLength: PATH_PART_LENGTH_MAX },
       clientErrorHandler: answerClientError,
       frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
