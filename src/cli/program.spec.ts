@@ -181,6 +181,21 @@ describe('the command line', () => {
     expect(JSON.parse(stderr)).toEqual({ error: { code: 'USAGE', detail: expect.stringMatching(detail) } });
   });
 
+  it.each([
+    ['--url', 'http://x', 'serve', '--shard-count', '300'],
+    ['--api-key', 'k', 'serve'],
+    ['--', 'serve', '--port', '0'],
+  ])('runs no node for %j: its flags stand behind serve, and those of the client go nowhere', async (...args) => {
+    const { code, stdout, stderr } = await spector(args);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toContain('serve must come first');
+    const asJson = await spector(['--json', ...args]);
+    expect([asJson.code, asJson.stdout]).toEqual([2, '']);
+    expect(JSON.parse(asJson.stderr)).toEqual({
+      error: { code: 'USAGE', detail: expect.stringContaining('serve must come first') },
+    });
+  });
+
   it('takes node and key from options before the environment, wherever they stand', async () => {
     answers['POST /api/v1/documents/count'] = { body: { count: 1234, shards: SHARDS } };
     expect(

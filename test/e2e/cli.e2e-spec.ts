@@ -103,6 +103,7 @@ describe('spector', () => {
       served.child.kill('SIGKILL');
     }
     expect((await spector(['serve', '--shard-count', 'many'])).code).toBe(78);
+    expect((await spector(['--url', 'http://x', 'serve', '--shard-count', 'many'])).code).toBe(2);
   });
 });
 
