@@ -4,6 +4,7 @@ import { turnTime } from '../../../test/contract/turn-time.js';
 import { Clusters } from '../../../test/contract/vector-index.suite.js';
 import { NodeError } from '../../kernel/errors.js';
 import type { CallContext, SearchRequest } from './core/requests.js';
+import { encodeScrollCursor } from './core/scroll-cursor.js';
 import { SHARD_CALL_WIRE } from './core/shard-call-wire.js';
 import { encodeWire } from '../../kernel/wire.js';
 import { ShardReplica } from '../replication/shard-replica.js';
@@ -380,6 +381,23 @@ describe('a coordinator across nodes', () => {
       three.nodes[0].documents.ingest({ id, fields: { title: 'never' } }, undefined, options, call({ timeoutMs })),
     ).rejects.toMatchObject({ code: 'SHARD_UNAVAILABLE' });
     three.primaries[shard] = home;
+  });
+
+  it('counts of a scroll the shards that answered for its page', async () => {
+    const page = (limit: number, cursor?: string, timeoutMs?: number) =>
+      three.nodes[0].documents.scroll(
+        { ...any, limit, fields: request().fields, ...(cursor === undefined ? {} : { cursor }) },
+        call(timeoutMs === undefined ? {} : { timeoutMs }),
+      );
+    const first = await page(1);
+    expect(first.shards).toEqual({ total: 6, ok: 1, stale: [], failed: [] });
+    expect((await page(1_000, first.cursor ?? '')).shards).toMatchObject({ total: 6, ok: 6 });
+    const behind = encodeScrollCursor({ shard: 4, after: undefined });
+    expect((await page(1_000, behind)).shards).toEqual({ total: 6, ok: 2, stale: [], failed: [] });
+    three.nodes[1].health = 'silent';
+    const partial = await page(1_000, behind, 1_000);
+    three.nodes[1].health = 'well';
+    expect(partial.shards).toMatchObject({ total: 6, ok: 1, failed: [{ shard: 4 }] });
   });
 
   it.each([

@@ -213,6 +213,7 @@ export class DocumentsService implements DocumentsPort {
       const documents: DocumentView[] = [];
       const failed = new Map<number, ShardFailed>();
       const stale = new Map<number, { readonly node: string; readonly lagMs: number }>();
+      const asked = new Set<number>();
       let { shard, after } = start;
       const bytes = new AnswerBytes(request.fields);
       let isFull = false;
@@ -221,6 +222,7 @@ export class DocumentsService implements DocumentsPort {
         if (deadline.remainingMs < SCROLL_LEAST_MS && (shard !== start.shard || documents.length > 0)) break;
         // A copy that is silent leaves the shards behind it half of the time.
         const within = deadline.within(shard === shardCount - 1 ? Infinity : deadline.remainingMs / 2);
+        asked.add(shard);
         const answer = await this.#page(
           shard,
           { collectionId: collection.id, filter: request.filter, after, limit: request.limit - documents.length },
@@ -246,7 +248,9 @@ export class DocumentsService implements DocumentsPort {
         shard++;
         after = undefined;
       }
-      const shards = shardsReport(shardCount, { stale, failed });
+      // One that was stale for a part of the page, and then failed, failed.
+      for (const number of failed.keys()) stale.delete(number);
+      const shards = shardsReport(shardCount, { stale, failed }, asked.size);
       if (documents.length === 0 && failed.size > 0 && failed.size === shard - start.shard)
         throw noneAnswered(shards.failed, shards);
       const cursor = shard >= shardCount ? null : encodeScrollCursor({ shard, after });

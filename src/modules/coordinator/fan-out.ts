@@ -472,15 +472,16 @@ export function failureOf(error: unknown): ShardFailureReason | undefined {
   return error.code === 'OVERLOADED' ? 'OVERLOADED' : 'UNREACHABLE';
 }
 
-/** The shards block of an answer (api.md, Search answer). */
+/** The shards block of an answer (api.md, Search answer); of all shards `asked` were needed for it. */
 export function shardsReport(
   total: number,
   { stale, failed }: Pick<FanOutAnswer<unknown>, 'stale' | 'failed'>,
+  asked = total,
 ): ShardsReport {
   const ascending = (a: { readonly shard: number }, b: { readonly shard: number }): number => a.shard - b.shard;
   return {
     total,
-    ok: total - failed.size - stale.size,
+    ok: asked - failed.size - stale.size,
     stale: [...stale].map(([shard, { node, lagMs }]) => ({ shard, node, lagMs })).sort(ascending),
     failed: [...failed]
       .map(([shard, { node, reason }]) => ({ shard, ...(node === undefined ? {} : { node }), reason }))

@@ -63,7 +63,7 @@ export const DeleteManyAnswerShape = shape('DeleteManyAnswer', {
 });
 export const ShardsReportShape = shape('ShardsReport', {
   total: count(),
-  ok: count(),
+  ok: count('Those that answered up to date; of a scroll, of those that this page needed.'),
   stale: Type.Array(Type.Object({ shard: count(), node: text(), lagMs: Type.Number() })),
   failed: Type.Array(
     Type.Object({
