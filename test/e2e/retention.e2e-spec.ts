@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { Cluster, type ClusterNode } from './cluster/cluster.js';
 import { expectNoNodeLeft } from './cluster/running.js';
 import { waitFor } from './cluster/wait-for.js';
-import { expectStatus } from './support/problem.js';
+import { expectProblem, expectStatus } from './support/problem.js';
 
 jest.setTimeout(180_000);
 
@@ -103,5 +103,50 @@ describe('a replica that was away for longer than LOG_RETENTION', () => {
     expect(sent).toBeLessThan(ROUNDS);
     const stored = await away.rest.get(`/api/v1/documents/doc-1`);
     expect(expectStatus<{ content: string }>(stored, 200).content).toBe(`${ROUNDS - 1} ${CONTENT}`);
+  });
+});
+
+describe('a reader of the change stream', () => {
+  interface Change {
+    readonly cursor: string;
+    readonly id: string;
+    readonly version: string;
+  }
+
+  async function changes(node: ClusterNode, cursor?: string): Promise<Change[]> {
+    const query = cursor === undefined ? '' : `?cursor=${encodeURIComponent(cursor)}`;
+    const { status, text } = await node.rest.get(`/api/v1/changes${query}`);
+    expect({ status, text }).toMatchObject({ status: 200 });
+    const lines = text.split('\n').filter((line) => line !== '');
+    return lines.map((line) => JSON.parse(line) as Change);
+  }
+
+  const seen = (lines: readonly Change[]): unknown => lines.map(({ id, version }) => [id, version]);
+
+  it('that starts over and is cut off goes on from where it was, also when the log is compacted again', async () => {
+    cluster = await Cluster.start({ nodes: 1, shards: 1, replicas: 0, env: { SPECTOR_LOG_RETENTION: '0s' } });
+    const [node] = cluster.nodes;
+    expectStatus(await node.rest.put('/api/v1/documents/first', { title: 'f' }), 201);
+    const [first] = await changes(node);
+    await overwrite(node);
+    await checkpointed(node);
+    const upTo = await compactedUpTo(node);
+    // It stood for every write after it.
+    const gone = await node.rest.get(`/api/v1/changes?cursor=${encodeURIComponent(first.cursor)}`);
+    expectProblem(gone, 'OFFSET_COMPACTED');
+    const pass = await changes(node);
+    expect(pass.map(({ id }) => id)).toEqual(['first', 'doc-0', 'doc-1', 'doc-2']);
+    for (const [i, { cursor }] of pass.entries())
+      expect(seen(await changes(node, cursor))).toEqual(seen(pass.slice(i + 1)));
+    expectStatus(await node.rest.delete('/api/v1/documents/first'), 200);
+    await overwrite(node);
+    await checkpointed(node);
+    // Of two checkpoints the older one may still be loaded.
+    expectStatus(await node.rest.put('/api/v1/documents/last', { title: 'l' }), 201);
+    await checkpointed(node);
+    expect(await compactedUpTo(node)).toBeGreaterThan(upTo);
+    const rest = await changes(node, pass[1].cursor);
+    expect(seen(rest)).toEqual(seen(await changes(node)));
+    expect(rest.map(({ id }) => id)).toEqual(['first', 'doc-0', 'doc-1', 'doc-2', 'last']);
   });
 });

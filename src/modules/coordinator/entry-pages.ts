@@ -24,18 +24,19 @@ export class EntryPages {
   ): Promise<EntryPage> {
     const fork = this.gates.fork(shard, after);
     const from = (fork ?? after.offset) + 1;
-    const compacted = from <= this.log.state(shard).start.offset;
     let entries = await this.#scan(shard, from, limit, bytesMax);
     if (entries.length === 0 && waitMs > 0) {
       await this.#news(shard, from, Math.min(waitMs, options.timeoutMs / 2), options.signal);
       entries = await this.#scan(shard, from, limit, bytesMax);
     }
+    // As it is now: the start moves before entries are deleted, and that may have been while they were read.
+    const start = this.log.state(shard).start.offset;
     return {
       entries,
-      start: this.log.state(shard).start.offset,
+      start,
       tail: this.gates.readable(shard),
       ...(fork === undefined ? {} : { fork }),
-      compacted,
+      compacted: from <= start,
     };
   }
 

@@ -9,7 +9,15 @@ import type { ReplicationService } from '../replication/replication.service.js';
 import { findCollection } from '../ring/core/map-operations.js';
 import { decodeDocument } from '../shard/core/document-codec.js';
 import type { StreamsPort } from './coordinator.js';
-import { clusterTag, decodePositions, encodePositions, type Position } from './core/positions.js';
+import {
+  decodeCursor,
+  encodeCursor,
+  LOG_BEGIN,
+  placeOnPage,
+  type ChangePlace,
+  type ChangePlaces,
+} from './core/change-cursor.js';
+import { clusterTag, type Position } from './core/positions.js';
 import type { ChangeView, LogLineView } from './core/requests.js';
 import type { CopyRoute, ShardRoute } from './core/route.js';
 import type { EntryPage } from './core/shard-calls.js';
@@ -24,7 +32,6 @@ const SCAN_LIMIT = 500;
 const SCAN_BYTES = 1024 * 1024;
 /** The cursor that means "from now on". */
 export const CURSOR_LATEST = 'latest';
-const NOWHERE: Position = { epoch: 0, reign: 0, offset: 0 };
 
 /** Shards that are read at once: their pages are in memory together. */
 const SHARDS_AT_ONCE = 8;
@@ -48,7 +55,9 @@ export class StreamsService implements StreamsPort {
 
   /**
    * The change stream of all shards: at least once, in order within a shard. Without a cursor from the oldest entry the
-   * log holds, with `latest` from now on. @throws NodeError OFFSET_COMPACTED, INVALID_REQUEST, COLLECTION_NOT_FOUND
+   * log holds, with `latest` from now on. Below the start of a log, where superseded entries are gone, it gives the newest
+   * state of each document, deletes included, and its cursors there go on with that (see `placeOnPage`; ADR 30).
+   * @throws NodeError OFFSET_COMPACTED, INVALID_REQUEST, COLLECTION_NOT_FOUND
    */
   async *changes(
     cursor: string | undefined,
@@ -61,18 +70,18 @@ export class StreamsService implements StreamsPort {
       if (known === undefined) throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection "${collection}"`);
     }
     const map = this.replication.map.current();
-    const positions = await this.#start(cursor, signal);
+    const places = await this.#start(cursor, signal);
     const restarts = new Map<number, number>();
     const begun = new Set<number>();
     const tag = clusterTag(map.clusterId);
     while (!signal.aborted) {
       let found = false;
       let missing: number | undefined;
-      const shards = [...positions.keys()];
+      const shards = [...places.keys()];
       for (let i = 0; i < shards.length; i += SHARDS_AT_ONCE) {
         const some = shards.slice(i, i + SHARDS_AT_ONCE);
         const pages = await Promise.all(
-          some.map((shard) => this.#page(shard, positionIn(positions, shard), SCAN_LIMIT, SCAN_BYTES, 0, signal)),
+          some.map((shard) => this.#page(shard, placeIn(places, shard), SCAN_LIMIT, SCAN_BYTES, 0, signal)),
         );
         for (let j = 0; j < some.length; j++) {
           const shard = some[j];
@@ -81,25 +90,25 @@ export class StreamsService implements StreamsPort {
             missing ??= shard;
             continue;
           }
-          // Only who reads on from somewhere can have missed something.
-          const readOn = page.fork !== undefined || (!begun.has(shard) && positionIn(positions, shard).offset > 0);
-          if (page.compacted && readOn)
-            throw compacted(shard, (page.fork ?? positionIn(positions, shard).offset) + 1, page.start);
+          const before = placeIn(places, shard);
+          const place = placeOnPage(before, page, begun.has(shard));
+          if (place === undefined)
+            throw page.compacted || page.fork === undefined
+              ? compacted(shard, (page.fork ?? before.offset) + 1, page.start)
+              : forked(shard, page.fork, page.start);
           begun.add(shard);
-          if (page.fork !== undefined) {
-            positions.set(shard, { epoch: 0, reign: 0, offset: page.fork });
-            restarts.set(shard, page.fork);
-          }
+          places.set(shard, place);
+          if (page.fork !== undefined) restarts.set(shard, page.fork);
           for (const bytes of page.entries) {
             found = true;
             const entry = decodeEntry(bytes);
-            positions.set(shard, positionOf(entry));
+            places.set(shard, { ...positionOf(entry), passingTo: place.passingTo });
             const change = this.#change(entry, collection);
             if (change !== undefined) {
               const offset = restarts.get(shard);
               restarts.delete(shard);
               const restarted = offset === undefined ? {} : { restarted: { shard, offset } };
-              yield { cursor: encodePositions(positions, tag), ...change, ...restarted };
+              yield { cursor: encodeCursor(places, tag), ...change, ...restarted };
             }
             if (signal.aborted) return;
           }
@@ -110,7 +119,7 @@ export class StreamsService implements StreamsPort {
         if (missing !== undefined) throw shardError(missing, { reason: 'UNREACHABLE' });
         return;
       }
-      await this.#news(positions, signal);
+      await this.#news(places, signal);
     }
   }
 
@@ -152,20 +161,20 @@ export class StreamsService implements StreamsPort {
   }
 
   /** Where a reader begins. */
-  async #start(cursor: string | undefined, signal: AbortSignal): Promise<Map<number, Position>> {
+  async #start(cursor: string | undefined, signal: AbortSignal): Promise<Map<number, ChangePlace>> {
     const map = this.replication.map.current();
     const shards = Array.from({ length: map.shardCount }, (_, shard) => shard);
-    if (cursor === undefined) return new Map(shards.map((shard) => [shard, NOWHERE]));
+    if (cursor === undefined) return new Map(shards.map((shard) => [shard, LOG_BEGIN]));
     if (cursor === CURSOR_LATEST) return this.#latest(shards, signal);
-    const decoded = decodePositions(cursor, clusterTag(map.clusterId));
+    const decoded = decodeCursor(cursor, clusterTag(map.clusterId));
     if (decoded === undefined)
       throw new NodeError('INVALID_REQUEST', '`cursor` is not one of this service; start without one');
     if (decoded.foreign)
       throw new NodeError('OFFSET_COMPACTED', 'the cursor is of another cluster; start over without one');
-    return new Map(shards.map((shard) => [shard, decoded.positions.get(shard) ?? NOWHERE]));
+    return new Map(shards.map((shard) => [shard, decoded.places.get(shard) ?? LOG_BEGIN]));
   }
 
-  async #latest(shards: readonly number[], signal: AbortSignal): Promise<Map<number, Position>> {
+  async #latest(shards: readonly number[], signal: AbortSignal): Promise<Map<number, ChangePlace>> {
     const deadline = new Deadline({ signal }, PAGE_MS);
     try {
       const { mapEpoch } = this.routes;
@@ -174,9 +183,10 @@ export class StreamsService implements StreamsPort {
       for (const [shard, failed] of answer.failed) throw shardError(shard, failed);
       return new Map(
         [...answer.values]
-          .map(
-            ([shard, { value }]) => [shard, { epoch: value.epoch, reign: value.reign, offset: value.offset }] as const,
-          )
+          .map(([shard, { value }]) => {
+            const { epoch, reign, offset } = value;
+            return [shard, { epoch, reign, offset, passingTo: 0 }] as const;
+          })
           .sort(([a], [b]) => a - b),
       );
     } finally {
@@ -208,15 +218,15 @@ export class StreamsService implements StreamsPort {
   }
 
   /** Resolves when a shard may have something new. */
-  async #news(positions: ReadonlyMap<number, Position>, signal: AbortSignal): Promise<void> {
+  async #news(places: ChangePlaces, signal: AbortSignal): Promise<void> {
     const over = new AbortController();
     const end = (): void => over.abort();
     signal.addEventListener('abort', end, { once: true });
     try {
       await Promise.race(
-        [...positions].map(async ([shard, position]) => {
+        [...places].map(async ([shard, place]) => {
           while (!over.signal.aborted) {
-            const page = await this.#page(shard, position, 1, 1, NEWS_MS, over.signal);
+            const page = await this.#page(shard, place, 1, 1, NEWS_MS, over.signal);
             if (page !== undefined && (page.entries.length > 0 || page.fork !== undefined)) return;
             if (page === undefined) await paused(PAUSE_MS, over.signal);
           }
@@ -279,8 +289,8 @@ function positionOf({ epoch, offset }: Pick<Entry, 'epoch' | 'offset'>): Positio
   return { epoch: epoch.num, reign: reignTag(epoch), offset };
 }
 
-function positionIn(positions: ReadonlyMap<number, Position>, shard: number): Position {
-  return positions.get(shard) ?? NOWHERE;
+function placeIn(places: ChangePlaces, shard: number): ChangePlace {
+  return places.get(shard) ?? LOG_BEGIN;
 }
 
 function paused(ms: number, signal: AbortSignal): Promise<void> {
@@ -300,6 +310,15 @@ function compacted(shard: number, from: number, start: number): NodeError {
   return new NodeError(
     'OFFSET_COMPACTED',
     `shard ${shard} is no longer whole at offset ${from}, only above ${start}; start over`,
+    { extra: { start } },
+  );
+}
+
+/** For a reader in the compacted part alone: any other one goes on from the fork (see `placeOnPage`). */
+function forked(shard: number, fork: number, start: number): NodeError {
+  return new NodeError(
+    'OFFSET_COMPACTED',
+    `what was read of shard ${shard} was compacted, and its log goes on from another branch at offset ${fork}; start over`,
     { extra: { start } },
   );
 }

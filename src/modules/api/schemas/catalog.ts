@@ -94,7 +94,14 @@ export type ForceMapBody = Static<typeof ForceMapBody>;
 
 /** `GET /api/v1/changes`. */
 export const ChangesQuery = closed({
-  cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 16_384, description: 'Cursor of the last line seen.' })),
+  cursor: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 16_384,
+      description:
+        'Cursor of the last line seen; `latest`: from now on. Absent: from the beginning, which is the newest state of each document for what the log was compacted by, and every write from there on.',
+    }),
+  ),
   collection: Type.Optional(CollectionName),
   follow: Type.Optional(Type.Boolean({ description: 'Whether to wait for more at the end.' })),
 });

@@ -1,0 +1,203 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import fc from 'fast-check';
+import { exactVectorIndexes } from '../../../test/contract/exact-vector-index.js';
+import { turnTime } from '../../../test/contract/turn-time.js';
+import { entryCollectionId, entryId } from '../log/core/entry-codec.js';
+import { documentKey } from '../log/core/keys.js';
+import { decodeRow } from '../shard/core/rows.js';
+import { decodeCursor } from './core/change-cursor.js';
+import { clusterTag, encodePositions } from './core/positions.js';
+import type { ChangeView } from './core/requests.js';
+import { MemoryCluster, type ClusterNode } from './testing/memory-cluster.js';
+
+const SHARD = 0;
+const options = { collection: 'default', consistency: 'auto' } as const;
+const call = { signal: new AbortController().signal };
+
+describe('the change stream of a log that is compacted', () => {
+  let cluster: MemoryCluster;
+  let node: ClusterNode;
+  /** What each document is: its title; not there when it was deleted. */
+  const documents = new Map<string, string>();
+  let writes = 0;
+  let realTime: () => void;
+
+  beforeAll(async () => {
+    realTime = turnTime();
+    cluster = await MemoryCluster.start(1, 1, exactVectorIndexes, 4);
+    [node] = cluster.nodes;
+  });
+  afterAll(async () => {
+    await cluster.stop();
+    realTime();
+  });
+  beforeEach(async () => {
+    for (const id of [...documents.keys()]) await remove(id);
+  });
+
+  async function put(id: string, content = ''): Promise<void> {
+    const title = `${++writes}`;
+    await node.documents.ingest({ id, fields: { title, content } }, undefined, options, call);
+    documents.set(id, title);
+  }
+
+  async function remove(id: string): Promise<void> {
+    if (documents.delete(id)) await node.documents.delete(id, undefined, options, call);
+  }
+
+  const tail = (): number => node.log.state(SHARD).tail;
+  const start = (): number => node.log.state(SHARD).start.offset;
+
+  /** As the upkeep does it. */
+  async function compact(upTo: number): Promise<void> {
+    const isLive = (offset: number, entry: Uint8Array): boolean => {
+      const { generation } = node.log.state(SHARD);
+      const row = node.log.row(documentKey(generation, SHARD, entryCollectionId(entry), entryId(entry)));
+      return row !== undefined && decodeRow(row).offset === offset;
+    };
+    await node.log.compact(SHARD, upTo, isLive, call.signal, 0);
+  }
+
+  /** The lines after a cursor, of which the reader takes so many before its connection ends. */
+  async function read(cursor?: string, atMost = Infinity): Promise<ChangeView[]> {
+    const lines: ChangeView[] = [];
+    if (atMost === 0) return lines;
+    for await (const line of node.streams.changes(cursor, undefined, false, call.signal))
+      if (lines.push(line) >= atMost) break;
+    return lines;
+  }
+
+  function follow(state: Map<string, string>, lines: readonly ChangeView[]): void {
+    for (const { op, id, document } of lines)
+      if (op === 'upsert') state.set(id, document?.title ?? '');
+      else state.delete(id);
+  }
+
+  const placeOf = (cursor: string) =>
+    decodeCursor(cursor, clusterTag(node.replication.map.current().clusterId))?.places.get(SHARD);
+
+  it('goes on from every cursor of a pass that began with nothing, and stays whole behind it', async () => {
+    for (let round = 0; round < 3; round++) for (let i = 0; i < 8; i++) await put(`doc-${i}`);
+    await remove('doc-2');
+    await compact(tail());
+    await put('doc-5');
+    const lines = await read();
+    for (const [i, { cursor }] of lines.entries()) {
+      const rest = await read(cursor);
+      expect(rest.map(({ id, version }) => [id, version])).toEqual(
+        lines.slice(i + 1).map(({ id, version }) => [id, version]),
+      );
+      // As do those of the pass that went on.
+      for (const line of rest) expect((await read(line.cursor)).length).toBeLessThan(rest.length);
+    }
+  });
+
+  it('goes on though the log was compacted again, with all that changed ahead, deletes and what was shown before', async () => {
+    for (let round = 0; round < 2; round++) for (let i = 0; i < 8; i++) await put(`doc-${i}`);
+    await compact(tail());
+    const state = new Map<string, string>();
+    let cursor: string | undefined;
+    // Cut off after every line; each time the log is compacted up to its end before the reader is back.
+    for (const change of [() => put('doc-0'), () => remove('doc-1'), () => put('doc-6'), () => remove('doc-7')]) {
+      const lines = await read(cursor, 1);
+      follow(state, lines);
+      cursor = lines[0].cursor;
+      await change();
+      await compact(tail());
+    }
+    follow(state, await read(cursor));
+    expect(state).toEqual(documents);
+  });
+
+  it('refuses a cursor that stands for every write after it, once some of them are gone', async () => {
+    await put('a');
+    await compact(tail());
+    await put('b');
+    const { cursor } = (await read()).at(-1) ?? { cursor: '' };
+    await put('b');
+    await put('b');
+    expect(await read(cursor)).toHaveLength(2);
+    await compact(tail());
+    await expect(read(cursor)).rejects.toMatchObject({ code: 'OFFSET_COMPACTED', extra: { start: start() } });
+    // So does one of before there were any that do not.
+    const place = { epoch: 0, reign: 0, offset: 1 };
+    const { clusterId } = node.replication.map.current();
+    const old = encodePositions(new Map([[SHARD, place]]), clusterTag(clusterId));
+    await expect(read(old)).rejects.toMatchObject({ code: 'OFFSET_COMPACTED' });
+    follow(documents, await read());
+  });
+
+  it('goes on for who is overtaken by the compaction while reading, and from the cursors of that', async () => {
+    for (let i = 0; i < 4; i++) await put(`doc-${i}`);
+    const { cursor } = (await read()).at(-1) ?? { cursor: '' };
+    // More than a page.
+    for (let round = 0; round < 3; round++) for (let i = 0; i < 4; i++) await put(`doc-${i}`, 'x'.repeat(200_000));
+    const lines: ChangeView[] = [];
+    for await (const line of node.streams.changes(cursor, undefined, false, call.signal)) {
+      // The first page is read.
+      if (lines.length === 0) await compact(tail());
+      lines.push(line);
+    }
+    expect(lines.length).toBeLessThan(12);
+    const state = new Map<string, string>();
+    follow(state, lines);
+    expect(state).toEqual(documents);
+    const last = lines.at(-3)?.cursor;
+    expect(await read(last)).toHaveLength(2);
+  });
+
+  it('goes on from cursors of a page that was read while the log was compacted', async () => {
+    for (let round = 0; round < 3; round++) for (let i = 0; i < 4; i++) await put(`doc-${i}`);
+    const scan = node.log.scan.bind(node.log);
+    const scanning = jest.spyOn(node.log, 'scan').mockImplementationOnce(async (...range) => {
+      await compact(tail());
+      return scan(...range);
+    });
+    const lines = await read();
+    scanning.mockRestore();
+    for (const [i, { cursor }] of lines.entries()) expect(await read(cursor)).toHaveLength(lines.length - 1 - i);
+  });
+
+  it('shows every reader that starts over when it is told to the newest state, and tells none that is passing', async () => {
+    const id = fc.nat(5).map((i) => `doc-${i}`);
+    const step = fc.oneof(
+      { weight: 4, arbitrary: fc.record({ put: id }) },
+      { weight: 2, arbitrary: fc.record({ remove: id }) },
+      { weight: 2, arbitrary: fc.record({ compact: fc.nat(100) }) },
+      { weight: 3, arbitrary: fc.record({ read: fc.nat(4) }) },
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+        const state = new Map<string, string>();
+        let cursor: string | undefined;
+        let startThen = 0;
+        const go = async (atMost?: number): Promise<void> => {
+          try {
+            const lines = await read(cursor, atMost);
+            follow(state, lines);
+            if (lines.length === 0) return;
+            cursor = lines[lines.length - 1].cursor;
+            startThen = start();
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'OFFSET_COMPACTED' });
+            // It had all up to the start behind it, and promised was every write from there on.
+            expect(placeOf(cursor ?? '')?.offset).toBeGreaterThanOrEqual(startThen);
+            expect(start()).toBeGreaterThan(startThen);
+            cursor = undefined;
+            state.clear();
+            await go(atMost);
+          }
+        };
+        for (const one of steps) {
+          if ('put' in one) await put(one.put);
+          else if ('remove' in one) await remove(one.remove);
+          else if ('compact' in one) await compact(Math.ceil(start() + ((tail() - start()) * one.compact) / 100));
+          else await go(one.read);
+        }
+        await go();
+        expect(state).toEqual(documents);
+      }),
+      { seed: 30, numRuns: 60 },
+    );
+  });
+});
