@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { readFileSync } from 'node:fs';
-import { mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { readdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppModule } from './app.module.js';
 import { Cluster } from './cluster.js';
@@ -39,6 +39,7 @@ import { NestLogger } from './platform/logging/nest-logger.js';
 import { Metrics } from './platform/metrics/metrics.js';
 import type { PlatformParts } from './platform/platform.module.js';
 import { DiskGuard, statfsProbe } from './platform/resources/disk-guard.js';
+import { makeDirectory } from './platform/resources/make-directory.js';
 import { MemoryGuard } from './platform/resources/memory-guard.js';
 import { LEVEL_SETTINGS } from './modules/log/adapters/level-table.js';
 
@@ -316,7 +317,7 @@ function makeParts(
 
 async function makeDataDirectory(directory: string): Promise<void> {
   try {
-    await mkdir(directory, { recursive: true });
+    await makeDirectory(directory);
   } catch (error) {
     throw new StorageFailedError(
       `the data directory ${directory} cannot be made: ${error instanceof Error ? error.message : String(error)}`,

@@ -63,6 +63,18 @@ describe('a data directory that cannot be used', () => {
   });
 });
 
+(process.platform === 'linux' ? describe : describe.skip)('a data directory where the system takes none', () => {
+  it.each(['/proc/spector', '/proc/spector/data', '/proc'])('%s, ends the start with 74 at once', async (path) => {
+    const command = nodeCommand(['--data-dir', path, '--port', '0', '--grpc-port', '0'], { timeoutMs: 20_000 });
+    const { code, stdout, stderr } = await command.ended;
+    expect({ code, said: stdout + stderr }).toEqual({
+      code: 74,
+      said: expect.stringContaining('/proc takes no directories'),
+    });
+    expect(stdout + stderr).not.toMatch(/\n\s+at /);
+  });
+});
+
 describe('MAX_MEMORY', () => {
   it('refuses upserts with 507 when it is reached, and lets searches, reads and deletions go on', async () => {
     await withNode({}, async (node) => {

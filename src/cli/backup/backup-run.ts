@@ -1,6 +1,7 @@
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Collection, Document, SpectorClient } from '../../client/index.js';
+import { makeDirectory } from '../../platform/resources/make-directory.js';
 import { openFile } from '../ingest/input.js';
 import { rawLines } from '../ingest/lines.js';
 import { LineWriter } from '../line-writer.js';
@@ -212,7 +213,7 @@ async function unchanged(
 }
 
 async function makeEmpty(directory: string): Promise<void> {
-  await mkdir(directory, { recursive: true });
+  await makeDirectory(directory);
   if ((await readdir(directory)).length > 0) throw new UsageError(`${directory} is not empty; name a new directory`);
 }
 

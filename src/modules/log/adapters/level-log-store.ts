@@ -1,7 +1,7 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import type { Hasher } from '../../../kernel/hasher.js';
+import { makeDirectory } from '../../../platform/resources/make-directory.js';
 import { StorageFailedError } from '../log-store.js';
 import type { CommitMeasure, CommitPolicy } from './group-commit.js';
 import { LEVEL_SETTINGS, LevelTable } from './level-table.js';
@@ -79,7 +79,7 @@ export class LevelLogStore extends TableLogStore {
 
 async function openTable(directory: string, options: LevelLogOptions): Promise<LevelTable> {
   try {
-    await mkdir(directory, { recursive: true });
+    await makeDirectory(directory);
     return await LevelTable.open(join(directory, 'db'), { ...LEVEL_SETTINGS, ...options.settings });
   } catch (error) {
     throw error instanceof StorageFailedError ? error : unusable(directory, error);

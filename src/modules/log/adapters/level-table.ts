@@ -1,7 +1,8 @@
-import { mkdir, open, readdir } from 'node:fs/promises';
+import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { ClassicLevel } from 'classic-level';
+import { makeDirectory } from '../../../platform/resources/make-directory.js';
 import { StorageFailedError } from '../log-store.js';
 import type { Row, RowChange } from '../log-store.js';
 import { TableReadError } from './table.js';
@@ -42,7 +43,7 @@ export class LevelTable implements Table {
    * @throws StorageFailedError that says what to do
    */
   static async open(directory: string, settings: LevelSettings): Promise<LevelTable> {
-    await mkdir(directory, { recursive: true });
+    await makeDirectory(directory);
     await refuseHalfDatabase(directory);
     const db = new ClassicLevel<Uint8Array, Uint8Array>(directory, {
       keyEncoding: 'view',
