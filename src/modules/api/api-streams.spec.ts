@@ -66,4 +66,13 @@ describe('streams', () => {
     await until(() => rest.edge.node.listeners.size === 0);
     await refused(call('GET', '/api/v1/events?filter=weather'), 400, 'INVALID_REQUEST', /cluster/);
   });
+
+  it('says that heartbeats come whatever a filter names', async () => {
+    const { paths } = JSON.parse((await call('GET', '/openapi.json')).text) as {
+      paths: Record<string, { get: { parameters: unknown; responses: Record<string, unknown> } }>;
+    };
+    const { parameters, responses } = paths['/api/v1/events'].get;
+    expect(JSON.stringify(parameters)).toMatch(/heartbeats come whatever it names/i);
+    expect(JSON.stringify(responses['200'])).toMatch(/`heartbeat` every 15 s .* whatever it names/);
+  });
 });

@@ -34,7 +34,7 @@ export class EventsController {
     query: EventsQuery,
     produces: 'text/event-stream',
     answers: {
-      200: 'cluster.*, document.*, search.* and heartbeat events; `missed` counts those a slow listener lost.',
+      200: 'cluster.*, document.* and search.* events that `filter` names, all without it; `heartbeat` every 15 s and `missed`, which counts those a slow listener lost, whatever it names.',
     },
   })
   listen(@Req() request: FastifyRequest, @Res() reply: FastifyReply): void {

@@ -119,7 +119,8 @@ export type ShardLogQuery = Static<typeof ShardLogQuery>;
 export const EventsQuery = closed({
   filter: Type.Optional(
     Type.String({
-      description: 'Kinds or their beginnings, separated by commas, e.g. `cluster,document.bulk_progress`.',
+      description:
+        'Kinds or their beginnings, separated by commas, e.g. `cluster,document.bulk_progress`. Heartbeats come whatever it names.',
     }),
   ),
 });
