@@ -95,12 +95,12 @@ describe('a write that is sent again under its key', () => {
       await node.documents.ingest({ id, fields: stored }, undefined, options, call());
       const first = await node.documents.patch(id, patch, undefined, keyed, call());
       await node.documents.ingest({ id, fields: stored }, undefined, options, call());
-      expect(await node.documents.bulk(inBulk(), bulk, call())).toMatchObject({ success: 1 });
+      expect(await node.documents.bulk(inBulk(), bulk, call())).toMatchObject({ answer: { success: 1 } });
       await node.documents.ingest({ id, fields: since }, undefined, options, call());
       const version = await versionOf(node, id);
       const { version: again, offset } = await node.documents.patch(id, patch, undefined, keyed, call());
       expect([again, offset]).toEqual([first.version, first.offset]);
-      expect(await node.documents.bulk(inBulk(), bulk, call())).toMatchObject({ success: 1, errors: [] });
+      expect(await node.documents.bulk(inBulk(), bulk, call())).toMatchObject({ answer: { success: 1, errors: [] } });
       // The key stands for nothing else, and what is sent for the first time is what is wrong with it.
       await expect(node.documents.patch(id, other, undefined, keyed, call())).rejects.toMatchObject(CONFLICT);
       for (const asked of [options, { ...options, idempotencyKey: `new-${id}` }])
@@ -121,13 +121,13 @@ describe('a write that is sent again under its key', () => {
       const bulk = { ...asked, idempotencyKey: `bulk-${id}` };
       const item = (): AsyncIterable<BulkItem> => just({ kind: 'upsert', id: inBulk, fields, bytes: 10 });
       const first = await cluster.nodes[0].documents.ingest({ id, fields }, undefined, keyed, call());
-      expect(await cluster.nodes[0].documents.bulk(item(), bulk, call())).toMatchObject({ success: 1 });
+      expect(await cluster.nodes[0].documents.bulk(item(), bulk, call())).toMatchObject({ answer: { success: 1 } });
       for (const gone of [id, inBulk]) await cluster.nodes[0].documents.delete(gone, undefined, asked, call());
       const metadata = Object.fromEntries(Array.from({ length: 256 }, (_, n) => [`key-${n}`, n]));
       await node.documents.ingest({ id: many, fields: { metadata } }, undefined, asked, call());
       const again = await node.documents.ingest({ id, fields }, undefined, keyed, call());
       expect([again.version, again.created]).toEqual([first.version, true]);
-      expect(await node.documents.bulk(item(), bulk, call())).toMatchObject({ success: 1, errors: [] });
+      expect(await node.documents.bulk(item(), bulk, call())).toMatchObject({ answer: { success: 1, errors: [] } });
       const other = { metadata: { other: 1 } };
       await expect(node.documents.ingest({ id, fields: other }, undefined, keyed, call())).rejects.toMatchObject(
         CONFLICT,

@@ -5,7 +5,7 @@ import type { ReplicaPorts } from './replica-ports.js';
 
 /** Keeps the writes of one copy that lost against a higher version on another branch (6.4), for operators to list. */
 export class ConflictLog {
-  #recorded: Promise<unknown> = Promise.resolve();
+  #recorded: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly shard: number,
@@ -14,13 +14,14 @@ export class ConflictLog {
 
   record(conflict: Extract<ReplicaEffect, { kind: 'conflict' }>): Promise<void> {
     const recorded = this.#record(conflict);
-    this.#recorded = Promise.allSettled([this.#recorded, recorded]);
+    // Of what was before nothing is kept but that it is done.
+    this.#recorded = Promise.allSettled([this.#recorded, recorded]).then(() => undefined);
     return recorded;
   }
 
   /** Resolves when those that are being recorded are on the disk, or could not be, of which their callers hear. */
-  async recorded(): Promise<void> {
-    await this.#recorded;
+  recorded(): Promise<void> {
+    return this.#recorded;
   }
 
   async #record({ loser, winner }: Extract<ReplicaEffect, { kind: 'conflict' }>): Promise<void> {

@@ -106,7 +106,7 @@ export function wantedCopies(map: ClusterMap): number {
   return Math.max(1, Math.min(1 + map.settings.replicaCount, serving));
 }
 
-/** Whether a collection was dropped; one with an id that the map has not given yet was made since, and is not known here. */
+/** Whether a collection was dropped; 0 is none, and one with an id that the map has not given yet was made since. */
 export function isDropped({ collections, nextCollectionId }: ClusterMap, collectionId: number): boolean {
-  return collectionId < nextCollectionId && !collections.some(({ id }) => id === collectionId);
+  return collectionId > 0 && collectionId < nextCollectionId && !collections.some(({ id }) => id === collectionId);
 }
