@@ -41,6 +41,8 @@ const NODE_BYTES_MAX = 256 * 1024 * 1024;
 const TICK_MS = 100;
 /** A reign that follows from its own log alone begins within this. */
 const REIGN_WAIT_MS = 30_000;
+/** Reigns are handed over within this when the node leaves in good order (5.7). */
+const LEAVE_WAIT_MS = 3_000;
 
 /**
  * The copies of this node: opens their logs and indexes, drives them, owns every write, and answers other nodes
@@ -584,6 +586,3 @@ export class ReplicationService {
     return this.map.known && nodeByUuid(this.map.current(), this.#self) !== undefined;
   }
 }
-
-/** Reigns are handed over within this when the node leaves in good order (5.7). */
-const LEAVE_WAIT_MS = 3_000;
