@@ -112,6 +112,7 @@ export async function micro({ options, progress, quiet }) {
   closeSync(file);
 
   progress(`LevelDB alone, ${STORED} entries`);
+  /** @type {ClassicLevel<Uint8Array, Uint8Array>} */
   const db = new ClassicLevel(join(directory, 'db'), {
     keyEncoding: 'view',
     valueEncoding: 'view',

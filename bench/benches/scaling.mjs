@@ -12,7 +12,7 @@ const NODE_COUNTS = [1, 2, 3];
  * @param {import('../run.mjs').Context} context
  */
 export async function scaling(context) {
-  const { options, given, progress } = context;
+  const { options, progress } = context;
   const corpus = clusteredCorpus(options);
   const truth = truthOf(corpus, progress);
   const rows = [];

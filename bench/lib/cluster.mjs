@@ -110,6 +110,7 @@ export class BenchCluster {
    */
   static async start({ main, nodes, shards, replicas, threads, dataRoot, profile = false, environment = {} }) {
     const names = Array.from({ length: nodes }, (_, i) => `node-${i + 1}`);
+    /** @type {number[]} */
     const grpcPorts = [];
     for (const _ of names) grpcPorts.push(await freePort());
     /** @param {string} nodeId @param {number} grpcPort */

@@ -74,6 +74,7 @@ async function serve() {
     { systemTimers },
     { nodeHasher },
     { BulkPlaces },
+    { TurnShare },
     paces,
     grpc,
   ] = await Promise.all([
@@ -84,6 +85,7 @@ async function serve() {
     load('platform/clock/system-timers.js'),
     load('platform/crypto/node-hasher.js'),
     load('modules/replication/bulk-places.js'),
+    load('modules/replication/turn-share.js'),
     load('modules/replication/core/move-pace.js'),
     connections(load),
   ]);
@@ -100,31 +102,45 @@ async function serve() {
     onWarning: (/** @type {string} */ text) => console.error(text),
   });
   let known = false;
+  let applied = 0;
   const facts = () => ({
     live: true,
     gone: false,
     refused: false,
     heardMs: systemClock.monotonicMs(),
     reluctant: false,
+    full: false,
     position: undefined,
   });
   const peers = grpc.peers(self);
-  const replica = await replicas.ShardReplica.open(SHARD, self, 1, 0, {
+  /** @type {import('../../src/modules/replication/replica-ports.js').ReplicaPorts} */
+  const ports = {
     log,
     hasher: nodeHasher,
     clock: systemClock,
     timers: systemTimers,
     random: systemRandom,
     times: { heartbeatMs: 2_000, failoverAfterMs: 6_000 },
-    index: { apply: () => Promise.resolve(), rewind: () => Promise.resolve(), rebuild: () => Promise.resolve() },
+    index: {
+      apply: (entries) => Promise.resolve((applied += entries.length)),
+      rewind: () => Promise.resolve(),
+      rebuild: () => Promise.resolve(),
+    },
     peers,
     view: () => ({
       get: (/** @type {string} */ node) => (known && node === other ? facts() : undefined),
       nodes: () => (known ? [other] : []),
     }),
-    plan: () => ({ configured: { mapEpoch: 1, members: [UUIDS.primary] }, leaving: false }),
+    plan: () => ({
+      configured: { mapEpoch: 1, members: [UUIDS.primary] },
+      leaving: false,
+      epochFloor: 0,
+      room: 'upserts',
+      isDropped: () => false,
+    }),
     bulk: new BulkPlaces(),
     moves: new paces.MovePace(Number.MAX_VALUE),
+    turns: new TurnShare(systemClock, systemTimers),
     report: {
       map: () => undefined,
       sweep: () => undefined,
@@ -139,7 +155,8 @@ async function serve() {
       resumed: () => undefined,
       broken: () => undefined,
     },
-  });
+  };
+  const replica = await replicas.ShardReplica.open(SHARD, self, 1, 0, ports);
   setInterval(() => replica.tick(), TICK_MS);
   process.on('message', (/** @type {any} */ message) => {
     (message.kind === 'write' ? write(message.entries) : follow(message)).then(
