@@ -39,7 +39,7 @@ const postings = addon.postings();
 addon.setPage(postings, 0, Uint32Array.of(0, 0, 1, 0, 0));
 const [lists, documents, outcome] = [Uint32Array.of(1, 1), [one(Uint32Array), new Uint32Array(1), 1], new Uint32Array(2)];
 const into = [new Uint32Array(1), 1, item, score, one(Uint32Array), new Uint32Array(1)];
-addon.rank(postings, lists, one(Float64Array), 1, 1, ...documents, undefined, 1, ...ids, ...into, outcome);
+addon.rank(postings, lists, one(Float64Array), 1, 1, ...documents, undefined, 1, 0, ...ids, ...into, outcome);
 if (outcome[0] !== 1) process.exit(1);
 `;
 

@@ -69,16 +69,23 @@ export class BruteForceKeywordIndex implements KeywordIndexContract {
         return { label, score, frequencies, length: tokens.length };
       })
       .sort((a, b) => b.score - a.score || options.ties.compare(a.label, b.label));
-    const best = matching.slice(0, k);
+    const best = matching.slice(0, k).filter(({ score }) => score >= (options.least ?? -Infinity));
     return {
       labels: Uint32Array.from(best, (one) => one.label),
       scores: Float64Array.from(best, (one) => one.score),
       frequencies: Uint32Array.from(best.flatMap((one) => one.frequencies)),
       lengths: Uint32Array.from(best, (one) => one.length),
-      complete: matching.length <= k,
+      leftOut: bestLeftOut(matching, best.length, k),
       statistics: own,
     };
   }
+}
+
+/** No document that is not among the first `count` scores more. */
+function bestLeftOut(matching: readonly { score: number }[], count: number, k: number): number {
+  if (count === matching.length) return -Infinity;
+  if (count < k) return matching[count].score;
+  return k === 0 ? Infinity : matching[k - 1].score;
 }
 
 function isAllowed(label: number, allowed: Bitmap | undefined): boolean {

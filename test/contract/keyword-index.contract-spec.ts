@@ -61,8 +61,11 @@ function expectSame(
   expect([...found.scores]).toEqual([...expected.scores]);
   expect([...found.frequencies]).toEqual([...expected.frequencies]);
   expect([...found.lengths]).toEqual([...expected.lengths]);
-  expect(found.complete).toBe(expected.complete);
+  expect(found.leftOut).toBe(expected.leftOut);
   expect(found.statistics).toEqual(expected.statistics);
+  if (options.least !== undefined || expected.scores.length === 0) return;
+  const middle = expected.scores[expected.scores.length >> 1];
+  expectSame(index, oracle, terms, k, { ...options, least: middle });
 }
 
 const kinds = [['KeywordIndex', undefined] as const, ['natively', native] as const];
@@ -321,8 +324,8 @@ describe('native PostingSums', () => {
         documents,
         allowed: undefined,
         k: 8,
-        rest: 0,
       },
+      0,
       ordinals,
       new Float64Array(8),
       outcome,
@@ -339,7 +342,7 @@ describe('native PostingSums', () => {
       frequencies: sums.frequencies.bind(sums),
       rank: (...given: Parameters<typeof sums.rank>) => {
         ranked++;
-        sums.rank(...given);
+        return sums.rank(...given);
       },
     };
     const index = new KeywordIndex(watched);
@@ -396,12 +399,7 @@ describe('native PostingSums', () => {
     const lists = { chains: Uint32Array.of(1, 2), weights: Float64Array.of(0), lists: 1, averageLength: 1, k: 8 };
     const outcome = new Uint32Array(2);
     expect(() =>
-      sums.gather(
-        { ...lists, ...documents, allowed: undefined, rest: 0 },
-        new Uint32Array(8),
-        new Float64Array(8),
-        outcome,
-      ),
+      sums.gather({ ...lists, ...documents, allowed: undefined }, 0, new Uint32Array(8), new Float64Array(8), outcome),
     ).toThrow(/weight/);
   });
 
@@ -417,14 +415,14 @@ describe('native PostingSums', () => {
         terms: 2,
         termOf: Uint32Array.of(1),
       };
-      const outcome = new Uint32Array(2);
+      const count = new Uint32Array(1);
       const lists = { chains: Uint32Array.of(1, 2), weights: Float64Array.of(1), lists: 1, averageLength: 1 };
       const lengths = new Uint32Array(5).fill(1);
       const documents = { lengths, labels: Uint32Array.of(9, 8, 7, 6, 5), documents: 5, allowed: undefined };
       const words = new Uint32Array(8 * records);
       const ids = { keys: new Float64Array(records), records: { words, texts: new Uint8Array(0) } };
-      sums.rank({ ...lists, ...documents, k: 8, rest: 0 }, ids, columns, outcome);
-      expect(outcome).toEqual(Uint32Array.of(2, 2));
+      expect(sums.rank({ ...lists, ...documents, k: 8 }, -Infinity, ids, columns, count)).toBe(-Infinity);
+      expect(count).toEqual(Uint32Array.of(2));
       expect([...columns.frequencies]).toEqual([0, 1, 0, 1]);
       return [...columns.labels].sort();
     };

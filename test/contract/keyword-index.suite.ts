@@ -15,7 +15,7 @@ export function keywordIndexSuite(name: string, create: () => KeywordIndexContra
       expect(index.remove(0)).toBe(false);
       const found = index.search(['any'], 10, { ties: { compare: byNumber } });
       expect([...found.labels]).toEqual([]);
-      expect(found.complete).toBe(true);
+      expect(found.leftOut).toBe(-Infinity);
       expect(found.statistics).toEqual({ documents: 0, totalLength: 0, documentFrequencies: [0] });
     });
 
@@ -29,7 +29,7 @@ export function keywordIndexSuite(name: string, create: () => KeywordIndexContra
       expect([...found.labels]).toEqual([2, 1, 0]);
       expect([...found.frequencies]).toEqual([2, 1, 1, 0, 1, 0]);
       expect([...found.lengths]).toEqual([4, 2, 4]);
-      expect(found.complete).toBe(true);
+      expect(found.leftOut).toBe(-Infinity);
       expect(found.statistics).toEqual({ documents: 4, totalLength: 11, documentFrequencies: [3, 1] });
       expect(found.scores[0]).toBeGreaterThan(found.scores[1]);
     });
@@ -39,12 +39,12 @@ export function keywordIndexSuite(name: string, create: () => KeywordIndexContra
       for (let label = 0; label < 20; label++) index.add(label, ['same', 'text']);
       const forward = index.search(['same', 'text'], 3, { ties: { compare: byNumber } });
       expect([...forward.labels]).toEqual([0, 1, 2]);
-      expect(forward.complete).toBe(false);
+      expect(forward.leftOut).toBe(forward.scores[2]);
       const backward = index.search(['same', 'text'], 3, { ties: { compare: (a, b) => b - a } });
       expect([...backward.labels]).toEqual([19, 18, 17]);
-      expect(index.search(['same'], 20, { ties: { compare: byNumber } }).complete).toBe(true);
+      expect(index.search(['same'], 20, { ties: { compare: byNumber } }).leftOut).toBe(-Infinity);
       expect([...index.search(['same'], 0, { ties: { compare: byNumber } }).labels]).toEqual([]);
-      expect(index.search(['same'], 0, { ties: { compare: byNumber } }).complete).toBe(false);
+      expect(index.search(['same'], 0, { ties: { compare: byNumber } }).leftOut).toBe(Infinity);
     });
 
     it('forgets a removed text at once, and a reused label is only what it is now', () => {
@@ -75,17 +75,17 @@ export function keywordIndexSuite(name: string, create: () => KeywordIndexContra
       expect(index.documents).toBe(0);
     });
 
-    it('finds only what is allowed, complete meaning all of that', () => {
+    it('finds only what is allowed, and leaves nothing out of that', () => {
       const index = create();
       for (let label = 0; label < 50; label++) index.add(label, label % 2 === 0 ? ['even', 'number'] : ['number']);
       const allowed = Bitmap.of([3, 4, 10, 99]);
       const found = index.search(['even', 'number'], 3, { ties: { compare: byNumber }, allowed });
       expect([...found.labels]).toEqual([4, 10, 3]);
-      expect(found.complete).toBe(true);
+      expect(found.leftOut).toBe(-Infinity);
       expect(found.statistics.documentFrequencies).toEqual([25, 50]);
       const none = index.search(['number'], 3, { ties: { compare: byNumber }, allowed: new Bitmap() });
       expect([...none.labels]).toEqual([]);
-      expect(none.complete).toBe(true);
+      expect(none.leftOut).toBe(-Infinity);
     });
 
     it('ranks by the sums it is given, and still tells its own', () => {

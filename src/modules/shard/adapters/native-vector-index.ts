@@ -99,6 +99,7 @@ interface Addon {
     documents: number,
     allowed: Uint32Array | undefined,
     k: number,
+    least: number,
     keys: Float64Array,
     records: Uint32Array,
     texts: Uint8Array,
@@ -108,8 +109,8 @@ interface Addon {
     intoScores: Float64Array,
     intoLengths: Uint32Array,
     intoFrequencies: Uint32Array,
-    outcome: Uint32Array,
-  ): void;
+    found: Uint32Array,
+  ): number;
   frequencies(
     postings: Postings,
     chains: Uint32Array,
@@ -240,7 +241,7 @@ class NativePostingSums implements PostingSums {
     this.#kept[index] = page;
   }
 
-  gather(of: ListsToSum, ordinals: Uint32Array, sums: Float64Array, outcome: Uint32Array): void {
+  gather(of: ListsToSum, rest: number, ordinals: Uint32Array, sums: Float64Array, outcome: Uint32Array): void {
     this.#addon.gather(
       this.#postings,
       of.chains,
@@ -252,7 +253,7 @@ class NativePostingSums implements PostingSums {
       of.documents,
       of.allowed,
       of.k,
-      of.rest,
+      rest,
       ordinals,
       sums,
       outcome,
@@ -261,11 +262,12 @@ class NativePostingSums implements PostingSums {
 
   rank(
     of: ListsToSum,
+    least: number,
     { keys, records: { words, texts } }: IdColumns,
     into: RankedColumns,
-    outcome: Uint32Array,
-  ): void {
-    this.#addon.rank(
+    found: Uint32Array,
+  ): number {
+    return this.#addon.rank(
       this.#postings,
       of.chains,
       of.weights,
@@ -276,6 +278,7 @@ class NativePostingSums implements PostingSums {
       of.documents,
       of.allowed,
       of.k,
+      least,
       keys,
       words,
       texts,
@@ -285,7 +288,7 @@ class NativePostingSums implements PostingSums {
       into.scores,
       into.lengths,
       into.frequencies,
-      outcome,
+      found,
     );
   }
 

@@ -185,9 +185,9 @@ export class CollectionIndex {
     into.vector(this.labels.records, ranked ?? NOTHING, this.#indexes.writeLeg);
   }
 
-  /** Valid until the next search. */
-  findTexts(leg: KeywordLeg, filter: Filter | undefined): KeywordMatches {
-    const options = { ties: this.labels, statistics: leg.statistics, allowed: this.matching(filter) };
+  /** Valid until the next search. @param least what scores less is not looked for */
+  findTexts(leg: KeywordLeg, filter: Filter | undefined, least: number): KeywordMatches {
+    const options = { ties: this.labels, statistics: leg.statistics, allowed: this.matching(filter), least };
     return this.keywords.search(leg.terms, leg.k, options);
   }
 

@@ -20,6 +20,8 @@ export interface KeywordSearchOptions {
   readonly statistics?: KeywordStatistics | undefined;
   /** Labels that may be found; by default all. */
   readonly allowed?: Bitmap | undefined;
+  /** What scores less is not looked for; by default all is. */
+  readonly least?: number;
 }
 
 /** The candidates of one search and the index's own statistics of its terms. */
@@ -127,7 +129,8 @@ export class KeywordIndex {
   }
 
   /**
-   * The best `k` documents that have any of `terms`: exactly those a sort by (score descending, `ties`) puts first.
+   * The best `k` documents that have any of `terms`: exactly those a sort by (score descending, `ties`) puts first, as far as
+   * they score `least`.
    * @param terms distinct, sorted; scores are summed in this order
    * @param k ≥ 0
    * @returns columns valid until the next search
@@ -138,15 +141,16 @@ export class KeywordIndex {
     const documentFrequencies = lists.map((list) => (list < 0 ? 0 : this.#lists.count(list)));
     const statistics = { documents, totalLength, documentFrequencies };
     const by = options.statistics ?? statistics;
-    const { labels, scores, frequencies, lengths, complete } = this.#scorer.rank({
+    const { labels, scores, frequencies, lengths, leftOut } = this.#scorer.rank({
       lists,
       weights: by.documentFrequencies.map((frequency) => idf(by.documents, frequency)),
       averageLength: averageLength(by),
       k,
+      least: options.least ?? -Infinity,
       allowed: options.allowed,
       ties: options.ties,
     });
-    return { labels, scores, frequencies, lengths, complete, statistics };
+    return { labels, scores, frequencies, lengths, leftOut, statistics };
   }
 
   /** The whole index as bytes to be written one after the other; nothing may change before the last is. Compacts first. */

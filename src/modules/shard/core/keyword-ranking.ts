@@ -6,6 +6,6 @@ export interface KeywordRanking {
   readonly frequencies: Uint32Array;
   /** Terms in each candidate's text. */
   readonly lengths: Uint32Array;
-  /** Whether every document that matches is among them. */
-  readonly complete: boolean;
+  /** No document that is not among them scores more; −∞ when every one that matches is, ∞ when none was wanted. */
+  readonly leftOut: number;
 }

@@ -20,6 +20,8 @@ export interface KeywordQuery {
   readonly weights: readonly number[];
   readonly averageLength: number;
   readonly k: number;
+  /** What scores less is left out. */
+  readonly least: number;
   /** Labels that may be found; undefined for all. */
   readonly allowed: Bitmap | undefined;
   readonly ties: LabelTies;
@@ -50,7 +52,7 @@ const ROUNDING = 1e-9;
 const LOOKUP_POSTINGS = 16;
 
 /**
- * Ranks the documents of posting lists by BM25: exactly the k best by score, then tie order.
+ * Ranks the documents of posting lists by BM25: exactly the k best by score, then tie order, as far as they score enough.
  *
  * Lists are read side by side, a window of ordinals at a time, and sums made in term order; what matched comes out as two
  * columns, ordinals and their sums. A long query may read only its terms of the highest bounds (MaxScore;
@@ -113,7 +115,7 @@ export class KeywordScorer {
       if (ranked !== undefined) return ranked;
       this.#gather(query, terms, undefined);
     }
-    return this.#answer(query, terms, this.#matched <= query.k);
+    return this.#answer(query, terms);
   }
 
   get #pruningMin(): number {
@@ -372,10 +374,13 @@ export class KeywordScorer {
   }
 
   /** The best documents, with everything an answer says of them. */
-  #answer(query: KeywordQuery, terms: readonly ScoredTerm[], complete: boolean): KeywordRanking {
+  #answer(query: KeywordQuery, terms: readonly ScoredTerm[]): KeywordRanking {
     const { labels: labelOf, lengths: lengthOf } = this.#documents;
-    const { items: ordinals, scores } = this.#best.drain();
-    const n = ordinals.length;
+    const best = this.#best.drain();
+    let n = best.items.length;
+    while (n > 0 && best.scores[n - 1] < query.least) n--;
+    const ordinals = best.items.subarray(0, n);
+    const scores = best.scores.subarray(0, n);
     this.#makeRoom(n);
     this.#labels = grown(this.#labels, n);
     this.#lengths = grown(this.#lengths, n);
@@ -385,7 +390,10 @@ export class KeywordScorer {
       labels[i] = labelOf[ordinals[i]];
       lengths[i] = lengthOf[ordinals[i]];
     }
-    return { labels, scores, frequencies: this.#frequencies(ordinals, terms, query.lists.length), lengths, complete };
+    const frequencies = this.#frequencies(ordinals, terms, query.lists.length);
+    let leftOut = -Infinity;
+    if (n < this.#matched) leftOut = n < query.k ? best.scores[n] : (scores.at(-1) ?? Infinity);
+    return { labels, scores, frequencies, lengths, leftOut };
   }
 
   /** The matrix ordinals × the query's terms. */

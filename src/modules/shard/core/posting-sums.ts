@@ -17,8 +17,6 @@ export interface ListsToSum {
   /** Bits of the labels that may be found; undefined for all. */
   readonly allowed: Uint32Array | undefined;
   readonly k: number;
-  /** Sums within this of the k-th best are kept. */
-  readonly rest: number;
 }
 
 /** Room for the documents a ranking finds: columns, best first. */
@@ -40,18 +38,20 @@ export interface PostingSums {
   setPage(index: number, page: Uint32Array): void;
 
   /**
-   * Sums the lists; `ordinals` (in no order) and `sums` become the documents kept. No list may have a frequency of 63 or
-   * more, which is not in the postings alone.
+   * Sums the lists; `ordinals` (in no order) and `sums` become the documents kept: those whose sum is within `rest` of the
+   * k-th best. No list may have a frequency of 63 or more, which is not in the postings alone.
    * @param outcome how many are kept, how many were met; when more are kept than there is room for, none is written
    */
-  gather(lists: ListsToSum, ordinals: Uint32Array, sums: Float64Array, outcome: Uint32Array): void;
+  gather(lists: ListsToSum, rest: number, ordinals: Uint32Array, sums: Float64Array, outcome: Uint32Array): void;
 
   /**
-   * Sums the lists and ranks: the `k` best by score, ties by id, with all that is said of them. There is room for `k`,
-   * or for as many as the lists have postings, whichever is less. No list may have a frequency of 63 or more.
-   * @param outcome how many are found, how many were met
+   * Sums the lists and ranks: the `k` best by score, ties by id, of those that score `least` or more, with all that is said
+   * of them. There is room for `k`, or for as many as the lists have postings, whichever is less. No list may have a
+   * frequency of 63 or more.
+   * @param found how many there are
+   * @returns as `KeywordRanking.leftOut`
    */
-  rank(lists: ListsToSum, ids: IdColumns, into: RankedColumns, outcome: Uint32Array): void;
+  rank(lists: ListsToSum, least: number, ids: IdColumns, into: RankedColumns, found: Uint32Array): number;
 
   /** Frequencies of the first `n` of `ordinals` (ascending) in each list, list by list, 0 where it lacks one. */
   frequencies(lists: Pick<ListsToSum, 'chains' | 'lists'>, ordinals: Uint32Array, n: number, into: Uint32Array): void;

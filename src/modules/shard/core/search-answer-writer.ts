@@ -54,7 +54,7 @@ export class SearchAnswerWriter {
   /** @param least leaves out what scores less */
   keyword(labels: LabelRecords, found: KeywordMatches, least: number, faster?: LegWriter): void {
     this.#flags |= KEYWORD;
-    const { scores, statistics } = found;
+    const { scores, leftOut, statistics } = found;
     let count = scores.length;
     while (count > 0 && scores[count - 1] < least) count--;
     this.#leg(labels, found.labels.subarray(0, count), scores.subarray(0, count), faster);
@@ -65,7 +65,7 @@ export class SearchAnswerWriter {
     view.setUint32(this.#at, terms, true);
     view.setFloat64(this.#at + 4, documents, true);
     view.setFloat64(this.#at + 12, totalLength, true);
-    view.setFloat64(this.#at + 20, bestLeftOut(found, count), true);
+    view.setFloat64(this.#at + 20, count < scores.length ? scores[count] : leftOut, true);
     this.#at += KEYWORD_BYTES;
     this.#counts(documentFrequencies, terms);
     this.#counts(found.frequencies, count * terms);
@@ -158,11 +158,4 @@ export class SearchAnswerWriter {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer);
   }
-}
-
-/** No document that is not among the first `count` scores more. */
-function bestLeftOut({ scores, complete }: KeywordMatches, count: number): number {
-  if (count < scores.length) return scores[count];
-  if (complete) return -Infinity;
-  return count === 0 ? Infinity : scores[count - 1];
 }

@@ -18,7 +18,8 @@ interface Found {
 /**
  * Searches shards one after the other, and writes their answers in that order. All of them are searched before anything is
  * ranked exactly or written: of the candidates of many shards most are beyond the best of them all (`VectorLeg.of`,
- * `KeywordLeg.of`), and what is beyond those and a few more is left out.
+ * `KeywordLeg.of`), and what is beyond those and a few more is left out; of texts, what is beyond the best of the shards
+ * before is not even looked for.
  */
 export function searchShards(
   search: ShardSearch,
@@ -35,7 +36,7 @@ export function searchShards(
     if (typeof collection === 'string') return { shard, collection, vectors: undefined, texts: undefined };
     const vectors = vector && collection.findVectors(vector, filter, exact);
     nearest.offer(vectors?.distances, -1);
-    const matches = keyword && collection.findTexts(keyword, filter);
+    const matches = keyword && collection.findTexts(keyword, filter, texts.least);
     texts.offer(matches?.scores, 1);
     return { shard, collection, vectors, texts: matches };
   });

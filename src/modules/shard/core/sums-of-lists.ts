@@ -83,13 +83,13 @@ export class SumsOfLists {
 
   /** False when there was no room for all that are kept. */
   gather(query: SumsQuery, rest: number, ordinals: Uint32Array, sums: Float64Array): boolean {
-    this.#sums.gather(this.#listsFor(query, rest), ordinals, sums, this.#outcome);
+    this.#sums.gather(this.#listsFor(query), rest, ordinals, sums, this.#outcome);
     return this.kept <= Math.min(ordinals.length, sums.length);
   }
 
   /** Ranks the documents of all `terms`; undefined when that cannot be done here. Valid until the next ranking. */
   rank(
-    query: SumsQuery & { readonly lists: readonly number[]; readonly ties: LabelTies },
+    query: SumsQuery & { readonly lists: readonly number[]; readonly least: number; readonly ties: LabelTies },
     terms: readonly ListOfTerm[],
   ): KeywordRanking | undefined {
     const { ids } = query.ties;
@@ -101,14 +101,14 @@ export class SumsOfLists {
     const lengths = (this.#lengths = grown(this.#lengths, most));
     const frequencies = (this.#frequencies = grown(this.#frequencies, most * columns));
     const into = { labels, scores, lengths, frequencies, terms: columns, termOf: this.#termOf };
-    this.#sums.rank(this.#listsFor(query, 0), ids, into, this.#outcome);
+    const leftOut = this.#sums.rank(this.#listsFor(query), query.least, ids, into, this.#outcome);
     const found = this.kept;
     return {
       labels: labels.subarray(0, found),
       scores: scores.subarray(0, found),
       lengths: lengths.subarray(0, found),
       frequencies: frequencies.subarray(0, found * columns),
-      complete: this.matched <= query.k,
+      leftOut,
     };
   }
 
@@ -116,7 +116,7 @@ export class SumsOfLists {
     this.#sums.frequencies({ chains: this.#chains, lists: this.#count }, ordinals, n, into);
   }
 
-  #listsFor({ averageLength, k, allowed }: SumsQuery, rest: number): ListsToSum {
+  #listsFor({ averageLength, k, allowed }: SumsQuery): ListsToSum {
     const { lengths, labels, used } = this.#documents;
     return {
       chains: this.#chains,
@@ -128,7 +128,6 @@ export class SumsOfLists {
       documents: used,
       allowed: allowed?.words,
       k,
-      rest,
     };
   }
 

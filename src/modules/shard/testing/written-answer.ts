@@ -48,7 +48,7 @@ export function write(into: SearchAnswerWriter, { shard = 0, documents = 0, vect
         frequencies: Uint32Array.from(candidates.flatMap(({ frequencies }) => frequencies)),
         lengths: Uint32Array.from(candidates, ({ length }) => length),
         statistics,
-        complete,
+        leftOut: complete ? -Infinity : (scores.at(-1) ?? Infinity),
       },
       least,
     );

@@ -89,9 +89,9 @@ napi_value external(napi_env env, T* value) {
   return result;
 }
 
-napi_value number(napi_env env, size_t value) {
+napi_value number(napi_env env, double value) {
   napi_value result;
-  napi_create_double(env, static_cast<double>(value), &result);
+  napi_create_double(env, value, &result);
   return result;
 }
 
@@ -420,11 +420,12 @@ napi_value gather(napi_env env, napi_callback_info info) {
 }
 
 /**
- * rank(postings, chains, weights, lists, average, lengths, labels, documents, allowed, k, keys, records, texts, terms: of
- * each list, termCount, into labels, scores, lengths, frequencies, outcome): outcome is [found, matched]
+ * rank(postings, chains, weights, lists, average, lengths, labels, documents, allowed, k, least, keys, records, texts,
+ * terms: of each list, termCount, into labels, scores, lengths, frequencies, found: [how many]) → the score that no other
+ * exceeds
  */
 napi_value rank(napi_env env, napi_callback_info info) {
-  Arguments<20> arguments(env, info);
+  Arguments<21> arguments(env, info);
   PostingSums* postings = arguments.external<PostingSums>(0);
   size_t chained, weighed, lengths, labels, words, placed, labelRoom, scoreRoom, lengthRoom, frequencyRoom, outcomes;
   const uint32_t* chains = arguments.array<uint32_t>(1, napi_uint32_array, &chained);
@@ -434,14 +435,14 @@ napi_value rank(napi_env env, napi_callback_info info) {
   const uint32_t* labelOf = arguments.array<uint32_t>(6, napi_uint32_array, &labels);
   const uint32_t* allowed = arguments.array<uint32_t>(8, napi_uint32_array, &words);
   RankedTexts into{};
-  into.termOf = arguments.array<uint32_t>(13, napi_uint32_array, &placed);
-  into.terms = arguments.size(14);
-  into.labels = arguments.array<uint32_t>(15, napi_uint32_array, &labelRoom);
-  into.scores = arguments.array<double>(16, napi_float64_array, &scoreRoom);
-  into.lengths = arguments.array<uint32_t>(17, napi_uint32_array, &lengthRoom);
-  into.frequencies = arguments.array<uint32_t>(18, napi_uint32_array, &frequencyRoom);
-  uint32_t* outcome = arguments.array<uint32_t>(19, napi_uint32_array, &outcomes);
-  if (postings == nullptr || chained < 2 * lists || weighed < lists || placed < lists || outcomes < 2)
+  into.termOf = arguments.array<uint32_t>(14, napi_uint32_array, &placed);
+  into.terms = arguments.size(15);
+  into.labels = arguments.array<uint32_t>(16, napi_uint32_array, &labelRoom);
+  into.scores = arguments.array<double>(17, napi_float64_array, &scoreRoom);
+  into.lengths = arguments.array<uint32_t>(18, napi_uint32_array, &lengthRoom);
+  into.frequencies = arguments.array<uint32_t>(19, napi_uint32_array, &frequencyRoom);
+  uint32_t* outcome = arguments.array<uint32_t>(20, napi_uint32_array, &outcomes);
+  if (postings == nullptr || chained < 2 * lists || weighed < lists || placed < lists || outcomes < 1)
     return fail(env, "no such lists");
   for (size_t list = 0; list < lists; list++) {
     if (into.termOf[list] >= into.terms) return fail(env, "a list of no term");
@@ -454,14 +455,14 @@ napi_value rank(napi_env env, napi_callback_info info) {
   if (most > std::min({labelRoom, scoreRoom, lengthRoom}) || most * into.terms > frequencyRoom)
     return fail(env, "no room for the best");
   try {
-    outcome[0] = static_cast<uint32_t>(postings->rank(chainsOf(chains), weights, lists, arguments.number(4),
-                                                      {lengthOf, labelOf, documents}, {allowed, words}, k,
-                                                      idsOf(arguments, 10), into));
-    outcome[1] = static_cast<uint32_t>(postings->matched());
+    const Best best = postings->rank(chainsOf(chains), weights, lists, arguments.number(4),
+                                     {lengthOf, labelOf, documents}, {allowed, words}, k, arguments.number(10),
+                                     idsOf(arguments, 11), into);
+    outcome[0] = static_cast<uint32_t>(best.count);
+    return number(env, best.leftOut);
   } catch (const std::exception& error) {
     return fail(env, error.what());
   }
-  return nullptr;
 }
 
 /** frequencies(postings, chains, lists, ordinals, count, into) */

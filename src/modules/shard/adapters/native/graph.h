@@ -316,24 +316,24 @@ class SmallWorld final : public Graph {
 
   bool visit(uint32_t node) {
     uint32_t& word = visited_[node >> 5];
-    const uint32_t bit = 1u << (node & 31);
-    if ((word & bit) != 0) return false;
-    word |= bit;
-    return true;
+    const bool first = (word >> (node & 31) & 1) == 0;
+    word |= 1u << (node & 31);
+    return first;
   }
 
   /** Puts the neighbours of a node not visited yet into `fresh_` and their distances into `far_`. */
   size_t expand(const Element* query, uint32_t node, Layer layer) {
     const uint32_t* links = linksOf(node, layer.level);
     const size_t most = linksMax(layer.level);
+    uint32_t* fresh = fresh_.data();
     size_t count = 0;
+    // Whether one was met before nobody can foresee: it is counted instead of branched on.
     for (size_t i = 0; i < most && links[i] != NOBODY; i++) {
-      const uint32_t link = links[i];
-      if (!visit(link)) continue;
-      prefetch(vectorOf(link), stride_ * sizeof(Element));
-      fresh_[count++] = link;
+      fresh[count] = links[i];
+      count += visit(links[i]);
     }
-    Distance::distances(query, vectors_.data(), stride_, fresh_.data(), count, far_.data());
+    for (size_t i = 0; i < count; i++) prefetch(vectorOf(fresh[i]), stride_ * sizeof(Element));
+    Distance::distances(query, vectors_.data(), stride_, fresh, count, far_.data());
     return count;
   }
 
@@ -362,21 +362,23 @@ class SmallWorld final : public Graph {
       for (size_t i = 0; i < count; i++) {
         if (pool_.size() == ef && far_[i] >= pool_.back().distance) continue;
         if (pool_.size() == ef) pool_.pop_back();
+        // Most of those that get in are expanded soon.
+        prefetch(linksOf(fresh_[i], layer.level), linksMax(layer.level) * sizeof(uint32_t));
         lowest = std::min(lowest, insert({far_[i], fresh_[i]}));
       }
       at = lowest;
-      if (at < pool_.size()) prefetch(linksOf(pool_[at].node & NODE, layer.level), linksMax(layer.level) * sizeof(uint32_t));
     }
   }
 
   /** Into its place in `pool_`, which it returns. */
   size_t insert(Candidate candidate) {
+    // Halved without a branch: each would be guessed wrong every other time.
+    const Candidate* pool = pool_.data();
     size_t low = 0;
-    size_t high = pool_.size();
-    while (low < high) {
-      const size_t middle = (low + high) / 2;
-      if (pool_[middle].distance <= candidate.distance) low = middle + 1;
-      else high = middle;
+    for (size_t left = pool_.size(); left > 0;) {
+      const size_t half = (left + 1) / 2;
+      low += pool[low + half - 1].distance <= candidate.distance ? half : 0;
+      left -= half;
     }
     pool_.insert(pool_.begin() + static_cast<std::ptrdiff_t>(low), candidate);
     return low;

@@ -115,7 +115,9 @@ void PostingSums::take(uint32_t first, size_t met) {
     window_[slot] = 0;
     ordinals[kept] = first + slot;
     sums[kept] = sum;
-    kept += sum >= least_;
+    const bool keeps = sum >= least_;
+    kept += keeps;
+    dropped_ = std::max(dropped_, keeps ? -std::numeric_limits<double>::infinity() : sum);
   }
   ordinals.resize(kept);
   sums.resize(kept);
@@ -140,14 +142,16 @@ void PostingSums::drop(size_t k, double rest) {
   sums.resize(kept);
 }
 
-const Gathered& PostingSums::gather(const Chain* chains, const double* weights, size_t lists, double average,
-                                    const Texts& texts, const Allowed& allowed, size_t k, double rest) {
+const Gathered& PostingSums::gatherFrom(double least, const Chain* chains, const double* weights, size_t lists,
+                                        double average, const Texts& texts, const Allowed& allowed, size_t k,
+                                        double rest) {
   // After an exception sums may be left in the window.
   if (window_.empty()) window_.assign(WINDOW, 0);
   // One more than there can be: what is written before it is known to count.
   met_.resize(WINDOW + 1);
   prepareNorms(average);
-  least_ = k == 0 ? std::numeric_limits<double>::infinity() : -std::numeric_limits<double>::infinity();
+  least_ = k == 0 ? std::numeric_limits<double>::infinity() : least;
+  dropped_ = -std::numeric_limits<double>::infinity();
   gathered_.ordinals.clear();
   gathered_.sums.clear();
   gathered_.matched = 0;
@@ -192,9 +196,9 @@ const Gathered& PostingSums::gather(const Chain* chains, const double* weights, 
   return gathered_;
 }
 
-size_t PostingSums::rank(const Chain* chains, const double* weights, size_t lists, double average, const Texts& texts,
-                         const Allowed& allowed, size_t k, const Ids& ids, const RankedTexts& into) {
-  const Gathered& found = gather(chains, weights, lists, average, texts, allowed, k, 0);
+Best PostingSums::rank(const Chain* chains, const double* weights, size_t lists, double average, const Texts& texts,
+                       const Allowed& allowed, size_t k, double least, const Ids& ids, const RankedTexts& into) {
+  const Gathered& found = gatherFrom(least, chains, weights, lists, average, texts, allowed, k, 0);
   ranked_.clear();
   for (size_t i = 0; i < found.sums.size(); i++)
     ranked_.push_back({found.sums[i], texts.labels[found.ordinals[i]], found.ordinals[i]});
@@ -219,7 +223,9 @@ size_t PostingSums::rank(const Chain* chains, const double* weights, size_t list
     for (size_t i = 0; i < count; i++)
       into.frequencies[static_cast<uint32_t>(rows_[i]) * into.terms + into.termOf[list]] = column_[i];
   }
-  return count;
+  if (count == found.matched) return {count, -std::numeric_limits<double>::infinity()};
+  if (count < k) return {count, dropped_};
+  return {count, k == 0 ? std::numeric_limits<double>::infinity() : into.scores[k - 1]};
 }
 
 void PostingSums::frequencies(const Chain* chains, size_t lists, const uint32_t* ordinals, size_t count,

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "ids.h"
@@ -56,6 +57,12 @@ struct RankedTexts {
   const uint32_t* termOf;
 };
 
+/** How many were ranked, and the score that no other exceeds. */
+struct Best {
+  size_t count;
+  double leftOut;
+};
+
 /** Sums lists; keeps its working memory from one call to the next. */
 class PostingSums {
  public:
@@ -67,24 +74,26 @@ class PostingSums {
    * @throws std::exception when a list leaves the pages or names a document there is not
    */
   const Gathered& gather(const Chain* chains, const double* weights, size_t lists, double average, const Texts& texts,
-                         const Allowed& allowed, size_t k, double rest);
+                         const Allowed& allowed, size_t k, double rest) {
+    return gatherFrom(-std::numeric_limits<double>::infinity(), chains, weights, lists, average, texts, allowed, k, rest);
+  }
 
   /**
-   * Gathers and writes the `k` best by score, ties by id, with all an answer says of them; there is room for as many as
-   * the lists have postings, if that is less.
-   * @return how many there are
+   * Gathers and writes the `k` best by score, ties by id, of those that score `least` or more, with all an answer says of
+   * them; there is room for as many as the lists have postings, if that is less.
+   * @return how many there are, and the score that no other exceeds (−∞ when there is none)
    * @throws std::exception as `gather`, and when two of equal score cannot be told apart by the ids
    */
-  size_t rank(const Chain* chains, const double* weights, size_t lists, double average, const Texts& texts,
-              const Allowed& allowed, size_t k, const Ids& ids, const RankedTexts& into);
-
-  /** Documents met by the last gathering, those not kept included. */
-  size_t matched() const { return gathered_.matched; }
+  Best rank(const Chain* chains, const double* weights, size_t lists, double average, const Texts& texts,
+            const Allowed& allowed, size_t k, double least, const Ids& ids, const RankedTexts& into);
 
   /** Frequencies of ordinals (ascending) in each list, list by list; 0 where it lacks one. */
   void frequencies(const Chain* chains, size_t lists, const uint32_t* ordinals, size_t count, uint32_t* into) const;
 
  private:
+  /** As `gather`; of those below `least` none is kept. */
+  const Gathered& gatherFrom(double least, const Chain* chains, const double* weights, size_t lists, double average,
+                             const Texts& texts, const Allowed& allowed, size_t k, double rest);
   void prepareNorms(double average);
   /** Takes the window's sums that may be kept, and leaves it empty. */
   void take(uint32_t first, size_t met);
@@ -99,6 +108,8 @@ class PostingSums {
   std::vector<double> best_;
   /** Sums below are not kept. */
   double least_ = 0;
+  /** The greatest sum a window had that was not. */
+  double dropped_ = 0;
   Gathered gathered_;
   std::vector<Scored> ranked_;
   /** Of ranked documents: ordinals ascending with their rows, and the frequencies of one list. */
