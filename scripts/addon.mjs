@@ -24,8 +24,8 @@ for (const similarity of [1, 2, 3]) {
   const graph = addon.create(similarity, 16, 8, 32, 0);
   const point = (i) => Float32Array.from({ length: 16 }, (_, d) => Math.sin(i * 16 + d));
   for (let i = 0; i < 64; i++) addon.add(graph, i, point(i), Math.hypot(...point(i)));
-  const [labels, distances] = [new Uint32Array(1), Float32Array.of(NaN)];
-  addon.search(graph, point(7), Math.hypot(...point(7)), 1, 32, undefined, labels, distances);
+  const [labels, distances, found] = [new Uint32Array(1), Float32Array.of(NaN), new Uint32Array(1)];
+  addon.search([graph], point(7), Math.hypot(...point(7)), Uint32Array.of(1, 32), [undefined], labels, distances, found);
   if ((similarity !== 2 && labels[0] !== 7) || Number.isNaN(distances[0])) process.exit(1);
 }
 const one = (type) => type.of(1);

@@ -7,7 +7,12 @@ import type { VectorIndexes } from '../../src/modules/shard/core/vector-index.js
  */
 export function compiledAddon(): Required<VectorIndexes> {
   const made = nativeVectorIndexes;
-  if (made?.scores === undefined || made.postingSums === undefined || made.writeLeg === undefined)
+  if (
+    made?.searchAll === undefined ||
+    made.scores === undefined ||
+    made.postingSums === undefined ||
+    made.writeLeg === undefined
+  )
     throw new Error(
       'the addon is not compiled, so that nothing of it can be tested: `npm run build` says what is amiss',
     );

@@ -68,6 +68,38 @@ export function vectorIndexSuite(name: string, indexes: VectorIndexes): void {
       await rm(directory, { recursive: true });
     });
 
+    if (indexes.searchAll !== undefined) {
+      it.each(['cosine', 'dot', 'euclidean'] as const)(
+        'finds in each of many graphs what it finds in that one alone (%s)',
+        (similarity) => {
+          const shape = shapeOf(8, similarity);
+          const clusters = new Clusters(23, 8, 12);
+          // Empty ones, some with dead labels, some that are filtered: rarely enough to be scanned, too.
+          const searches = [0, 900, 1, 700, 0, 400, 2_000, 50, 600].map((count, i) => {
+            const graph = create(shape);
+            fill(graph, clusters, count);
+            for (let label = 0; label < count; label += 3 + i) if (i % 2 === 0) graph.markDead(label);
+            const among = Array.from({ length: Math.ceil(count / (i === 3 ? 90 : 2)) }, (_, n) => n);
+            const allowed = i % 3 === 0 ? Bitmap.of(among) : undefined;
+            return { graph, k: [0, 7, 12, 40][i % 4], ef: 20 + i, allowed };
+          });
+          for (let i = 0; i < 20; i++) {
+            const query = clusters.next();
+            const alone = searches.map(({ graph, k, ef, allowed }) => {
+              const { labels, distances } = graph.search(query, k, ef, allowed);
+              return { labels: [...labels], distances: [...distances] };
+            });
+            const together = indexes.searchAll?.(query, shape, searches);
+            expect(
+              together?.map(({ labels, distances }) => ({ labels: [...labels], distances: [...distances] })),
+            ).toEqual(alone);
+            expect(alone[8].labels).toHaveLength(0);
+            expect(alone[6].labels).toHaveLength(12);
+          }
+        },
+      );
+    }
+
     const fill = (index: VectorIndex, clusters: Clusters, count: number): Float32Array[] => {
       const vectors = Array.from({ length: count }, () => clusters.next());
       vectors.forEach((vector, label) => index.add(label, vector, norm(vector)));

@@ -7,7 +7,7 @@ import { grown } from '../core/grown.js';
 import type { IdColumns, RecordColumns } from '../core/id-columns.js';
 import type { ListsToSum, PostingSums, RankedColumns } from '../core/posting-sums.js';
 import type { Ranked } from '../core/top-k.js';
-import type { Near, PageScores, VectorIndex, VectorIndexes, VectorShape } from '../core/vector-index.js';
+import type { GraphSearch, Near, PageScores, VectorIndex, VectorIndexes, VectorShape } from '../core/vector-index.js';
 
 /** From src/ and from dist/ alike. */
 const ADDON = '../../../../dist/native/vector-graph.node';
@@ -28,16 +28,17 @@ interface Addon {
   create(similarity: number, dimensions: number, m: number, efConstruction: number, expected: number): Graph;
   add(graph: Graph, label: number, vector: Float32Array, norm: number): void;
   markDead(graph: Graph, label: number): void;
+  /** @param asked k and ef of each graph. @param found how many each has; each has room for its k */
   search(
-    graph: Graph,
+    graphs: readonly Graph[],
     query: Float32Array,
     norm: number,
-    k: number,
-    ef: number,
-    allowed: Uint32Array | undefined,
+    asked: Uint32Array,
+    allowed: readonly (Uint32Array | undefined)[],
     labels: Uint32Array,
     distances: Float32Array,
-  ): number;
+    found: Uint32Array,
+  ): void;
   sizes(graph: Graph): [size: number, dead: number];
   load(graph: Graph, file: string): void;
   save(graph: Graph, file: string): Promise<void>;
@@ -131,8 +132,7 @@ class NativeVectorIndex implements VectorIndex {
   readonly #addon: Addon;
   readonly #shape: VectorShape;
   readonly #graph: Graph;
-  #labels = new Uint32Array(64);
-  #distances = new Float32Array(64);
+  readonly #searches: GraphSearches;
   #size: number;
   #dead: number;
   #saving = false;
@@ -142,6 +142,7 @@ class NativeVectorIndex implements VectorIndex {
     this.#addon = addon;
     this.#shape = shape;
     this.#graph = graph;
+    this.#searches = new GraphSearches(addon);
     [this.#size, this.#dead] = addon.sizes(graph);
   }
 
@@ -166,13 +167,14 @@ class NativeVectorIndex implements VectorIndex {
   }
 
   search(query: Float32Array, k: number, ef: number, allowed?: Bitmap): Near {
-    const wanted = Math.min(k, this.#size - this.#dead);
-    const labels = (this.#labels = grown(this.#labels, wanted));
-    const distances = (this.#distances = grown(this.#distances, wanted));
-    const norm = this.#shape.similarity === 'cosine' ? euclideanLength(query) : 1;
-    const width = Math.min(ef, LIMITS.efMax);
-    const found = this.#addon.search(this.#graph, query, norm, wanted, width, allowed?.words, labels, distances);
-    return { labels: labels.subarray(0, found), distances: distances.subarray(0, found) };
+    const [near] = this.#searches.search(query, this.#shape, [{ graph: this, k, ef, allowed }]);
+    return near;
+  }
+
+  /** For the addon. */
+  static handleOf(index: VectorIndex): Graph {
+    assert(#graph in index, 'a graph of the addon is searched by it');
+    return index.#graph;
   }
 
   async save(file: string): Promise<void> {
@@ -190,6 +192,50 @@ class NativeVectorIndex implements VectorIndex {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#addon.dispose(this.#graph);
+  }
+}
+
+/** Searches graphs, and has the room for what they find. */
+class GraphSearches {
+  readonly #addon: Addon;
+  #asked = new Uint32Array(0);
+  #found = new Uint32Array(0);
+  #labels = new Uint32Array(0);
+  #distances = new Float32Array(0);
+
+  constructor(addon: Addon) {
+    this.#addon = addon;
+  }
+
+  /** Of graphs of one shape; views, valid until the next search. */
+  search(query: Float32Array, { similarity }: VectorShape, searches: readonly GraphSearch[]): Near[] {
+    const asked = (this.#asked = grown(this.#asked, 2 * searches.length));
+    const found = (this.#found = grown(this.#found, searches.length));
+    let most = 0;
+    searches.forEach(({ graph, k, ef }, i) => {
+      asked[2 * i] = Math.min(k, graph.size - graph.dead);
+      asked[2 * i + 1] = Math.min(ef, LIMITS.efMax);
+      most += asked[2 * i];
+    });
+    const labels = (this.#labels = grown(this.#labels, most));
+    const distances = (this.#distances = grown(this.#distances, most));
+    this.#addon.search(
+      searches.map(({ graph }) => NativeVectorIndex.handleOf(graph)),
+      query,
+      similarity === 'cosine' ? euclideanLength(query) : 1,
+      asked,
+      searches.map(({ allowed }) => allowed?.words),
+      labels,
+      distances,
+      found,
+    );
+    let at = 0;
+    return searches.map((_, i) => {
+      const end = at + found[i];
+      const near = { labels: labels.subarray(at, end), distances: distances.subarray(at, end) };
+      at += asked[2 * i];
+      return near;
+    });
   }
 }
 
@@ -330,6 +376,7 @@ function indexesOf(addon: Addon): VectorIndexes {
       shape.hnsw.efConstruction,
       Math.ceil(expected),
     );
+  const searches = new GraphSearches(addon);
   return {
     name: 'native',
     scanPerCandidate: undefined,
@@ -343,6 +390,7 @@ function indexesOf(addon: Addon): VectorIndexes {
       }
       return index;
     },
+    searchAll: (query, shape, all) => searches.search(query, shape, all),
     scores: (shape, pageVectors) => new NativePageScores(addon, shape, pageVectors),
     postingSums: () => new NativePostingSums(addon),
     writeLeg: ({ words, texts }: RecordColumns, labels, scores, into, at) =>

@@ -173,9 +173,18 @@ export class CollectionIndex {
     return this.keywords.statisticsOf(terms);
   }
 
-  /** Undefined when there are no vectors. */
-  findVectors({ values, k, ef }: VectorLeg, filter: Filter | undefined, exact: boolean): FoundVectors | undefined {
-    return this.#vectors?.find(values, k, ef, this.matching(filter), exact);
+  /** What each of one collection's indexes in several shards finds; undefined where there are no vectors. */
+  static findVectors(
+    indexes: ReadonlySet<CollectionIndex>,
+    { values, k, ef }: VectorLeg,
+    filter: Filter | undefined,
+    exact: boolean,
+  ): ReadonlyMap<CollectionIndex, FoundVectors> {
+    const searched = [...indexes].flatMap((index) =>
+      index.#vectors === undefined ? [] : { index, table: index.#vectors, allowed: index.matching(filter) },
+    );
+    const found = VectorTable.findAll(values, k, ef, exact, searched);
+    return new Map(searched.map(({ index }, i) => [index, found[i]]));
   }
 
   /** Ranks and writes them. @param farthest as `VectorTable.rank` */

@@ -1,4 +1,4 @@
-import type { CollectionIndex } from './collection-index.js';
+import { CollectionIndex } from './collection-index.js';
 import type { KeywordMatches } from './keyword-index.js';
 import type { SearchAnswerWriter } from './search-answer-writer.js';
 import type { SearchFailure } from './search-answer.js';
@@ -31,10 +31,13 @@ export function searchShards(
   const nearest = new BestOfAll(bestDistances, areMany ? vector?.of : undefined);
   // Scores by sums of their own do not compare.
   const texts = new BestOfAll(bestScores, areMany && keyword?.statistics !== undefined ? keyword.of : undefined);
-  const found = shards.map((shard): Found => {
-    const collection = indexOf(shard)?.searched(collectionId) ?? 'NOT_READY';
+  const collections = shards.map((shard) => indexOf(shard)?.searched(collectionId) ?? 'NOT_READY');
+  const there = new Set(collections.filter((collection) => typeof collection !== 'string'));
+  const vectorsOf = vector && CollectionIndex.findVectors(there, vector, filter, exact);
+  const found = shards.map((shard, i): Found => {
+    const collection = collections[i];
     if (typeof collection === 'string') return { shard, collection, vectors: undefined, texts: undefined };
-    const vectors = vector && collection.findVectors(vector, filter, exact);
+    const vectors = vectorsOf?.get(collection);
     nearest.offer(vectors?.distances, -1);
     const matches = keyword && collection.findTexts(keyword, filter, texts.least);
     texts.offer(matches?.scores, 1);

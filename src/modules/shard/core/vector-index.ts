@@ -47,6 +47,14 @@ export interface Near {
   readonly distances: Float32Array;
 }
 
+/** What one graph of several is asked, as `VectorIndex.search`. */
+export interface GraphSearch {
+  readonly graph: VectorIndex;
+  readonly k: number;
+  readonly ef: number;
+  readonly allowed: Bitmap | undefined;
+}
+
 /** What a graph is made for. */
 export interface VectorShape {
   readonly dimensions: number;
@@ -74,6 +82,12 @@ export interface VectorIndexes {
    * @throws Error when the file is not such a graph
    */
   load(shape: VectorShape, file: string, size: number, dead: number): VectorIndex;
+
+  /**
+   * Searches graphs of one shape, each as `VectorIndex.search` does, side by side: none waits for memory alone. Views, valid
+   * until the next search. Left out when nothing is gained by it.
+   */
+  searchAll?(query: Float32Array, shape: VectorShape, searches: readonly GraphSearch[]): readonly Near[];
 
   /** Scores faster than VectorPages can by itself; left out when nothing does. */
   scores?(shape: Pick<VectorShape, 'dimensions' | 'similarity'>, pageVectors: number): PageScores;

@@ -4,7 +4,7 @@ import { GraphRebuild } from './graph-rebuild.js';
 import { grown } from './grown.js';
 import type { LabelTies } from './id-columns.js';
 import { TopK, type Ranked } from './top-k.js';
-import type { VectorIndex, VectorIndexes, VectorShape } from './vector-index.js';
+import type { GraphSearch, Near, VectorIndex, VectorIndexes, VectorShape } from './vector-index.js';
 import { PAGE_VECTORS, VectorPages } from './vector-pages.js';
 
 /** A set of at most this many vectors is scanned: exact, and no slower than any graph. */
@@ -18,6 +18,8 @@ export const SPARE = 8;
 /** A graph is rebuilt when its dead labels pass both. */
 export const REBUILD_DEAD_SHARE = 0.2;
 export const REBUILD_DEAD_MIN = 1_000;
+
+const NONE_FOUND: FoundVectors = { labels: new Uint32Array(0), distances: undefined };
 
 /** A vector that cannot be in this table: of another dimension, or not finite. */
 export class VectorRefusedError extends Error {
@@ -132,17 +134,30 @@ export class VectorTable {
    * @param exact scans, whatever it takes
    */
   find(query: Float32Array, k: number, ef: number, allowed: Bitmap | undefined, exact: boolean): FoundVectors {
-    const among = allowed === undefined ? this.#present : allowed.clone().and(this.#present);
-    const matches = allowed === undefined ? this.#size : among.count();
-    const wanted = Math.min(k, matches);
-    if (wanted === 0) return { labels: new Uint32Array(0), distances: undefined };
-    const width = Math.max(ef, wanted);
-    if (!exact && matches > this.#scanLimit(matches, width)) {
-      const near = this.#graph.search(query, wanted + SPARE, width, allowed === undefined ? undefined : among);
+    const [found] = VectorTable.findAll(query, k, ef, exact, [{ table: this, allowed }]);
+    return found;
+  }
+
+  /** As `find`, in tables of one shape: their graphs are searched side by side where that is sooner. */
+  static findAll(
+    query: Float32Array,
+    k: number,
+    ef: number,
+    exact: boolean,
+    tables: readonly { readonly table: VectorTable; readonly allowed: Bitmap | undefined }[],
+  ): FoundVectors[] {
+    const plans = tables.map(({ table, allowed }) => table.#plan(k, ef, allowed, exact));
+    const walks = plans.flatMap(({ walk }) => walk ?? []);
+    const near = walks.length === 0 ? [] : tables[0].table.#searchAll(query, walks);
+    let walked = 0;
+    return plans.map(({ among, wanted, walk }) => {
+      if (wanted === 0) return NONE_FOUND;
+      const found = walk && near[walked++];
       // A graph can lose its way to some vectors; what it does not find, a scan does.
-      if (near.labels.length >= wanted) return near;
-    }
-    return { labels: among.toArray(), distances: undefined };
+      return found !== undefined && found.labels.length >= wanted
+        ? found
+        : { labels: among.toArray(), distances: undefined };
+    });
   }
 
   /**
@@ -199,6 +214,24 @@ export class VectorTable {
     this.#graph.dispose();
   }
 
+  /** What is to be found, among what, and what its graph is asked for that; without `walk` all of it is scanned. */
+  #plan(k: number, ef: number, allowed: Bitmap | undefined, exact: boolean): FindPlan {
+    const among = allowed === undefined ? this.#present : allowed.clone().and(this.#present);
+    const matches = allowed === undefined ? this.#size : among.count();
+    const wanted = Math.min(k, matches);
+    const width = Math.max(ef, wanted);
+    if (wanted === 0 || exact || matches <= this.#scanLimit(matches, width)) return { among, wanted, walk: undefined };
+    const walk = { graph: this.#graph, k: wanted + SPARE, ef: width, allowed: allowed && among };
+    return { among, wanted, walk };
+  }
+
+  #searchAll(query: Float32Array, walks: readonly GraphSearch[]): readonly Near[] {
+    return (
+      this.#indexes.searchAll?.(query, this.shape, walks) ??
+      walks.map(({ graph, k, ef, allowed }) => graph.search(query, k, ef, allowed))
+    );
+  }
+
   /** Sets of up to this many vectors are scanned here. */
   #scanLimit(matches: number, width: number): number {
     const { scanPerCandidate } = this.#indexes;
@@ -224,6 +257,12 @@ export class VectorTable {
     for (let i = 0; i < length; i++) best.push(labels[i], scores[i]);
     return best.drain();
   }
+}
+
+interface FindPlan {
+  readonly among: Bitmap;
+  readonly wanted: number;
+  readonly walk: GraphSearch | undefined;
 }
 
 /** Labels that a table found. */

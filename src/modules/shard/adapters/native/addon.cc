@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 #include <string>
+#include <vector>
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -53,25 +54,58 @@ class Arguments {
 
   template <typename T>
   T* external(size_t at) const {
-    void* value = nullptr;
-    napi_get_value_external(env_, values_[at], &value);
-    return static_cast<T*>(value);
+    return externalIn<T>(values_[at]);
   }
 
   /** Null, and length 0, when it is no such typed array. */
   template <typename T>
   T* array(size_t at, napi_typedarray_type wanted, size_t* length) const {
+    return arrayIn<T>(values_[at], wanted, length);
+  }
+
+  /** Elements of an argument that is an array. */
+  size_t length(size_t at) const {
+    uint32_t length = 0;
+    napi_get_array_length(env_, values_[at], &length);
+    return length;
+  }
+
+  template <typename T>
+  T* external(size_t at, size_t element) const {
+    return externalIn<T>(elementOf(at, element));
+  }
+
+  template <typename T>
+  T* array(size_t at, size_t element, napi_typedarray_type wanted, size_t* length) const {
+    return arrayIn<T>(elementOf(at, element), wanted, length);
+  }
+
+ private:
+  napi_value elementOf(size_t at, size_t element) const {
+    napi_value value = nullptr;
+    napi_get_element(env_, values_[at], static_cast<uint32_t>(element), &value);
+    return value;
+  }
+
+  template <typename T>
+  T* externalIn(napi_value from) const {
+    void* value = nullptr;
+    napi_get_value_external(env_, from, &value);
+    return static_cast<T*>(value);
+  }
+
+  template <typename T>
+  T* arrayIn(napi_value from, napi_typedarray_type wanted, size_t* length) const {
     napi_typedarray_type type;
     void* data = nullptr;
     *length = 0;
     size_t found = 0;
-    if (napi_get_typedarray_info(env_, values_[at], &type, &found, &data, nullptr, nullptr) != napi_ok) return nullptr;
+    if (napi_get_typedarray_info(env_, from, &type, &found, &data, nullptr, nullptr) != napi_ok) return nullptr;
     if (type != wanted) return nullptr;
     *length = found;
     return static_cast<T*>(data);
   }
 
- private:
   napi_env env_;
   napi_value values_[N];
 };
@@ -154,29 +188,58 @@ napi_value markDead(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+/** Walks that take turns: while one waits for memory the others go on, and what all of them wait for fits the nearest cache. */
+constexpr size_t SIDE_BY_SIDE = 4;
+
+/** Steps them all to their ends; none is left. */
+void takeTurns(std::vector<Graph*>& walking) {
+  while (!walking.empty()) {
+    const auto ended = [](Graph* graph) { return !graph->step(); };
+    walking.erase(std::remove_if(walking.begin(), walking.end(), ended), walking.end());
+  }
+}
+
 /**
- * search(graph, query, norm, k, ef, allowed: Uint32Array | undefined, labels: Uint32Array, distances: Float32Array) → how
- * many were written
+ * search(graphs: […], query, norm, asked: [k, ef]…, allowed: [Uint32Array | undefined…], labels, distances, found: how many
+ * each has): a graph's labels and distances follow those of the graphs before, which have room for k each
  */
 napi_value search(napi_env env, napi_callback_info info) {
   Arguments<8> arguments(env, info);
   try {
-    const Holder* holder = arguments.external<Holder>(0);
-    Graph& graph = graphOf(holder);
-    size_t length, room, distanceRoom, words;
+    size_t length, asked, room, distanceRoom, counts;
     const float* query = arguments.array<float>(1, napi_float32_array, &length);
-    uint32_t* labels = arguments.array<uint32_t>(6, napi_uint32_array, &room);
-    const uint32_t* bits = arguments.array<uint32_t>(5, napi_uint32_array, &words);
-    float* distances = arguments.array<float>(7, napi_float32_array, &distanceRoom);
-    const size_t k = arguments.size(3);
-    if (length != holder->dimensions) return fail(env, "a query of another dimension");
-    if (std::min(room, distanceRoom) < k) return fail(env, "no room for k labels");
-    const LabelSet allowed = {bits, words};
-    const LabelSet* among = bits == nullptr ? nullptr : &allowed;
-    return number(env, graph.search(query, arguments.number(2), k, arguments.size(4), among, labels, distances));
+    const uint32_t* wanted = arguments.array<uint32_t>(3, napi_uint32_array, &asked);
+    uint32_t* labels = arguments.array<uint32_t>(5, napi_uint32_array, &room);
+    float* distances = arguments.array<float>(6, napi_float32_array, &distanceRoom);
+    uint32_t* found = arguments.array<uint32_t>(7, napi_uint32_array, &counts);
+    const size_t graphs = arguments.length(0);
+    if (asked < 2 * graphs || counts < graphs) return fail(env, "not asked for every graph");
+    // Walks read them to the end, in whatever order they take turns.
+    std::vector<LabelSet> sets(graphs);
+    std::vector<Graph*> walks(graphs);
+    size_t most = 0;
+    for (size_t i = 0; i < graphs; i++) {
+      const Holder* holder = arguments.external<Holder>(0, i);
+      walks[i] = &graphOf(holder);
+      if (length != holder->dimensions) return fail(env, "a query of another dimension");
+      sets[i].words = arguments.array<uint32_t>(4, i, napi_uint32_array, &sets[i].count);
+      most += wanted[2 * i];
+    }
+    if (std::min(room, distanceRoom) < most) return fail(env, "no room for k labels");
+    std::vector<Graph*> walking;
+    for (size_t i = 0; i < graphs; i++) {
+      const LabelSet* allowed = sets[i].words == nullptr ? nullptr : &sets[i];
+      if (walks[i]->begin(query, arguments.number(2), wanted[2 * i], wanted[2 * i + 1], allowed))
+        walking.push_back(walks[i]);
+      if (walking.size() == SIDE_BY_SIDE || i + 1 == graphs) takeTurns(walking);
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < graphs; at += wanted[2 * i++])
+      found[i] = static_cast<uint32_t>(walks[i]->finish(labels + at, distances + at));
   } catch (const std::exception& error) {
     return fail(env, error.what());
   }
+  return nullptr;
 }
 
 /** sizes(graph) → [vectors, dead ones among them] */

@@ -17,8 +17,11 @@ namespace spector {
 
 inline size_t roundUp(size_t value, size_t step) { return (value + step - 1) / step * step; }
 
+// A call of a function that does nothing but prefetch is dropped as one without an effect.
+#define ALWAYS_INLINE __attribute__((always_inline)) inline
+
 /** Fetches a whole vector into the cache while something else is computed. */
-inline void prefetch(const void* address, size_t bytes) {
+ALWAYS_INLINE void prefetch(const void* address, size_t bytes) {
   const char* at = static_cast<const char*>(address);
   for (size_t line = 0; line < bytes; line += 64) __builtin_prefetch(at + line);
 }

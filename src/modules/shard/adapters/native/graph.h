@@ -36,9 +36,14 @@ class Graph {
   virtual ~Graph() = default;
   virtual void add(uint32_t label, const float* vector, double norm) = 0;
   virtual void markDead(uint32_t label) = 0;
-  /** Nearest first, with their distances. `allowed` may be null. Returns how many of at most `k` were written. */
-  virtual size_t search(const float* query, double norm, size_t k, size_t ef, const LabelSet* allowed, uint32_t* labels,
-                        float* distances) = 0;
+  /**
+   * A search is begun, goes on by steps, and is finished: several graphs that take turns wait for memory together. `allowed`
+   * may be null, and must stay. Both return whether there is a step to come.
+   */
+  virtual bool begin(const float* query, double norm, size_t k, size_t ef, const LabelSet* allowed) = 0;
+  virtual bool step() = 0;
+  /** Nearest first, with their distances. Returns how many of at most `k` were written. */
+  virtual size_t finish(uint32_t* labels, float* distances) = 0;
   virtual void save(const std::string& file) const = 0;
   virtual void load(const std::string& file) = 0;
   virtual size_t size() const = 0;
@@ -97,25 +102,40 @@ class SmallWorld final : public Graph {
     dead_++;
   }
 
-  size_t search(const float* query, double norm, size_t k, size_t ef, const LabelSet* allowed, uint32_t* labels,
-                float* distances) override {
-    if (size_ == 0 || k == 0) return 0;
+  bool begin(const float* query, double norm, size_t k, size_t ef, const LabelSet* allowed) override {
+    pool_.clear();
+    best_.clear();
+    wanted_ = k;
+    among_ = allowed != nullptr || dead_ > 0;
+    if (size_ == 0 || k == 0) return false;
     Element* row = query_.data();
     std::fill(row, row + stride_, Element{0});
     Distance::encode(query, norm, dimensions_, row);
     const Candidate entry = descend(row, 0);
     ef = std::max(ef, k);
-    const bool all = allowed == nullptr && dead_ == 0;
-    if (all) {
-      walk(row, entry, ef, groundOf());
-    } else {
-      const size_t matches = allowed == nullptr ? size_ - dead_ : allowed->size();
+    if (allowed != nullptr) {
+      const size_t matches = allowed->size();
       // A walk that keeps ef of the allowed meets ef / pass-rate nodes, each in the time SCANNED_PER_NODE rows are scanned.
-      if (allowed != nullptr && matches * matches <= SCANNED_PER_NODE * ef * size_) scan(row, ef, *allowed);
-      else walkAmong(row, entry, ef, allowed);
+      if (matches * matches <= SCANNED_PER_NODE * ef * size_) {
+        scan(row, ef, *allowed);
+        return false;
+      }
     }
-    const std::vector<Candidate>& nearest = all ? pool_ : best_;
-    const size_t found = std::min(k, nearest.size());
+    if (among_) beginAmong(row, entry, ef, allowed);
+    else beginWalk(row, entry, ef, groundOf());
+    return sendOn();
+  }
+
+  bool step() override {
+    if (among_) takeAmong();
+    else take();
+    return sendOn();
+  }
+
+  size_t finish(uint32_t* labels, float* distances) override {
+    if (among_) std::sort(best_.begin(), best_.end());
+    const std::vector<Candidate>& nearest = among_ ? best_ : pool_;
+    const size_t found = std::min(wanted_, nearest.size());
     for (size_t i = 0; i < found; i++) {
       labels[i] = labels_[nearest[i].node & NODE];
       distances[i] = nearest[i].distance;
@@ -321,10 +341,23 @@ class SmallWorld final : public Graph {
     return first;
   }
 
-  /** Puts the neighbours of a node not visited yet into `fresh_` and their distances into `far_`. */
-  size_t expand(const Element* query, uint32_t node, Layer layer) {
-    const uint32_t* links = linksOf(node, layer.level);
-    const size_t most = linksMax(layer.level);
+  /** A walk from `entry` that keeps `ef`. */
+  void set(const Element* query, Candidate entry, size_t ef, Layer layer) {
+    asked_ = query;
+    width_ = ef;
+    layer_ = layer;
+    std::fill(visited_.begin(), visited_.begin() + (size_ + 31) / 32, 0);
+    fresh_.resize(std::max(fresh_.size(), groundLinks_));
+    far_.resize(std::max(far_.size(), groundLinks_));
+    visit(entry.node);
+  }
+
+  /** Expands the next node of the walk: its neighbours not visited yet are in `fresh_`, their vectors on their way. */
+  bool sendOn() {
+    const uint32_t node = among_ ? nextAmong() : next();
+    if (node == NOBODY) return false;
+    const uint32_t* links = linksOf(node, layer_.level);
+    const size_t most = linksMax(layer_.level);
     uint32_t* fresh = fresh_.data();
     size_t count = 0;
     // Whether one was met before nobody can foresee: it is counted instead of branched on.
@@ -333,40 +366,50 @@ class SmallWorld final : public Graph {
       count += visit(links[i]);
     }
     for (size_t i = 0; i < count; i++) prefetch(vectorOf(fresh[i]), stride_ * sizeof(Element));
-    Distance::distances(query, vectors_.data(), stride_, fresh, count, far_.data());
-    return count;
+    sent_ = count;
+    return true;
   }
 
-  void beginWalk() {
-    std::fill(visited_.begin(), visited_.begin() + (size_ + 31) / 32, 0);
-    fresh_.resize(std::max(fresh_.size(), groundLinks_));
-    far_.resize(std::max(far_.size(), groundLinks_));
+  /** How far what was sent for is, into `far_`. */
+  void measure() { Distance::distances(asked_, vectors_.data(), stride_, fresh_.data(), sent_, far_.data()); }
+
+  /** Most of those that get into a walk are expanded soon. */
+  ALWAYS_INLINE void prefetchLinks(uint32_t node) {
+    prefetch(linksOf(node, layer_.level), linksMax(layer_.level) * sizeof(uint32_t));
   }
 
   /** The `ef` nearest, dead ones too, into `pool_`, ascending; a node expanded carries EXPANDED. */
   void walk(const Element* query, Candidate entry, size_t ef, Layer layer) {
-    beginWalk();
-    visit(entry.node);
+    among_ = false;
+    beginWalk(query, entry, ef, layer);
+    while (sendOn()) take();
+  }
+
+  void beginWalk(const Element* query, Candidate entry, size_t ef, Layer layer) {
+    set(query, entry, ef, layer);
     pool_.clear();
     pool_.reserve(ef + 1);
     pool_.push_back(entry);
-    for (size_t at = 0; at < pool_.size();) {
-      const uint32_t node = pool_[at].node;
-      if ((node & EXPANDED) != 0) {
-        at++;
-        continue;
-      }
-      pool_[at].node = node | EXPANDED;
-      const size_t count = expand(query, node, layer);
-      size_t lowest = at + 1;
-      for (size_t i = 0; i < count; i++) {
-        if (pool_.size() == ef && far_[i] >= pool_.back().distance) continue;
-        if (pool_.size() == ef) pool_.pop_back();
-        // Most of those that get in are expanded soon.
-        prefetch(linksOf(fresh_[i], layer.level), linksMax(layer.level) * sizeof(uint32_t));
-        lowest = std::min(lowest, insert({far_[i], fresh_[i]}));
-      }
-      at = lowest;
+    at_ = 0;
+  }
+
+  /** The nearest of the pool that was not expanded; NOBODY at the end. */
+  uint32_t next() {
+    while (at_ < pool_.size() && (pool_[at_].node & EXPANDED) != 0) at_++;
+    if (at_ == pool_.size()) return NOBODY;
+    const uint32_t node = pool_[at_].node;
+    pool_[at_++].node = node | EXPANDED;
+    return node;
+  }
+
+  /** Takes what was sent for into the pool, as far as it is near enough. */
+  void take() {
+    measure();
+    for (size_t i = 0; i < sent_; i++) {
+      if (pool_.size() == width_ && far_[i] >= pool_.back().distance) continue;
+      if (pool_.size() == width_) pool_.pop_back();
+      prefetchLinks(fresh_[i]);
+      at_ = std::min(at_, insert({far_[i], fresh_[i]}));
     }
   }
 
@@ -398,7 +441,7 @@ class SmallWorld final : public Graph {
     best_.pop_back();
   }
 
-  /** As `walkAmong`, by looking at every one of them. */
+  /** The `ef` nearest of those allowed, into `best_`, by looking at every one of them. */
   void scan(const Element* query, size_t ef, const LabelSet& allowed) {
     best_.clear();
     fresh_.resize(std::max(fresh_.size(), 2 * SCAN_BATCH));
@@ -421,34 +464,40 @@ class SmallWorld final : public Graph {
       if (count >= SCAN_BATCH) flush();
     }
     flush();
-    std::sort(best_.begin(), best_.end());
   }
 
-  /** The `ef` nearest that live and are allowed, into `best_`, ascending. Others are stepping stones. */
-  void walkAmong(const Element* query, Candidate entry, size_t ef, const LabelSet* allowed) {
-    beginWalk();
-    visit(entry.node);
-    const auto closer = [](const Candidate& a, const Candidate& b) { return b < a; };
+  /** A walk to the `ef` nearest that live and are allowed, which come into `best_`. Others are stepping stones. */
+  void beginAmong(const Element* query, Candidate entry, size_t ef, const LabelSet* allowed) {
+    set(query, entry, ef, groundOf());
+    allowed_ = allowed;
     open_.clear();
-    best_.clear();
     open_.push_back(entry);
     if (accepts(entry.node, allowed)) best_.push_back(entry);
-    while (!open_.empty()) {
-      const Candidate next = open_.front();
-      if (best_.size() >= ef && next.distance > best_.front().distance) break;
-      std::pop_heap(open_.begin(), open_.end(), closer);
-      open_.pop_back();
-      const size_t count = expand(query, next.node, groundOf());
-      for (size_t i = 0; i < count; i++) {
-        const Candidate candidate = {far_[i], fresh_[i]};
-        if (best_.size() >= ef && candidate.distance >= best_.front().distance) continue;
-        open_.push_back(candidate);
-        std::push_heap(open_.begin(), open_.end(), closer);
-        if (accepts(candidate.node, allowed)) keep(candidate, ef);
-      }
-      if (!open_.empty()) prefetch(ground(open_.front().node), groundLinks_ * sizeof(uint32_t));
+  }
+
+  static bool isFarther(const Candidate& a, const Candidate& b) { return b < a; }
+
+  /** The nearest that was met and not expanded; NOBODY at the end. */
+  uint32_t nextAmong() {
+    if (open_.empty()) return NOBODY;
+    const Candidate next = open_.front();
+    if (best_.size() >= width_ && next.distance > best_.front().distance) return NOBODY;
+    std::pop_heap(open_.begin(), open_.end(), isFarther);
+    open_.pop_back();
+    return next.node;
+  }
+
+  /** As `take`, for such a walk. */
+  void takeAmong() {
+    measure();
+    for (size_t i = 0; i < sent_; i++) {
+      const Candidate candidate = {far_[i], fresh_[i]};
+      if (best_.size() >= width_ && candidate.distance >= best_.front().distance) continue;
+      prefetchLinks(candidate.node);
+      open_.push_back(candidate);
+      std::push_heap(open_.begin(), open_.end(), isFarther);
+      if (accepts(candidate.node, allowed_)) keep(candidate, width_);
     }
-    std::sort(best_.begin(), best_.end());
   }
 
   void connect(uint32_t node, const Element* row, unsigned level) {
@@ -556,6 +605,15 @@ class SmallWorld final : public Graph {
   // Scratch memory of one call.
   Region<Element> query_;
   std::vector<uint32_t> visited_;
+  // Of a walk: what it is asked, the place in `pool_` it goes on from, and how many neighbours it has sent for.
+  const Element* asked_ = nullptr;
+  const LabelSet* allowed_ = nullptr;
+  Layer layer_{};
+  bool among_ = false;
+  size_t wanted_ = 0;
+  size_t width_ = 0;
+  size_t at_ = 0;
+  size_t sent_ = 0;
   std::vector<Candidate> pool_, open_, best_, chosen_, neighbours_;
   std::vector<uint32_t> fresh_, kept_;
   std::vector<float> far_;
