@@ -232,6 +232,21 @@ describe('bulk as NDJSON', () => {
     expect([201, 415]).toContain(answer.status);
   });
 
+  it('counts and stores the same of gzip that is cut off, and lists that last', async () => {
+    const name = await collection('nd-gzip-cut');
+    const whole = gzipSync(ndjson(corpus(31, 20_000, 4)));
+    const answer = await rest.send('POST', `/api/v1/ingest/bulk?collection=${name}`, {
+      body: whole.subarray(0, whole.length / 2),
+      headers: { 'content-type': 'application/x-ndjson', 'content-encoding': 'gzip' },
+    });
+    const body = bulkBody(answer, 200);
+    expect(body.success).toBeGreaterThan(0);
+    expect(body.errors).toEqual([
+      { index: body.success, id: null, code: 'INVALID_REQUEST', detail: expect.stringMatching(/gzip/) },
+    ]);
+    expect(await count(rest, undefined, name)).toBe(body.success);
+  });
+
   it('lets later lines of one id win over earlier ones', async () => {
     const name = await collection('nd-order');
     const lines = Array.from({ length: 3_000 }, (_, i) => ({ id: `k${i % 7}`, metadata: { line: i } }));

@@ -1,8 +1,12 @@
+import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from '@jest/globals';
 import { LIMITS } from '../../kernel/limits.js';
 import { refused, RestCalls, until } from '../../../test/contract/rest-calls.js';
+
+/** The header of gzip, and no valid block. */
+const DAMAGED_MEMBER = Buffer.alloc(8 * 1024 * 1024, 0xff).fill(Buffer.from('1f8b0800000000000003', 'hex'), 0, 10);
 
 const rest = new RestCalls();
 const { call } = rest;
@@ -149,6 +153,35 @@ describe('bulks', () => {
     socket.destroy();
     await until(() => rest.edge.node.calls.at(-1)?.signal.aborted === true);
     expect([...rest.edge.node.documents.keys()]).toEqual(['a']);
+  });
+
+  it.each([
+    ['is cut off', (whole: Buffer) => whole.subarray(0, whole.length / 2)],
+    // A second member, of a kind of block that there is not.
+    ['is damaged, with much of it still to come', (whole: Buffer) => Buffer.concat([whole, DAMAGED_MEMBER])],
+  ])('lists as the last error that the gzip %s, behind what was stored', async (_name, broken) => {
+    const line = (i: number) => `{"id":"${i}","content":"${randomBytes(300).toString('base64')}"}\n`;
+    const lines = Array.from({ length: 10_000 }, (_, i) => line(i)).join('');
+    const answer = await bulk(broken(gzipSync(lines)), 'application/x-ndjson', { 'content-encoding': 'gzip' });
+    const stored = rest.edge.node.documents.size;
+    expect(stored).toBeGreaterThan(0);
+    expect(answer).toMatchObject({
+      status: 200,
+      body: { total: stored + 1, success: stored, failed: 1, session: 's-bulk' },
+    });
+    expect(answer.body.errors).toEqual([
+      { index: stored, id: null, code: 'INVALID_REQUEST', detail: 'the body is not valid gzip' },
+    ]);
+  });
+
+  it('refuses what is no gzip at all as a bulk of which nothing was stored', async () => {
+    const none = await refused(
+      bulk('{"id":"a","title":"x"}', 'application/x-ndjson', { 'content-encoding': 'gzip' }),
+      400,
+      'INVALID_REQUEST',
+      /the body is not valid gzip/,
+    );
+    expect(none.body).toMatchObject({ total: 1, success: 0, failed: 1, errors: [{ index: 0, id: null }] });
   });
 
   it('skips a line that is too long without keeping it', async () => {

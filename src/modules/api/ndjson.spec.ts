@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { NodeError } from '../../kernel/errors.js';
 import { LIMITS } from '../../kernel/limits.js';
 import { BULK_SCHEMAS } from './controllers/bulk.controller.js';
 import { linesOf, ndjsonItems } from './ndjson.js';
@@ -55,6 +56,19 @@ describe('linesOf', () => {
 
 describe('ndjsonItems', () => {
   const items = (...chunks: (string | Buffer)[]) => all(ndjsonItems(stream(chunks), BULK_SCHEMAS));
+
+  it('ends with an item of what the stream failed with, behind the lines that were whole', async () => {
+    async function* failing(error: Error): AsyncGenerator<Buffer> {
+      yield* stream(['{"id":"a","title":"x"}\n{"id":"b"']);
+      throw error;
+    }
+    const ended = new NodeError('INVALID_REQUEST', 'it ended');
+    expect(await all(ndjsonItems(failing(ended), BULK_SCHEMAS))).toEqual([
+      { kind: 'upsert', id: 'a', fields: { title: 'x' }, bytes: 22 },
+      { kind: 'invalid', code: 'INVALID_REQUEST', detail: 'it ended' },
+    ]);
+    await expect(all(ndjsonItems(failing(new TypeError('a bug')), BULK_SCHEMAS))).rejects.toThrow('a bug');
+  });
 
   it('reads documents and operations', async () => {
     expect(

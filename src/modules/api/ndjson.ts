@@ -59,15 +59,21 @@ function isBlank(line: Buffer): boolean {
 
 /**
  * The bulk items of an NDJSON stream, pulled by who stores them: nothing is read ahead of what the stream buffers. A
- * bad line becomes an `invalid` item and the lines after it are read on. Blank lines are not counted: the index of an
- * item is its position among the others.
+ * bad line becomes an `invalid` item and the lines after it are read on; so does the end of a stream that cannot be read
+ * any further, as the last one: what came before it is stored. Blank lines are not counted: the index of an item is its
+ * position among the others.
  */
 export async function* ndjsonItems(chunks: AsyncIterable<Buffer>, schemas: BulkSchemas): AsyncGenerator<BulkItem> {
   const turns = new Turns();
-  for await (const line of linesOf(chunks)) {
-    yield lineItem(line, schemas);
-    const pause = turns.pause();
-    if (pause !== undefined) await pause;
+  try {
+    for await (const line of linesOf(chunks)) {
+      yield lineItem(line, schemas);
+      const pause = turns.pause();
+      if (pause !== undefined) await pause;
+    }
+  } catch (error) {
+    if (!(error instanceof NodeError)) throw error;
+    yield invalidItem(error);
   }
 }
 

@@ -61,33 +61,37 @@ export class BulkController {
     const query = writeQuery(request.query);
     const envelope = await parseBulkEnvelope(bytes);
     const body = bulkEnvelope(envelope.options);
-    await this.store(request, reply, envelopeItems(envelope, BULK_SCHEMAS), [query, body]);
+    const items = envelopeItems(envelope, BULK_SCHEMAS);
+    sendBulk(request, reply, await this.store(request, reply, items, [query, body]));
   }
 
   /** NDJSON; when it fails before its end, the rest is read away so that the client sees the answer. */
   private async stream(request: FastifyRequest, reply: FastifyReply, raw: IncomingMessage): Promise<void> {
+    let result: BulkResult;
     try {
       const source = decoded(raw);
       if (source instanceof NodeError) throw source;
-      await this.store(request, reply, ndjsonItems(chunksOf(source), BULK_SCHEMAS), [writeQuery(request.query)]);
-    } catch (error) {
+      result = await this.store(request, reply, ndjsonItems(chunksOf(source), BULK_SCHEMAS), [
+        writeQuery(request.query),
+      ]);
+    } finally {
       raw.unpipe();
       await new Promise<void>((resolve) => {
         discardBody(raw, resolve);
       });
-      throw error;
     }
+    sendBulk(request, reply, result);
   }
 
-  private async store(
+  private store(
     request: FastifyRequest,
     reply: FastifyReply,
     items: AsyncIterable<BulkItem>,
     sources: readonly (ReturnType<typeof writeQuery> | ReturnType<typeof bulkEnvelope>)[],
-  ): Promise<void> {
+  ): Promise<BulkResult> {
     const options = writeOptionsOf(request, this.catalog.settings().writeConsistency, ...sources);
     const call = callOf(reply, sessionOf(request, ...sources));
-    sendBulk(request, reply, await this.documents.bulk(items, options, call));
+    return this.documents.bulk(items, options, call);
   }
 }
 
