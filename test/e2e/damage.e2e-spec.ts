@@ -155,6 +155,12 @@ async function expectOtherShardGoesOn(node: TestNode): Promise<void> {
   const status = expectStatus<{ status: string }>(await node.rest.get('/api/v1/status'), 200);
   expect(status.status).toBe('DEGRADED');
 
+  // So do the streams: the changes of the other shard, and then why there are no more.
+  const changes = await node.rest.get('/api/v1/changes');
+  const last: unknown = JSON.parse(changes.text.trimEnd().split('\n').at(-1) ?? '');
+  expect(last).toMatchObject({ error: { code: 'LOG_CORRUPT', detail: expect.stringMatching(/offset \d+/) } });
+  expectProblem(await node.rest.get(`/api/v1/shards/${shard}/log`), 'LOG_CORRUPT', /offset \d+/);
+
   // Of new documents those of the other shard are stored.
   let stored = 0;
   for (let i = 0; i < 20; i++) {

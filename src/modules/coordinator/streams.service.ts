@@ -1,7 +1,7 @@
 import { reignTag } from '../../kernel/epoch.js';
 import { NodeError } from '../../kernel/errors.js';
 import { toHex } from '../../kernel/bytes.js';
-import { PeerError } from '../../kernel/peer.js';
+import { PeerError, type NodeUuid } from '../../kernel/peer.js';
 import { versionText } from '../../kernel/version.js';
 import { decodeEntry } from '../log/core/entry-codec.js';
 import type { Entry } from '../log/core/entry.js';
@@ -21,6 +21,7 @@ import { clusterTag, type Position } from './core/positions.js';
 import type { ChangeView, LogLineView } from './core/requests.js';
 import type { CopyRoute, ShardRoute } from './core/route.js';
 import type { EntryPage } from './core/shard-calls.js';
+import { isDamaged } from './core/topology.js';
 import { Deadline } from './deadline.js';
 import type { FanOut } from './fan-out.js';
 import type { MapChanges } from './map-changes.js';
@@ -76,7 +77,7 @@ export class StreamsService implements StreamsPort {
     const tag = clusterTag(map.clusterId);
     while (!signal.aborted) {
       let found = false;
-      let missing: number | undefined;
+      let missing: NodeError | undefined;
       const shards = [...places.keys()];
       for (let i = 0; i < shards.length; i += SHARDS_AT_ONCE) {
         const some = shards.slice(i, i + SHARDS_AT_ONCE);
@@ -86,8 +87,8 @@ export class StreamsService implements StreamsPort {
         for (let j = 0; j < some.length; j++) {
           const shard = some[j];
           const page = pages[j];
-          if (page === undefined) {
-            missing ??= shard;
+          if (page instanceof NodeError) {
+            missing ??= page;
             continue;
           }
           const before = placeIn(places, shard);
@@ -116,7 +117,7 @@ export class StreamsService implements StreamsPort {
       }
       if (found) continue;
       if (!follow) {
-        if (missing !== undefined) throw shardError(missing, { reason: 'UNREACHABLE' });
+        if (missing !== undefined) throw missing;
         return;
       }
       await this.#news(places, signal);
@@ -140,8 +141,8 @@ export class StreamsService implements StreamsPort {
     let begun = false;
     while (!signal.aborted && left > 0) {
       const page = await this.#page(shard, after, Math.min(left, SCAN_LIMIT), SCAN_BYTES, waitMs, signal);
-      if (page === undefined) {
-        if (!follow) throw shardError(shard, { reason: this.#faulted(shard) ? 'FAULTED' : 'UNREACHABLE' });
+      if (page instanceof NodeError) {
+        if (!follow) throw page;
         await paused(PAUSE_MS, signal);
         continue;
       }
@@ -180,7 +181,7 @@ export class StreamsService implements StreamsPort {
       const { mapEpoch } = this.routes;
       const options = { deadline, session: new Map<number, never>(), primary: false };
       const answer = await this.fanOut.ask('summary', shards, (gates) => ({ mapEpoch, gates }), options);
-      for (const [shard, failed] of answer.failed) throw shardError(shard, failed);
+      for (const [shard, failed] of answer.failed) throw shardError(shard, failed, this.replication.fault(shard));
       return new Map(
         [...answer.values]
           .map(([shard, { value }]) => {
@@ -194,7 +195,7 @@ export class StreamsService implements StreamsPort {
     }
   }
 
-  /** A page of a shard's log from the first copy that gives one; undefined when none does. */
+  /** A page of a shard's log from the first copy that gives one; why there is none, when none does. */
   async #page(
     shard: number,
     after: Position,
@@ -202,19 +203,22 @@ export class StreamsService implements StreamsPort {
     bytesMax: number,
     waitMs: number,
     signal: AbortSignal,
-  ): Promise<EntryPage | undefined> {
+  ): Promise<EntryPage | NodeError> {
     const { mapEpoch } = this.routes;
+    const damaged = new Set<NodeUuid>();
     for (const copy of readingOrder(this.routes.shards()[shard])) {
       try {
         const ask = { mapEpoch, shard, after, limit, bytesMax, waitMs };
         const reply = await this.fanOut.accessOf(copy.node).call('entries', ask, { timeoutMs: PAGE_MS, signal });
         if (reply.refusal === undefined) return reply.value;
+        if (reply.refusal.code === 'FAULTED') damaged.add(copy.node);
       } catch (error) {
         if (!(error instanceof PeerError || (error instanceof NodeError && error.code === 'OVERLOADED'))) throw error;
       }
-      if (signal.aborted) return undefined;
+      if (signal.aborted) break;
     }
-    return undefined;
+    const reason = isDamaged(this.routes.shards()[shard], damaged) ? 'FAULTED' : 'UNREACHABLE';
+    return shardError(shard, { reason }, this.replication.fault(shard));
   }
 
   /** Resolves when a shard may have something new. */
@@ -227,8 +231,8 @@ export class StreamsService implements StreamsPort {
         [...places].map(async ([shard, place]) => {
           while (!over.signal.aborted) {
             const page = await this.#page(shard, place, 1, 1, NEWS_MS, over.signal);
-            if (page !== undefined && (page.entries.length > 0 || page.fork !== undefined)) return;
-            if (page === undefined) await paused(PAUSE_MS, over.signal);
+            if (page instanceof NodeError) await paused(PAUSE_MS, over.signal);
+            else if (page.entries.length > 0 || page.fork !== undefined) return;
           }
         }),
       );
@@ -236,10 +240,6 @@ export class StreamsService implements StreamsPort {
       signal.removeEventListener('abort', end);
       over.abort();
     }
-  }
-
-  #faulted(shard: number): boolean {
-    return this.routes.shards()[shard].copies.every(({ faulted }) => faulted);
   }
 
   #change(entry: Entry, collection: string | undefined): Omit<ChangeView, 'cursor'> | undefined {

@@ -1,13 +1,15 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import fc from 'fast-check';
 import { exactVectorIndexes } from '../../../test/contract/exact-vector-index.js';
 import { turnTime } from '../../../test/contract/turn-time.js';
 import { entryCollectionId, entryId } from '../log/core/entry-codec.js';
 import { documentKey } from '../log/core/keys.js';
+import { LogDamagedError } from '../log/log-store.js';
 import { decodeRow } from '../shard/core/rows.js';
 import { decodeCursor } from './core/change-cursor.js';
 import { clusterTag, encodePositions } from './core/positions.js';
 import type { ChangeView } from './core/requests.js';
+import { CURSOR_LATEST } from './streams.service.js';
 import { MemoryCluster, type ClusterNode } from './testing/memory-cluster.js';
 
 const SHARD = 0;
@@ -199,5 +201,65 @@ describe('the change stream of a log that is compacted', () => {
       }),
       { seed: 30, numRuns: 60 },
     );
+  });
+});
+
+describe('the streams of a shard that no copy can be read of', () => {
+  let cluster: MemoryCluster;
+  let realTime: () => void;
+
+  beforeAll(async () => {
+    realTime = turnTime();
+    cluster = await MemoryCluster.start(2, 2, exactVectorIndexes, 4);
+    const writing = { collection: 'default', consistency: 'one' } as const;
+    for (let i = 0; i < 8; i++)
+      await cluster.nodes[0].documents.ingest({ id: `doc-${i}`, fields: { title: 'x' } }, undefined, writing, call);
+  });
+  afterAll(async () => {
+    await cluster.stop();
+    realTime();
+  });
+  afterEach(() => {
+    cluster.nodes[1].health = 'well';
+  });
+
+  const damage = new LogDamagedError({ shard: 1, offset: 3, problem: 'crc' });
+
+  async function end(lines: AsyncIterable<unknown>): Promise<void> {
+    for await (const line of lines) expect(line).toBeDefined();
+  }
+
+  function streams({ streams }: ClusterNode): readonly AsyncIterable<unknown>[] {
+    return [
+      streams.changes(undefined, undefined, false, call.signal),
+      streams.changes(CURSOR_LATEST, undefined, false, call.signal),
+      streams.log(1, 1, 100, false, call.signal),
+    ];
+  }
+
+  it('say that it is out of reach', async () => {
+    cluster.nodes[1].vanish();
+    for (const lines of streams(cluster.nodes[0]))
+      await expect(end(lines)).rejects.toMatchObject({ code: 'SHARD_UNAVAILABLE' });
+  });
+
+  it('say that it is damaged, and where, when the copy is here', async () => {
+    const [, node] = cluster.nodes;
+    const scanning = jest.spyOn(node.log, 'scan').mockRejectedValue(damage);
+    const [changes, latest, log] = streams(node);
+    // Found on this read: the routes do not know of it yet.
+    await expect(end(changes)).rejects.toMatchObject({
+      code: 'LOG_CORRUPT',
+      message: expect.stringMatching(/offset 3/),
+    });
+    await expect(end(log)).rejects.toMatchObject({ code: 'LOG_CORRUPT', message: expect.stringMatching(/offset 3/) });
+    await expect(end(latest)).rejects.toMatchObject({
+      code: 'LOG_CORRUPT',
+      message: expect.stringMatching(/offset 3/),
+    });
+    scanning.mockRestore();
+    // And elsewhere, by what the node of the copy answers.
+    for (const lines of streams(cluster.nodes[0]))
+      await expect(end(lines)).rejects.toMatchObject({ code: 'LOG_CORRUPT' });
   });
 });

@@ -1,6 +1,7 @@
 import type { NodeUuid } from '../../../kernel/peer.js';
 import type { ShardFailureReason } from './requests.js';
 import type { CopyRoute, ShardRoute } from './route.js';
+import { isDamaged } from './topology.js';
 
 /** What a request wants of a shard. */
 export interface ShardWish {
@@ -170,6 +171,9 @@ function fresher(a: CopyRoute, b: CopyRoute): boolean {
 function unreachable({ route }: ShardWish): RoutePlan['failed'][number] {
   const copies = route.copies.filter(({ role, faulted }) => role !== 'learner' || faulted);
   const node = (copies.find((copy) => copy.node === route.primary) ?? copies.at(0))?.nodeId;
-  const reason = copies.length > 0 && copies.every(({ faulted }) => faulted) ? 'FAULTED' : 'UNREACHABLE';
-  return { shard: route.shard, ...(node === undefined ? {} : { node }), reason };
+  return {
+    shard: route.shard,
+    ...(node === undefined ? {} : { node }),
+    reason: isDamaged(route) ? 'FAULTED' : 'UNREACHABLE',
+  };
 }

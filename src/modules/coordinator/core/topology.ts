@@ -28,6 +28,12 @@ export function serves({ inSync, status, faulted }: CopyRoute): boolean {
   return inSync && status === 'ACTIVE' && !faulted;
 }
 
+/** Every copy that is left of a shard is damaged, by its route or as its node said since. */
+export function isDamaged({ copies }: ShardRoute, since: ReadonlySet<NodeUuid> = new Set()): boolean {
+  const left = copies.filter(({ role, faulted }) => role !== 'learner' || faulted);
+  return left.length > 0 && left.every(({ node, faulted }) => faulted || since.has(node));
+}
+
 /** A shard has no primary, or fewer in-sync copies than the map gives it. */
 export function isDegraded(route: ShardRoute): boolean {
   return degradation(route) !== undefined;
