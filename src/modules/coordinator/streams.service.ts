@@ -57,7 +57,8 @@ export class StreamsService implements StreamsPort {
   /**
    * The change stream of all shards: at least once, in order within a shard. Without a cursor from the oldest entry the
    * log holds, with `latest` from now on. Below the start of a log, where superseded entries are gone, it gives the newest
-   * state of each document, deletes included, and its cursors there go on with that (see `placeOnPage`; ADR 30).
+   * state of each document, deletes included, and its cursors there go on with that (see `placeOnPage`; ADR 30). Without
+   * `follow` it ends with what each log had when it was read first, whatever is written meanwhile (see `endOf`).
    * @throws NodeError OFFSET_COMPACTED, INVALID_REQUEST, COLLECTION_NOT_FOUND
    */
   async *changes(
@@ -73,12 +74,15 @@ export class StreamsService implements StreamsPort {
     const map = this.replication.map.current();
     const places = await this.#start(cursor, signal);
     const restarts = new Map<number, number>();
-    const begun = new Set<number>();
+    /** Of the shards that were begun. */
+    const ends = new Map<number, number>();
     const tag = clusterTag(map.clusterId);
     while (!signal.aborted) {
       let found = false;
       let missing: NodeError | undefined;
-      const shards = [...places.keys()];
+      const shards = [...places.keys()].filter(
+        (shard) => follow || placeIn(places, shard).offset < (ends.get(shard) ?? Infinity),
+      );
       for (let i = 0; i < shards.length; i += SHARDS_AT_ONCE) {
         const some = shards.slice(i, i + SHARDS_AT_ONCE);
         const pages = await Promise.all(
@@ -92,17 +96,19 @@ export class StreamsService implements StreamsPort {
             continue;
           }
           const before = placeIn(places, shard);
-          const place = placeOnPage(before, page, begun.has(shard));
+          const place = placeOnPage(before, page, ends.has(shard));
           if (place === undefined)
             throw page.compacted || page.fork === undefined
               ? compacted(shard, (page.fork ?? before.offset) + 1, page.start)
               : forked(shard, page.fork, page.start);
-          begun.add(shard);
           places.set(shard, place);
           if (page.fork !== undefined) restarts.set(shard, page.fork);
+          const end = endOf(page, ends.get(shard));
+          ends.set(shard, end);
           for (const bytes of page.entries) {
-            found = true;
             const entry = decodeEntry(bytes);
+            if (!follow && entry.offset > end) break;
+            found = true;
             places.set(shard, { ...positionOf(entry), passingTo: place.passingTo });
             const change = this.#change(entry, collection);
             if (change !== undefined) {
@@ -124,7 +130,7 @@ export class StreamsService implements StreamsPort {
     }
   }
 
-  /** The entries of one shard from an offset on. @throws NodeError SHARD_NOT_FOUND, OFFSET_COMPACTED */
+  /** The entries of one shard from an offset on; it ends as the changes do. @throws NodeError SHARD_NOT_FOUND, OFFSET_COMPACTED */
   async *log(
     shard: number,
     from: number,
@@ -138,7 +144,7 @@ export class StreamsService implements StreamsPort {
     let after: Position = { epoch: 0, reign: 0, offset: from - 1 };
     let left = limit;
     let waitMs = 0;
-    let begun = false;
+    let end: number | undefined;
     while (!signal.aborted && left > 0) {
       const page = await this.#page(shard, after, Math.min(left, SCAN_LIMIT), SCAN_BYTES, waitMs, signal);
       if (page instanceof NodeError) {
@@ -146,18 +152,19 @@ export class StreamsService implements StreamsPort {
         await paused(PAUSE_MS, signal);
         continue;
       }
-      if (page.compacted && !begun) throw compacted(shard, after.offset + 1, page.start);
-      begun = true;
+      if (page.compacted && end === undefined) throw compacted(shard, after.offset + 1, page.start);
+      end = endOf(page, end);
       if (page.fork !== undefined) after = { epoch: 0, reign: 0, offset: page.fork };
       for (const bytes of page.entries) {
         const entry = decodeEntry(bytes);
+        if (!follow && entry.offset > end) return;
         yield this.#line(entry);
         after = positionOf(entry);
         left--;
         if (signal.aborted) return;
       }
       waitMs = page.entries.length > 0 ? 0 : NEWS_MS;
-      if (page.entries.length === 0 && !follow) return;
+      if (!follow && (page.entries.length === 0 || after.offset >= end)) return;
     }
   }
 
@@ -287,6 +294,14 @@ function readingOrder({ primary, copies }: ShardRoute): readonly CopyRoute[] {
 
 function positionOf({ epoch, offset }: Pick<Entry, 'epoch' | 'offset'>): Position {
   return { epoch: epoch.num, reign: reignTag(epoch), offset };
+}
+
+/**
+ * Where a log ends for a reader that does not follow: as it did when it was read first, or on another branch. As it does
+ * now where superseded entries are gone: what took their place lies ahead, and may have been written since.
+ */
+function endOf({ fork, compacted, tail }: EntryPage, before: number | undefined): number {
+  return before === undefined || fork !== undefined || compacted ? tail : before;
 }
 
 function placeIn(places: ChangePlaces, shard: number): ChangePlace {

@@ -160,6 +160,46 @@ describe('the change stream of a log that is compacted', () => {
     for (const [i, { cursor }] of lines.entries()) expect(await read(cursor)).toHaveLength(lines.length - 1 - i);
   });
 
+  it('ends with what was there when it began, however fast others write', async () => {
+    // More than a page.
+    for (let i = 0; i < 8; i++) await put(`doc-${i}`, 'x'.repeat(200_000));
+    const { cursor } = (await read()).at(-1) ?? { cursor: '' };
+    for (let i = 0; i < 8; i++) await put(`doc-${i}`, 'x'.repeat(200_000));
+    const there = tail();
+    const lines: string[] = [];
+    for await (const { id } of node.streams.changes(cursor, undefined, false, call.signal)) {
+      lines.push(id);
+      if (lines.length > 20) break;
+      await put(`new-${lines.length}`);
+    }
+    expect(lines).toEqual(Array.from({ length: 8 }, (_, i) => `doc-${i}`));
+    const offsets: number[] = [];
+    for await (const { offset } of node.streams.log(SHARD, there - 7, Infinity, false, call.signal)) {
+      offsets.push(offset);
+      if (offsets.length > 40) break;
+      await put(`newer-${offsets.length}`);
+    }
+    expect(offsets).toEqual(Array.from({ length: 16 }, (_, i) => there - 7 + i));
+    // The reader that is back gets the rest.
+    const { cursor: last } = (await read(cursor)).at(-1) ?? { cursor: '' };
+    expect(await read(last)).toEqual([]);
+  });
+
+  it('has every document that was there, also one whose entry went with a compaction meanwhile', async () => {
+    // More than a page.
+    for (let i = 0; i < 8; i++) await put(`doc-${i}`, 'x'.repeat(200_000));
+    await compact(tail());
+    const state = new Map<string, string>();
+    for await (const line of node.streams.changes(undefined, undefined, false, call.signal)) {
+      if (state.size === 0) {
+        await put('doc-7');
+        await compact(tail());
+      }
+      follow(state, [line]);
+    }
+    expect(state).toEqual(documents);
+  });
+
   it('shows every reader that starts over when it is told to the newest state, and tells none that is passing', async () => {
     const id = fc.nat(5).map((i) => `doc-${i}`);
     const step = fc.oneof(

@@ -2311,7 +2311,7 @@ export type ChangesRequest = Message<"spector.v1.ChangesRequest"> & {
   collection: string;
 
   /**
-   * Whether to wait for further changes at the end.
+   * Whether to wait for further changes at the end; without, that is where the log ended when it was begun.
    *
    * @generated from field: optional bool follow = 3;
    */

@@ -103,7 +103,11 @@ export const ChangesQuery = closed({
     }),
   ),
   collection: Type.Optional(CollectionName),
-  follow: Type.Optional(Type.Boolean({ description: 'Whether to wait for more at the end.' })),
+  follow: Type.Optional(
+    Type.Boolean({
+      description: 'Whether to wait for more at the end; without, that is where the log ended when it was begun.',
+    }),
+  ),
 });
 export type ChangesQuery = Static<typeof ChangesQuery>;
 
@@ -111,7 +115,11 @@ export type ChangesQuery = Static<typeof ChangesQuery>;
 export const ShardLogQuery = closed({
   from: Type.Optional(Type.Integer({ minimum: 1, description: 'First offset; 1 by default.' })),
   limit: Type.Optional(Type.Integer({ minimum: 1, description: 'Lines at most; all by default.' })),
-  follow: Type.Optional(Type.Boolean({ description: 'Whether to wait for more at the end.' })),
+  follow: Type.Optional(
+    Type.Boolean({
+      description: 'Whether to wait for more at the end; without, that is where the log ended when it was begun.',
+    }),
+  ),
 });
 export type ShardLogQuery = Static<typeof ShardLogQuery>;
 
