@@ -10,6 +10,11 @@ export interface Change {
   readonly version: string;
   readonly collection?: string;
   readonly document?: Document;
+  /**
+   * The reader had followed a branch that the log of this shard no longer has: its changes start over after `offset`. On
+   * the first change from there on.
+   */
+  readonly restarted?: { readonly shard: number; readonly offset: number };
 }
 
 export interface ChangesOptions extends CallOptions {

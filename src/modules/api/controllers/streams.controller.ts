@@ -41,7 +41,9 @@ export class StreamsController {
     scope: 'read',
     summary: 'The change stream of all shards, a line a change',
     query: ChangesQuery,
-    answers: { 200: 'Lines of {cursor, op, id, version, collection, document?}.' },
+    answers: {
+      200: 'Lines of {cursor, op, id, version, collection, document?, restarted?}; `restarted` {shard, offset}: the log of the shard goes on from another branch, and its changes start over after the offset.',
+    },
     errors: ['COLLECTION_NOT_FOUND', 'OFFSET_COMPACTED', 'SHARD_UNAVAILABLE', 'LOG_CORRUPT'],
   })
   async changes(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {

@@ -173,12 +173,14 @@ export function statusMessage(status: StatusView): pb.GetStatusResponse {
 }
 
 export function changeMessage(change: ChangeView): pb.ChangesResponse {
+  const { document, restarted } = change;
   return create(pb.ChangesResponseSchema, {
     cursor: change.cursor,
     op: CHANGE_OPS[change.op],
     id: change.id,
     version: change.version,
     collection: change.collection,
-    ...(change.document === undefined ? {} : { document: documentMessage(change.document) }),
+    ...(document === undefined ? {} : { document: documentMessage(document) }),
+    ...(restarted === undefined ? {} : { restarted: { ...restarted, offset: BigInt(restarted.offset) } }),
   });
 }

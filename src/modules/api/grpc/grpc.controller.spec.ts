@@ -78,6 +78,18 @@ function ingestStream(
   });
 }
 
+async function changesAfter(cursor: string): Promise<pb.ChangesResponse[]> {
+  const stream: ClientReadableStream<pb.ChangesResponse> = client.makeServerStreamRequest(
+    path('Changes'),
+    serialize(pb.ChangesRequestSchema),
+    deserialize(pb.ChangesResponseSchema),
+    create(pb.ChangesRequestSchema, { cursor }),
+  );
+  const changes: pb.ChangesResponse[] = [];
+  for await (const change of stream) changes.push(change as pb.ChangesResponse);
+  return changes;
+}
+
 beforeAll(async () => {
   edge = await startMemoryEdge({ services });
   client = new Client(`127.0.0.1:${edge.grpcPort}`, credentials.createInsecure());
@@ -89,6 +101,7 @@ afterAll(async () => {
 beforeEach(() => {
   edge.node.documents.clear();
   edge.node.log.length = 0;
+  edge.node.held = undefined;
 });
 
 describe('SpectorService', () => {
@@ -270,18 +283,26 @@ describe('SpectorService', () => {
       topology: { 'node-1': { shards: ['0'] } },
       shards: [{ primary: 'node-1', replicas: [{ role: pb.ReplicaRole.PRIMARY }] }],
     });
-    const changes: pb.ChangesResponse[] = [];
-    const stream: ClientReadableStream<pb.ChangesResponse> = client.makeServerStreamRequest(
-      path('Changes'),
-      serialize(pb.ChangesRequestSchema),
-      deserialize(pb.ChangesResponseSchema),
-      create(pb.ChangesRequestSchema, { cursor: '1' }),
-    );
-    for await (const change of stream) changes.push(change as pb.ChangesResponse);
-    expect(changes.map(({ id, cursor, document }) => [id, cursor, document?.title])).toEqual([
+    expect((await changesAfter('1')).map(({ id, cursor, document }) => [id, cursor, document?.title])).toEqual([
       ['b', '2', 'b'],
       ['c', '3', 'c'],
     ]);
+  });
+
+  it('says that a change stream started over, and why a copy takes no entries', async () => {
+    for (const id of ['a', 'b']) await ingest({ id, title: id });
+    const { log } = edge.node;
+    log[1] = { ...log[1], restarted: { shard: 0, offset: 7 } };
+    const [before, after] = await changesAfter('');
+    expect(before.restarted).toBeUndefined();
+    expect(after.restarted).toMatchObject({ shard: 0, offset: 7n });
+    const held = async () => {
+      const status = await call('GetStatus', pb.GetStatusRequestSchema, pb.GetStatusResponseSchema, {});
+      return status.shards[0].replicas[0].held;
+    };
+    expect(await held()).toBeUndefined();
+    edge.node.held = 'DISK_FULL';
+    expect(await held()).toBe('DISK_FULL');
   });
 
   it('asks for the same keys as HTTP', async () => {

@@ -248,7 +248,11 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
 
   readonly degraded: ClusterPort['degraded'] = () => this.amiss;
 
+  /** Why its copy takes no entries. */
+  held: 'DISK_FULL' | undefined;
+
   readonly status: ClusterPort['status'] = () => {
+    const held = this.held === undefined ? {} : { held: this.held };
     return settle((): StatusView => ({
       status: 'RUNNING',
       clusterMode: false,
@@ -271,7 +275,7 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
           primary: 'node-1',
           documents: 0,
           offset: 1,
-          replicas: [{ node: 'node-1', role: 'primary', inSync: true, offset: 1, lagMs: 0 }],
+          replicas: [{ node: 'node-1', role: 'primary', inSync: true, offset: 1, lagMs: 0, ...held }],
         },
       ],
     }));
