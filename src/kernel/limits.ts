@@ -19,6 +19,8 @@ export const LIMITS = {
   replicaBatchBytesMax: 256 * 1024,
   /** Bytes of the documents of one answer: it is held in memory whole, and written in one turn. A scroll gives a shorter page. */
   answerBytesMax: 32 * 1024 * 1024,
+  /** Bytes of the documents of a page over gRPC, as sent: a client takes messages of 4 MiB unless it says otherwise. */
+  grpcPageBytesMax: 3840 * 1024,
   /** Answers of a node at once that last: events, changes and logs that are followed. */
   lastingAnswersMax: 1_024,
   /** Results of one search, and the end of the furthest page. */

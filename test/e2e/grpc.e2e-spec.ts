@@ -175,6 +175,39 @@ describe('documents', () => {
     expect(seen).toHaveLength(100);
     expect(new Set(seen).size).toBe(100);
   });
+
+  it('scroll in pages that a client takes whose own bound is the usual one', async () => {
+    const name = 'large';
+    expectStatus(await node.rest.put(`/api/v1/collections/${name}`, {}), 201);
+    // 20 KB in UTF-8, and a list that takes five times as much in a message as in JSON.
+    const content = '漢'.repeat(6_600);
+    const documents = Array.from({ length: 300 }, (_, i) => ({
+      id: `large-${i}`,
+      content,
+      ...(i % 3 === 0 ? { metadata: { list: Array.from({ length: 10_000 }, () => 1) } } : {}),
+    }));
+    await store(node.rest, documents, `?collection=${name}`);
+    const usual = new GrpcClient(node.grpcAddress, {}, 4 * 1024 * 1024);
+    const seen: string[] = [];
+    let pages = 0;
+    let cursor: string | undefined;
+    do {
+      const page = await usual.unary(scrollDocuments, {
+        collection: name,
+        limit: 1_000,
+        withContent: true,
+        ...(cursor === undefined ? {} : { cursor }),
+      });
+      for (const document of page.documents) expect(document.content).toBe(content);
+      seen.push(...page.documents.map(({ id }) => id));
+      cursor = page.cursor;
+      pages++;
+    } while (cursor !== undefined);
+    usual.close();
+    expect(seen.sort()).toEqual(documents.map(({ id }) => id).sort());
+    // 17 MB in all: pages are nearly full.
+    expect(pages).toBeLessThan(7);
+  }, 60_000);
 });
 
 describe('IngestStream', () => {

@@ -289,6 +289,33 @@ describe('a coordinator across nodes', () => {
     expect(pages).toBeGreaterThan(1);
   }, 60_000);
 
+  it('bounds a page of a scroll by what asks for it, and reads not much more than it gives', async () => {
+    const bound = { bytesMax: 500, bytesOf: ({ id }: { readonly id: string }) => (id.endsWith('7') ? 60 : 20) };
+    const scroll = { ...any, limit: 1_000, fields: request().fields };
+    const all = (await three.nodes[0].documents.scroll(scroll, call())).documents.map(({ id }) => id);
+    const asked = jest.spyOn(three.nodes[0].local, 'call');
+    const seen: string[] = [];
+    let pages = 0;
+    let cursor: string | undefined;
+    do {
+      const page = await three.nodes[0].documents.scroll(
+        { ...scroll, bound, ...(cursor === undefined ? {} : { cursor }) },
+        call(),
+      );
+      expect(page.documents.reduce((sum, document) => sum + bound.bytesOf(document), 0)).toBeLessThanOrEqual(500);
+      seen.push(...page.documents.map(({ id }) => id));
+      cursor = page.cursor ?? undefined;
+      pages++;
+    } while (cursor !== undefined);
+    expect(seen).toEqual(all);
+    // 24 bytes each, in pages that are nearly full.
+    expect(pages).toBeLessThanOrEqual(Math.ceil((24 * all.length) / 440));
+    const limits = asked.mock.calls.flatMap(([, ask]) => ('limit' in ask ? [ask.limit] : []));
+    asked.mockRestore();
+    expect(limits.length).toBeGreaterThan(0);
+    expect(Math.max(...limits)).toBeLessThanOrEqual(25);
+  });
+
   it('makes a write once although its connection broke before it was answered', async () => {
     const id = Array.from({ length: 50 }, (_, i) => `once-${i}`).find(
       (candidate) => three.primaries[three.nodes[0].replication.map.ring().shardOf(candidate)] === 1,

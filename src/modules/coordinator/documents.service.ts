@@ -6,7 +6,7 @@ import type { Collection } from '../ring/core/map.js';
 import type { Filter } from '../shard/core/filter.js';
 import { BulkRun } from './bulk-run.js';
 import type { DeleteManyAnswer, DocumentsPort, EventsPort, GetManyAnswer } from './coordinator.js';
-import { AnswerBytes } from './core/answer-bytes.js';
+import { AnswerBytes, PageBytes } from './core/answer-bytes.js';
 import type { Positions } from './core/positions.js';
 import { decodeScrollCursor, encodeScrollCursor } from './core/scroll-cursor.js';
 import type {
@@ -216,6 +216,7 @@ export class DocumentsService implements DocumentsPort {
       const asked = new Set<number>();
       let { shard, after } = start;
       const bytes = new AnswerBytes(request.fields);
+      const pageBytes = new PageBytes(request.bound);
       let isFull = false;
       while (shard < shardCount && documents.length < request.limit) {
         // A page ends where the time does, before a shard that is not asked any more.
@@ -223,9 +224,10 @@ export class DocumentsService implements DocumentsPort {
         // A copy that is silent leaves the shards behind it half of the time.
         const within = deadline.within(shard === shardCount - 1 ? Infinity : deadline.remainingMs / 2);
         asked.add(shard);
+        const limit = Math.min(request.limit - documents.length, pageBytes.likely);
         const answer = await this.#page(
           shard,
-          { collectionId: collection.id, filter: request.filter, after, limit: request.limit - documents.length },
+          { collectionId: collection.id, filter: request.filter, after, limit },
           request.fields,
           session,
           request.consistency,
@@ -235,9 +237,10 @@ export class DocumentsService implements DocumentsPort {
         for (const [number, why] of answer.failed) failed.set(number, why);
         for (const [number, how] of answer.stale) stale.set(number, how);
         for (const document of page?.documents ?? []) {
-          isFull = !bytes.fits(document);
+          const view = viewOf(document);
+          isFull = !bytes.fits(document) || !pageBytes.fits(view);
           if (isFull) break;
-          documents.push(viewOf(document));
+          documents.push(view);
           after = document.id;
         }
         if (isFull) break;

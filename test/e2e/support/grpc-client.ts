@@ -39,10 +39,11 @@ export class GrpcClient {
   private readonly client: Client;
   private readonly metadata: Metadata;
 
-  constructor(address: string, headers: Readonly<Record<string, string>> = {}) {
+  /** @param receivedMax bytes of an answer that are taken; all by default, unlike those of other clients */
+  constructor(address: string, headers: Readonly<Record<string, string>> = {}, receivedMax = -1) {
     this.client = new Client(address, credentials.createInsecure(), {
       'grpc.max_send_message_length': -1,
-      'grpc.max_receive_message_length': -1,
+      'grpc.max_receive_message_length': receivedMax,
       'grpc.use_local_subchannel_pool': 1,
     });
     this.metadata = new Metadata();

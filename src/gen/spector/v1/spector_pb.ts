@@ -2745,7 +2745,8 @@ export const SpectorService: GenService<{
     output: typeof IngestStreamResponseSchema;
   },
   /**
-   * Searches a collection by text, by vector, or by both.
+   * Searches a collection by text, by vector, or by both. With content or vectors an answer may be larger than the 4 MiB
+   * that clients take by default: raise `grpc.max_receive_message_length`, or ask for less.
    *
    * @generated from rpc spector.v1.SpectorService.Search
    */
@@ -2785,7 +2786,8 @@ export const SpectorService: GenService<{
     output: typeof DeleteDocumentResponseSchema;
   },
   /**
-   * Reads matching documents page by page, in the order (shard, id).
+   * Reads matching documents page by page, in the order (shard, id). A page stays below the 4 MiB that clients take by
+   * default, and may have fewer documents than its limit: it is the last one when it has no cursor.
    *
    * @generated from rpc spector.v1.SpectorService.ScrollDocuments
    */

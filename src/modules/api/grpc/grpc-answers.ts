@@ -1,12 +1,14 @@
-import { create } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import type { JsonObject } from '@bufbuild/protobuf';
 import * as pb from '../../../gen/spector/v1/spector_pb.js';
+import { LIMITS } from '../../../kernel/limits.js';
 import type {
   BulkAnswer,
   ChangeView,
   CollectionView,
   DocumentView,
   Fusion,
+  PageBound,
   SearchAnswer,
   SearchHit,
   ShardsReport,
@@ -53,6 +55,12 @@ export function documentMessage(document: DocumentView): pb.Document {
     ...(vector === undefined ? {} : { vector: bytesOfVector(vector) }),
   });
 }
+
+/** A page is one message, small enough for a client that takes no larger ones than clients do by default. */
+export const PAGE_BOUND: PageBound = {
+  bytesMax: LIMITS.grpcPageBytesMax,
+  bytesOf: (document) => toBinary(pb.DocumentSchema, documentMessage(document)).length,
+};
 
 export function shardsMessage(report: ShardsReport): pb.ShardsReport {
   return create(pb.ShardsReportSchema, {

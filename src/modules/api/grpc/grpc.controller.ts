@@ -23,6 +23,7 @@ import {
   changeMessage,
   collectionMessage,
   documentMessage,
+  PAGE_BOUND,
   searchMessage,
   shardsMessage,
   statusMessage,
@@ -156,7 +157,7 @@ export class GrpcController {
     call: ServerCall,
   ): Promise<pb.ScrollDocumentsResponse> {
     const answer = await this.documents.scroll(
-      scrollOf(request),
+      { ...scrollOf(request), bound: PAGE_BOUND },
       callContextOf(grpcCallContext(call), request.session),
     );
     return create(pb.ScrollDocumentsResponseSchema, {

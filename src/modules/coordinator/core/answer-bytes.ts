@@ -1,6 +1,6 @@
 import { NodeError } from '../../../kernel/errors.js';
 import { LIMITS } from '../../../kernel/limits.js';
-import type { FieldSelection } from './requests.js';
+import type { DocumentView, FieldSelection, PageBound } from './requests.js';
 import type { StoredSegments } from './shard-calls.js';
 
 /** A component of a vector as digits. */
@@ -35,6 +35,35 @@ export class AnswerBytes {
       'LIMIT_EXCEEDED',
       `the documents of this answer are larger than ${LIMITS.answerBytesMax} bytes: ask for fewer of them, or without their content and vectors`,
     );
+  }
+}
+
+/** Documents asked for before the size of any is known, where a page has a bound of its own. */
+const FIRST_ASKED = 16;
+
+/** Counts the documents of a page that has a bound of its own beside that of any answer. */
+export class PageBytes {
+  #bytes = 0;
+  #documents = 0;
+
+  constructor(private readonly bound: PageBound | undefined) {}
+
+  /** As many further documents as are likely to fit, by those before; at least one. */
+  get likely(): number {
+    if (this.bound === undefined) return Infinity;
+    if (this.#documents === 0) return FIRST_ASKED;
+    const average = this.#bytes / this.#documents;
+    return Math.max(1, Math.ceil((this.bound.bytesMax - this.#bytes) / average));
+  }
+
+  /** As `AnswerBytes.fits`. */
+  fits(document: DocumentView): boolean {
+    if (this.bound === undefined) return true;
+    const bytes = this.bound.bytesOf(document);
+    if (this.#bytes + bytes > this.bound.bytesMax) return false;
+    this.#bytes += bytes;
+    this.#documents++;
+    return true;
   }
 }
 

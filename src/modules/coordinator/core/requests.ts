@@ -129,6 +129,14 @@ export interface ScrollRequest extends ReadOptions {
   readonly limit: number;
   readonly cursor?: string;
   readonly fields: FieldSelection;
+  /** Absent: that of any answer alone (LIMITS.answerBytesMax). */
+  readonly bound?: PageBound;
+}
+
+/** How much a page may hold, in the form in which it is sent; more than the largest document. */
+export interface PageBound {
+  readonly bytesMax: number;
+  readonly bytesOf: (document: DocumentView) => number;
 }
 
 export interface ScrollAnswer {
