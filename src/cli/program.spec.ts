@@ -534,4 +534,19 @@ describe('export', () => {
     });
     expect((await spector(['export', '--with-version'])).stdout).toContain('"version":"v"');
   });
+
+  it('ends where a shard does not answer, or goes on without it and says so', async () => {
+    const shards = { ...SHARDS, ok: 1, failed: [{ shard: 1, reason: 'FAULTED' }] };
+    answers['POST /api/v1/documents/scroll'] = {
+      body: { documents: [{ id: 'a', title: 't', version: 'v' }], cursor: null, shards },
+    };
+    const whole = await spector(['export']);
+    expect({ code: whole.code, stdout: whole.stdout }).toEqual({ code: 1, stdout: '' });
+    expect(whole.stderr).toContain('SHARD_UNAVAILABLE: shards 1 (FAULTED) did not answer');
+    expect(await spector(['export', '--partial'])).toEqual({
+      code: 1,
+      stdout: '{"id":"a","title":"t"}\n',
+      stderr: 'incomplete: shards 1 (FAULTED) did not answer\n',
+    });
+  });
 });

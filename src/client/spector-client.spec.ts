@@ -61,6 +61,9 @@ const OVERLOADED = {
   retryAfterMs: 5,
 };
 
+const SHARDS = { total: 2, ok: 2, stale: [], failed: [] };
+const LACKING = { ...SHARDS, ok: 1, failed: [{ shard: 1, reason: 'UNREACHABLE' }] };
+
 afterEach(async () => {
   for (const server of open.splice(0)) await server.close();
 });
@@ -366,8 +369,8 @@ describe('streams', () => {
         response,
         200,
         cursor === undefined
-          ? { documents: [{ id: 'a' }, { id: 'b' }], cursor: 'c1' }
-          : { documents: [{ id: 'c' }], cursor: null },
+          ? { documents: [{ id: 'a' }, { id: 'b' }], cursor: 'c1', shards: SHARDS }
+          : { documents: [{ id: 'c' }], cursor: null, shards: SHARDS },
       );
     });
     const ids: string[] = [];
@@ -377,6 +380,37 @@ describe('streams', () => {
       { limit: 2 },
       { limit: 2, cursor: 'c1' },
     ]);
+  });
+
+  it('asks again for a page that lacks shards, and gives each document once', async () => {
+    const server = await serve((_seen, response, _request, count) => {
+      if (count === 1) json(response, 200, { documents: [{ id: 'a' }], cursor: 'c1', shards: SHARDS });
+      else if (count === 2) json(response, 200, { documents: [{ id: 'c' }], cursor: null, shards: LACKING });
+      else json(response, 200, { documents: [{ id: 'b' }, { id: 'c' }], cursor: null, shards: SHARDS });
+    });
+    const ids: string[] = [];
+    for await (const { id } of new SpectorClient({ nodes: server.url }).scroll({ limit: 2 })) ids.push(id);
+    expect(ids).toEqual(['a', 'b', 'c']);
+    const cursors = server.seen.map((seen) => (JSON.parse(seen.body) as { cursor?: string }).cursor);
+    expect(cursors).toEqual([undefined, 'c1', 'c1']);
+  });
+
+  it('ends a scroll at shards that do not answer, or tells of them when asked to go on', async () => {
+    const server = await serve((_seen, response) =>
+      json(response, 200, { documents: [{ id: 'a' }], cursor: null, shards: LACKING }),
+    );
+    const client = new SpectorClient({ nodes: server.url, retries: 1 });
+    await expect(client.scroll().next()).rejects.toMatchObject({
+      code: 'SHARD_UNAVAILABLE',
+      detail: 'shards 1 (UNREACHABLE) did not answer: their documents would be missing',
+      retryable: true,
+    });
+    expect(server.seen).toHaveLength(2);
+    const ids: string[] = [];
+    const missing: unknown[] = [];
+    for await (const { id } of client.scroll({}, { missing: (failed) => missing.push(...failed) })) ids.push(id);
+    expect(ids).toEqual(['a']);
+    expect(missing).toEqual(LACKING.failed);
   });
 
   it('takes changes up where a broken connection left them', async () => {

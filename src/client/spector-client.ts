@@ -6,6 +6,7 @@ import { accepted, OperationCalls, ShardCalls } from './operation-calls.js';
 import { resumedStream, streamedObjects } from './resumed-stream.js';
 import { serverSentEvents } from './server-sent-events.js';
 import { Session } from './session.js';
+import { SpectorError } from './spector-error.js';
 import { type Answer, type Call, type Fetch, Transport } from './transport.js';
 import type { CallOptions, ConditionalOptions, ReadOptions, WriteOptions } from './types/calls.js';
 import type { Cluster, ClusterSettings, OperationAccepted, Probe, ShardDigest, Status } from './types/cluster.js';
@@ -21,9 +22,20 @@ import type {
   GetManyAnswer,
   WriteAnswer,
 } from './types/documents.js';
-import type { CountAnswer, Filter, ScrollPage, ScrollRequest, SearchAnswer, SearchRequest } from './types/search.js';
+import type {
+  CountAnswer,
+  Filter,
+  ScrollOptions,
+  ScrollPage,
+  ScrollRequest,
+  SearchAnswer,
+  SearchRequest,
+  ShardsReport,
+} from './types/search.js';
 import type { Change, ChangesOptions, EventsOptions, LogEntry, NodeEvent, ShardLogOptions } from './types/streams.js';
 import { documentPath, documentQuery, writeHeaders } from './write-headers.js';
+
+const SCROLL_PATH = '/api/v1/documents/scroll';
 
 export interface SpectorClientOptions {
   /** Base URL of a node, or of several: the client stays with one and goes to the next when it fails. */
@@ -158,22 +170,28 @@ export class SpectorClient {
     return this.#write('POST', '/api/v1/documents/delete', { filter }, options);
   }
 
-  /** All documents that match, page by page, in the order (shard, id). */
-  async *scroll(request: ScrollRequest = {}, options: ReadOptions = {}): AsyncGenerator<Document, void, undefined> {
+  /**
+   * All documents that match, page by page, in the order (shard, id). Where shards do not answer, asked again either, it
+   * rejects with SHARD_UNAVAILABLE instead of leaving their documents out, unless `options.missing` is told of them.
+   */
+  async *scroll(request: ScrollRequest = {}, options: ScrollOptions = {}): AsyncGenerator<Document, void, undefined> {
     let cursor = request.cursor;
     do {
-      const page = await this.scrollPage(
-        { limit: 1_000, ...request, ...(cursor === undefined ? {} : { cursor }) },
-        options,
-      );
+      const asked = { limit: 1_000, ...request, ...(cursor === undefined ? {} : { cursor }) };
+      const page: ScrollPage = await this.#read('POST', SCROLL_PATH, asked, options, {}, lacksShards);
+      const { failed } = page.shards;
+      if (failed.length > 0) {
+        if (options.missing === undefined) throw shardsMissing(failed);
+        options.missing(failed);
+      }
       yield* page.documents;
       cursor = page.cursor ?? undefined;
     } while (cursor !== undefined);
   }
 
-  /** One page of a scroll; its `cursor`, null at the end, leads to the next. */
+  /** One page of a scroll; its `cursor`, null at the end, leads to the next, past the shards that `failed`. */
   scrollPage(request: ScrollRequest = {}, options: ReadOptions = {}): Promise<ScrollPage> {
-    return this.#read('POST', '/api/v1/documents/scroll', request, options);
+    return this.#read('POST', SCROLL_PATH, request, options);
   }
 
   /** How many documents match; all without a filter. */
@@ -337,6 +355,7 @@ export class SpectorClient {
     body: unknown,
     options: ReadOptions,
     query: Record<string, string | number | boolean | undefined> = {},
+    again?: Call['again'],
   ): Promise<T> {
     const answer = await this.#transport.request({
       ...callOptions(options),
@@ -345,6 +364,7 @@ export class SpectorClient {
       query: { ...documentQuery(options), ...query },
       ...(body === undefined ? {} : { body: { type: 'application/json', content: jsonBody(body) } }),
       repeatable: true,
+      ...(again === undefined ? {} : { again }),
     });
     return answer.json as T;
   }
@@ -380,6 +400,21 @@ export class SpectorClient {
       again: mayStoreMore,
     };
   }
+}
+
+/** Whether shards did not answer for a page, which asking again may bring. */
+function lacksShards(answer: Answer): boolean {
+  return (answer.json as ScrollPage).shards.failed.length > 0;
+}
+
+function shardsMissing(failed: ShardsReport['failed']): SpectorError {
+  const names = failed.map(({ shard, reason }) => `${shard} (${reason})`).join(', ');
+  return new SpectorError({
+    code: 'SHARD_UNAVAILABLE',
+    status: 200,
+    detail: `shards ${names} did not answer: their documents would be missing`,
+    retryable: true,
+  });
 }
 
 /** The members of any call's options that concern the transport. */

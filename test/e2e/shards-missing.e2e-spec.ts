@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jes
 import { Cluster, type ClusterNode, type Status } from './cluster/cluster.js';
 import { expectNoNodeLeft } from './cluster/running.js';
 import { waitFor } from './cluster/wait-for.js';
+import { spector } from './support/command.js';
 import { corpus, store } from './support/documents.js';
 import { expectProblem, expectStatus } from './support/problem.js';
 import type { Answer } from './support/rest.js';
@@ -130,6 +131,9 @@ describe('without replicas, a search is answered by the shards that are left', (
       200,
     );
     expect(collection.missingShards).toEqual([1]);
+    const exported = await spector(['export', '--url', empty.rest.base]);
+    expect(exported.code).toBe(1);
+    expect(exported.stderr).toContain('SHARD_UNAVAILABLE: shards 1 (UNREACHABLE) did not answer');
     expect((await empty.rest.get('/health')).json()).toMatchObject({
       status: 'DEGRADED',
       degraded: ['shard 1 has no primary'],

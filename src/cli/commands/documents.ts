@@ -3,6 +3,7 @@ import type { Document } from '../../client/index.js';
 import type { Context } from '../connection.js';
 import { EXIT } from '../failure.js';
 import { filterArgument } from '../json-argument.js';
+import { reportMissing } from '../missing-shards.js';
 import type { RunCommand } from '../run-command.js';
 import { shortened } from '../table.js';
 import { grouped } from '../units.js';
@@ -86,13 +87,8 @@ async function count(context: Context, flags: CollectionFlags & { filter?: strin
     ...collectionOf(flags),
     signal: context.host.signal,
   });
-  const { failed } = answer.shards;
   await context.output.result(answer, () => grouped(answer.count));
-  if (failed.length === 0) return EXIT.ok;
-  context.output.note(
-    `incomplete: shards ${failed.map((shard) => `${shard.shard} (${shard.reason})`).join(', ')} did not answer`,
-  );
-  return EXIT.failed;
+  return reportMissing(answer.shards.failed, context);
 }
 
 async function deleteDocuments(

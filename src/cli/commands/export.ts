@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
-import type { Document } from '../../client/index.js';
+import type { Document, ShardsReport } from '../../client/index.js';
 import type { Context } from '../connection.js';
-import { EXIT } from '../failure.js';
 import { filterArgument } from '../json-argument.js';
+import { reportMissing } from '../missing-shards.js';
 import { LineWriter } from '../line-writer.js';
 import type { RunCommand } from '../run-command.js';
 import { Progress } from '../progress.js';
@@ -14,6 +14,7 @@ interface ExportFlags {
   readonly filter?: string;
   readonly vector: boolean;
   readonly withVersion?: boolean;
+  readonly partial?: boolean;
 }
 
 /** `spector export` */
@@ -26,6 +27,7 @@ export function exportCommand(program: Command, run: RunCommand): void {
     .option('--filter <json>', 'only documents that match; @file reads it')
     .option('--no-vector', 'without vectors')
     .option('--with-version', 'with versions; such lines cannot be ingested as they are')
+    .option('--partial', 'go on without shards that do not answer; they are named, and the exit code is 1')
     .action(run(exportDocuments));
 }
 
@@ -35,6 +37,7 @@ async function exportDocuments(context: Context, flags: ExportFlags): Promise<nu
     ...(flags.collection === undefined ? {} : { collection: flags.collection }),
     signal: context.host.signal,
   };
+  const missing: ShardsReport['failed'][number][] = [];
   const documents = context.client.scroll(
     {
       limit: 500,
@@ -44,13 +47,13 @@ async function exportDocuments(context: Context, flags: ExportFlags): Promise<nu
       withVector: flags.vector,
       ...(filter === undefined ? {} : { filter }),
     },
-    options,
+    { ...options, ...(flags.partial === true ? { missing: (failed) => void missing.push(...failed) } : {}) },
   );
   const line = (document: Document): string =>
     JSON.stringify(flags.withVersion === true ? document : withoutVersion(document));
   if (flags.output === undefined) {
     for await (const document of documents) await context.output.raw(`${line(document)}\n`);
-    return EXIT.ok;
+    return reportMissing(missing, context);
   }
   const { count: total } = await context.client.count(filter, options);
   const progress = new Progress(context.host.stderr, 'export');
@@ -72,7 +75,7 @@ async function exportDocuments(context: Context, flags: ExportFlags): Promise<nu
     { documents: written, file: flags.output },
     () => `${grouped(written)} documents in ${flags.output}`,
   );
-  return EXIT.ok;
+  return reportMissing(missing, context);
 }
 
 /** A document as it can be stored again. */

@@ -1,4 +1,4 @@
-import type { ReadConsistency } from './calls.js';
+import type { ReadConsistency, ReadOptions } from './calls.js';
 import type { Document } from './documents.js';
 import type { JsonObject, VectorInput } from './json.js';
 
@@ -118,6 +118,11 @@ export interface ScrollRequest {
   readonly withMetadata?: boolean;
   readonly withContent?: boolean;
   readonly withVector?: boolean;
+}
+
+export interface ScrollOptions extends ReadOptions {
+  /** Told which shards did not answer, whose documents are left out then; without it the scroll rejects. */
+  readonly missing?: (failed: ShardsReport['failed']) => void;
 }
 
 export interface ScrollPage {
