@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,6 +12,7 @@ import { systemMachine } from './machine.js';
 import { SETTING_NAMES, fileKeyOf, flagOf, settingOf } from './settings.js';
 
 const GIB = 2 ** 30;
+const MAKE_CERTIFICATES = join(import.meta.dirname, '../../../docker/tls/make-certificates.sh');
 const machine: Machine = {
   hostname: () => 'Node_7.Example.com',
   cores: () => 8,
@@ -247,6 +249,35 @@ describe('loadConfig', () => {
     expect(problems({ env })).toHaveLength(3);
     expect(problems({ env, readFile: () => 'not pem' })[0]).toContain('do not fit');
     expect(problems({ env, readFile: () => '\n' })).toContain('GRPC_CERT is empty: c');
+  });
+
+  it('refuses a CA that is no certificate', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'spector-ca-'));
+    try {
+      const file = (name: string) => join(directory, name);
+      execFileSync(MAKE_CERTIFICATES, [directory, 'node-1'], { stdio: 'pipe' });
+      const read = (name: string) => readFileSync(file(name), 'utf8');
+      const found = (ca: string) => {
+        writeFileSync(file('given.pem'), ca);
+        const env = {
+          SPECTOR_GRPC_TLS: '1',
+          SPECTOR_GRPC_CERT: file('node-1.pem'),
+          SPECTOR_GRPC_KEY: file('node-1-key.pem'),
+          SPECTOR_GRPC_CA: file('given.pem'),
+        };
+        return problems({ env, readFile: (path) => readFileSync(path, 'utf8') });
+      };
+      const none = 'The TLS files of the GRPC port do not fit: the file of the CA holds no certificate';
+      expect(found(read('ca.pem'))).toEqual([]);
+      expect(found(`${read('node-1-key.pem')}${read('ca.pem')}# two\n${read('node-1.pem')}`)).toEqual([]);
+      expect(found('not pem')).toEqual([none]);
+      expect(found(read('node-1-key.pem'))).toEqual([none]);
+      expect(found(`${read('ca.pem')}${read('node-1.pem').slice(0, -40)}`)).toEqual([
+        expect.stringContaining('certificate 2 in the file of the CA is none'),
+      ]);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it('is frozen, deeply', () => {

@@ -1,4 +1,4 @@
-import { createSecureContext } from 'node:tls';
+import { checkCertificates } from '../crypto/check-certificates.js';
 import type { GivenText } from './config-sources.js';
 import { readConfigFile, readEnvironment, readFlags } from './config-sources.js';
 import type { Machine } from './machine.js';
@@ -123,7 +123,7 @@ function fileProblems(
   }
   if (problems.length > 0) return problems;
   try {
-    createSecureContext(contents);
+    checkCertificates(contents);
   } catch (error) {
     problems.push(`The TLS files of the ${port} port do not fit: ${(error as Error).message}`);
   }

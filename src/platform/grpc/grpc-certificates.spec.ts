@@ -99,6 +99,12 @@ describe('a gRPC port with TLS', () => {
     writeFileSync(file('node-1.pem'), 'not a certificate');
     expect(() => server.reloadCertificates()).toThrow();
     expect((await presented(server.port)).serialNumber).toBe(before.serialNumber);
+    copyFileSync(file('ours/node-1.pem'), file('node-1.pem'));
+    for (const ca of ['not a certificate', readFileSync(file('ours/ca-key.pem'))]) {
+      writeFileSync(file('ca.pem'), ca);
+      expect(() => server.reloadCertificates()).toThrow('holds no certificate');
+      expect(await check(holder('ours', 'client'))).toBe(ServingStatus.SERVING);
+    }
   });
 
   it('never starts with files that are missing or do not fit', () => {

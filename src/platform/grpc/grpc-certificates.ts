@@ -3,6 +3,7 @@ import type { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
 import { experimental } from '@grpc/grpc-js';
 import type { PeerCertificate, SecureContext } from 'node:tls';
 import { createSecureContext } from 'node:tls';
+import { checkCertificates } from '../crypto/check-certificates.js';
 
 /** Paths of PEM files. */
 export interface CertificateFiles {
@@ -25,7 +26,7 @@ export class GrpcCertificates {
   readonly #listeners = new Set<Listener>();
   #current: Certificates;
 
-  /** Throws when a file cannot be read or the key does not fit the certificate: never plaintext instead. */
+  /** Throws when a file cannot be read, the key does not fit the certificate or the CA is none: never plaintext instead. */
   constructor(files: CertificateFiles) {
     this.#files = files;
     this.#current = read(files);
@@ -82,6 +83,10 @@ function read(files: CertificateFiles): Certificates {
     certificate: readFileSync(files.cert),
     privateKey: readFileSync(files.key),
   };
-  createSecureContext({ ca: certificates.caCertificate, cert: certificates.certificate, key: certificates.privateKey });
+  checkCertificates({
+    ca: certificates.caCertificate.toString(),
+    cert: certificates.certificate.toString(),
+    key: certificates.privateKey.toString(),
+  });
   return certificates;
 }
