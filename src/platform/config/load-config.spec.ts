@@ -244,6 +244,18 @@ describe('loadConfig', () => {
     ]);
   });
 
+  it('takes keys and seeds that name nothing for a mistake, not for none', () => {
+    for (const nothing of [',', ' ']) {
+      expect(problems({ env: { SPECTOR_API_KEYS: nothing } })).toEqual([
+        expect.stringMatching(/^SPECTOR_API_KEYS must be name:scope:sha256/),
+      ]);
+      expect(problems({ env: { SPECTOR_SEEDS: nothing } })).toEqual([
+        `SPECTOR_SEEDS must be host:port (of each, "" is not); it is "${nothing}"`,
+      ]);
+    }
+    expect(load({ env: { SPECTOR_API_KEYS: '', SPECTOR_SEEDS: '' } })).toMatchObject({ apiKeys: [], seeds: [] });
+  });
+
   it('refuses TLS files that are missing or no certificates', () => {
     const env = { SPECTOR_GRPC_TLS: '1', SPECTOR_GRPC_CERT: 'c', SPECTOR_GRPC_KEY: 'k', SPECTOR_GRPC_CA: 'a' };
     expect(problems({ env })).toHaveLength(3);

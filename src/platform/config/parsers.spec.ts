@@ -108,6 +108,7 @@ describe('parsers', () => {
   it('trim the parts of a list', () => {
     expect(list(text)(' a , b,')).toEqual(['a', 'b']);
     expect(list(text)('')).toEqual([]);
+    for (const nothing of [',', ' ', ' , ']) expect(() => list(text)(nothing)).toThrow('must not be empty');
   });
 
   it('name the words they know', () => {

@@ -120,14 +120,13 @@ export function sizeText(bytes: number): string {
   return `${bytes} bytes`;
 }
 
-/** Parts between commas, trimmed; empty parts (a comma at the end) are left out. */
+/** Parts between commas, trimmed; empty parts (a comma at the end) are left out, unless the text has no other. */
 export function list<T>(part: Parser<T>): Parser<readonly T[]> {
-  return (value) =>
-    value
-      .split(',')
-      .map((item) => item.trim())
-      .filter((item) => item !== '')
-      .map((item) => part(item));
+  return (value) => {
+    const items = value.split(',').map((item) => item.trim());
+    const given = items.filter((item) => item !== '');
+    return (given.length === 0 && value !== '' ? items : given).map((item) => part(item));
+  };
 }
 
 const HOST = String.raw`(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])`;
