@@ -1,4 +1,4 @@
-import { parseDocument } from 'yaml';
+import { parseDocument, type SchemaOptions } from 'yaml';
 import { BOOLEANS } from './parsers.js';
 import type { SettingName } from './settings.js';
 import { SETTING_NAMES, fileKeyOf, flagOf, settingOf } from './settings.js';
@@ -100,7 +100,9 @@ export function readConfigFile(path: string, readText: (path: string) => string)
   const problems: string[] = [];
   let content: unknown;
   try {
-    const document = parseDocument(readText(path), { uniqueKeys: true });
+    // Scalars stay the texts they are in the file: 007 is a name, and a secret of twenty digits is no number.
+    const options: SchemaOptions = { schema: 'failsafe', customTags: ['null'] };
+    const document = parseDocument(readText(path), { ...options, uniqueKeys: true });
     for (const error of document.errors) problems.push(`${path}: ${error.message.split('\n', 1)[0]}`);
     content = document.errors.length > 0 ? null : document.toJS({ maxAliasCount: 0 });
   } catch (error) {
@@ -125,7 +127,7 @@ export function readConfigFile(path: string, readText: (path: string) => string)
 /** The text of a scalar or of a sequence of texts; empty for null; undefined for anything else. */
 function scalarText(value: unknown): string | undefined {
   if (value === null) return '';
-  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') return String(value);
+  if (typeof value === 'string') return value;
   if (Array.isArray(value) && value.every((item): item is string => typeof item === 'string')) return value.join(',');
   return undefined;
 }

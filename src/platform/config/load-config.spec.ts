@@ -170,6 +170,24 @@ describe('loadConfig', () => {
     expect(load({ yaml: '# nothing\n' }).port).toBe(7070);
   });
 
+  it('takes what the file says as it is written', () => {
+    const written = 'node_id: 007\napi_key: 0042\ncluster_secret: 12345678901234567890\n';
+    expect(load({ yaml: `${written}port: 7071\ngrpc_tls: off\ncluster_mode: True\n` })).toMatchObject({
+      nodeId: '007',
+      apiKeys: [{ sha256: createHash('sha256').update('0042').digest('hex') }],
+      clusterSecret: '12345678901234567890',
+      port: 7071,
+      grpcTls: undefined,
+      clusterMode: true,
+    });
+    expect(load({ yaml: 'api_key: ~\ncluster_secret: null\nport:\nadvertise: "null"\n' })).toMatchObject({
+      apiKeys: [],
+      clusterSecret: undefined,
+      port: 7070,
+      advertise: 'null',
+    });
+  });
+
   it('counts the last of a flag that is given again', () => {
     expect(load({ argv: ['--shard-count=4', '--port', '1', '--shard-count', '3'] })).toMatchObject({
       shardCount: 3,
