@@ -12,7 +12,7 @@ import { connectionError, type Call, type Transport } from './transport.js';
 export async function* resumedStream<T>(
   transport: Transport,
   next: () => Call,
-  items: (stream: ReadableStream<Uint8Array>) => AsyncGenerator<T, void, undefined>,
+  items: (stream: ReadableStream<Uint8Array>, headers: Headers) => AsyncGenerator<T, void, undefined>,
   again: boolean,
   retries: number,
 ): AsyncGenerator<T, void, undefined> {
@@ -22,7 +22,7 @@ export async function* resumedStream<T>(
     const opened = await transport.open(call);
     let failure: SpectorError;
     try {
-      for await (const item of items(opened.stream)) {
+      for await (const item of items(opened.stream, opened.headers)) {
         failures = 0;
         yield item;
       }

@@ -431,6 +431,20 @@ describe('streams', () => {
     ]);
   });
 
+  it('takes changes from now on up where it began when no change came before the connection broke', async () => {
+    const server = await serve((_seen, response, _request, count) => {
+      if (count === 1) response.writeHead(200, { 'spector-cursor': 'c0' }).end();
+      else response.writeHead(200).write('{"cursor":"c1","op":"delete","id":"x","version":"v"}\n');
+    });
+    const changes = new SpectorClient({ nodes: server.url }).changes({ cursor: 'latest', follow: true });
+    expect((await changes.next()).value).toMatchObject({ cursor: 'c1' });
+    await changes.return();
+    expect(server.seen.map((seen) => seen.url)).toEqual([
+      '/api/v1/changes?cursor=latest&follow=true',
+      '/api/v1/changes?cursor=c0&follow=true',
+    ]);
+  });
+
   it('ends a followed stream when its reader leaves', async () => {
     let closed: (() => void) | undefined;
     const gone = new Promise<void>((resolve) => (closed = resolve));

@@ -275,7 +275,12 @@ export class SpectorClient {
       query: { cursor, collection, follow },
       repeatable: true,
     });
-    for await (const item of resumedStream(this.#transport, next, streamedObjects, follow === true, this.#retries)) {
+    const items = (stream: ReadableStream<Uint8Array>, headers: Headers): ReturnType<typeof streamedObjects> => {
+      // What `latest` stood for, should no change come before the connection breaks.
+      cursor = headers.get('spector-cursor') ?? cursor;
+      return streamedObjects(stream);
+    };
+    for await (const item of resumedStream(this.#transport, next, items, follow === true, this.#retries)) {
       const change = item as unknown as Change;
       yield change;
       cursor = change.cursor;

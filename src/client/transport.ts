@@ -53,6 +53,7 @@ export interface Answer {
 /** An answer whose body is still arriving. */
 export interface OpenAnswer {
   readonly stream: ReadableStream<Uint8Array>;
+  readonly headers: Headers;
   readonly node: string;
   /** Frees the connection; call it once, whatever happens. */
   readonly release: () => void;
@@ -101,7 +102,7 @@ export class Transport {
         const response = await this.#send(call, node, attempt.signal, this.#options.session?.token);
         if (!response.ok) throw errorOfAnswer(response.status, await response.text(), node);
         if (response.body === null) throw errorOfAnswer(response.status, '', node);
-        return { stream: response.body, node, release };
+        return { stream: response.body, headers: response.headers, node, release };
       } catch (error) {
         const failure = asSpectorError(error, attempt.signal, deadline, node);
         release();

@@ -18,7 +18,7 @@ export interface Change {
 }
 
 export interface ChangesOptions extends CallOptions {
-  /** Where to go on; from the start of the log when absent. */
+  /** Where to go on; `latest`: from now on; from the start of the log when absent. */
   readonly cursor?: string;
   /** Only this collection. */
   readonly collection?: string;

@@ -26,6 +26,17 @@ describe('streams', () => {
     leave.abort();
   });
 
+  it('tells in the head where a reader of what comes from now on begins', async () => {
+    await ingest({ id: 'a', title: 'x' });
+    const leave = new AbortController();
+    const latest = `${rest.edge.url}/api/v1/changes?cursor=latest&follow=true`;
+    expect((await fetch(latest, { signal: leave.signal })).headers.get('spector-cursor')).toBe('1');
+    leave.abort();
+    const none = await call('GET', '/api/v1/changes?cursor=latest');
+    expect({ text: none.text, cursor: none.headers.get('spector-cursor') }).toEqual({ text: '', cursor: '1' });
+    expect((await call('GET', '/api/v1/changes?cursor=1')).headers.get('spector-cursor')).toBeNull();
+  });
+
   it('answers errors before the first line by status, later ones in a last line', async () => {
     await refused(call('GET', '/api/v1/changes?cursor=old'), 410, 'OFFSET_COMPACTED');
     await refused(call('GET', '/api/v1/changes?cursor=old&follow=1'), 410, 'OFFSET_COMPACTED');

@@ -118,8 +118,13 @@ export interface ClusterPort {
   abortOperation(id: string): Promise<void>;
 }
 
+/** What a client of the change stream gives as its cursor to begin at `StreamsPort.latest`. */
+export const CURSOR_LATEST = 'latest';
+
 /** Streams of what was written; each ends when `signal` aborts. */
 export interface StreamsPort {
+  /** The cursor of this moment: what is written from now on lies behind it. */
+  latest(signal: AbortSignal): Promise<string>;
   changes(
     cursor: string | undefined,
     collection: string | undefined,

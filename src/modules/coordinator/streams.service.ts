@@ -17,7 +17,7 @@ import {
   type ChangePlace,
   type ChangePlaces,
 } from './core/change-cursor.js';
-import { clusterTag, type Position } from './core/positions.js';
+import { clusterTag, encodePositions, type Position } from './core/positions.js';
 import type { ChangeView, LogLineView } from './core/requests.js';
 import type { CopyRoute, ShardRoute } from './core/route.js';
 import type { EntryPage } from './core/shard-calls.js';
@@ -31,8 +31,6 @@ import { shardError } from './shard-error.js';
 /** Entries and bytes read from the log at once. */
 const SCAN_LIMIT = 500;
 const SCAN_BYTES = 1024 * 1024;
-/** The cursor that means "from now on". */
-export const CURSOR_LATEST = 'latest';
 
 /** Shards that are read at once: their pages are in memory together. */
 const SHARDS_AT_ONCE = 8;
@@ -56,9 +54,9 @@ export class StreamsService implements StreamsPort {
 
   /**
    * The change stream of all shards: at least once, in order within a shard. Without a cursor from the oldest entry the
-   * log holds, with `latest` from now on. Below the start of a log, where superseded entries are gone, it gives the newest
-   * state of each document, deletes included, and its cursors there go on with that (see `placeOnPage`; ADR 30). Without
-   * `follow` it ends with what each log had when it was read first, whatever is written meanwhile (see `endOf`).
+   * log holds. Below the start of a log, where superseded entries are gone, it gives the newest state of each document,
+   * deletes included, and its cursors there go on with that (see `placeOnPage`; ADR 30). Without `follow` it ends with what
+   * each log had when it was read first, whatever is written meanwhile (see `endOf`).
    * @throws NodeError OFFSET_COMPACTED, INVALID_REQUEST, COLLECTION_NOT_FOUND
    */
   async *changes(
@@ -72,7 +70,7 @@ export class StreamsService implements StreamsPort {
       if (known === undefined) throw new NodeError('COLLECTION_NOT_FOUND', `there is no collection "${collection}"`);
     }
     const map = this.replication.map.current();
-    const places = await this.#start(cursor, signal);
+    const places = this.#start(cursor);
     const restarts = new Map<number, number>();
     /** Of the shards that were begun. */
     const ends = new Map<number, number>();
@@ -130,6 +128,23 @@ export class StreamsService implements StreamsPort {
     }
   }
 
+  /** The cursor of this moment: what is written from now on lies behind it. @throws NodeError SHARD_UNAVAILABLE */
+  async latest(signal: AbortSignal): Promise<string> {
+    const { shardCount, clusterId } = this.replication.map.current();
+    const shards = Array.from({ length: shardCount }, (_, shard) => shard);
+    const deadline = new Deadline({ signal }, PAGE_MS);
+    try {
+      const { mapEpoch } = this.routes;
+      const options = { deadline, session: new Map<number, never>(), primary: false };
+      const answer = await this.fanOut.ask('summary', shards, (gates) => ({ mapEpoch, gates }), options);
+      for (const [shard, failed] of answer.failed) throw shardError(shard, failed, this.replication.fault(shard));
+      const ends = [...answer.values].map(([shard, { value }]) => [shard, value] as const);
+      return encodePositions(new Map(ends), clusterTag(clusterId));
+    } finally {
+      deadline.end();
+    }
+  }
+
   /** The entries of one shard from an offset on; it ends as the changes do. @throws NodeError SHARD_NOT_FOUND, OFFSET_COMPACTED */
   async *log(
     shard: number,
@@ -169,37 +184,16 @@ export class StreamsService implements StreamsPort {
   }
 
   /** Where a reader begins. */
-  async #start(cursor: string | undefined, signal: AbortSignal): Promise<Map<number, ChangePlace>> {
+  #start(cursor: string | undefined): Map<number, ChangePlace> {
     const map = this.replication.map.current();
     const shards = Array.from({ length: map.shardCount }, (_, shard) => shard);
     if (cursor === undefined) return new Map(shards.map((shard) => [shard, LOG_BEGIN]));
-    if (cursor === CURSOR_LATEST) return this.#latest(shards, signal);
     const decoded = decodeCursor(cursor, clusterTag(map.clusterId));
     if (decoded === undefined)
       throw new NodeError('INVALID_REQUEST', '`cursor` is not one of this service; start without one');
     if (decoded.foreign)
       throw new NodeError('OFFSET_COMPACTED', 'the cursor is of another cluster; start over without one');
     return new Map(shards.map((shard) => [shard, decoded.places.get(shard) ?? LOG_BEGIN]));
-  }
-
-  async #latest(shards: readonly number[], signal: AbortSignal): Promise<Map<number, ChangePlace>> {
-    const deadline = new Deadline({ signal }, PAGE_MS);
-    try {
-      const { mapEpoch } = this.routes;
-      const options = { deadline, session: new Map<number, never>(), primary: false };
-      const answer = await this.fanOut.ask('summary', shards, (gates) => ({ mapEpoch, gates }), options);
-      for (const [shard, failed] of answer.failed) throw shardError(shard, failed, this.replication.fault(shard));
-      return new Map(
-        [...answer.values]
-          .map(([shard, { value }]) => {
-            const { epoch, reign, offset } = value;
-            return [shard, { epoch, reign, offset, passingTo: 0 }] as const;
-          })
-          .sort(([a], [b]) => a - b),
-      );
-    } finally {
-      deadline.end();
-    }
   }
 
   /** A page of a shard's log from the first copy that gives one; why there is none, when none does. */

@@ -9,7 +9,6 @@ import { decodeRow } from '../shard/core/rows.js';
 import { decodeCursor } from './core/change-cursor.js';
 import { clusterTag, encodePositions } from './core/positions.js';
 import type { ChangeView } from './core/requests.js';
-import { CURSOR_LATEST } from './streams.service.js';
 import { MemoryCluster, type ClusterNode } from './testing/memory-cluster.js';
 
 const SHARD = 0;
@@ -127,6 +126,14 @@ describe('the change stream of a log that is compacted', () => {
     const old = encodePositions(new Map([[SHARD, place]]), clusterTag(clusterId));
     await expect(read(old)).rejects.toMatchObject({ code: 'OFFSET_COMPACTED' });
     follow(documents, await read());
+  });
+
+  it('gives what was written since a cursor of that moment', async () => {
+    await put('doc-1');
+    const cursor = await node.streams.latest(call.signal);
+    expect(await read(cursor)).toEqual([]);
+    await put('doc-2');
+    expect((await read(cursor)).map(({ id }) => id)).toEqual(['doc-2']);
   });
 
   it('goes on for who is overtaken by the compaction while reading, and from the cursors of that', async () => {
@@ -269,37 +276,29 @@ describe('the streams of a shard that no copy can be read of', () => {
     for await (const line of lines) expect(line).toBeDefined();
   }
 
-  function streams({ streams }: ClusterNode): readonly AsyncIterable<unknown>[] {
+  function reads({ streams }: ClusterNode): readonly (() => Promise<unknown>)[] {
     return [
-      streams.changes(undefined, undefined, false, call.signal),
-      streams.changes(CURSOR_LATEST, undefined, false, call.signal),
-      streams.log(1, 1, 100, false, call.signal),
+      () => end(streams.changes(undefined, undefined, false, call.signal)),
+      () => streams.latest(call.signal),
+      () => end(streams.log(1, 1, 100, false, call.signal)),
     ];
   }
 
   it('say that it is out of reach', async () => {
     cluster.nodes[1].vanish();
-    for (const lines of streams(cluster.nodes[0]))
-      await expect(end(lines)).rejects.toMatchObject({ code: 'SHARD_UNAVAILABLE' });
+    for (const read of reads(cluster.nodes[0]))
+      await expect(read()).rejects.toMatchObject({ code: 'SHARD_UNAVAILABLE' });
   });
 
   it('say that it is damaged, and where, when the copy is here', async () => {
     const [, node] = cluster.nodes;
     const scanning = jest.spyOn(node.log, 'scan').mockRejectedValue(damage);
-    const [changes, latest, log] = streams(node);
+    const [changes, latest, log] = reads(node);
     // Found on this read: the routes do not know of it yet.
-    await expect(end(changes)).rejects.toMatchObject({
-      code: 'LOG_CORRUPT',
-      message: expect.stringMatching(/offset 3/),
-    });
-    await expect(end(log)).rejects.toMatchObject({ code: 'LOG_CORRUPT', message: expect.stringMatching(/offset 3/) });
-    await expect(end(latest)).rejects.toMatchObject({
-      code: 'LOG_CORRUPT',
-      message: expect.stringMatching(/offset 3/),
-    });
+    for (const read of [changes, log, latest])
+      await expect(read()).rejects.toMatchObject({ code: 'LOG_CORRUPT', message: expect.stringMatching(/offset 3/) });
     scanning.mockRestore();
     // And elsewhere, by what the node of the copy answers.
-    for (const lines of streams(cluster.nodes[0]))
-      await expect(end(lines)).rejects.toMatchObject({ code: 'LOG_CORRUPT' });
+    for (const read of reads(cluster.nodes[0])) await expect(read()).rejects.toMatchObject({ code: 'LOG_CORRUPT' });
   });
 });

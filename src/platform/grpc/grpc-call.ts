@@ -1,4 +1,4 @@
-import type { Metadata } from '@grpc/grpc-js';
+import { Metadata } from '@grpc/grpc-js';
 
 /** What every kind of server call of grpc-js offers, as far as it is needed here. */
 export interface ServerCall {
@@ -8,6 +8,7 @@ export interface ServerCall {
   getPeer(): string;
   getDeadline(): Date | number;
   on(event: 'cancelled', listener: () => void): unknown;
+  sendMetadata(metadata: Metadata): void;
 }
 
 /** What a handler may want to know of its call. */
@@ -16,6 +17,13 @@ export interface GrpcCallContext {
   readonly signal: AbortSignal;
   /** Milliseconds for an answer that is to be there by the client's deadline, at least 0; undefined without one. */
   readonly timeoutMs: number | undefined;
+}
+
+/** Sends the head of an answer before its first message. */
+export function sendInitialMetadata(call: ServerCall, values: Readonly<Record<string, string>>): void {
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(values)) metadata.set(name, value);
+  call.sendMetadata(metadata);
 }
 
 const WAY_BACK_SHARE = 0.1;

@@ -2304,7 +2304,8 @@ export const ReplicaStatusSchema: GenMessage<ReplicaStatus> = /*@__PURE__*/
  */
 export type ChangesRequest = Message<"spector.v1.ChangesRequest"> & {
   /**
-   * Cursor of the last change seen; empty: from the oldest the log holds.
+   * Cursor of the last change seen; empty: from the oldest the log holds. `latest`: from now on; the initial metadata
+   * `spector-cursor` of the answer is then the cursor of that moment.
    *
    * @generated from field: string cursor = 1;
    */

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from '../../../platform/logging/logger.js';
 import { LOGGER } from '../../../platform/logging/logger.js';
 import type { ClusterPort, StreamsPort } from '../../coordinator/coordinator.js';
-import { CLUSTER, STREAMS } from '../../coordinator/coordinator.js';
+import { CLUSTER, CURSOR_LATEST, STREAMS } from '../../coordinator/coordinator.js';
 import { documentJson } from '../core/answers.js';
 import { shardNumber } from '../core/shard-number.js';
 import { Endpoint } from '../http/endpoint.js';
@@ -42,16 +42,22 @@ export class StreamsController {
     summary: 'The change stream of all shards, a line a change',
     query: ChangesQuery,
     answers: {
-      200: 'Lines of {cursor, op, id, version, collection, document?, restarted?}; `restarted` {shard, offset}: the log of the shard goes on from another branch, and its changes start over after the offset.',
+      200: 'Lines of {cursor, op, id, version, collection, document?, restarted?}; `restarted` {shard, offset}: the log of the shard goes on from another branch, and its changes start over after the offset. Where `latest` was asked for, the header `Spector-Cursor` is the cursor of that moment: with it a reader that is cut off before its first line goes on.',
     },
     errors: ['COLLECTION_NOT_FOUND', 'OFFSET_COMPACTED', 'SHARD_UNAVAILABLE', 'LOG_CORRUPT'],
   })
   async changes(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
-    const { cursor, collection, follow = false } = changesQuery(request.query);
+    const { cursor: given, collection, follow = false } = changesQuery(request.query);
+    let cursor = given;
     await sendNdjson(
       reply,
       this.open,
       {
+        headers: async (signal) => {
+          if (given !== CURSOR_LATEST) return undefined;
+          cursor = await this.streams.latest(signal);
+          return { 'spector-cursor': cursor };
+        },
         items: (signal) => this.streams.changes(cursor, collection, follow, signal),
         line: ({ document, ...change }) => ({
           ...change,

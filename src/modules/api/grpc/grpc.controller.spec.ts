@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import type { ClientReadableStream, ClientWritableStream, Metadata as MetadataType, ServiceError } from '@grpc/grpc-js';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
 import type { DescMessage, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
@@ -287,6 +288,15 @@ describe('SpectorService', () => {
       ['b', '2', 'b'],
       ['c', '3', 'c'],
     ]);
+    const latest: ClientReadableStream<pb.ChangesResponse> = client.makeServerStreamRequest(
+      path('Changes'),
+      serialize(pb.ChangesRequestSchema),
+      deserialize(pb.ChangesResponseSchema),
+      create(pb.ChangesRequestSchema, { cursor: 'latest', follow: true }),
+    );
+    const [head] = (await once(latest, 'metadata')) as [Metadata];
+    expect(head.get('spector-cursor')).toEqual(['3']);
+    latest.on('error', () => undefined).cancel();
   });
 
   it('says that a change stream started over, and why a copy takes no entries', async () => {

@@ -5,7 +5,7 @@ import * as pb from '../../../gen/spector/v1/spector_pb.js';
 import { NodeError } from '../../../kernel/errors.js';
 import { COLLECTION_NAME_PATTERN } from '../../../kernel/ids.js';
 import type { ServerCall } from '../../../platform/grpc/grpc-call.js';
-import { grpcCallContext } from '../../../platform/grpc/grpc-call.js';
+import { grpcCallContext, sendInitialMetadata } from '../../../platform/grpc/grpc-call.js';
 import { GrpcErrorFilter } from '../../../platform/grpc/grpc-error-filter.js';
 import type {
   CatalogPort,
@@ -14,7 +14,7 @@ import type {
   SearchPort,
   StreamsPort,
 } from '../../coordinator/coordinator.js';
-import { CATALOG, CLUSTER, DOCUMENTS, SEARCH, STREAMS } from '../../coordinator/coordinator.js';
+import { CATALOG, CLUSTER, CURSOR_LATEST, DOCUMENTS, SEARCH, STREAMS } from '../../coordinator/coordinator.js';
 import type { BulkItem } from '../../coordinator/core/requests.js';
 import { checkedId } from '../core/document-fields.js';
 import { shown } from '../core/shown.js';
@@ -219,8 +219,12 @@ export class GrpcController {
   @Gated('read')
   async *changes(request: pb.ChangesRequest, _metadata: unknown, call: ServerCall): AsyncGenerator<pb.ChangesResponse> {
     const { signal } = grpcCallContext(call);
-    const cursor = request.cursor === '' ? undefined : request.cursor;
+    let cursor = request.cursor === '' ? undefined : request.cursor;
     const collection = request.collection === '' ? undefined : request.collection;
+    if (cursor === CURSOR_LATEST) {
+      cursor = await this.streams.latest(signal);
+      sendInitialMetadata(call, { 'spector-cursor': cursor });
+    }
     for await (const change of this.streams.changes(cursor, collection, request.follow ?? false, signal))
       yield changeMessage(change);
   }

@@ -15,6 +15,8 @@ const FIRST_LINE_MS = 200;
 
 /** A lasting answer of lines. */
 export interface NdjsonAnswer<T> {
+  /** What its head says beside the usual; awaited before the items are made. */
+  readonly headers?: (signal: AbortSignal) => Promise<Readonly<Record<string, string>> | undefined>;
   /** Makes the items; must end when the signal aborts. */
   readonly items: (signal: AbortSignal) => AsyncIterable<T>;
   readonly line: (item: T) => object;
@@ -34,12 +36,14 @@ export async function sendNdjson<T>(
 ): Promise<void> {
   streams.admit();
   const { signal, close } = streams.open(reply);
-  const iterator = answer.items(signal)[Symbol.asyncIterator]();
+  let iterator: AsyncIterator<T> | undefined;
   try {
+    const headers = await answer.headers?.(signal);
+    iterator = answer.items(signal)[Symbol.asyncIterator]();
     let next = iterator.next();
     await (answer.follow ? Promise.race([next, delay(FIRST_LINE_MS, signal)]) : next);
     reply.hijack();
-    reply.raw.writeHead(200, { 'content-type': NDJSON_CONTENT_TYPE, 'cache-control': 'no-store' });
+    reply.raw.writeHead(200, { 'content-type': NDJSON_CONTENT_TYPE, 'cache-control': 'no-store', ...headers });
     if (reply.request.method === 'HEAD') {
       next.catch((error: unknown) => log.debug({ error }, 'a stream asked for by HEAD failed'));
       reply.raw.end();
@@ -61,7 +65,7 @@ export async function sendNdjson<T>(
     writer.end();
   } finally {
     close();
-    await iterator.return?.();
+    await iterator?.return?.();
   }
 }
 

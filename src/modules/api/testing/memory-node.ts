@@ -423,6 +423,7 @@ export class MemoryNode implements DocumentsPort, SearchPort, CatalogPort, Clust
 /** The shard logs of a MemoryNode; apart, because both ports have a `log`. */
 export function streamsOf(node: MemoryNode): StreamsPort {
   return {
+    latest: () => settle(() => String(node.log.length)),
     changes: (...args) => node.changes(...args),
     log: (shard, from, limit) => (shard === 0 ? node.logLines(from, limit) : missing('SHARD_NOT_FOUND', String(shard))),
   };
