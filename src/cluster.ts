@@ -134,11 +134,6 @@ export class Cluster {
     }
   }
 
-  /** True when anybody who reaches the gRPC port is believed to be a node. */
-  get insecure(): boolean {
-    return this.#security.kind === 'open';
-  }
-
   get membership(): MembershipService | undefined {
     return this.#late.service;
   }

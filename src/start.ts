@@ -351,6 +351,11 @@ function warnIfOpen(config: NodeConfig, logger: Logger): void {
       'no API keys are set and the node listens beyond loopback: anyone who reaches it can read and write',
     );
   }
+  if (config.clusterMode && config.grpcTls === undefined && config.clusterSecret === undefined) {
+    logger.warn(
+      'neither certificates nor a secret protect the ports between nodes: anyone who reaches the gRPC port is believed to be a node; set GRPC_TLS with its files, or CLUSTER_SECRET',
+    );
+  }
 }
 
 /** The exit code an error that ended a start stands for (api.md, Processes). */

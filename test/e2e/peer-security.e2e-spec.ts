@@ -23,6 +23,9 @@ const HEARTBEAT_PATH = `/${MembershipService.typeName}/${MembershipService.metho
 const LOOPBACK = { ...HEARTBEAT, SPECTOR_HOST: '127.0.0.1', SPECTOR_ADVERTISE: '127.0.0.1' } as const;
 const REFUSED = /^(PERMISSION_DENIED|UNAUTHENTICATED|INVALID_ARGUMENT|FAILED_PRECONDITION) /;
 
+/** The line of a node that believes everybody. */
+const UNPROTECTED = /"level":"warn".*neither certificates nor a secret protect .*CLUSTER_SECRET/;
+
 /** A node that tries to get in and must not. */
 interface Intruder {
   readonly nodeId: string;
@@ -226,7 +229,10 @@ describe('nodes with a secret', () => {
         told: /refused a call between nodes/,
       },
     ]);
-    for (const { output } of cluster.nodes) expect(output).not.toContain(SECRET);
+    for (const { output } of cluster.nodes) {
+      expect(output).not.toContain(SECRET);
+      expect(output).not.toMatch(UNPROTECTED);
+    }
   });
 
   it('count and refuse what is malformed, forged or of another time, and nothing changes', async () => {
@@ -262,6 +268,7 @@ describe('an open cluster', () => {
   it('says that it is open, and still refuses rubbish and nodes of other clusters', async () => {
     const { insecure, clusterId } = await cluster.settled();
     expect(insecure).toBe(true);
+    for (const { output } of cluster.nodes) expect(output).toMatch(UNPROTECTED);
     await expectUnimpressed(cluster, async (node) => {
       const refusals = await node.metric('spector_peer_refusals_total');
       const address = `127.0.0.1:${node.grpcPort}`;
