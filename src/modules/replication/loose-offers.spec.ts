@@ -1,10 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { bytesIn } from '../../kernel/bytes.js';
+import { bytesIn, equalBytes, fromUtf8 } from '../../kernel/bytes.js';
 import { nodeHasher } from '../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
+import { entryId, entryOrigin } from '../log/core/entry-codec.js';
+import { LogDamagedError, type RowChange } from '../log/log-store.js';
 import { encodeDocument } from '../shard/core/document-codec.js';
 import { liveDocuments, shardDigest } from '../shard/core/rows.js';
-import { conflictPrefix } from './core/conflict-row.js';
+import { conflictPrefix, type Conflict } from './core/conflict-row.js';
 import { OFFER_BYTES_MAX } from './core/offer-window.js';
 import { BATCH_BYTES } from './follower-feed.js';
 import { CopyPair, FOLLOWER, PRIMARY } from './testing/copy-pair.js';
@@ -16,6 +18,19 @@ const payload = encodeDocument({ content: 'x'.repeat(64 * 1024) });
 const BRANCH_BYTES = DOCUMENTS * payload.length;
 /** What is on its way to the primary's disk at most, of one follower; a merged entry also names where it comes from. */
 const BOUND = 1.01 * (OFFER_BYTES_MAX + BATCH_BYTES);
+
+const CONFLICTS = conflictPrefix(SHARD);
+
+/** Documents of the conflicts among rows. */
+function listedIn(rows: readonly RowChange[]): string[] {
+  const conflicts = rows.filter(({ key }) => equalBytes(key.subarray(0, CONFLICTS.length), CONFLICTS));
+  return conflicts.map(({ value }) => (JSON.parse(fromUtf8(value ?? new Uint8Array(0))) as Conflict).id);
+}
+
+/** Documents of the entries that come from another branch. */
+function mergedIn(entries: readonly { readonly bytes: Uint8Array }[]): string[] {
+  return entries.filter(({ bytes }) => entryOrigin(bytes) !== undefined).map(({ bytes }) => entryId(bytes));
+}
 
 function documents(prefix: string): { readonly id: string; readonly payload: Uint8Array }[] {
   return Array.from({ length: DOCUMENTS }, (_, i) => ({ id: `${prefix}-${i}`, payload }));
@@ -109,26 +124,46 @@ describe('the rows of a branch that are offered to a primary whose disk stands s
   it('wait also where they lose: what lies on the other side is listed as a conflict first', async () => {
     await logDocuments(here, 2, 3_000, documents('both'));
     await logDocuments(there, 3, 5_000, documents('both'));
-    // What won is read, to see whether that is a conflict.
-    let readOn: () => void = () => undefined;
-    const held = new Promise<void>((resolve) => (readOn = resolve));
-    const read = there.read.bind(there);
-    there.read = async (shard, offset) => {
-      await held;
-      return read(shard, offset);
-    };
     await begin();
-    await stalled();
-    release();
     await stalled();
     expect(offered).toBeGreaterThanOrEqual(OFFER_BYTES_MAX);
     expect(offered).toBeLessThan(BOUND);
-    readOn();
+    release();
     await merged();
-    const conflicts = await there.rows(conflictPrefix(SHARD), undefined, 10 * DOCUMENTS);
-    expect(conflicts).toHaveLength(DOCUMENTS);
+    expect(listedIn(await there.rows(CONFLICTS, undefined, 10 * DOCUMENTS))).toHaveLength(DOCUMENTS);
     expect(offered).toBeGreaterThan(BRANCH_BYTES);
     expect(ends).toBe(1);
+  }, 30_000);
+
+  it('are in the log no sooner than what they beat is listed as a conflict', async () => {
+    await logDocuments(here, 2, 5_000, documents('both'));
+    await logDocuments(there, 3, 3_000, documents('both'));
+    const asked: string[] = [];
+    const append = there.append.bind(there);
+    there.append = (batch) => {
+      asked.push(...listedIn(batch.rows).map((id) => `listed ${id}`));
+      asked.push(...mergedIn(batch.entries).map((id) => `merged ${id}`));
+      return append(batch);
+    };
+    await begin();
+    release();
+    await merged();
+    expect(asked).toHaveLength(2 * DOCUMENTS);
+    for (const { id } of documents('both'))
+      expect(asked.indexOf(`listed ${id}`)).toBeLessThan(asked.indexOf(`merged ${id}`));
+  }, 30_000);
+
+  it('take the place of nothing that cannot be read, and so not be listed', async () => {
+    await logDocuments(here, 2, 5_000, documents('both'));
+    await logDocuments(there, 3, 3_000, documents('both'));
+    there.readSync = (shard, offset) => {
+      throw new LogDamagedError({ shard, offset, problem: 'crc' });
+    };
+    await begin();
+    release();
+    await expect(merged()).rejects.toThrow(LogDamagedError);
+    await there.sync();
+    expect(mergedIn((await there.scan(SHARD, 1, 10 * DOCUMENTS, 1e9)).map((bytes) => ({ bytes })))).toEqual([]);
   }, 30_000);
 
   it('are offered anew on the next stream, and are merged once it has taken them', async () => {

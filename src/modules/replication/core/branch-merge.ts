@@ -11,8 +11,9 @@ import {
 } from '../../log/core/entry-codec.js';
 import type { EntryOrigin } from '../../log/core/entry.js';
 import type { AppendEntry, RowChange } from '../../log/log-store.js';
+import type { DocumentRow } from '../../shard/core/rows.js';
 import type { BranchEpoch } from './branch-epochs.js';
-import type { Out } from './effects.js';
+import type { Out, StoredWrite } from './effects.js';
 import { epochAt } from './fork.js';
 import { rowNameOf, type ReplicaLog } from './replica-log.js';
 
@@ -54,7 +55,7 @@ export class BranchMerge {
     if (order < 0 && before !== undefined) {
       // Of a branch that is merged: it was listed then, or has been superseded in full view since.
       if (this.log.missing([{ epoch: origin.epoch, end: origin.offset, fork: 0 }]).length === 0) return;
-      const entry = before.loose ? { collectionId, id } : before.offset;
+      const entry = this.#writeOf(collectionId, id, before);
       out.push({ kind: 'conflict', loser: bytes, winner: { versionText: versionText(before.version), entry } });
       return;
     }
@@ -62,13 +63,18 @@ export class BranchMerge {
     if (order === 0 && !(this.own && before?.loose === true)) return;
     // One that is loose itself was written on a branch of its own, and its offset is of that.
     if (order > 0 && before !== undefined && (before.loose || !this.#saw(origin, before.offset))) {
-      const loser = before.loose ? { collectionId, id } : before.offset;
+      const loser = this.#writeOf(collectionId, id, before);
       out.push({ kind: 'conflict', loser, winner: { versionText: versionText(version), entry: bytes } });
     }
     const payload = entryPayload(bytes);
     const entry = this.log.append(this.epoch, { op, collectionId, id, payload, version, origin });
     this.rows.push(...this.log.write(entry, { op, collectionId, id, version, rowKey, rowName }, before));
     this.entries.push(entry);
+  }
+
+  /** The write a row is of. */
+  #writeOf(collectionId: number, id: string, { loose, offset }: DocumentRow): StoredWrite {
+    return loose ? { collectionId, id } : (this.log.unpersisted(offset) ?? offset);
   }
 
   /**

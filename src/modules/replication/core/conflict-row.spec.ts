@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { utf8 } from '../../../kernel/bytes.js';
+import { toHex, utf8 } from '../../../kernel/bytes.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
 import { encodeEntry } from '../../log/core/entry-codec.js';
 import { CHAIN_ZERO, type EntryOrigin } from '../../log/core/entry.js';
@@ -36,10 +36,17 @@ describe('whether the writer of the winner could see the loser (replication 6.4)
 
 describe('the key of a conflict', () => {
   it('says when the branches were merged', () => {
-    const { key } = conflictRow(7, 1_700_000_000_123, new Uint8Array(4), entry(place(2, 1, 8)), 'v');
+    const { key } = conflictRow(7, 1_700_000_000_123, entry(place(2, 1, 8)), 'v');
     expect(conflictMs(key)).toBe(1_700_000_000_123);
     const stored = Buffer.from([0, ...key]).subarray(1);
     expect(conflictMs(stored)).toBe(1_700_000_000_123);
     expect(key.subarray(0, 6)).toEqual(conflictPrefix(7));
+  });
+
+  it('is that of one write alone, also of those that lost in one millisecond', () => {
+    const places = [place(2, 1, 8), place(2, 1, 9), place(2, 3, 8), place(3, 1, 8), place(2, 1, 2 ** 40 + 8)];
+    const keys = places.map((at) => toHex(conflictRow(7, 1_000, entry(at), 'v').key));
+    expect(new Set(keys).size).toBe(places.length);
+    expect(toHex(conflictRow(7, 1_000, entry(place(2, 1, 8)), 'w').key)).toBe(keys[0]);
   });
 });

@@ -1,5 +1,6 @@
 import { toHex, utf8 } from '../../../kernel/bytes.js';
-import { sameEpoch } from '../../../kernel/epoch.js';
+import { writeU64 } from '../../../kernel/big-endian.js';
+import { sameEpoch, UUID_BYTES } from '../../../kernel/epoch.js';
 import { versionText } from '../../../kernel/version.js';
 import {
   entryCollectionId,
@@ -39,6 +40,7 @@ export function couldSee(winner: Uint8Array, loser: Uint8Array): boolean {
 
 const TAG = 0x63;
 const PREFIX_BYTES = 6;
+const PLACE_BYTES = 8 + UUID_BYTES + 8;
 
 /** Prefix of the conflicts of a shard: `c!` shard u32, then the time of the merge, so that old ones come first. */
 export function conflictPrefix(shard: number): Uint8Array {
@@ -55,20 +57,15 @@ export function conflictMs(key: Uint8Array): number {
   return Number(new DataView(buffer, byteOffset, byteLength).getBigUint64(PREFIX_BYTES));
 }
 
-/** The row that records the entry of a losing write. @param salt makes the key its own */
-export function conflictRow(
-  shard: number,
-  mergedMs: number,
-  salt: Uint8Array,
-  entry: Uint8Array,
-  winner: string,
-): RowChange {
-  const prefix = conflictPrefix(shard);
-  const key = new Uint8Array(prefix.length + 8 + salt.length);
-  key.set(prefix);
-  new DataView(key.buffer).setBigUint64(prefix.length, BigInt(Math.max(0, Math.floor(mergedMs))));
-  key.set(salt, prefix.length + 8);
+/** The row that records the entry of a losing write, under the time of the merge and the place where it was written. */
+export function conflictRow(shard: number, mergedMs: number, entry: Uint8Array, winner: string): RowChange {
   const epoch = entryEpoch(entry);
+  const key = new Uint8Array(PREFIX_BYTES + 8 + PLACE_BYTES);
+  key.set(conflictPrefix(shard));
+  writeU64(key, PREFIX_BYTES, Math.max(0, Math.floor(mergedMs)));
+  writeU64(key, PREFIX_BYTES + 8, epoch.num);
+  key.set(epoch.uuid, PREFIX_BYTES + 16);
+  writeU64(key, PREFIX_BYTES + 16 + UUID_BYTES, entryOffset(entry));
   const conflict: Conflict = {
     id: entryId(entry),
     collectionId: entryCollectionId(entry),

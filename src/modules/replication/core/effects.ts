@@ -15,7 +15,7 @@ import type {
 } from './protocol.js';
 import type { Reply } from './write.js';
 
-/** The entry of a write: itself, where it lies in this log, or the document whose loose row it is. */
+/** The entry of a write: itself, where it lies on the disk in this log, or the document whose loose row it is. */
 export type StoredWrite = Uint8Array | number | { readonly collectionId: number; readonly id: string };
 
 /** What a replica asks of its driver; performed in order (architecture, the core contract). */
@@ -38,7 +38,7 @@ export type ReplicaEffect =
   | { readonly kind: 'sweep'; readonly collectionId: number }
   /**
    * A write lost against a higher version on another branch (6.4), unless its entry and the winner's say that who wrote that
-   * one could see it. Performed before the append that ends a loose row.
+   * one could see it. Asked of the disk before the append that ends what lost: a crash leaves it there, or listed.
    */
   | {
       readonly kind: 'conflict';

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { equalBytes, toHex, utf8 } from '../../../kernel/bytes.js';
 import { HLC_ZERO, versionText } from '../../../kernel/version.js';
 import { nodeHasher } from '../../../platform/crypto/node-hasher.js';
-import { decodeEntry, entryChain, entryOp, verifyEntry } from '../../log/core/entry-codec.js';
+import { decodeEntry, entryChain, entryOp, entryVersion, verifyEntry } from '../../log/core/entry-codec.js';
 import { CHAIN_ZERO } from '../../log/core/entry.js';
 import { idempotencyKey, shardKey } from '../../log/core/keys.js';
 import { ZERO_COUNTERS, encodeRow, liveDocuments, shardDigest } from '../../shard/core/rows.js';
@@ -616,6 +616,22 @@ describe('Leader', () => {
     const own = appendOf(propose(base, [proposal('b')], 3_000)).batch;
     base.persisted();
     expect(conflicts(base.merge([lone.bytes], [rowOf(own)]))).toEqual([own.entries[0].offset]);
+  });
+
+  it('lists what it beats before that is on the disk, too: the entry itself', () => {
+    const [first, second] = [5_000, 6_000].map((ms, i) => {
+      const branch = new Reign({ epoch: 2 + i });
+      branch.begin();
+      return appendOf(propose(branch, [proposal('a')], ms)).batch.entries[0].bytes;
+    });
+    const base = new Reign({ epoch: 9 });
+    base.begin();
+    const own = appendOf(propose(base, [proposal('a')], 3_000)).batch.entries[0].bytes;
+    const winner = { versionText: versionText(entryVersion(first)), entry: first };
+    const [conflict, merged] = base.merge([first], [undefined]);
+    expect(conflict).toEqual({ kind: 'conflict', loser: own, winner });
+    const loser = appendOf([merged]).batch.entries[0].bytes;
+    expect(base.merge([second], [undefined])[0]).toMatchObject({ kind: 'conflict', loser });
   });
 
   it('lists a delete, and a loose row of its own, that a row of another branch beats', () => {

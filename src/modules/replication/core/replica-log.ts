@@ -281,6 +281,11 @@ export class ReplicaLog {
     return this.#rows.get(rowName) ?? (stored === undefined ? undefined : decodeRow(stored));
   }
 
+  /** The entry at an offset while it is on its way to the disk. */
+  unpersisted(offset: number): Uint8Array | undefined {
+    return offset > this.#durable ? this.#unpersisted[offset - this.#durable - 1].bytes : undefined;
+  }
+
   /** The result under an operation id: the overlay's, else the stored one. */
   operation(opId: Uint8Array, stored: Uint8Array | undefined): OperationRow | undefined {
     return this.#operations.get(toHex(opId)) ?? (stored === undefined ? undefined : decodeOperation(stored));
