@@ -1,7 +1,7 @@
 import type { Hasher } from '../../kernel/hasher.js';
 import { compareVersions } from '../../kernel/version.js';
-import { entryVersion } from '../log/core/entry-codec.js';
-import { looseKey, loosePrefix, shardKey } from '../log/core/keys.js';
+import { entryCollectionId, entryOp, entryVersion } from '../log/core/entry-codec.js';
+import { documentPrefix, looseKey, loosePrefix, shardKey } from '../log/core/keys.js';
 import type { LogStore, RowChange } from '../log/log-store.js';
 import { CounterTally, decodeCounters, encodeCounters, ZERO_COUNTERS, type ShardCounters } from '../shard/core/rows.js';
 import { COUNTERS_ROW } from './core/replica-log.js';
@@ -21,6 +21,8 @@ export class LooseStore {
   /**
    * Cuts a branch off: the log ends at `fork`, rows that pointed beyond are loose. Payloads go to the side store first, in
    * parts; then one synced batch changes everything else, so that a crash leaves the branch as it was or all of it loose.
+   * Of a collection that was dropped on the branch nothing is left: its rows count nowhere, and the log that is followed next
+   * may change them, until it is dropped there, too.
    * @param beside rows to write with it
    * @returns the counters as of the fork, as they are stored
    */
@@ -32,6 +34,12 @@ export class LooseStore {
     const { tail } = log.state(shard);
     for (let next = fork + 1; next <= tail;) {
       const entries = await log.scan(shard, next, CHUNK_ENTRIES, CHUNK_BYTES);
+      for (const entry of entries) {
+        if (entryOp(entry) !== 'COLLECTION_PURGE') continue;
+        const collectionId = entryCollectionId(entry);
+        await this.#delete(shard, documentPrefix(stored.generation, shard, collectionId));
+        tally.begin(collectionId);
+      }
       const part = loosen(entries, fork, stored, tally);
       if (part.side.length > 0) await log.append({ shard, entries: [], rows: part.side });
       rows.push(...part.rows);
@@ -82,9 +90,13 @@ export class LooseStore {
   }
 
   /** Deletes all that is kept of a shard. */
-  async clear(shard: number): Promise<void> {
+  clear(shard: number): Promise<void> {
+    return this.#delete(shard, loosePrefix(shard));
+  }
+
+  async #delete(shard: number, prefix: Uint8Array): Promise<void> {
     for (;;) {
-      const kept = await this.log.rows(loosePrefix(shard), undefined, CHUNK_ENTRIES);
+      const kept = await this.log.rows(prefix, undefined, CHUNK_ENTRIES);
       if (kept.length === 0) return;
       const changes = kept.map(({ key }) => ({ key, value: undefined }));
       await this.log.append({ shard, entries: [], rows: changes });

@@ -18,7 +18,7 @@ export async function logDocuments(
   wallMs: number,
   documents: readonly { readonly id: string; readonly payload: Uint8Array }[],
 ): Promise<void> {
-  const log = new ReplicaLog({ shard: SHARD, hasher: nodeHasher, lastHlc: HLC_ZERO, ...storedEnd(store, SHARD) });
+  const log = copyOf(store);
   const entries: AppendEntry[] = [];
   const rows: RowChange[] = [];
   for (const [i, { id, payload }] of documents.entries()) {
@@ -30,4 +30,19 @@ export async function logDocuments(
     rows.push(...log.write(entry, { ...what, rowKey, rowName }, log.row(rowName, store.row(rowKey))));
   }
   await store.append(log.batch(entries, rows));
+}
+
+/** Logs the end of collection 1, as a primary of the epoch does; its rows stay, as they do until they are swept. */
+export async function logPurge(store: LogStore, num: number, wallMs: number): Promise<void> {
+  const log = copyOf(store);
+  const version = { hlc: { ms: wallMs, counter: 0 }, opId: new Uint8Array(16).fill(num) };
+  const draft = { op: 'COLLECTION_PURGE', collectionId: 1, id: '', payload: new Uint8Array(0), version } as const;
+  const entry = log.append(epochOf(num), draft);
+  log.supersede(entry.bytes.length);
+  log.drop(1);
+  await store.append(log.batch([entry], []));
+}
+
+function copyOf(store: LogStore): ReplicaLog {
+  return new ReplicaLog({ shard: SHARD, hasher: nodeHasher, lastHlc: HLC_ZERO, ...storedEnd(store, SHARD) });
 }

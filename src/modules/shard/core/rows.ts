@@ -113,10 +113,17 @@ export function nextRow(
   return { version: entry.version, offset: entry.offset, tombstone: entry.op === 'DELETE', bytes, loose: false };
 }
 
+interface CollectionTally {
+  live: number;
+  readonly digest: LiveDigest;
+  bytes: number;
+  loose: number;
+}
+
 /** Counters on their way through a batch: `change` row by row, then `value()` for the row that is written with them. */
 export class CounterTally {
   readonly #hasher: Hasher;
-  readonly #collections = new Map<number, { live: number; digest: LiveDigest; bytes: number; loose: number }>();
+  readonly #collections = new Map<number, CollectionTally>();
   #supersededBytes: number;
 
   constructor(hasher: Hasher, from: ShardCounters) {
@@ -129,11 +136,7 @@ export class CounterTally {
 
   /** A row went from `before` to `after`. */
   change(collectionId: number, id: string, before: DocumentRow | undefined, after: DocumentRow): void {
-    let collection = this.#collections.get(collectionId);
-    if (collection === undefined) {
-      collection = { live: 0, digest: new LiveDigest(), bytes: 0, loose: 0 };
-      this.#collections.set(collectionId, collection);
-    }
+    const collection = this.#of(collectionId);
     if (before !== undefined) {
       collection.bytes -= before.bytes;
       if (before.loose) collection.loose -= 1;
@@ -150,6 +153,11 @@ export class CounterTally {
       collection.digest.add(liveTerm(this.#hasher, collectionId, id, after.version));
     }
     assert(collection.live >= 0, 'a collection cannot have fewer than no documents');
+  }
+
+  /** A collection is there, though it may have no row: it can be dropped. */
+  begin(collectionId: number): void {
+    this.#of(collectionId);
   }
 
   /** A row went without another one in its place. */
@@ -192,6 +200,15 @@ export class CounterTally {
     for (const [id, { live, digest, bytes, loose }] of this.#collections)
       collections.set(id, { live, digest: digest.bytes(), bytes, loose });
     return { collections, supersededBytes: this.#supersededBytes };
+  }
+
+  #of(collectionId: number): CollectionTally {
+    let collection = this.#collections.get(collectionId);
+    if (collection === undefined) {
+      collection = { live: 0, digest: new LiveDigest(), bytes: 0, loose: 0 };
+      this.#collections.set(collectionId, collection);
+    }
+    return collection;
   }
 }
 
