@@ -21,6 +21,8 @@ export interface HealedCopies {
   hasRoom(): boolean;
   /** It is closed for now, to be dropped or opened again. */
   isResting(shard: number): boolean;
+  /** Resolves when its log is cut or replaced no more: that goes on when the copy fails. */
+  idle(shard: number): Promise<void>;
   /** Opens the copy again, whose log is whole. False: it is damaged still. */
   reopen(shard: number): Promise<boolean>;
   /** It serves again. */
@@ -97,6 +99,9 @@ export class CopyHealing {
   async #heal(shard: number, found: readonly Damage[]): Promise<boolean> {
     const { logger } = this.#ports;
     if (this.#sources(shard).length === 0 || this.#copies.isResting(shard)) return false;
+    // Opened before that has ended, a copy of the same log would begin it a second time.
+    await this.#copies.idle(shard);
+    if (this.#stopping.signal.aborted) return true;
     const healed = await this.#logHealing.heal(shard, found, this.#stopping.signal);
     if (this.#stopping.signal.aborted) return true;
     if (typeof healed !== 'number' && (await this.#replace(shard))) {

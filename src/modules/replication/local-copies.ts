@@ -101,6 +101,11 @@ export class LocalCopies {
     return true;
   }
 
+  /** Resolves when the log of a copy is cut or replaced no more. */
+  idle(shard: number): Promise<void> {
+    return this.#replicas.get(shard)?.idle() ?? Promise.resolve();
+  }
+
   /** The log of a faulted copy was made whole: it is opened again. False: it is damaged still. */
   async reopen(shard: number): Promise<boolean> {
     this.#close(shard);

@@ -30,6 +30,11 @@ export class LogAlterations {
     return this.#count > 0;
   }
 
+  /** Resolves when those asked for so far have ended. */
+  idle(): Promise<void> {
+    return this.#last;
+  }
+
   /** Runs one when those before it have ended. */
   alone(alter: () => Promise<void>): Promise<void> {
     this.#count++;

@@ -1,3 +1,4 @@
+import { assert } from '../../kernel/assert.js';
 import type { Hasher } from '../../kernel/hasher.js';
 import { compareVersions } from '../../kernel/version.js';
 import { entryCollectionId, entryOp, entryVersion } from '../log/core/entry-codec.js';
@@ -34,6 +35,7 @@ export class LooseStore {
     const { tail } = log.state(shard);
     for (let next = fork + 1; next <= tail;) {
       const entries = await log.scan(shard, next, CHUNK_ENTRIES, CHUNK_BYTES);
+      assert(entries.length > 0, `shard ${shard}: the log ended at ${tail}, and was cut before ${next} meanwhile`);
       for (const entry of entries) {
         if (entryOp(entry) !== 'COLLECTION_PURGE') continue;
         const collectionId = entryCollectionId(entry);

@@ -105,6 +105,7 @@ export class ReplicationService {
       isFaulted: (shard) => this.fault(shard) !== undefined,
       hasRoom: () => (ports.disk?.room() ?? 'upserts') === 'upserts',
       isResting: (shard) => this.#copies.isResting(shard),
+      idle: (shard) => this.#copies.idle(shard),
       reopen: (shard) => this.#copies.reopen(shard),
       healed: (shard) => {
         this.#happened({ kind: 'healed', shard, node: this.#self });

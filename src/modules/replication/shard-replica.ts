@@ -166,6 +166,11 @@ export class ShardReplica {
     return this.role === 'follower' && !this.#alterations.pending;
   }
 
+  /** Resolves when what changes its log other than by appends has ended; a copy that failed begins nothing else of it. */
+  idle(): Promise<void> {
+    return this.#alterations.idle();
+  }
+
   get inFlight(): { readonly ops: number; readonly bytes: number } {
     return this.#replica.reign?.inFlight ?? { ops: 0, bytes: 0 };
   }

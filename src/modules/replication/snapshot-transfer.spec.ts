@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { InvariantError } from '../../kernel/assert.js';
 import { toHex, utf8 } from '../../kernel/bytes.js';
 import { versionText, type Version } from '../../kernel/version.js';
 import { nodeHasher } from '../../platform/crypto/node-hasher.js';
@@ -583,6 +584,20 @@ describe('a snapshot', () => {
 });
 
 describe('LooseStore', () => {
+  it('does not go on to cut what is cut already', async () => {
+    const copy = await Copy.open(2);
+    for (let i = 1; i <= 6; i++) await copy.write({ id: `doc-${i}`, tombstone: false }, i, 600_000);
+    const scan = copy.log.scan.bind(copy.log);
+    let parts = 0;
+    copy.log.scan = async (...args) => {
+      const entries = await scan(...args);
+      if (parts++ === 0) await copy.log.truncate(SHARD, 1, []);
+      return entries;
+    };
+    await expect(new LooseStore(copy.log, nodeHasher).cutBranch(SHARD, 1)).rejects.toThrow(InvariantError);
+    expect(parts).toBe(2);
+  });
+
   it('after a crash has all of a branch or none of it loose', async () => {
     const copy = await Copy.open(2);
     for (let i = 0; i < 40; i++) await copy.write({ id: `doc-${i % 9}`, tombstone: i % 4 === 0 }, i + 1);

@@ -53,6 +53,10 @@ export class CopyPair {
   /** Are told of each message before it arrives; the primary's waits for what is done then, and is what is made of it. */
   onSent: (message: PrimaryMessage) => PrimaryMessage | Promise<PrimaryMessage> = (message) => message;
   onAsked: (message: FollowerMessage) => void = () => undefined;
+  /** Is told of a copy that fails. */
+  onFault: (error: Error) => void = (error) => {
+    this.#fault ??= error;
+  };
   #fault: Error | undefined;
 
   constructor(public primaryLog: LogStore) {}
@@ -81,9 +85,7 @@ export class CopyPair {
       report: {
         map: () => undefined,
         sweep: () => undefined,
-        fault: (error) => {
-          this.#fault ??= error;
-        },
+        fault: (error) => this.onFault(error),
         durable: () => undefined,
         role: () => undefined,
         held: () => undefined,
