@@ -171,6 +171,8 @@ export class FollowerLinks {
     // The follower has entries whose sync still runs here: in a moment they can be compared.
     if (hello.lastOffset > copy.durable && hello.lastOffset <= copy.tail) await log.sync();
     const chainThere = await storedChain(log, this.#shard, hello.lastOffset);
+    // Nobody would ever end a follower whose stream has ended meanwhile.
+    if (!this.#links.has(link)) return;
     this.#drive.step({ kind: 'hello', link, hello, chainThere, now: this.#drive.now() });
   }
 
