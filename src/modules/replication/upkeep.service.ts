@@ -48,9 +48,9 @@ export class UpkeepService {
   #operationsAtMs: number;
 
   constructor(
-    private readonly config: NodeConfig,
+    private readonly config: Pick<NodeConfig, 'copyGraceMs' | 'logRetentionBytes' | 'logRetentionMs'>,
     private readonly replication: ReplicationService,
-    private readonly shards: ShardService,
+    private readonly shards: Pick<ShardService, 'oldestLoadableCheckpoint'>,
     private readonly log: LogStore,
     private readonly clock: Clock,
     private readonly logger: ReplicationLogger,
@@ -279,7 +279,8 @@ export class UpkeepService {
     const stored = this.log.row(key);
     const now = this.clock.wallMs();
     const lastMs = stored === undefined ? undefined : Number(fromUtf8(stored));
-    if (lastMs !== undefined && now - lastMs < SCRUB_EVERY_MS) return;
+    // A time that is yet to come is of a clock that was ahead, and says nothing.
+    if (lastMs !== undefined && lastMs <= now && now - lastMs < SCRUB_EVERY_MS) return;
     if (lastMs !== undefined) {
       const report = await this.log.scrub(shard, this.#stop.signal, SCRUB_BYTES_PER_SECOND);
       if (this.#stop.signal.aborted) return;
