@@ -80,7 +80,7 @@ export class CatalogService implements CatalogPort {
       payload: new Uint8Array(0),
       level,
     } as const;
-    // Gone for every client by now; a shard that cannot log it today is purged when its next primary begins.
+    // Gone for every client by now; a shard that cannot log it now is purged by its primary as soon as it can (upkeep).
     await Promise.all(
       Array.from({ length: shardCount }, (_, shard) => this.router.write({ ...purge, shard }, WRITE_WAIT_MS)),
     );

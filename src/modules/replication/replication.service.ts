@@ -232,7 +232,7 @@ export class ReplicationService {
         .filter((shard) => this.#isSole(shard))
         .map((shard) => this.#untilReigning(shard, () => this.#isSole(shard))),
     );
-    this.#purge.purgeDropped();
+    this.purgeDropped();
   }
 
   /** Gives its reigns away where another copy is in sync, then ends (replication 5.7). */
@@ -424,6 +424,11 @@ export class ReplicationService {
     this.#copyListeners.tell(event);
   }
 
+  /** Logs the end of dropped collections that still have rows, where this node reigns (2.3). */
+  purgeDropped(): void {
+    this.#purge.purgeDropped();
+  }
+
   /** The log of a shard this node leads is over its budget: it is kept no more for the replica that has least of it (2.11). */
   demoteSlowest(shard: number): void {
     const node = this.#copies.get(shard)?.demoteSlowest();
@@ -499,7 +504,7 @@ export class ReplicationService {
       const leader = { shard, epoch, node: this.#self };
       const known = this.#leaders.get(shard);
       if (known === undefined || compareEpochs(epoch, known.epoch) > 0) this.#leaders.set(shard, leader);
-      this.#ports.timers.soon(() => this.#purge.purgeDropped());
+      this.#ports.timers.soon(() => this.purgeDropped());
     }
     // The others should know at once, not with the next heartbeat.
     this.#ports.timers.soon(() => this.#tell(true));
@@ -570,7 +575,7 @@ export class ReplicationService {
       this.#ports.logger.error({ err: error }, 'a copy could not be opened');
     });
     for (const [, replica] of this.#copies) replica.tick();
-    this.#purge.purgeDropped();
+    this.purgeDropped();
     this.#forced.look(map);
   }
 

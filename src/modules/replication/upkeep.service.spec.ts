@@ -3,7 +3,9 @@ import { fromUtf8, utf8 } from '../../kernel/bytes.js';
 import { META_SHARD } from '../../kernel/ids.js';
 import { nodeHasher } from '../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
+import { entryOffset, entryOp } from '../log/core/entry-codec.js';
 import { shardKey } from '../log/core/keys.js';
+import { encodeDocument } from '../shard/core/document-codec.js';
 import { SCRUB_ROW } from './core/replica-log.js';
 import { ReplicationService } from './replication.service.js';
 import { ManualTime } from './testing/manual-time.js';
@@ -26,11 +28,14 @@ const SETTINGS = {
   dimensions: 2,
 } as const;
 const KEPT = { copyGraceMs: 600_000, logRetentionBytes: 2 ** 30, logRetentionMs: 3_600_000 };
+const REFUSED = 'a dropped collection could not be purged; it is tried again';
 const DAY_MS = 24 * 3_600_000;
 
 describe('UpkeepService', () => {
   const ignore = () => undefined;
   const nothing = () => Promise.resolve();
+  const applied = (entries: readonly Uint8Array[]) => Promise.resolve(entryOffset(entries[entries.length - 1]));
+  let apply: (entries: readonly Uint8Array[]) => Promise<number>;
   let time: ManualTime;
   let log: MemoryLogStore;
   let service: ReplicationService;
@@ -41,6 +46,7 @@ describe('UpkeepService', () => {
     time = new ManualTime();
     log = await MemoryLogStore.open({ hasher: nodeHasher });
     said = [];
+    apply = applied;
     const say = (_: object, message: string): void => void said.push(message);
     const logger = { info: say, warn: say, error: say };
     service = new ReplicationService(SETTINGS, {
@@ -53,7 +59,7 @@ describe('UpkeepService', () => {
         open: () => Promise.resolve({ replayed: 0, fromCheckpoint: false, offset: 0 }),
         dropShard: nothing,
         defineCollections: nothing,
-        apply: () => Promise.resolve(0),
+        apply: (_, entries) => apply(entries),
         rewind: nothing,
         markFaulted: ignore,
       },
@@ -61,13 +67,24 @@ describe('UpkeepService', () => {
       events: { streamed: ignore, copy: ignore },
     });
     await service.identify();
-    await service.openMap(false);
+    await passing(service.openMap(true));
+    await passing(service.found('c1'.repeat(16), 'node-1:7701'));
+    await passing(service.openShards());
     upkeep = new UpkeepService(KEPT, service, { oldestLoadableCheckpoint: () => 0 }, log, time, logger);
   });
   afterEach(async () => {
     service.stop();
     await log.close();
   });
+
+  /** What comes of something while time passes. */
+  async function passing<T>(work: Promise<T>): Promise<T> {
+    let done = false;
+    const end = (): void => void (done = true);
+    void work.then(end, end);
+    while (!done) await time.pass(10);
+    return work;
+  }
 
   it('reads the whole log every day, also when the clock was ahead when it was last read', async () => {
     const key = shardKey(META_SHARD, SCRUB_ROW);
@@ -86,5 +103,40 @@ describe('UpkeepService', () => {
     expect(await scrubbedAfter(now - DAY_MS)).toEqual([true, now]);
     expect(await scrubbedAfter(now)).toEqual([false, now]);
     expect(await scrubbedAfter(now + 3_650 * DAY_MS)).toEqual([true, now]);
+  });
+
+  it('has the end of a dropped collection logged once its shard takes it, and once only', async () => {
+    const [{ similarity, hnsw }] = service.map.current().collections;
+    await passing(service.map.change({ kind: 'putCollection', name: 'words', similarity, hnsw }));
+    const collectionId = service.map.current().collections.find(({ name }) => name === 'words')?.id ?? 0;
+    const onTheWay: (() => void)[] = [];
+    apply = (entries) => new Promise((resolve) => onTheWay.push(() => resolve(applied(entries))));
+    const payload = encodeDocument({ content: 'text' });
+    const written = service.write(0, { op: 'UPSERT', collectionId, id: 'a', payload, level: 'one' });
+    // Its index is late by now: the shard refuses.
+    await time.pass(1_500);
+    await passing(service.map.change({ kind: 'dropCollection', name: 'words' }));
+    await time.pass(0);
+    const purges = () => [
+      service.counters(0).collections.has(collectionId) ? 'to be purged' : 'purged',
+      ...said.filter((message) => message === REFUSED),
+    ];
+    expect(purges()).toEqual(['to be purged', REFUSED]);
+    // Refused again, which is not told again.
+    await passing(upkeep.round());
+    expect(purges()).toEqual(['to be purged', REFUSED]);
+    expect(service.row(0, collectionId, 'a')).toBeDefined();
+
+    apply = applied;
+    for (const done of onTheWay) done();
+    await passing(written);
+    // The map may change in the same moment.
+    service.purgeDropped();
+    await passing(upkeep.round());
+    expect(purges()).toEqual(['purged', REFUSED]);
+    await passing(upkeep.round());
+    expect(service.row(0, collectionId, 'a')).toBeUndefined();
+    const entries = await log.scan(0, 1, 100, 2 ** 20);
+    expect(entries.map(entryOp).filter((op) => op === 'COLLECTION_PURGE')).toHaveLength(1);
   });
 });

@@ -34,7 +34,7 @@ const OPERATIONS_EVERY_MS = 600_000;
 const PAGE = 1_000;
 
 /**
- * The slow work behind a shard: compaction, scrub, old idempotency rows, rows of dropped collections, copies that moved away.
+ * The slow work behind a shard: compaction, scrub, old idempotency rows, dropped collections, copies that moved away.
  * One thing at a time.
  */
 export class UpkeepService {
@@ -91,6 +91,8 @@ export class UpkeepService {
 
   /** Looks for work once and does it. */
   async round(): Promise<void> {
+    // A shard may have refused the end of one that was dropped.
+    this.replication.purgeDropped();
     for (const sweep of this.#sweeps.splice(0)) {
       const { shard, collectionId } = sweep;
       const isFaulted = (): boolean => this.replication.fault(shard) !== undefined;
