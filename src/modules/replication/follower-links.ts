@@ -117,14 +117,15 @@ export class FollowerLinks {
   welcome({ link: ticket, answer }: Extract<ReplicaEffect, { kind: 'welcome' }>): void {
     const follower = this.#links.get(ticket);
     if (follower?.hello === undefined) return;
+    const { hello } = follower;
     if (answer.kind === 'snapshot') {
-      this.#drive.guard(this.#sendSnapshot(ticket, follower, answer));
+      this.#drive.guard(this.#sendSnapshot(ticket, follower, hello, answer));
       return;
     }
     follower.link.send({ kind: 'answer', answer });
     if (answer.kind !== 'accept') return;
-    const source = this.#source(ticket, follower, follower.hello.nodeUuid);
-    follower.feed = new FollowerFeed(follower.link, source, answer.from, follower.hello.chain);
+    const source = this.#source(ticket, follower, hello.nodeUuid);
+    follower.feed = new FollowerFeed(follower.link, source, answer.from, hello.chain);
   }
 
   /** Asks a follower to take over (5.7). */
@@ -238,6 +239,7 @@ export class FollowerLinks {
   async #sendSnapshot(
     ticket: number,
     follower: FollowerLink,
+    { nodeUuid: node, partial }: Hello,
     answer: Extract<HelloAnswer, { kind: 'snapshot' }>,
   ): Promise<void> {
     const { log, hasher, clock, report, bulk } = this.#ports;
@@ -252,17 +254,23 @@ export class FollowerLinks {
         follower.link.send({ kind: 'answer', answer: { kind: 'reject', reason: 'BUSY' } });
         return;
       }
-      const partial = follower.hello?.partial;
       const untilMs = clock.monotonicMs() + RESUME_MS;
       const tooLong = (): boolean => gone() || clock.monotonicMs() >= untilMs;
       const resumed = partial !== undefined && (await source.resume(partial, tooLong));
       if (gone()) return;
+      // Should this one break as well, the next one goes on from the offset of the first.
+      const offset = resumed ? partial.offset : source.at.lastOffset;
+      const getsOn = (): void => void this.#drive.step({ kind: 'sending', node, offset, now: this.#drive.now() });
+      getsOn();
       follower.link.send({ kind: 'answer', answer: { ...answer, at: source.at, ...(resumed ? { resumed } : {}) } });
       follower.snapshot = new SnapshotSender(
         follower.link,
         source,
-        (entries, bytes) => report.streamed(follower.node, entries, bytes),
-        (bytes) => this.#paced(follower.node, bytes),
+        (entries, bytes) => {
+          getsOn();
+          report.streamed(node, entries, bytes);
+        },
+        (bytes) => this.#paced(node, bytes),
         resumed ? partial.after : undefined,
       );
       await follower.snapshot.run();

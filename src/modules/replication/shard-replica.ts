@@ -260,9 +260,14 @@ export class ShardReplica {
     return this.#replica.floor;
   }
 
-  /** As a primary: keeps the log no more for the replica that has least of it, and says which; a snapshot brings it back. */
+  /** As a primary: the replica that has least of the log, of those it is kept for; undefined while that takes a snapshot in. */
+  get slowest(): NodeUuid | undefined {
+    return this.#replica.slowest;
+  }
+
+  /** Keeps the log no more for the slowest replica, and says which that is; a snapshot brings it back. */
   demoteSlowest(): NodeUuid | undefined {
-    const node = this.#replica.slowest;
+    const node = this.slowest;
     if (node !== undefined) this.#drive.step({ kind: 'demote', node });
     return node;
   }

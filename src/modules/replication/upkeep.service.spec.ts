@@ -1,11 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { fromUtf8, utf8 } from '../../kernel/bytes.js';
+import { NO_EPOCH } from '../../kernel/epoch.js';
 import { META_SHARD } from '../../kernel/ids.js';
+import type { LinkEvents } from '../../kernel/link.js';
 import { nodeHasher } from '../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
 import { entryOffset, entryOp } from '../log/core/entry-codec.js';
 import { shardKey } from '../log/core/keys.js';
 import { encodeDocument } from '../shard/core/document-codec.js';
+import type { FollowerMessage } from './core/protocol.js';
 import { SCRUB_ROW } from './core/replica-log.js';
 import { ReplicationService } from './replication.service.js';
 import { ManualTime } from './testing/manual-time.js';
@@ -27,7 +30,9 @@ const SETTINGS = {
   hnswEfSearch: 50,
   dimensions: 2,
 } as const;
-const KEPT = { copyGraceMs: 600_000, logRetentionBytes: 2 ** 30, logRetentionMs: 3_600_000 };
+const KEPT = { copyGraceMs: 600_000, logRetentionBytes: 2 ** 18, logRetentionMs: 3_600_000 };
+const LEARNER = 'b2'.repeat(16);
+const DEMOTED = 'kept no more for the slowest replica';
 const REFUSED = 'a dropped collection could not be purged; it is tried again';
 const DAY_MS = 24 * 3_600_000;
 
@@ -41,11 +46,13 @@ describe('UpkeepService', () => {
   let service: ReplicationService;
   let upkeep: UpkeepService;
   let said: string[];
+  let checkpoint: number;
 
   beforeEach(async () => {
     time = new ManualTime();
     log = await MemoryLogStore.open({ hasher: nodeHasher });
     said = [];
+    checkpoint = 0;
     apply = applied;
     const say = (_: object, message: string): void => void said.push(message);
     const logger = { info: say, warn: say, error: say };
@@ -70,7 +77,7 @@ describe('UpkeepService', () => {
     await passing(service.openMap(true));
     await passing(service.found('c1'.repeat(16), 'node-1:7701'));
     await passing(service.openShards());
-    upkeep = new UpkeepService(KEPT, service, { oldestLoadableCheckpoint: () => 0 }, log, time, logger);
+    upkeep = new UpkeepService(KEPT, service, { oldestLoadableCheckpoint: () => checkpoint }, log, time, logger);
   });
   afterEach(async () => {
     service.stop();
@@ -138,5 +145,55 @@ describe('UpkeepService', () => {
     expect(service.row(0, collectionId, 'a')).toBeUndefined();
     const entries = await log.scan(0, 1, 100, 2 ** 20);
     expect(entries.map(entryOp).filter((op) => op === 'COLLECTION_PURGE')).toHaveLength(1);
+  });
+
+  it('demotes nobody for a snapshot that is on its way, nor whoever got it before that had its time', async () => {
+    const demotions = (): number => said.filter((message) => message.includes(DEMOTED)).length;
+    const payload = encodeDocument({ content: 'text '.repeat(50_000) });
+    /** The log is over its budget for good; all that is superseded is in the checkpoints. */
+    async function overwrite(): Promise<void> {
+      for (let i = 0; i < 10; i++)
+        await passing(service.write(0, { op: 'UPSERT', collectionId: 1, id: 'a', payload, level: 'one' }));
+      checkpoint = log.state(0).tail;
+      await passing(upkeep.round());
+    }
+    const answers: string[] = [];
+    function follow(): LinkEvents<FollowerMessage> | undefined {
+      const drained = () => Promise.resolve();
+      return service.replica(0)?.onFollow(LEARNER, {
+        send: (message) => answers.push(message.kind === 'answer' ? message.answer.kind : message.kind) > 0,
+        drained,
+        close: ignore,
+      });
+    }
+    const end = { lastOffset: 0, lastEpoch: NO_EPOCH, chain: new Uint8Array(16), history: [], start: 0, agreed: 0 };
+    const hello = { ...end, shard: 0, nodeUuid: LEARNER, bootCount: 1, mapEpoch: 0, promised: NO_EPOCH, loose: 0 };
+
+    await overwrite();
+    const { tail, chain, history, start } = log.state(0);
+    expect(start.offset).toBe(tail);
+    const stream = follow();
+    stream?.message({ kind: 'hello', hello });
+    await time.pass(100);
+    expect(answers).toEqual(['snapshot']);
+    for (let i = 0; i < 4; i++) {
+      await overwrite();
+      await time.pass(10_000);
+    }
+    expect([log.state(0).start.offset, demotions()]).toEqual([tail, 0]);
+
+    // It goes on where the snapshot ends.
+    stream?.ended(undefined);
+    follow()?.message({ kind: 'hello', hello: { ...hello, lastOffset: tail, chain, history } });
+    await time.pass(100);
+    expect(answers.slice(0, 2)).toEqual(['snapshot', 'accept']);
+    await overwrite();
+    await time.pass(9_000);
+    await overwrite();
+    expect([log.state(0).start.offset, demotions()]).toEqual([tail, 0]);
+    await time.pass(2_000);
+    await overwrite();
+    expect(demotions()).toBe(1);
+    expect(log.state(0).start.offset).toBe(log.state(0).tail);
   });
 });

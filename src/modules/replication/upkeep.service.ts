@@ -221,14 +221,16 @@ export class UpkeepService {
   /**
    * Over LOG_RETENTION_BYTES their age counts no more; and when a replica holds them back for longer than one takes to come
    * back after an election, it is demoted to a snapshot: here, if this node leads the shard, one a round, until the log is as
-   * small as it should be.
+   * small as it should be. Not while it takes one in: it has as long as any other from when it did.
    */
   #urgently(shard: number): number {
     const { start } = this.log.state(shard);
     const checkpoint = this.shards.oldestLoadableCheckpoint(shard);
     const replica = this.replication.replica(shard);
     const nowMs = this.clock.monotonicMs();
-    if (this.#spared(shard) > start.offset || checkpoint <= start.offset || replica === undefined) {
+    // To the one that holds them back.
+    const isSending = replica?.role === 'primary' && replica.slowest === undefined;
+    if (this.#spared(shard) > start.offset || checkpoint <= start.offset || replica === undefined || isSending) {
       this.#heldSince.delete(shard);
       return this.#spared(shard);
     }

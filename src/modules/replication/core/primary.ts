@@ -137,9 +137,10 @@ export class Primary {
     return this.#followers.caughtUp(node, nowMs);
   }
 
-  /** For whom the log is kept: members, here or away, and whoever else follows: a learner would begin anew (2.11). */
+  /** For whom the log is kept: members, here or away, and whoever else follows or gets a snapshot: a learner would begin anew (2.11). */
   keptFor(): readonly NodeUuid[] {
-    const all = new Set([...this.#options.set().members, ...this.#followers.nodes()]);
+    const { set, retention } = this.#options;
+    const all = new Set([...set().members, ...this.#followers.nodes(), ...retention.receivers()]);
     all.delete(this.#options.self);
     return [...all].sort();
   }
@@ -153,8 +154,9 @@ export class Primary {
   }
 
   tick(now: Now, peers: PeerView, configured: ShardSet, opId: Uint8Array, out: Out): ReignEnd | undefined {
-    const { self, strict, set } = this.#options;
+    const { self, strict, set, retention } = this.#options;
     const nowMs = now.monotonicMs;
+    retention.tick(nowMs);
     this.reign.acknowledge(nowMs, out);
     const end = this.#checkConfirmed(nowMs, out);
     if (end !== undefined) return end;

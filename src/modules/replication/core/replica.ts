@@ -217,7 +217,7 @@ export class Replica {
     return this.#retention.floor(this.#role.primary.keptFor(), this.#log.durable);
   }
 
-  /** The replica that has least of the log, of those a primary keeps it for. */
+  /** The replica that has least of the log, of those a primary keeps it for; undefined while that takes a snapshot in. */
   get slowest(): NodeUuid | undefined {
     return this.#role.primary === undefined ? undefined : this.#retention.slowest(this.#role.primary.keptFor());
   }
@@ -276,6 +276,9 @@ export class Replica {
         break;
       case 'applied':
         this.#appliedUpTo(input.offset, input.now, out);
+        break;
+      case 'sending':
+        this.#retention.receives(input.node, input.offset, input.now.monotonicMs);
         break;
       case 'demote':
         this.#retention.demote(input.node);

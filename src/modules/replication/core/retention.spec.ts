@@ -51,4 +51,39 @@ describe('Retention', () => {
     retention.joined('b', 38);
     expect(retention.floor(['b', 'c'], 40)).toBe(38);
   });
+
+  it('keeps what follows a snapshot for whoever takes it in, and demotes nobody for that', () => {
+    const retention = new Retention();
+    retention.joined('b', 30);
+    retention.demote('c');
+    retention.receives('c', 20, 1_000);
+    retention.receives('d', 20, 1_000);
+    expect(retention.receivers()).toEqual(['c', 'd']);
+    expect(retention.floor(['b', 'c', 'd'], 40)).toBe(20);
+    expect(retention.slowest(['b', 'c', 'd'])).toBeUndefined();
+    // One that has less holds back more.
+    retention.joined('e', 10);
+    expect(retention.slowest(['b', 'c', 'd', 'e'])).toBe('e');
+    // As much: the log would go no further.
+    retention.joined('e', 20);
+    expect(retention.slowest(['b', 'c', 'd', 'e'])).toBeUndefined();
+    retention.joined('d', 20);
+    expect(retention.receivers()).toEqual(['c']);
+    retention.begin();
+    expect(retention.receivers()).toEqual([]);
+  });
+
+  it('waits a minute for a snapshot to get on', () => {
+    const retention = new Retention();
+    retention.receives('b', 20, 1_000);
+    retention.tick(60_999);
+    expect(retention.slowest(['b'])).toBeUndefined();
+    retention.receives('b', 20, 61_000);
+    retention.tick(120_999);
+    expect(retention.receivers()).toEqual(['b']);
+    retention.tick(121_000);
+    expect(retention.receivers()).toEqual([]);
+    expect(retention.slowest(['b'])).toBe('b');
+    expect(retention.floor(['b'], 40)).toBe(20);
+  });
 });
