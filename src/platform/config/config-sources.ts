@@ -124,10 +124,12 @@ export function readConfigFile(path: string, readText: (path: string) => string)
   return { given, problems };
 }
 
-/** The text of a scalar or of a sequence of texts; empty for null; undefined for anything else. */
+/** The text of a scalar or of a sequence of texts; empty for null and no texts; undefined for anything else. */
 function scalarText(value: unknown): string | undefined {
   if (value === null) return '';
   if (typeof value === 'string') return value;
-  if (Array.isArray(value) && value.every((item): item is string => typeof item === 'string')) return value.join(',');
-  return undefined;
+  if (!Array.isArray(value) || !value.every((item): item is string => typeof item === 'string')) return undefined;
+  const text = value.join(',');
+  // One empty text is not no text: it is refused like the `,` of two.
+  return text === '' && value.length > 0 ? ',' : text;
 }

@@ -271,7 +271,10 @@ describe('loadConfig', () => {
         `SPECTOR_SEEDS must be host:port (of each, "" is not); it is "${nothing}"`,
       ]);
     }
+    for (const nothing of ["['']", "['', '']"])
+      expect(problems({ yaml: `api_keys: ${nothing}\nseeds: ${nothing}\n` })).toHaveLength(2);
     expect(load({ env: { SPECTOR_API_KEYS: '', SPECTOR_SEEDS: '' } })).toMatchObject({ apiKeys: [], seeds: [] });
+    expect(load({ yaml: 'api_keys: []\nseeds:\n' })).toMatchObject({ apiKeys: [], seeds: [] });
   });
 
   it('refuses TLS files that are missing or no certificates', () => {
