@@ -15,6 +15,8 @@ export const SCAN_LABELS_MIN = 1_000;
 export const SCAN_SHARE_MIN = 0.02;
 /** Kept of what a graph found beyond what is wanted: it may take vectors about as near as the last ones for one another. */
 export const SPARE = 8;
+/** So many at least, though the walk is as wide as what is wanted, and gets wider by them. */
+const SPARE_MIN = 4;
 /** A graph is rebuilt when its dead labels pass both. */
 export const REBUILD_DEAD_SHARE = 0.2;
 export const REBUILD_DEAD_MIN = 1_000;
@@ -221,7 +223,8 @@ export class VectorTable {
     const wanted = Math.min(k, matches);
     const width = Math.max(ef, wanted);
     if (wanted === 0 || exact || matches <= this.#scanLimit(matches, width)) return { among, wanted, walk: undefined };
-    const walk = { graph: this.#graph, k: wanted + SPARE, ef: width, allowed: allowed && among };
+    const spare = Math.max(SPARE_MIN, Math.min(SPARE, width - wanted));
+    const walk = { graph: this.#graph, k: wanted + spare, ef: width, allowed: allowed && among };
     return { among, wanted, walk };
   }
 
