@@ -674,6 +674,21 @@ describe('Leader', () => {
     expect(appendOf(propose(next, others)).batch.entries).toHaveLength(2);
   });
 
+  it('takes nothing for a collection that its log dropped before it reigned, though the map still has it', () => {
+    const before = leader();
+    const stored = appendOf(propose(before, [proposal('a')])).batch.rows[0].value;
+    settle(before);
+    const next = new Reign({ epoch: 3, after: before.log.end() });
+    // Followed, and not swept yet.
+    next.log.drop(1);
+    next.begin();
+    next.persisted();
+    for (const op of ['DELETE', 'UPSERT'] as const)
+      expect(repliesOf(propose(next, [proposal('a', { op, storedRow: stored })]))[0].outcome).toMatchObject({
+        code: 'COLLECTION_NOT_FOUND',
+      });
+  });
+
   it('knows what a branch saw that had begun a reign of its own, by the fork at which it was cut off', () => {
     // Both logs go to offset 2 in epoch 1; the branch goes on in epoch 2, the base in epoch 3.
     const common = leader();

@@ -79,7 +79,6 @@ export class Leader {
   #failure: string | undefined;
   /** Nothing is logged nor acknowledged until the followers confirmed the epoch (5.4). */
   #held = false;
-  readonly #purged = new Set<number>();
   /** Waiting for copies or for the index. */
   readonly #acknowledgements = new Acknowledgements();
   /** Writes that wait for followers to come, outside of this machine: the fewest copies one needs, and the first time to look. */
@@ -335,7 +334,7 @@ export class Leader {
   }
 
   #isDropped(collectionId: number): boolean {
-    return this.#purged.has(collectionId) || this.#options.isDropped(collectionId);
+    return this.#log.isDropped(collectionId) || this.#options.isDropped(collectionId);
   }
 
   /** Has a proposal wait outside until `needed` copies can be reached; undefined when there is no room or no time for that. */
@@ -411,10 +410,7 @@ export class Leader {
 
   #logged({ op, collectionId, ticket, level }: Proposal, result: OperationRow, nowMs: number): void {
     if (this.#isFarBehind) this.#ahead++;
-    if (op === 'COLLECTION_PURGE') {
-      this.#purged.add(collectionId);
-      this.#sweeps.push({ offset: result.offset, collectionId });
-    }
+    if (op === 'COLLECTION_PURGE') this.#sweeps.push({ offset: result.offset, collectionId });
     this.#acknowledgements.wait(ticket, level, result, nowMs);
   }
 

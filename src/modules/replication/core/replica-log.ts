@@ -122,6 +122,7 @@ export class ReplicaLog {
   #bytesInFlight = 0;
   readonly #rows = new Map<string, DocumentRow>();
   readonly #operations = new Map<string, OperationRow>();
+  readonly #dropped = new Set<number>();
   #unpersisted: Unpersisted[] = [];
 
   constructor(options: ReplicaLogOptions) {
@@ -346,10 +347,16 @@ export class ReplicaLog {
     this.#tally.supersede(bytes);
   }
 
-  /** A collection was dropped. */
+  /** A collection was dropped: its rows count no more, though they may be there for a while. */
   drop(collectionId: number): void {
+    this.#dropped.add(collectionId);
     this.#tally.drop(collectionId);
     this.#loose = looseRows(this.#tally.value());
+  }
+
+  /** Whether it says that a collection was dropped, as far as it was written since it was opened or altered. */
+  isDropped(collectionId: number): boolean {
+    return this.#dropped.has(collectionId);
   }
 
   /**
@@ -445,6 +452,7 @@ export class ReplicaLog {
     this.#loose = looseRows(end.counters);
     this.#rows.clear();
     this.#operations.clear();
+    this.#dropped.clear();
   }
 
   #take(entry: AppendEntry): AppendEntry {
