@@ -2,6 +2,7 @@ import { conflictRow, couldSee } from './core/conflict-row.js';
 import type { ReplicaEffect, StoredWrite } from './core/effects.js';
 import { looseEntry } from './loose-store.js';
 import type { ReplicaPorts } from './replica-ports.js';
+import { storedEntry } from './stored-copy.js';
 
 /** Keeps the writes of one copy that lost against a higher version on another branch (6.4), for operators to list. */
 export class ConflictLog {
@@ -25,7 +26,7 @@ export class ConflictLog {
   #entryOf(write: StoredWrite | undefined): Uint8Array | undefined {
     const { log } = this.ports;
     if (write === undefined || write instanceof Uint8Array) return write;
-    if (typeof write === 'number') return log.readSync(this.shard, write);
+    if (typeof write === 'number') return storedEntry(log, this.shard, write);
     return looseEntry(log, this.shard, write.collectionId, write.id);
   }
 }

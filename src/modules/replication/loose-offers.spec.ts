@@ -3,7 +3,7 @@ import { bytesIn, equalBytes, fromUtf8 } from '../../kernel/bytes.js';
 import { nodeHasher } from '../../platform/crypto/node-hasher.js';
 import { MemoryLogStore } from '../log/adapters/memory-log-store.js';
 import { entryId, entryOrigin } from '../log/core/entry-codec.js';
-import { LogDamagedError, type RowChange } from '../log/log-store.js';
+import { LogDamagedError, OffsetCompactedError, type RowChange } from '../log/log-store.js';
 import { encodeDocument } from '../shard/core/document-codec.js';
 import { liveDocuments, shardDigest } from '../shard/core/rows.js';
 import { conflictPrefix, type Conflict } from './core/conflict-row.js';
@@ -153,18 +153,26 @@ describe('the rows of a branch that are offered to a primary whose disk stands s
       expect(asked.indexOf(`listed ${id}`)).toBeLessThan(asked.indexOf(`merged ${id}`));
   }, 30_000);
 
-  it('take the place of nothing that cannot be read, and so not be listed', async () => {
-    await logDocuments(here, 2, 5_000, documents('both'));
-    await logDocuments(there, 3, 3_000, documents('both'));
-    there.readSync = (shard, offset) => {
-      throw new LogDamagedError({ shard, offset, problem: 'crc' });
-    };
-    await begin();
-    release();
-    await expect(merged()).rejects.toThrow(LogDamagedError);
-    await there.sync();
-    expect(mergedIn((await there.scan(SHARD, 1, 10 * DOCUMENTS, 1e9)).map((bytes) => ({ bytes })))).toEqual([]);
-  }, 30_000);
+  it.each([
+    ['is damaged', (offset: number) => new LogDamagedError({ shard: SHARD, offset, problem: 'crc' })],
+    // Where compaction was, what the disk lost looks like what that took.
+    ['is gone', (offset: number) => new OffsetCompactedError(SHARD, offset, offset)],
+  ])(
+    'take the place of nothing that %s, and so cannot be listed',
+    async (_, problem) => {
+      await logDocuments(here, 2, 5_000, documents('both'));
+      await logDocuments(there, 3, 3_000, documents('both'));
+      there.readSync = (_shard, offset) => {
+        throw problem(offset);
+      };
+      await begin();
+      release();
+      await expect(merged()).rejects.toThrow(LogDamagedError);
+      await there.sync();
+      expect(mergedIn((await there.scan(SHARD, 1, 10 * DOCUMENTS, 1e9)).map((bytes) => ({ bytes })))).toEqual([]);
+    },
+    30_000,
+  );
 
   it('are offered anew on the next stream, and are merged once it has taken them', async () => {
     await logDocuments(here, 2, 5_000, documents('branch'));

@@ -10,7 +10,7 @@ import {
   entryVersion,
 } from '../log/core/entry-codec.js';
 import { shardKey } from '../log/core/keys.js';
-import { LogDamagedError, type LogStore, type RowChange } from '../log/log-store.js';
+import { LogDamagedError, OffsetCompactedError, type LogStore, type RowChange } from '../log/log-store.js';
 import { decodeCounters, ZERO_COUNTERS, type ShardCounters } from '../shard/core/rows.js';
 import { afterCut, decodeBranches, encodeBranches } from './core/branch-epochs.js';
 import { cutAgreedMap, decodeAgreedMap, decodeMapOperation, encodeAgreedMap } from './core/map-codec.js';
@@ -86,6 +86,16 @@ export async function storedClock(log: LogStore, shard: number, tail: number, st
 export function storedCounters(log: LogStore, shard: number): ShardCounters {
   const bytes = log.row(shardKey(shard, COUNTERS_ROW));
   return bytes === undefined ? ZERO_COUNTERS : decodeCounters(bytes);
+}
+
+/** The entry that a row points at: compaction takes none of these, so one that is gone is lost. @throws LogDamagedError */
+export function storedEntry(log: LogStore, shard: number, offset: number): Uint8Array {
+  try {
+    return log.readSync(shard, offset);
+  } catch (error) {
+    if (!(error instanceof OffsetCompactedError)) throw error;
+    throw new LogDamagedError({ shard, offset, problem: 'missing' }, error);
+  }
 }
 
 /** Chain at an offset of the log, or undefined when it is not in it. */
