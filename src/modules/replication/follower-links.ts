@@ -260,16 +260,13 @@ export class FollowerLinks {
       if (gone()) return;
       // Should this one break as well, the next one goes on from the offset of the first.
       const offset = resumed ? partial.offset : source.at.lastOffset;
-      const getsOn = (): void => void this.#drive.step({ kind: 'sending', node, offset, now: this.#drive.now() });
-      getsOn();
+      this.#drive.step({ kind: 'sending', node, offset, now: this.#drive.now() });
       follower.link.send({ kind: 'answer', answer: { ...answer, at: source.at, ...(resumed ? { resumed } : {}) } });
       follower.snapshot = new SnapshotSender(
         follower.link,
         source,
-        (entries, bytes) => {
-          getsOn();
-          report.streamed(node, entries, bytes);
-        },
+        (entries, bytes) => report.streamed(node, entries, bytes),
+        () => this.#drive.step({ kind: 'staged', node, offset, now: this.#drive.now() }),
         (bytes) => this.#paced(node, bytes),
         resumed ? partial.after : undefined,
       );

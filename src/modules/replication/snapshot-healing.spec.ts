@@ -102,6 +102,7 @@ describe('SnapshotHealing', () => {
           source,
           () => undefined,
           () => undefined,
+          () => undefined,
           undefined,
         );
         await sender.run();

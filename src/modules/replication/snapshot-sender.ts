@@ -8,13 +8,16 @@ export class SnapshotSender {
   readonly #link: Link<PrimaryMessage>;
   readonly #source: SnapshotSource;
   readonly #sent: (entries: number, bytes: number) => void;
+  readonly #staged: () => void;
   readonly #paced: (bytes: number) => Promise<void> | undefined;
   #cursor: SnapshotCursor;
   #credit = 0;
+  #begun = false;
   #wake: (() => void) | undefined;
   #closed = false;
 
   /**
+   * @param staged the follower has staged something of what was sent
    * @param paced resolves when more may be sent
    * @param after the last row the follower has already
    */
@@ -22,18 +25,22 @@ export class SnapshotSender {
     link: Link<PrimaryMessage>,
     source: SnapshotSource,
     sent: (entries: number, bytes: number) => void,
+    staged: () => void,
     paced: (bytes: number) => Promise<void> | undefined,
     after: Uint8Array | undefined,
   ) {
     this.#link = link;
     this.#source = source;
     this.#sent = sent;
+    this.#staged = staged;
     this.#paced = paced;
     this.#cursor = { part: 'documents', after };
   }
 
-  /** The follower is ready for more. */
+  /** The follower is ready for more: at first, and when it has staged something. */
   credit(bytes: number): void {
+    if (this.#closed) return;
+    if (this.#begun && bytes > 0) this.#staged();
     this.#credit += bytes;
     this.#wake?.();
   }
@@ -56,6 +63,7 @@ export class SnapshotSender {
       if (this.#isClosed()) return;
       const bytes = bytesOf(chunk);
       this.#credit -= bytes;
+      this.#begun = true;
       this.#cursor = cursorAfter(chunk, this.#cursor, this.#source.shard);
       this.#sent(chunk.entries.length, bytes);
       if (!this.#link.send({ kind: 'chunk', chunk })) await this.#link.drained();

@@ -10,6 +10,7 @@ import { shardKey } from '../log/core/keys.js';
 import { encodeDocument } from '../shard/core/document-codec.js';
 import type { FollowerMessage } from './core/protocol.js';
 import { SCRUB_ROW } from './core/replica-log.js';
+import { rowKey } from './core/snapshot.js';
 import { ReplicationService } from './replication.service.js';
 import { ManualTime } from './testing/manual-time.js';
 import { UpkeepService } from './upkeep.service.js';
@@ -147,53 +148,91 @@ describe('UpkeepService', () => {
     expect(entries.map(entryOp).filter((op) => op === 'COLLECTION_PURGE')).toHaveLength(1);
   });
 
-  it('demotes nobody for a snapshot that is on its way, nor whoever got it before that had its time', async () => {
-    const demotions = (): number => said.filter((message) => message.includes(DEMOTED)).length;
+  describe('of a log that is over its budget for good', () => {
+    const end = { lastOffset: 0, lastEpoch: NO_EPOCH, chain: new Uint8Array(16), history: [], start: 0, agreed: 0 };
+    const hello = { ...end, shard: 0, nodeUuid: LEARNER, bootCount: 1, mapEpoch: 0, promised: NO_EPOCH, loose: 0 };
     const payload = encodeDocument({ content: 'text '.repeat(50_000) });
-    /** The log is over its budget for good; all that is superseded is in the checkpoints. */
+    const demotions = (): number => said.filter((message) => message.includes(DEMOTED)).length;
+    /** What the learner was sent: kinds of messages, and of answers. */
+    let sent: string[];
+    beforeEach(() => {
+      sent = [];
+    });
+
+    /** All that is superseded is in the checkpoints. */
     async function overwrite(): Promise<void> {
       for (let i = 0; i < 10; i++)
         await passing(service.write(0, { op: 'UPSERT', collectionId: 1, id: 'a', payload, level: 'one' }));
       checkpoint = log.state(0).tail;
       await passing(upkeep.round());
     }
-    const answers: string[] = [];
+
     function follow(): LinkEvents<FollowerMessage> | undefined {
       const drained = () => Promise.resolve();
       return service.replica(0)?.onFollow(LEARNER, {
-        send: (message) => answers.push(message.kind === 'answer' ? message.answer.kind : message.kind) > 0,
+        send: (message) => sent.push(message.kind === 'answer' ? message.answer.kind : message.kind) > 0,
         drained,
         close: ignore,
       });
     }
-    const end = { lastOffset: 0, lastEpoch: NO_EPOCH, chain: new Uint8Array(16), history: [], start: 0, agreed: 0 };
-    const hello = { ...end, shard: 0, nodeUuid: LEARNER, bootCount: 1, mapEpoch: 0, promised: NO_EPOCH, loose: 0 };
 
-    await overwrite();
-    const { tail, chain, history, start } = log.state(0);
-    expect(start.offset).toBe(tail);
-    const stream = follow();
-    stream?.message({ kind: 'hello', hello });
-    await time.pass(100);
-    expect(answers).toEqual(['snapshot']);
-    for (let i = 0; i < 4; i++) {
+    it('demotes nobody for a snapshot that is on its way, nor whoever got it before that had its time', async () => {
       await overwrite();
-      await time.pass(10_000);
-    }
-    expect([log.state(0).start.offset, demotions()]).toEqual([tail, 0]);
+      const { tail, chain, history, start } = log.state(0);
+      expect(start.offset).toBe(tail);
+      const stream = follow();
+      stream?.message({ kind: 'hello', hello });
+      await time.pass(100);
+      expect(sent).toEqual(['snapshot']);
+      for (let i = 0; i < 4; i++) {
+        await overwrite();
+        await time.pass(10_000);
+      }
+      expect([log.state(0).start.offset, demotions()]).toEqual([tail, 0]);
 
-    // It goes on where the snapshot ends.
-    stream?.ended(undefined);
-    follow()?.message({ kind: 'hello', hello: { ...hello, lastOffset: tail, chain, history } });
-    await time.pass(100);
-    expect(answers.slice(0, 2)).toEqual(['snapshot', 'accept']);
-    await overwrite();
-    await time.pass(9_000);
-    await overwrite();
-    expect([log.state(0).start.offset, demotions()]).toEqual([tail, 0]);
-    await time.pass(2_000);
-    await overwrite();
-    expect(demotions()).toBe(1);
-    expect(log.state(0).start.offset).toBe(log.state(0).tail);
+      // It goes on where the snapshot ends.
+      stream?.ended(undefined);
+      follow()?.message({ kind: 'hello', hello: { ...hello, lastOffset: tail, chain, history } });
+      await time.pass(100);
+      expect(sent.slice(0, 2)).toEqual(['snapshot', 'accept']);
+      await overwrite();
+      await time.pass(9_000);
+      await overwrite();
+      expect([log.state(0).start.offset, demotions()]).toEqual([tail, 0]);
+      await time.pass(2_000);
+      await overwrite();
+      expect(demotions()).toBe(1);
+      expect(log.state(0).start.offset).toBe(log.state(0).tail);
+    });
+
+    it.each([
+      ['keeps what follows a snapshot whose stream breaks again and again, while it gets on', true],
+      ['keeps it for a minute where nothing of that is staged', false],
+    ])('%s', async (_, stages) => {
+      await overwrite();
+      const { tail, chain } = log.state(0);
+      const partial = { offset: tail, chain, after: rowKey(0, 1, 'a') };
+      async function attempt(): Promise<void> {
+        const stream = follow();
+        const ack = { durableOffset: 0, appliedOffset: 0, chain: new Uint8Array(16), creditBytes: 2 ** 20 };
+        stream?.message({ kind: 'hello', hello: { ...hello, partial } });
+        await time.pass(100);
+        stream?.message({ kind: 'ack', ack });
+        await time.pass(100);
+        if (stages) stream?.message({ kind: 'ack', ack });
+        stream?.ended(undefined);
+        await time.pass(9_800);
+      }
+      for (let i = 0; i < 5; i++) {
+        await attempt();
+        await overwrite();
+      }
+      expect([sent.at(0), sent.at(-1), log.state(0).start.offset]).toEqual(['snapshot', 'chunk', tail]);
+      for (let i = 0; i < 3; i++) {
+        await attempt();
+        await overwrite();
+      }
+      expect(log.state(0).start.offset > tail).toBe(!stages);
+    });
   });
 });

@@ -38,8 +38,8 @@ export type ReplicaInput =
   | { readonly kind: 'promised'; readonly epoch: Epoch; readonly now: Now; readonly opId: Uint8Array }
   /** Everything up to the offset is in the index. */
   | { readonly kind: 'applied'; readonly offset: number; readonly now: Now }
-  /** A snapshot is on its way to a node, which goes on at the offset then, and got on by a chunk: the log is kept for it (2.11). */
-  | { readonly kind: 'sending'; readonly node: NodeUuid; readonly offset: number; readonly now: Now }
+  /** A snapshot is on its way to a node, which goes on at the offset then: it begins or goes on, or more of it is staged there (2.11). */
+  | { readonly kind: 'sending' | 'staged'; readonly node: NodeUuid; readonly offset: number; readonly now: Now }
   /** The log is kept no more for a replica that is behind (2.11). */
   | { readonly kind: 'demote'; readonly node: NodeUuid }
   /** Superseded entries up to `start` are about to be deleted from the log: said at once before its start moves, if it may. */

@@ -280,6 +280,9 @@ export class Replica {
       case 'sending':
         this.#retention.receives(input.node, input.offset, input.now.monotonicMs);
         break;
+      case 'staged':
+        this.#retention.staged(input.node, input.offset, input.now.monotonicMs);
+        break;
       case 'demote':
         this.#retention.demote(input.node);
         break;

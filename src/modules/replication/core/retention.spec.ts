@@ -78,12 +78,33 @@ describe('Retention', () => {
     retention.receives('b', 20, 1_000);
     retention.tick(60_999);
     expect(retention.slowest(['b'])).toBeUndefined();
-    retention.receives('b', 20, 61_000);
+    retention.staged('b', 20, 61_000);
     retention.tick(120_999);
     expect(retention.receivers()).toEqual(['b']);
     retention.tick(121_000);
     expect(retention.receivers()).toEqual([]);
     expect(retention.slowest(['b'])).toBe('b');
     expect(retention.floor(['b'], 40)).toBe(20);
+  });
+
+  it('waits no longer for one that goes on again and again, and stages nothing', () => {
+    const retention = new Retention();
+    for (let ms = 1_000; ms < 61_000; ms += 5_000) {
+      retention.receives('b', 20, ms);
+      retention.tick(ms);
+      expect(retention.slowest(['b'])).toBeUndefined();
+    }
+    retention.tick(61_000);
+    retention.receives('b', 20, 61_000);
+    expect(retention.slowest(['b'])).toBe('b');
+    retention.demote('b');
+    retention.receives('b', 20, 66_000);
+    expect([retention.floor(['b'], 40), retention.receivers()]).toEqual([40, []]);
+    // It stages some of it, or begins anew.
+    retention.staged('b', 20, 67_000);
+    expect([retention.floor(['b'], 40), retention.receivers()]).toEqual([20, ['b']]);
+    retention.demote('b');
+    retention.receives('b', 30, 68_000);
+    expect([retention.floor(['b'], 40), retention.receivers()]).toEqual([30, ['b']]);
   });
 });

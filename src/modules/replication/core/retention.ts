@@ -1,6 +1,6 @@
 import type { NodeUuid } from '../../../kernel/peer.js';
 
-/** Whoever takes nothing more of a snapshot for so long, nor comes back to go on behind it, is waited for no longer. */
+/** Whoever stages nothing more of a snapshot for so long, nor comes back to go on behind it, is waited for no longer. */
 const RECEIVES_MS = 60_000;
 
 /**
@@ -13,8 +13,9 @@ const RECEIVES_MS = 60_000;
 export class Retention {
   readonly #durable = new Map<NodeUuid, number>();
   readonly #demoted = new Set<NodeUuid>();
-  /** Who takes a snapshot in, and when it last got on. */
-  readonly #receiving = new Map<NodeUuid, number>();
+  /** Who takes a snapshot in, from where it goes on then, and when it last got on; also who did so too long ago. */
+  readonly #receiving = new Map<NodeUuid, { readonly offset: number; readonly ms: number }>();
+  #nowMs = 0;
   #told = 0;
 
   /** A reign begins: what was told before is all that is known. */
@@ -26,7 +27,7 @@ export class Retention {
 
   /** Time passes: a snapshot that gets on no more is none. */
   tick(nowMs: number): void {
-    for (const [node, ms] of this.#receiving) if (nowMs - ms >= RECEIVES_MS) this.#receiving.delete(node);
+    this.#nowMs = nowMs;
   }
 
   /** The floor, as the primary that is followed has it. */
@@ -46,15 +47,20 @@ export class Retention {
     this.#receiving.delete(node);
   }
 
-  /** A snapshot is on its way to it, and gets on: it needs what follows this offset when it has it, also if it was demoted. */
+  /** A snapshot begins, or goes on: it needs what follows this offset when it has it. One that goes on has no more time for that. */
   receives(node: NodeUuid, offset: number, nowMs: number): void {
+    if (this.#receiving.get(node)?.offset !== offset) this.staged(node, offset, nowMs);
+  }
+
+  /** It has staged more of that: it is kept for, also if it was demoted. */
+  staged(node: NodeUuid, offset: number, nowMs: number): void {
     this.joined(node, offset);
-    this.#receiving.set(node, nowMs);
+    this.#receiving.set(node, { offset, ms: nowMs });
   }
 
   /** Who takes a snapshot in. */
   receivers(): readonly NodeUuid[] {
-    return [...this.#receiving.keys()];
+    return [...this.#receiving.keys()].filter((node) => this.#getsOn(node));
   }
 
   /** It has synced the log up to here. */
@@ -87,7 +93,12 @@ export class Retention {
     const kept = replicas.filter((node) => !this.#demoted.has(node));
     const least = Math.min(...kept.map((node) => this.#of(node)));
     const slowest = kept.filter((node) => this.#of(node) === least);
-    return slowest.some((node) => this.#receiving.has(node)) ? undefined : slowest.at(0);
+    return slowest.some((node) => this.#getsOn(node)) ? undefined : slowest.at(0);
+  }
+
+  #getsOn(node: NodeUuid): boolean {
+    const receiving = this.#receiving.get(node);
+    return receiving !== undefined && this.#nowMs - receiving.ms < RECEIVES_MS;
   }
 
   #of(node: NodeUuid): number {
