@@ -30,6 +30,7 @@ import {
   type Receiving,
   type SnapshotCursor,
 } from './core/snapshot.js';
+import { storedEntry } from './stored-copy.js';
 
 const PAGE_ROWS = 512;
 
@@ -299,7 +300,7 @@ export class SnapshotReceiver {
     const side: RowChange[] = [];
     if (!row.loose) {
       try {
-        side.push({ key: looseKey(shard, collectionId, id), value: log.readSync(shard, row.offset) });
+        side.push({ key: looseKey(shard, collectionId, id), value: storedEntry(log, shard, row.offset) });
       } catch (error) {
         if (error instanceof LogDamagedError) return 'unreadable';
         throw error;

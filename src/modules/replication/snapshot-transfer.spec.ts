@@ -449,6 +449,22 @@ describe('a snapshot', () => {
     await Promise.all([first, second, same, shorter, other].map((each) => each.close()));
   });
 
+  it('takes the place of a log that lacks an entry of its compacted part, and says so', async () => {
+    const replica = await Copy.open(1);
+    for (const [i, id] of ['a', 'b', 'c'].entries()) await replica.write({ id, tombstone: false }, 20 + i);
+    await replica.compact();
+    const lost = replica.log.dropEntry(SHARD, 2);
+    const primary = await Copy.open(2);
+    await primary.write({ id: 'z', tombstone: false }, 10);
+    const source = await sourceOf(primary.log);
+    const receiver = await receiverOf(replica.log, source);
+    await transfer(source, receiver);
+    const { unreadable } = await receiver.finish(0);
+    await source.close();
+    expect({ lost, unreadable }).toEqual({ lost: true, unreadable: 1 });
+    expect(Object.keys(await replica.map()).sort()).toEqual(['a', 'c', 'z']);
+  });
+
   it('goes on whoever becomes primary, and has nothing but what is in the log of the last one', async () => {
     const puts = fc.array(fc.record({ id: fc.integer({ min: 0, max: 12 }), tombstone: fc.boolean() }), {
       maxLength: 8,
