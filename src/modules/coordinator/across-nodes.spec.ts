@@ -453,6 +453,23 @@ describe('a coordinator across nodes', () => {
     expect([...failed].sort()).toEqual([silent, silent + 3]);
   });
 
+  it('ends a scroll at last shards that do not answer as at others, whatever page begins there', async () => {
+    const [asking, , silent] = three.nodes;
+    silent.health = 'silent';
+    const last = await asking.documents.scroll(
+      { ...any, limit: 1, fields: request().fields, cursor: encodeScrollCursor({ shard: 5, after: undefined }) },
+      call({ timeoutMs: 300 }),
+    );
+    silent.health = 'well';
+    expect(last).toMatchObject({ documents: [], cursor: null });
+    expect(last.shards).toMatchObject({ total: 6, ok: 0, failed: [{ shard: 5, reason: 'TIMEOUT' }] });
+    // Where all of them fail, nothing answers.
+    const homes = three.primaries.splice(0, 6, ...Array.from({ length: 6 }, () => undefined));
+    const none = asking.documents.scroll({ ...any, limit: 1, fields: request().fields }, call({ timeoutMs: 2_000 }));
+    await expect(none).rejects.toMatchObject({ code: 'SHARD_UNAVAILABLE' });
+    three.primaries.splice(0, 6, ...homes);
+  });
+
   it('counts a shard of which it was told nothing as one like the others', async () => {
     const [asking, , silent] = three.nodes;
     silent.health = 'silent';

@@ -254,8 +254,8 @@ export class DocumentsService implements DocumentsPort {
       // One that was stale for a part of the page, and then failed, failed.
       for (const number of failed.keys()) stale.delete(number);
       const shards = shardsReport(shardCount, { stale, failed }, asked.size);
-      if (documents.length === 0 && failed.size > 0 && failed.size === shard - start.shard)
-        throw noneAnswered(shards.failed, shards);
+      // Where a page needs the last ones only, the scroll ends without them, and says so.
+      if (documents.length === 0 && failed.size === shardCount) throw noneAnswered(shards.failed, shards);
       const cursor = shard >= shardCount ? null : encodeScrollCursor({ shard, after });
       return { documents, cursor, shards, session: this.sessions.fold(session, new Map()) };
     });
