@@ -84,7 +84,12 @@ export class StreamsService implements StreamsPort {
       for (let i = 0; i < shards.length; i += SHARDS_AT_ONCE) {
         const some = shards.slice(i, i + SHARDS_AT_ONCE);
         const pages = await Promise.all(
-          some.map((shard) => this.#page(shard, placeIn(places, shard), SCAN_LIMIT, SCAN_BYTES, 0, signal)),
+          some.map((shard) => {
+            const place = placeIn(places, shard);
+            return follow || !ends.has(shard)
+              ? this.#page(shard, place, SCAN_LIMIT, SCAN_BYTES, 0, signal)
+              : this.#rest(shard, place, SCAN_LIMIT, SCAN_BYTES, signal);
+          }),
         );
         for (let j = 0; j < some.length; j++) {
           const shard = some[j];
@@ -161,7 +166,11 @@ export class StreamsService implements StreamsPort {
     let waitMs = 0;
     let end: number | undefined;
     while (!signal.aborted && left > 0) {
-      const page = await this.#page(shard, after, Math.min(left, SCAN_LIMIT), SCAN_BYTES, waitMs, signal);
+      const atMost = Math.min(left, SCAN_LIMIT);
+      const page =
+        follow || end === undefined
+          ? await this.#page(shard, after, atMost, SCAN_BYTES, waitMs, signal)
+          : await this.#rest(shard, after, atMost, SCAN_BYTES, signal);
       if (page instanceof NodeError) {
         if (!follow) throw page;
         await paused(PAUSE_MS, signal);
@@ -196,7 +205,31 @@ export class StreamsService implements StreamsPort {
     return new Map(shards.map((shard) => [shard, decoded.places.get(shard) ?? LOG_BEGIN]));
   }
 
-  /** A page of a shard's log from the first copy that gives one; why there is none, when none does. */
+  /**
+   * A page for a reader that has not come to the end. A copy that has nothing for it is behind: it has the rest within
+   * moments, if no other one does now. Once time is up, what the primary has is all there is: the log was cut meanwhile.
+   */
+  async #rest(
+    shard: number,
+    after: Position,
+    limit: number,
+    bytesMax: number,
+    signal: AbortSignal,
+  ): Promise<EntryPage | NodeError> {
+    const endsMs = performance.now() + PAGE_MS;
+    for (;;) {
+      const behind = new Map<NodeUuid, EntryPage>();
+      const page = await this.#page(shard, after, limit, bytesMax, 0, signal, behind);
+      if (!(page instanceof NodeError) || behind.size === 0 || signal.aborted) return page;
+      if (performance.now() >= endsMs) return behind.get(this.routes.shards()[shard].primary ?? '') ?? page;
+      await paused(PAUSE_MS, signal);
+    }
+  }
+
+  /**
+   * A page of a shard's log from the first copy that gives one; why there is none, when none does.
+   * @param behind empty pages do not count as one, and go in there
+   */
   async #page(
     shard: number,
     after: Position,
@@ -204,6 +237,7 @@ export class StreamsService implements StreamsPort {
     bytesMax: number,
     waitMs: number,
     signal: AbortSignal,
+    behind?: Map<NodeUuid, EntryPage>,
   ): Promise<EntryPage | NodeError> {
     const { mapEpoch } = this.routes;
     const damaged = new Set<NodeUuid>();
@@ -211,8 +245,10 @@ export class StreamsService implements StreamsPort {
       try {
         const ask = { mapEpoch, shard, after, limit, bytesMax, waitMs };
         const reply = await this.fanOut.accessOf(copy.node).call('entries', ask, { timeoutMs: PAGE_MS, signal });
-        if (reply.refusal === undefined) return reply.value;
-        if (reply.refusal.code === 'FAULTED') damaged.add(copy.node);
+        if (reply.refusal === undefined) {
+          if (behind === undefined || reply.value.entries.length > 0 || reply.value.compacted) return reply.value;
+          behind.set(copy.node, reply.value);
+        } else if (reply.refusal.code === 'FAULTED') damaged.add(copy.node);
       } catch (error) {
         if (!(error instanceof PeerError || (error instanceof NodeError && error.code === 'OVERLOADED'))) throw error;
       }
@@ -291,11 +327,13 @@ function positionOf({ epoch, offset }: Pick<Entry, 'epoch' | 'offset'>): Positio
 }
 
 /**
- * Where a log ends for a reader that does not follow: as it did when it was read first, or on another branch. As it does
- * now where superseded entries are gone: what took their place lies ahead, and may have been written since.
+ * Where a log ends for a reader that does not follow: as it did when it was read first. Further on another branch, and where
+ * superseded entries are gone: what took the place of those may have been written since. No earlier: a copy that has less
+ * is behind, unless it has nothing more (see `#rest`).
  */
-function endOf({ fork, compacted, tail }: EntryPage, before: number | undefined): number {
-  return before === undefined || fork !== undefined || compacted ? tail : before;
+function endOf({ entries, fork, compacted, tail }: EntryPage, before: number | undefined): number {
+  if (before === undefined || entries.length === 0) return tail;
+  return fork !== undefined || compacted ? Math.max(before, tail) : before;
 }
 
 function placeIn(places: ChangePlaces, shard: number): ChangePlace {

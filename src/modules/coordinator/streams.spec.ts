@@ -2,13 +2,14 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest 
 import fc from 'fast-check';
 import { exactVectorIndexes } from '../../../test/contract/exact-vector-index.js';
 import { turnTime } from '../../../test/contract/turn-time.js';
-import { entryCollectionId, entryId } from '../log/core/entry-codec.js';
+import { entryCollectionId, entryId, entryOffset } from '../log/core/entry-codec.js';
 import { documentKey } from '../log/core/keys.js';
 import { LogDamagedError } from '../log/log-store.js';
 import { decodeRow } from '../shard/core/rows.js';
 import { decodeCursor } from './core/change-cursor.js';
 import { clusterTag, encodePositions } from './core/positions.js';
 import type { ChangeView } from './core/requests.js';
+import type { EntryPage, ShardAnswer, ShardAsk } from './core/shard-calls.js';
 import { MemoryCluster, type ClusterNode } from './testing/memory-cluster.js';
 
 const SHARD = 0;
@@ -300,5 +301,145 @@ describe('the streams of a shard that no copy can be read of', () => {
     scanning.mockRestore();
     // And elsewhere, by what the node of the copy answers.
     for (const read of reads(cluster.nodes[0])) await expect(read()).rejects.toMatchObject({ code: 'LOG_CORRUPT' });
+  });
+});
+
+describe('the streams of a shard whose copies are not equally far', () => {
+  const DOCUMENTS = Array.from({ length: 8 }, (_, i) => `doc-${i}`);
+  let cluster: MemoryCluster;
+  let primary: ClusterNode;
+  /** Its own copy is asked first. */
+  let reader: ClusterNode;
+  /** The offset before the documents. */
+  let before: number;
+  let realTime: () => void;
+  let pageOf: (ask: ShardAsk<'entries'>) => Promise<ShardAnswer<'entries'>>;
+
+  beforeAll(async () => {
+    realTime = turnTime();
+    cluster = await MemoryCluster.start(2, 1, exactVectorIndexes, 4);
+    [primary, reader] = cluster.nodes;
+    cluster.followers.set(SHARD, 1);
+    before = primary.log.state(SHARD).tail;
+    // More than a page.
+    for (const id of DOCUMENTS) {
+      const fields = { content: 'x'.repeat(200_000) };
+      await primary.documents.ingest({ id, fields }, undefined, { ...options, consistency: 'one' }, call);
+    }
+    const local = primary.local.call.bind(primary.local);
+    pageOf = (ask) => local('entries', ask, { timeoutMs: 1_000 });
+  });
+  afterEach(() => {
+    jest.restoreAllMocks();
+    primary.health = 'well';
+  });
+  afterAll(async () => {
+    await cluster.stop();
+    realTime();
+  });
+
+  /** A node has of the primary's log what `reaches` says, by how often it was asked. */
+  function reaches({ local }: ClusterNode, end: (asked: number) => number): void {
+    let asked = 0;
+    jest.spyOn(local, 'call').mockImplementation((async (_: 'entries', ask: ShardAsk<'entries'>) => {
+      const tail = end(asked++);
+      const reply = await pageOf(ask);
+      return reply.refusal === undefined ? { ...reply, value: upTo(tail, reply.value, ask) } : reply;
+    }) as typeof local.call);
+  }
+
+  /** The page that a log of the same epoch gives which ends at `tail`. */
+  function upTo(tail: number, page: EntryPage, { after }: ShardAsk<'entries'>): EntryPage {
+    if (tail >= page.tail) return page;
+    const entries = page.entries.filter((entry) => entryOffset(entry) <= tail);
+    const isBeyond = after.epoch > 0 && after.offset > tail;
+    return { ...page, entries, tail, ...(isBeyond ? { fork: tail } : {}) };
+  }
+
+  const changes = async (): Promise<ChangeView[]> => {
+    const lines: ChangeView[] = [];
+    for await (const line of reader.streams.changes(undefined, undefined, false, call.signal)) lines.push(line);
+    return lines;
+  };
+  const log = async (): Promise<number[]> => {
+    const offsets: number[] = [];
+    for await (const { offset } of reader.streams.log(SHARD, before + 1, Infinity, false, call.signal))
+      offsets.push(offset);
+    return offsets;
+  };
+  const all = (): number[] => DOCUMENTS.map((_, i) => before + 1 + i);
+  const idsOf = (lines: readonly ChangeView[]): string[] => lines.map(({ id }) => id);
+  /** Where a first page ends. */
+  const pageEnd = async (): Promise<number> => {
+    const after = { epoch: 0, reign: 0, offset: before };
+    const { mapEpoch } = reader.routes;
+    const reply = await pageOf({ mapEpoch, shard: SHARD, after, limit: 500, bytesMax: 1024 * 1024, waitMs: 0 });
+    return entryOffset((reply.refusal === undefined ? reply.value.entries.at(-1) : undefined) ?? new Uint8Array());
+  };
+
+  it.each([
+    ['less than was read', -2],
+    ['what was read', 0],
+  ])('go on with the next copy where one has only %s', async (_, less) => {
+    const tail = (await pageEnd()) + less;
+    reaches(reader, (asked) => (asked === 0 ? Infinity : tail));
+    const lines = await changes();
+    expect(idsOf(lines)).toEqual(DOCUMENTS);
+    expect(lines.filter(({ restarted }) => restarted !== undefined)).toEqual([]);
+    reaches(reader, (asked) => (asked === 0 ? Infinity : tail));
+    expect(await log()).toEqual(all());
+  });
+
+  it('wait for a copy that is behind when no other can be reached', async () => {
+    const tail = (await pageEnd()) - 2;
+    primary.vanish();
+    reaches(reader, (asked) => (asked === 0 || asked > 3 ? Infinity : tail));
+    expect(idsOf(await changes())).toEqual(DOCUMENTS);
+    reaches(reader, (asked) => (asked === 0 || asked > 3 ? Infinity : tail));
+    expect(await log()).toEqual(all());
+  });
+
+  it('are no whole ones when the copy stays behind', async () => {
+    const tail = (await pageEnd()) - 2;
+    primary.vanish();
+    for (const read of [changes, log]) {
+      reaches(reader, (asked) => (asked === 0 ? Infinity : tail));
+      await expect(read()).rejects.toMatchObject({ code: 'SHARD_UNAVAILABLE' });
+    }
+  });
+
+  /** Behind the first page the log goes on from `fork` on; it ends at `tail` then, and later where `end` says. */
+  function goesBack(fork: number, tail: number, end: number): void {
+    let asked = 0;
+    const answer = async (_: 'entries', ask: ShardAsk<'entries'>): Promise<ShardAnswer<'entries'>> => {
+      const turn = asked++;
+      const reply = await pageOf(turn === 1 ? { ...ask, after: { ...ask.after, offset: fork } } : ask);
+      if (turn === 0 || reply.refusal !== undefined) return reply;
+      const value = upTo(turn === 1 ? tail : end, reply.value, ask);
+      return { ...reply, value: turn === 1 ? { ...value, fork } : value };
+    };
+    for (const { local } of [reader, primary])
+      jest.spyOn(local, 'call').mockImplementation(answer as typeof local.call);
+  }
+
+  it('go on with a copy that caught up while it answered', async () => {
+    const end = await pageEnd();
+    goesBack(end - 2, end + 1, Infinity);
+    expect([...new Set(idsOf(await changes()))]).toEqual(DOCUMENTS);
+    goesBack(end - 2, end + 1, Infinity);
+    expect([...new Set(await log())]).toEqual(all());
+  });
+
+  it('end where the primary does, when the log is shorter than it was, and say where they went back', async () => {
+    const end = await pageEnd();
+    const [fork, tail] = [end - 2, end + 1];
+    goesBack(fork, tail, tail);
+    const lines = await changes();
+    const first = DOCUMENTS.slice(0, end - before);
+    const branch = DOCUMENTS.slice(fork - before, tail - before);
+    expect(idsOf(lines)).toEqual([...first, ...branch]);
+    expect(lines[first.length].restarted).toEqual({ shard: SHARD, offset: fork });
+    goesBack(fork, tail, tail);
+    expect(await log()).toEqual([...all().slice(0, end - before), ...all().slice(fork - before, tail - before)]);
   });
 });
