@@ -163,9 +163,16 @@ describe('writes through any node', () => {
     const put = (node: ClusterNode, id: string, level: string) =>
       node.rest.put(`/api/v1/documents/${id}?consistency=${level}`, { title: id });
     await gone[0].kill();
+    // A write at `all` that comes before its primary has noticed is admitted, and nobody knows then whether it is stored.
+    const isNoticed = async (lost: ClusterNode) =>
+      (await kept.status()).shards.every(({ replicas }) =>
+        replicas.every(({ node, inSync }) => node !== lost.nodeId || !inSync),
+      );
+    await waitFor('every primary to notice', () => isNoticed(gone[0]), 20_000);
     await waitFor('quorum without one node', async () => (await put(kept, 'two-left', 'quorum')).status < 300, 20_000);
     expectProblem(await put(kept, 'two-left', 'all'), 'NO_QUORUM');
     await gone[1].kill();
+    await waitFor('the last one to notice', () => isNoticed(gone[1]), 20_000);
     await waitFor('one without two nodes', async () => (await put(kept, 'one-left', 'one')).status < 300, 20_000);
     const startedMs = performance.now();
     for (const level of ['auto', 'quorum', 'all']) expectProblem(await put(kept, 'one-left', level), 'NO_QUORUM');

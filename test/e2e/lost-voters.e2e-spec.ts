@@ -53,6 +53,8 @@ async function expectOneMap(names: readonly string[]): Promise<void> {
 
 describe('the map when a majority of its voters is gone', () => {
   it('is forced by nobody while a majority answers, nor without a word about what is lost', async () => {
+    const isTooYoung = async () => (await forceMap(left, { node: 'node-1' })).text.includes('started just now');
+    await waitFor('the node to know who else is there', async () => !(await isTooYoung()), 20_000);
     expectProblem(await forceMap(left, { node: 'node-1' }), 'OPERATION_CONFLICT', /majority .* answers/);
     expectProblem(await forceMap(left, { node: 'node-2' }), 'OPERATION_CONFLICT', /ask "node-2"/);
     expectProblem(await forceMap(left, { node: 'node-9' }), 'NODE_NOT_FOUND', /node-9/);
