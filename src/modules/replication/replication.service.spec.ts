@@ -5,23 +5,7 @@ import { NO_FELLOWS } from './fellows.js';
 import { ReplicationService } from './replication.service.js';
 import { NO_REPLICA_PEERS } from './replica-peers-none.js';
 import { ManualTime } from './testing/manual-time.js';
-
-const SETTINGS = {
-  nodeId: 'node-1',
-  shardCount: 1,
-  replicaCount: 0,
-  writeConsistency: 'auto',
-  partitionMode: 'available',
-  rebalanceGraceMs: 1_000,
-  moveBytesPerSecond: 2 ** 26,
-  heartbeatIntervalMs: 500,
-  heartbeatTimeoutMs: 3_000,
-  similarity: 'cosine',
-  hnswM: 8,
-  hnswEfConstruction: 60,
-  hnswEfSearch: 50,
-  dimensions: 2,
-} as const;
+import { LONE_NODE } from './testing/lone-node.js';
 
 describe('ReplicationService', () => {
   it('ticks once at a time, also after a provisional cluster was given up', async () => {
@@ -29,7 +13,7 @@ describe('ReplicationService', () => {
     let told = 0;
     const ignore = () => undefined;
     const nothing = () => Promise.resolve();
-    const service = new ReplicationService(SETTINGS, {
+    const service = new ReplicationService(LONE_NODE, {
       log: await MemoryLogStore.open({ hasher: nodeHasher }),
       hasher: nodeHasher,
       clock: time,

@@ -13,24 +13,9 @@ import { SCRUB_ROW } from './core/replica-log.js';
 import { rowKey } from './core/snapshot.js';
 import { ReplicationService } from './replication.service.js';
 import { ManualTime } from './testing/manual-time.js';
+import { LONE_NODE } from './testing/lone-node.js';
 import { UpkeepService } from './upkeep.service.js';
 
-const SETTINGS = {
-  nodeId: 'node-1',
-  shardCount: 1,
-  replicaCount: 0,
-  writeConsistency: 'auto',
-  partitionMode: 'available',
-  rebalanceGraceMs: 1_000,
-  moveBytesPerSecond: 2 ** 26,
-  heartbeatIntervalMs: 500,
-  heartbeatTimeoutMs: 3_000,
-  similarity: 'cosine',
-  hnswM: 8,
-  hnswEfConstruction: 60,
-  hnswEfSearch: 50,
-  dimensions: 2,
-} as const;
 const KEPT = { copyGraceMs: 600_000, logRetentionBytes: 2 ** 18, logRetentionMs: 3_600_000 };
 const LEARNER = 'b2'.repeat(16);
 const DEMOTED = 'kept no more for the slowest replica';
@@ -57,7 +42,7 @@ describe('UpkeepService', () => {
     apply = applied;
     const say = (_: object, message: string): void => void said.push(message);
     const logger = { info: say, warn: say, error: say };
-    service = new ReplicationService(SETTINGS, {
+    service = new ReplicationService(LONE_NODE, {
       log,
       hasher: nodeHasher,
       clock: time,

@@ -341,8 +341,8 @@ class SmallWorld final : public Graph {
     return first;
   }
 
-  /** A walk from `entry` that keeps `ef`. */
-  void set(const Element* query, Candidate entry, size_t ef, Layer layer) {
+  /** What every walk begins with: from `entry`, to keep `ef`. */
+  void startFrom(const Element* query, Candidate entry, size_t ef, Layer layer) {
     asked_ = query;
     width_ = ef;
     layer_ = layer;
@@ -386,7 +386,7 @@ class SmallWorld final : public Graph {
   }
 
   void beginWalk(const Element* query, Candidate entry, size_t ef, Layer layer) {
-    set(query, entry, ef, layer);
+    startFrom(query, entry, ef, layer);
     pool_.clear();
     pool_.reserve(ef + 1);
     pool_.push_back(entry);
@@ -468,7 +468,7 @@ class SmallWorld final : public Graph {
 
   /** A walk to the `ef` nearest that live and are allowed, which come into `best_`. Others are stepping stones. */
   void beginAmong(const Element* query, Candidate entry, size_t ef, const LabelSet* allowed) {
-    set(query, entry, ef, groundOf());
+    startFrom(query, entry, ef, groundOf());
     allowed_ = allowed;
     open_.clear();
     open_.push_back(entry);
